@@ -1,1 +1,20 @@
-//! placeholder
+//! Every format that EasyEnclave stores or sends: state documents, messages on the wire, status files.
+//! Holds formats and their checks only: it never reads a clock, a file, the environment or the network.
+
+#[cfg(feature = "documents")]
+pub mod decode;
+mod digest;
+pub mod documents;
+pub mod evidence;
+mod names;
+mod secret;
+#[cfg(feature = "signature")]
+pub mod signature;
+pub mod status;
+mod time;
+pub mod wire;
+
+pub use digest::Digest;
+pub use names::*;
+pub use secret::Secret;
+pub use time::{Timestamp, TimestampError};
