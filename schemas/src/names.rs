@@ -26,7 +26,10 @@ fn check(text: &str, max: usize) -> Result<(), NameError> {
     if fits && edge(text.chars().next()) && edge(text.chars().last()) && text.chars().all(inner) {
         Ok(())
     } else {
-        Err(NameError { max, found: text.chars().take(80).collect() })
+        Err(NameError {
+            max,
+            found: text.chars().take(80).collect(),
+        })
     }
 }
 
@@ -196,7 +199,10 @@ macro_rules! owned {
 
             fn from_str(text: &str) -> Result<Self, NameError> {
                 let (owner, name) = text.split_once('/').unwrap_or(("", text));
-                Ok(Self { owner: OwnerName::new(owner)?, name: $name::new(name)? })
+                Ok(Self {
+                    owner: OwnerName::new(owner)?,
+                    name: $name::new(name)?,
+                })
             }
         }
 
@@ -208,7 +214,9 @@ macro_rules! owned {
 
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+                String::deserialize(deserializer)?
+                    .parse()
+                    .map_err(serde::de::Error::custom)
             }
         }
     };

@@ -82,7 +82,9 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -96,13 +98,22 @@ mod tests {
     fn a_time_reads_back_as_it_was_written() {
         let time: Timestamp = "2026-01-31T12:00:00.250Z".parse().expect("a time");
         assert_eq!(time.to_string(), "2026-01-31T12:00:00.25Z");
-        assert_eq!(time.plus(Duration::from_secs(1)).since(time), Duration::from_secs(1));
-        assert_eq!(time.since(time.plus(Duration::from_secs(1))), Duration::ZERO);
+        assert_eq!(
+            time.plus(Duration::from_secs(1)).since(time),
+            Duration::from_secs(1)
+        );
+        assert_eq!(
+            time.since(time.plus(Duration::from_secs(1))),
+            Duration::ZERO
+        );
     }
 
     #[test]
     fn a_wrong_time_says_what_was_expected() {
         let error = "yesterday".parse::<Timestamp>().expect_err("not a time");
-        assert!(error.to_string().contains("2026-01-31T12:00:00Z"), "{error}");
+        assert!(
+            error.to_string().contains("2026-01-31T12:00:00Z"),
+            "{error}"
+        );
     }
 }

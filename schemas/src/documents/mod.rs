@@ -1,1 +1,174 @@
-//! placeholder
+//! State documents: what people write in the state repository.
+//! Kubernetes' conventions, unknown fields refused; identity is (kind, owner, name), never the path.
+
+mod approval;
+mod deployment;
+mod fleet;
+mod owner;
+mod policy;
+mod provider;
+mod reservation;
+mod span;
+mod target;
+
+use std::fmt;
+
+#[cfg(feature = "documents")]
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use approval::ApprovalSpec;
+pub use deployment::{
+    DeploymentSpec, Expose, Health, HttpProbe, Placement, Probe, ProcessWorkload, RestartPolicy,
+    Rollout, Workload,
+};
+pub use fleet::{Breaker, FleetSpec, StatusSpec, Timing};
+pub use owner::{GithubIdentity, OwnerSpec, Quota};
+pub use policy::{Measurement, PlatformFlags, PolicySpec, TcbStatus, TrustRootKind, TrustRootSpec};
+pub use provider::{ProcessProvider, ProviderSpec};
+pub use reservation::ReservationSpec;
+pub use span::{Span, SpanError};
+pub use target::TargetSpec;
+
+use crate::OwnerName;
+
+/// The one version of the format. A change that old readers cannot read gets a new one.
+pub const API_VERSION: &str = "easyenclave.dev/v1";
+
+/// One state document of any kind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Document {
+    /// The fleet itself; exactly one.
+    Fleet(Object<FleetSpec>),
+    /// Somebody who may own deployments and reservations.
+    Owner(Object<OwnerSpec>),
+    /// What makes an agent trusted.
+    AttestationPolicy(Object<PolicySpec>),
+    /// How a datacenter makes agents.
+    Provider(Object<ProviderSpec>),
+    /// How many agents of a size a datacenter should have.
+    CapacityTarget(Object<TargetSpec>),
+    /// Agents kept for an owner.
+    CapacityReservation(Object<ReservationSpec>),
+    /// A workload and how many replicas of it should run.
+    Deployment(Object<DeploymentSpec>),
+    /// A person's approval of a held plan.
+    Approval(Object<ApprovalSpec>),
+}
+
+/// The kinds of document, as written in the field `kind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "documents", derive(JsonSchema))]
+#[expect(
+    missing_docs,
+    reason = "the variants are the kinds that `Document` describes"
+)]
+pub enum Kind {
+    Fleet,
+    Owner,
+    AttestationPolicy,
+    Provider,
+    CapacityTarget,
+    CapacityReservation,
+    Deployment,
+    Approval,
+}
+
+impl Kind {
+    /// Every kind, in the order in which they are listed to people.
+    pub const ALL: [Self; 8] = [
+        Self::Fleet,
+        Self::Owner,
+        Self::AttestationPolicy,
+        Self::Provider,
+        Self::CapacityTarget,
+        Self::CapacityReservation,
+        Self::Deployment,
+        Self::Approval,
+    ];
+
+    /// The text of the field `kind`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fleet => "Fleet",
+            Self::Owner => "Owner",
+            Self::AttestationPolicy => "AttestationPolicy",
+            Self::Provider => "Provider",
+            Self::CapacityTarget => "CapacityTarget",
+            Self::CapacityReservation => "CapacityReservation",
+            Self::Deployment => "Deployment",
+            Self::Approval => "Approval",
+        }
+    }
+
+    /// Whether documents of this kind belong to an owner.
+    pub fn is_owned(self) -> bool {
+        matches!(self, Self::CapacityReservation | Self::Deployment)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What identifies a document, wherever its file lies.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its owner, for owned kinds.
+    pub owner: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.owner {
+            Some(owner) => write!(f, "{} {owner}/{}", self.kind, self.name),
+            None => write!(f, "{} {}", self.kind, self.name),
+        }
+    }
+}
+
+/// The frame that every document has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "documents", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Object<S> {
+    /// Always `easyenclave.dev/v1`.
+    pub api_version: ApiVersion,
+    /// The kind of document.
+    pub kind: Kind,
+    /// Its name and, for owned kinds, its owner.
+    pub metadata: Metadata,
+    /// What should be.
+    pub spec: S,
+}
+
+/// The format's version, a single accepted text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "documents", derive(JsonSchema))]
+pub enum ApiVersion {
+    /// `easyenclave.dev/v1`.
+    #[serde(rename = "easyenclave.dev/v1")]
+    V1,
+}
+
+/// A document's name and owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "documents", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metadata {
+    /// The name: 1 to 40 of a-z, 0-9 and '-'.
+    #[cfg_attr(
+        feature = "documents",
+        schemars(length(max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
+    )]
+    pub name: String,
+    /// Who owns it; required for CapacityReservation and Deployment, refused elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<OwnerName>,
+}

@@ -1,0 +1,85 @@
+//! Kind Fleet: one per state repository; budgets, breaker and timing.
+
+#[cfg(feature = "documents")]
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Span;
+
+/// What holds for the whole fleet. Its id is the document's name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "documents", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FleetSpec {
+    /// Where and how often status is written.
+    #[serde(default)]
+    pub status: StatusSpec,
+    /// How many removals one pass may make without a person's approval.
+    #[serde(default)]
+    pub breaker: Breaker,
+    /// Deadlines that hold fleet-wide.
+    #[serde(default)]
+    pub timing: Timing,
+}
+
+/// The status branch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "documents", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct StatusSpec {
+    /// The most pushes a minute, 1 to 600. GitHub advises six.
+    #[cfg_attr(feature = "documents", schemars(range(min = 1, max = 600)))]
+    pub pushes_per_minute: u32,
+}
+
+impl Default for StatusSpec {
+    fn default() -> Self {
+        Self {
+            pushes_per_minute: 6,
+        }
+    }
+}
+
+/// Removing more than this in one pass is held until a person approves the plan's digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "documents", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Breaker {
+    /// So many removals from a pool never trip it.
+    pub max_removals: u32,
+    /// Percent of a pool, 0 to 100, that may go beyond that.
+    #[cfg_attr(feature = "documents", schemars(range(max = 100)))]
+    pub max_percent: u32,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            max_removals: 1,
+            max_percent: 25,
+        }
+    }
+}
+
+/// Deadlines.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "documents", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Timing {
+    /// An agent that is silent for so long counts as lost.
+    pub lost_after: Span,
+    /// A launched agent that has not registered by then has failed.
+    pub register_within: Span,
+    /// A workload that is not ready by then has failed to start.
+    pub ready_within: Span,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            lost_after: Span::from_secs(30),
+            register_within: Span::from_secs(600),
+            ready_within: Span::from_secs(300),
+        }
+    }
+}

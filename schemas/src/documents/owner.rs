@@ -1,0 +1,52 @@
+//! Kind Owner: who may own deployments and reservations, and how much.
+
+#[cfg(feature = "documents")]
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// An owner. Its name is the document's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "documents", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OwnerSpec {
+    /// GitHub identities that act for this owner.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "documents", schemars(length(max = 100)))]
+    pub github: Vec<GithubIdentity>,
+    /// What the owner may use at most.
+    #[serde(default)]
+    pub quota: Quota,
+}
+
+/// A GitHub identity, as narrow as the fields that are given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "documents", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GithubIdentity {
+    /// The organisation or user that owns the repository.
+    pub organization: String,
+    /// The repository's name without its owner; any when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// The full ref, such as `refs/heads/main`; any when left out.
+    #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub git_ref: Option<String>,
+    /// The Actions environment; any when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+}
+
+/// What an owner may use at most.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "documents", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Quota {
+    /// Agents: replicas of all deployments, and reserved agents, whichever is more.
+    pub agents: u32,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self { agents: 100 }
+    }
+}

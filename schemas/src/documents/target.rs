@@ -1,0 +1,31 @@
+//! Kind CapacityTarget: how many agents of a size a datacenter should have.
+
+#[cfg(feature = "documents")]
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Datacenter, NodeSize, PolicyName, ProviderName};
+
+/// A capacity target. Wanted agents = assigned + reserved + `warm`, within `min` and `max`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "documents", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TargetSpec {
+    /// Where the agents run.
+    pub datacenter: Datacenter,
+    /// Their size.
+    pub node_size: NodeSize,
+    /// The provider that makes them.
+    pub provider: ProviderName,
+    /// The policy they must satisfy.
+    pub policy: PolicyName,
+    /// Never fewer agents than this.
+    #[serde(default)]
+    pub min: u32,
+    /// Never more agents and open orders than this, at most 100000.
+    #[cfg_attr(feature = "documents", schemars(range(max = 100_000)))]
+    pub max: u32,
+    /// Idle agents kept ready beyond those in use.
+    #[serde(default)]
+    pub warm: u32,
+}
