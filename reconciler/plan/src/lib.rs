@@ -1,1 +1,20 @@
-//! placeholder
+//! The planner: `plan(&Desired, &Observed, now) -> Plan`, a pure function and the values around it.
+//! No async, clock, randomness, files, network or shared state; the same inputs give the same bytes.
+#![forbid(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::disallowed_macros
+)]
+
+mod action;
+mod desired;
+mod observed;
+
+pub use action::{
+    Action, CancelReason, Hold, HoldReason, Plan, RetireReason, Subject, Wait, WaitReason,
+};
+pub use desired::{Breaker, Deployment, Desired, Frozen, Limits, Placement, Reservation, Target};
+pub use observed::{
+    Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Quarantine,
+    Replica, Reported, RetireOrder, Trust,
+};

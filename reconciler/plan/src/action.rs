@@ -1,0 +1,200 @@
+//! What the planner answers: actions, held removals and waits, as plain values that print one line each.
+
+use easyenclave_schemas::{
+    AgentId, Datacenter, DeploymentId, Digest, Generation, NodeSize, OrderId, OwnerName,
+    PolicyName, ProviderName, ReservationId, TargetName, Timestamp,
+};
+
+use crate::Quarantine;
+
+/// What to do now, in the order of the buckets, and why other things are not done yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Complete instructions, sorted by bucket, then by name.
+    pub actions: Vec<Action>,
+    /// Removals that a person must approve.
+    pub held: Vec<Hold>,
+    /// Why something that is not where it should be is not moving.
+    pub waits: Vec<Wait>,
+}
+
+/// One complete instruction. The order of the variants is the order of execution.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(
+    missing_docs,
+    reason = "the fields are named for the types that describe them"
+)]
+pub enum Action {
+    /// Take a deployment's address on an agent out of publication.
+    Unexpose {
+        agent: AgentId,
+        deployment: DeploymentId,
+    },
+    /// Take an agent out of placement and exposure.
+    Quarantine { agent: AgentId, reason: Quarantine },
+    /// Put an agent back.
+    Release { agent: AgentId },
+    /// Stop what runs on an agent. The agent refuses an older generation.
+    Unassign {
+        agent: AgentId,
+        generation: Generation,
+        deployment: DeploymentId,
+    },
+    /// Withdraw an order that nobody fulfilled.
+    Cancel {
+        order: OrderId,
+        reason: CancelReason,
+    },
+    /// Open an order to destroy an agent's machine.
+    Retire {
+        agent: AgentId,
+        datacenter: Datacenter,
+        reason: RetireReason,
+    },
+    /// Ask an agent for fresh evidence.
+    Challenge { agent: AgentId },
+    /// Run a workload on an agent.
+    Assign {
+        agent: AgentId,
+        generation: Generation,
+        deployment: DeploymentId,
+        workload: Digest,
+    },
+    /// Open an order to make an agent.
+    Launch {
+        order: OrderId,
+        target: TargetName,
+        slot: u32,
+        generation: u64,
+        failures: u32,
+        datacenter: Datacenter,
+        provider: ProviderName,
+        size: NodeSize,
+        policy: PolicyName,
+    },
+    /// Publish a deployment's address on an agent.
+    Expose {
+        agent: AgentId,
+        deployment: DeploymentId,
+    },
+}
+
+/// Why an order is withdrawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CancelReason {
+    /// The agent is not needed any more.
+    Surplus,
+    /// Nobody registered in time.
+    Expired,
+    /// Its target is gone.
+    TargetRemoved,
+}
+
+/// Why an agent's machine is destroyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RetireReason {
+    /// Its machine is gone; what is left of it is cleaned up.
+    Gone,
+    /// It was silent past the deadline.
+    Lost,
+    /// It is idle and not needed.
+    Surplus,
+    /// Its target is gone.
+    TargetRemoved,
+    /// Its evidence is refused.
+    Refused,
+    /// A machine that belongs to no agent and no order.
+    Orphan,
+}
+
+/// Removals that were planned and are held back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// What a person approves: a digest of exactly these actions.
+    pub digest: Digest,
+    /// Why they are held.
+    pub reason: HoldReason,
+    /// The actions, sorted.
+    pub actions: Vec<Action>,
+}
+
+/// Why removals are held.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the fields are named for what they count")]
+pub enum HoldReason {
+    /// Too much of one pool would go at once.
+    Pool {
+        target: TargetName,
+        removed: u32,
+        of: u32,
+    },
+    /// All that an owner runs would go.
+    Owner { owner: OwnerName, removed: u32 },
+}
+
+/// What a wait is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each variant is the thing that it names")]
+pub enum Subject {
+    Deployment(DeploymentId),
+    Reservation(ReservationId),
+    Target(TargetName),
+    Agent(AgentId),
+    Order(OrderId),
+}
+
+/// Why something that is not where it should be is not moving.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wait {
+    /// What it is about.
+    pub subject: Subject,
+    /// What it waits for.
+    pub reason: WaitReason,
+    /// When that changes by itself at the latest, if that is known.
+    pub until: Option<Timestamp>,
+}
+
+/// What something waits for. The planner's rules extend this list; each has a stable code.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(
+    missing_docs,
+    reason = "the fields are named for the types that describe them"
+)]
+pub enum WaitReason {
+    /// The agent is silent; it counts as lost at the wait's end.
+    AgentSilent,
+    /// The agent has not reported since the reconciler started.
+    AgentNotHeardYet,
+    /// The agent has been told and has not confirmed yet.
+    InstructionUnderWay,
+    /// The replica has started and is not ready.
+    ReplicaNotReady { agent: AgentId },
+    /// The roll-out may not take more replicas away.
+    MaxUnavailable { unavailable: u32, allowed: u32 },
+    /// No free agent; an order is under way.
+    CapacityOrdered { missing: u32 },
+    /// No free agent, and every admitted target is at its maximum.
+    CapacityExhausted { missing: u32 },
+    /// No target has agents of this size and place.
+    NoTarget,
+    /// Free agents are kept for others.
+    ReservedForOthers { missing: u32 },
+    /// The owner's quota is used up.
+    QuotaExceeded { owner: OwnerName, quota: u32 },
+    /// An order is not claimed, or its agent has not registered yet.
+    OrderPending,
+    /// The last launches for this slot failed.
+    LaunchBackoff { failures: u32 },
+    /// A removal is held until a person approves the digest.
+    Held { digest: Digest },
+    /// The document cannot be read, so nothing of it is touched.
+    Frozen,
+    /// The agent's evidence cannot be judged now.
+    TrustUnknown,
+    /// Fresh evidence has been asked for.
+    AttestationUnderWay,
+    /// The machine is being destroyed.
+    RetireUnderWay,
+    /// An idle agent goes when those that go before it have gone.
+    RetirePaced,
+}

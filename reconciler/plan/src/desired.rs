@@ -1,0 +1,129 @@
+//! What should be: the validated model of one revision. An invalid state cannot be written down here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use easyenclave_schemas::{
+    Datacenter, DeploymentId, Digest, FleetId, NodeSize, OwnerName, PolicyName, ProviderName,
+    ReservationId, TargetName, Timestamp,
+};
+
+/// The desired state of a fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// The fleet's id.
+    pub fleet: FleetId,
+    /// What holds for the whole fleet.
+    pub limits: Limits,
+    /// The most agents that each owner may use.
+    pub quotas: BTreeMap<OwnerName, u32>,
+    /// Capacity targets.
+    pub targets: BTreeMap<TargetName, Target>,
+    /// Reservations, with those that have ended; the planner knows the time.
+    pub reservations: BTreeMap<ReservationId, Reservation>,
+    /// Deployments.
+    pub deployments: BTreeMap<DeploymentId, Deployment>,
+    /// Things whose documents cannot be read and have no good version: nothing of theirs is touched.
+    pub frozen: BTreeSet<Frozen>,
+    /// Digests of held removals that a person has approved.
+    pub approvals: BTreeSet<Digest>,
+}
+
+/// Something that must stay as it is, because what is wanted of it is not known.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Frozen {
+    /// A deployment.
+    Deployment(DeploymentId),
+    /// A target.
+    Target(TargetName),
+}
+
+/// What holds for the whole fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// When removals are held.
+    pub breaker: Breaker,
+    /// An agent silent for so long counts as lost.
+    pub lost_after: Duration,
+    /// A launch order must be fulfilled within this time.
+    pub register_within: Duration,
+    /// An assigned workload must be ready within this time, or it is reported as failing.
+    pub ready_within: Duration,
+}
+
+/// A plan that removes more than `max_removals` and more than `max_percent` of a pool is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breaker {
+    /// So many removals never trip it.
+    pub max_removals: u32,
+    /// Percent of a pool.
+    pub max_percent: u32,
+}
+
+/// A capacity target: a pool of equal agents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Where its agents run.
+    pub datacenter: Datacenter,
+    /// Their size.
+    pub size: NodeSize,
+    /// Who makes them.
+    pub provider: ProviderName,
+    /// The policy they must satisfy.
+    pub policy: PolicyName,
+    /// Never fewer.
+    pub min: u32,
+    /// Never more, orders included.
+    pub max: u32,
+    /// Idle agents kept beyond those in use.
+    pub warm: u32,
+}
+
+/// Agents of a target that only one owner may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// The target.
+    pub target: TargetName,
+    /// How many.
+    pub count: u32,
+    /// Its end, if it has one.
+    pub until: Option<Timestamp>,
+}
+
+/// A deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployment {
+    /// The digest of what runs; another digest is another version.
+    pub workload: Digest,
+    /// How many replicas.
+    pub replicas: u32,
+    /// The size of agent it needs.
+    pub size: NodeSize,
+    /// Where it may run.
+    pub placement: Placement,
+    /// So many replicas may be unready because of a roll-out.
+    pub max_unavailable: u32,
+    /// Whether ready replicas are published.
+    pub exposed: bool,
+}
+
+/// Where replicas may run; empty sets allow everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// Only these targets.
+    pub targets: BTreeSet<TargetName>,
+    /// Only these datacenters.
+    pub allowed_datacenters: BTreeSet<Datacenter>,
+    /// None of these datacenters.
+    pub denied_datacenters: BTreeSet<Datacenter>,
+}
+
+impl Placement {
+    /// Whether agents of this target may be used.
+    pub fn admits(&self, name: &TargetName, target: &Target) -> bool {
+        (self.targets.is_empty() || self.targets.contains(name))
+            && (self.allowed_datacenters.is_empty()
+                || self.allowed_datacenters.contains(&target.datacenter))
+            && !self.denied_datacenters.contains(&target.datacenter)
+    }
+}

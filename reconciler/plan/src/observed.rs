@@ -1,0 +1,190 @@
+//! What is known of the world. Each fact is present, absent (proved) or unknown, and unknown is never
+//! taken for absent.
+
+use std::collections::BTreeMap;
+
+use easyenclave_schemas::{
+    AgentId, Datacenter, DeploymentId, Digest, Generation, NodeSize, OrderId, PolicyName,
+    ProviderName, TargetName, Timestamp,
+};
+
+/// The world as last seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Every agent that registered and is not yet proved retired.
+    pub agents: BTreeMap<AgentId, Agent>,
+    /// Launch orders: all that are not ended, and the newest of each slot.
+    pub launches: BTreeMap<OrderId, LaunchOrder>,
+    /// Retire orders that are not yet confirmed, by the agent or unit that they remove.
+    pub retires: BTreeMap<AgentId, RetireOrder>,
+    /// Machines in a worker's complete listing that belong to no agent and to no order that is
+    /// still going on. They carry this fleet's label.
+    pub orphans: BTreeMap<OrderId, Orphan>,
+}
+
+/// One agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// The target that it was launched for.
+    pub target: TargetName,
+    /// Its slot in the target.
+    pub slot: u32,
+    /// Where it runs.
+    pub datacenter: Datacenter,
+    /// Its size.
+    pub size: NodeSize,
+    /// Whether it is there.
+    pub liveness: Liveness,
+    /// What verification says of it under its target's policy of now.
+    pub trust: Trust,
+    /// When it was last asked for fresh evidence and has not answered yet.
+    pub challenged: Option<Timestamp>,
+    /// Why it is out of placement and exposure, if it is.
+    pub quarantined: Option<Quarantine>,
+    /// The generation of the last instruction that was decided for it.
+    pub generation: Generation,
+    /// What that instruction says should run on it. It may not have arrived yet.
+    pub assigned: Option<Assigned>,
+    /// What the agent says runs on it.
+    pub reported: Reported,
+    /// What is published of it.
+    pub exposed: Exposure,
+}
+
+/// Whether an agent is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// Heard of within its heartbeat's time: present.
+    Heard,
+    /// Not heard of since then: unknown. Past the fleet's `lost_after` it counts as lost.
+    Silent(Timestamp),
+    /// A complete listing of its provider, made after it was launched, does not hold it: absent.
+    Gone,
+}
+
+/// What verification says of an agent's evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Accepted under the target's policy until then.
+    Accepted(Timestamp),
+    /// Refused, or accepted once and refused under the policy of now.
+    Refused,
+    /// It could not be judged: a verifier is down, or the policy cannot be read.
+    Unknown,
+}
+
+/// Why an agent is out of placement and exposure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Quarantine {
+    /// Its trust ran out.
+    TrustLapsed,
+    /// Its evidence is refused.
+    Refused,
+}
+
+/// What should run on an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assigned {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The version, by its digest.
+    pub workload: Digest,
+    /// When it was decided.
+    pub since: Timestamp,
+}
+
+/// What an agent says runs on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reported {
+    /// Nothing was heard since the reconciler started.
+    Unknown,
+    /// Nothing runs; the agent has taken in this generation.
+    Idle(Generation),
+    /// A workload is there.
+    Running(Replica),
+}
+
+/// A workload as its agent reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    /// The generation of the instruction that it follows.
+    pub generation: Generation,
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The version.
+    pub workload: Digest,
+    /// Whether its health probe is content.
+    pub ready: bool,
+}
+
+/// What is published of an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exposure {
+    /// Nothing.
+    Hidden,
+    /// This deployment.
+    Exposed(DeploymentId),
+}
+
+/// A launch order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaunchOrder {
+    /// The target.
+    pub target: TargetName,
+    /// The slot of the target that its agent fills.
+    pub slot: u32,
+    /// Counts the orders of this slot.
+    pub generation: u64,
+    /// How many orders of this slot failed in a row just before this one.
+    pub failures: u32,
+    /// Where it stands.
+    pub state: OrderState,
+    /// When it was opened.
+    pub opened: Timestamp,
+}
+
+/// Where a launch order stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderState {
+    /// Nobody has claimed it.
+    Open,
+    /// A worker holds it.
+    Claimed,
+    /// A worker is making the machine.
+    Provisioning,
+    /// Its agent registered and was accepted.
+    Fulfilled,
+    /// It failed at that time.
+    Failed(Timestamp),
+    /// It was withdrawn.
+    Cancelled,
+}
+
+impl OrderState {
+    /// Whether an agent may still come of it.
+    pub fn is_pending(self) -> bool {
+        matches!(self, Self::Open | Self::Claimed | Self::Provisioning)
+    }
+}
+
+/// An order to destroy an agent's machine, not yet confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetireOrder {
+    /// When it was opened.
+    pub opened: Timestamp,
+}
+
+/// A machine that belongs to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    /// The target of the order that made it, when that is still known.
+    pub target: Option<TargetName>,
+    /// Where it runs.
+    pub datacenter: Datacenter,
+    /// Who made it.
+    pub provider: ProviderName,
+    /// The policy of its target, when that is still known.
+    pub policy: Option<PolicyName>,
+    /// Since when it has been listed without an owner.
+    pub since: Timestamp,
+}
