@@ -1,1 +1,55 @@
-//! placeholder
+//! Messages between reconciler, workers and agents: JSON with snake_case names, as users of the
+//! HTTP API know them. Readers ignore fields that they do not know.
+
+mod agents;
+mod config;
+mod deploy;
+mod error;
+mod orders;
+
+pub use agents::{
+    AttestRequest, Challenge, HeartbeatRequest, HeartbeatResponse, RegisterRequest,
+    RegisterResponse, WorkloadReport, WorkloadState,
+};
+pub use config::{AgentConfig, PlatformConfig};
+pub use deploy::{DeployAccepted, DeployRequest, UndeployRequest};
+pub use error::ErrorBody;
+pub use orders::{
+    ClaimRequest, ClaimResponse, InventoryRequest, LaunchSpec, Order, OrderReport, OrderStatus,
+    OrderUpdate, OrderWork, Unit,
+};
+
+/// The routes, named once for servers and clients.
+pub mod routes {
+    /// GET: a nonce.
+    pub const CHALLENGE: &str = "/api/v1/agents/challenge";
+    /// POST: registration.
+    pub const REGISTER: &str = "/api/v1/agents/register";
+    /// POST: a worker asks for an order.
+    pub const CLAIM: &str = "/api/v1/launchers/capacity/orders/claim";
+    /// POST: a worker lists all its machines.
+    pub const INVENTORY: &str = "/api/v1/launchers/capacity/inventory";
+    /// On the agent, POST: run this.
+    pub const DEPLOY: &str = "/api/deploy";
+    /// On the agent, POST: stop what runs.
+    pub const UNDEPLOY: &str = "/api/undeploy";
+    /// On the agent, GET, public: liveness, identity and verdict.
+    pub const AGENT_HEALTH: &str = "/api/health";
+    /// On the agent, GET, signed: the last lines of the workload's output.
+    pub const AGENT_LOGS: &str = "/api/logs";
+
+    /// POST: a heartbeat of this agent.
+    pub fn heartbeat(agent: &crate::AgentId) -> String {
+        format!("/api/v1/agents/{agent}/heartbeat")
+    }
+
+    /// POST: fresh evidence of this agent.
+    pub fn attest(agent: &crate::AgentId) -> String {
+        format!("/api/v1/agents/{agent}/attest")
+    }
+
+    /// POST: what became of this order.
+    pub fn order(order: &crate::OrderId) -> String {
+        format!("/api/v1/launchers/capacity/orders/{order}")
+    }
+}

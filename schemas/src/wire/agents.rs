@@ -1,0 +1,130 @@
+//! What agents send to the reconciler, and its answers. Requests are signed with the agent's key,
+//! answers with the reconciler's.
+
+use serde::{Deserialize, Serialize};
+
+use crate::evidence::{Evidence, Verdict};
+use crate::{AgentId, DeploymentId, Digest, Epoch, Generation, OrderId, Secret, Timestamp};
+
+/// A nonce to bind into a quote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Challenge {
+    /// 32 bytes in 64 hex digits, good for one attempt.
+    pub nonce: String,
+    /// How long it is good for.
+    pub expires_in_seconds: u64,
+}
+
+/// An agent asks to be taken in. Signed with the key that it names.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RegisterRequest {
+    /// The launch order that made it.
+    pub order_id: OrderId,
+    /// The token that came with the order; good once.
+    pub bootstrap_token: Secret<String>,
+    /// Its Ed25519 key, raw 32 bytes in 64 hex digits; the quote binds it.
+    pub public_key: String,
+    /// The nonce that the quote binds.
+    pub nonce: String,
+    /// The quote.
+    pub evidence: Evidence,
+    /// Where the agent's own API answers, such as `http://127.0.0.1:40001`.
+    pub address: String,
+    /// Changes with every boot of the machine.
+    pub boot_id: String,
+    /// The agent's version.
+    pub version: String,
+}
+
+/// The agent is taken in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RegisterResponse {
+    /// The agent's id from now on.
+    pub agent_id: AgentId,
+    /// How often to send a heartbeat, in milliseconds.
+    pub heartbeat_millis: u64,
+    /// The reconciler's epoch; the agent refuses a lower one.
+    pub epoch: Epoch,
+    /// What verification said.
+    pub verdict: Verdict,
+}
+
+/// An agent is alive, and so is its workload.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HeartbeatRequest {
+    /// Grows with each heartbeat of a boot; one that does not is a replay.
+    pub sequence: u64,
+    /// Changes with every boot of the machine.
+    pub boot_id: String,
+    /// Where the agent's own API answers.
+    pub address: String,
+    /// The highest instruction that the agent has taken in.
+    pub generation: Generation,
+    /// What runs; nothing when it is idle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<WorkloadReport>,
+}
+
+/// A workload as its agent sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkloadReport {
+    /// The generation of the instruction that it follows.
+    pub generation: Generation,
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The version.
+    pub workload: Digest,
+    /// How it is.
+    pub state: WorkloadState,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// One bounded line for people, such as the last exit code or failed probe.
+    pub message: String,
+    /// Where it answers, such as `http://127.0.0.1:40002`, when it has a port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// How a workload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkloadState {
+    /// Started, not ready yet.
+    Starting,
+    /// Ready.
+    Ready,
+    /// It was ready and its probe fails now.
+    Unready,
+    /// It ended and waits to be started again.
+    Restarting,
+    /// It ended with 0 and its restart policy leaves it so.
+    Completed,
+    /// It ended otherwise, or cannot be started, and its restart policy leaves it so.
+    Failed,
+    /// It is being stopped.
+    Stopping,
+}
+
+/// The answer to a heartbeat.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HeartbeatResponse {
+    /// The reconciler's epoch.
+    pub epoch: Epoch,
+    /// When to send the next one, in milliseconds.
+    pub heartbeat_millis: u64,
+    /// The agent should attest again with this nonce.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<Challenge>,
+    /// Until when the agent is trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted_until: Option<Timestamp>,
+}
+
+/// Fresh evidence. The answer is a verdict.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AttestRequest {
+    /// The nonce that the quote binds.
+    pub nonce: String,
+    /// The quote.
+    pub evidence: Evidence,
+}

@@ -1,0 +1,43 @@
+//! What a worker hands to an agent that it starts.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Datacenter, FleetId, NodeSize, OrderId, Secret, WorkerId};
+
+/// An agent's whole configuration: small, and nothing in it is worth anything after registration.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AgentConfig {
+    /// The fleet that it belongs to.
+    pub fleet_id: FleetId,
+    /// The launch order that makes it.
+    pub order_id: OrderId,
+    /// Proves the order once.
+    pub bootstrap_token: Secret<String>,
+    /// Where the reconciler answers.
+    pub reconciler_url: String,
+    /// The reconciler's Ed25519 key in 64 hex digits; the agent takes instructions from nobody else.
+    pub reconciler_key: String,
+    /// Where it runs.
+    pub datacenter: Datacenter,
+    /// Its size.
+    pub node_size: NodeSize,
+    /// Who makes its quotes.
+    pub platform: PlatformConfig,
+    /// A folder of its own, for logs and its state.
+    pub data_dir: PathBuf,
+    /// The worker that started it.
+    pub worker_id: WorkerId,
+}
+
+/// Who makes an agent's quotes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlatformConfig {
+    /// A simulated platform, whose guest part lies in this folder.
+    Simulated {
+        /// The folder.
+        dir: PathBuf,
+    },
+}

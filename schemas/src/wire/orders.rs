@@ -1,0 +1,145 @@
+//! Orders: what a worker claims, renews and reports. A worker proves itself with its launcher key.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Datacenter, Epoch, FleetId, NodeSize, OrderId, ProviderName, Secret, Timestamp, WorkerId,
+};
+
+/// A worker asks for the oldest order that it can serve.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClaimRequest {
+    /// The worker; stable over its restarts, so that it gets back what it held.
+    pub worker_id: WorkerId,
+    /// The provider that it serves.
+    pub provider: ProviderName,
+    /// Where it works; anywhere when left out.
+    #[serde(default)]
+    pub datacenter: Option<Datacenter>,
+    /// The size that it makes; any when left out.
+    #[serde(default)]
+    pub node_size: Option<NodeSize>,
+    /// How long the reconciler may hold the request until there is an order, at most 30 seconds.
+    #[serde(default)]
+    pub wait_millis: u64,
+}
+
+/// The answer to a claim.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClaimResponse {
+    /// Whether there was an order.
+    pub claimed: bool,
+    /// The order.
+    #[serde(default)]
+    pub order: Option<Order>,
+    /// Proves a launch order at registration, once.
+    #[serde(default)]
+    pub bootstrap_token: Option<Secret<String>>,
+}
+
+/// One order, as its claimer sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Its id: the label of the machine, the config of the agent, the key of the evidence.
+    pub order_id: OrderId,
+    /// The fleet.
+    pub fleet_id: FleetId,
+    /// Where.
+    pub datacenter: Datacenter,
+    /// The provider that serves it.
+    pub provider: ProviderName,
+    /// The reconciler's epoch.
+    pub epoch: Epoch,
+    /// Counts the claims of this order; a report with a lower one is refused.
+    pub fence: u64,
+    /// The claim lapses then, unless it is renewed.
+    pub claim_expires_at: Timestamp,
+    /// What to do.
+    pub work: OrderWork,
+}
+
+/// What an order asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum OrderWork {
+    /// Make a machine with an agent in it.
+    Launch(LaunchSpec),
+    /// Destroy the machine that this launch order made, and all that is left of it.
+    Retire {
+        /// The launch order.
+        unit: OrderId,
+    },
+}
+
+/// What a launch needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchSpec {
+    /// The size of the machine.
+    pub node_size: NodeSize,
+    /// The most machines that the provider document allows on this worker.
+    pub max_units: u32,
+    /// Where the agent finds the reconciler.
+    pub reconciler_url: String,
+    /// The reconciler's Ed25519 key in 64 hex digits.
+    pub reconciler_key: String,
+}
+
+/// What became of an order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OrderUpdate {
+    /// Who reports.
+    pub worker_id: WorkerId,
+    /// The claim's number.
+    pub fence: u64,
+    /// Where it stands.
+    pub status: OrderReport,
+    /// What went wrong, at most 450 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What a worker may report. Only a registration makes a launch order fulfilled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderReport {
+    /// The machine is being made. Also renews the claim.
+    Provisioning,
+    /// The machine is gone: a retire order is done.
+    Removed,
+    /// It did not work.
+    Failed,
+}
+
+/// The answer to a report: where the order stands now.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OrderStatus {
+    /// The order.
+    pub order_id: OrderId,
+    /// `open`, `claimed`, `provisioning`, `fulfilled`, `failed` or `cancelled`.
+    pub status: String,
+    /// The claim lapses then.
+    pub claim_expires_at: Option<Timestamp>,
+}
+
+/// A worker lists every machine of this fleet that its provider has. Only a complete listing is sent:
+/// what is missing from it is proved absent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InventoryRequest {
+    /// Who lists.
+    pub worker_id: WorkerId,
+    /// The provider.
+    pub provider: ProviderName,
+    /// The datacenter that the listing covers.
+    pub datacenter: Datacenter,
+    /// The machines.
+    pub units: Vec<Unit>,
+}
+
+/// One machine in a listing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Unit {
+    /// The launch order that made it.
+    pub order_id: OrderId,
+    /// Whether it works: a process provider's agent process runs. What does not still has to be removed.
+    pub alive: bool,
+}
