@@ -7,6 +7,7 @@ mod digest;
 pub mod documents;
 pub mod evidence;
 mod names;
+pub mod records;
 mod secret;
 #[cfg(feature = "signature")]
 pub mod signature;

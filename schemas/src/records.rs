@@ -1,0 +1,201 @@
+//! What the reconciler's store holds: agents and orders, as JSON. Desired state is never in it.
+//! A record is the durable intent behind an effect: it is written before the effect is tried.
+
+use serde::{Deserialize, Serialize};
+
+use crate::documents::{Health, Workload};
+use crate::evidence::Verdict;
+use crate::{
+    AgentId, Datacenter, DeploymentId, Digest, Generation, NodeSize, OrderId, PolicyName,
+    ProviderName, TargetName, Timestamp, WorkerId,
+};
+
+/// An agent that registered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentRecord {
+    /// Its id.
+    pub agent: AgentId,
+    /// Its target.
+    pub target: TargetName,
+    /// Its slot in the target.
+    pub slot: u32,
+    /// Where it runs.
+    pub datacenter: Datacenter,
+    /// Its size.
+    pub size: NodeSize,
+    /// Who made its machine.
+    pub provider: ProviderName,
+    /// The worker that made its machine; only this worker's listing can prove it gone.
+    pub worker: WorkerId,
+    /// Its Ed25519 key, 64 hex digits.
+    pub public_key: String,
+    /// Where its API answered last.
+    pub address: String,
+    /// Its boot.
+    pub boot_id: String,
+    /// Its version.
+    pub version: String,
+    /// When it registered.
+    pub registered_at: Timestamp,
+    /// The newest verdict, or why there is none.
+    pub trust: TrustRecord,
+    /// The number of the last instruction.
+    pub generation: Generation,
+    /// What that instruction says should run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assigned: Option<AssignmentRecord>,
+    /// Why it is out of placement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<QuarantineRecord>,
+    /// The deployment that is published on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposed: Option<DeploymentId>,
+}
+
+/// What verification said last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TrustRecord {
+    /// Accepted.
+    Accepted(Verdict),
+    /// Refused under the policy of then.
+    Refused {
+        /// The reason code.
+        code: String,
+        /// The reason in words.
+        message: String,
+        /// The digest of the policy that refused it.
+        policy: Digest,
+    },
+}
+
+/// Why an agent is out of placement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum QuarantineRecord {
+    /// Its trust ran out.
+    TrustLapsed,
+    /// Its evidence is refused.
+    Refused,
+}
+
+/// A whole assignment: enough to make the call again after a crash, without the state repository.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignmentRecord {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The version.
+    pub digest: Digest,
+    /// What runs.
+    pub workload: Workload,
+    /// How to tell that it is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// When it was decided.
+    pub since: Timestamp,
+}
+
+/// An order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderRecord {
+    /// Its id.
+    pub order: OrderId,
+    /// Where.
+    pub datacenter: Datacenter,
+    /// The provider that serves it.
+    pub provider: ProviderName,
+    /// What it asks for.
+    pub work: WorkRecord,
+    /// Where it stands.
+    pub state: OrderPhase,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// Who holds it or held it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ClaimRecord>,
+    /// What went wrong last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What an order asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum WorkRecord {
+    /// A machine with an agent.
+    #[serde(rename_all = "camelCase")]
+    Launch {
+        /// The target.
+        target: TargetName,
+        /// The slot.
+        slot: u32,
+        /// Counts the orders of the slot.
+        generation: u64,
+        /// Failed orders of the slot just before this one.
+        failures: u32,
+        /// The size.
+        size: NodeSize,
+        /// The policy that the agent must satisfy.
+        policy: PolicyName,
+    },
+    /// The end of a machine.
+    #[serde(rename_all = "camelCase")]
+    Retire {
+        /// The agent; its machine carries the launch order's id.
+        agent: AgentId,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Where an order stands. `open → claimed → provisioning → fulfilled | failed | cancelled`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OrderPhase {
+    /// Nobody has claimed it.
+    Open,
+    /// A worker holds it.
+    Claimed,
+    /// A worker is making the machine.
+    Provisioning,
+    /// The agent registered and was accepted; for a retire order, the machine is gone.
+    Fulfilled,
+    /// It did not work; a replacement is a new order.
+    Failed(Timestamp),
+    /// It was withdrawn.
+    Cancelled,
+}
+
+impl OrderPhase {
+    /// Whether something may still come of it.
+    pub fn is_pending(self) -> bool {
+        matches!(self, Self::Open | Self::Claimed | Self::Provisioning)
+    }
+
+    /// The word that users of the HTTP API know.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Claimed => "claimed",
+            Self::Provisioning => "provisioning",
+            Self::Fulfilled => "fulfilled",
+            Self::Failed(_) => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Who holds an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimRecord {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Counts the claims of this order by different holders.
+    pub fence: u64,
+    /// The claim lapses then.
+    pub expires_at: Timestamp,
+}
