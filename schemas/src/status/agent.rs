@@ -1,0 +1,152 @@
+//! `agents/<2 hex>/<agent>.yaml`: one agent.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Condition, WaitStatus};
+use crate::wire::WorkloadState;
+use crate::{
+    AgentId, Datacenter, DeploymentId, Digest, Generation, NodeSize, TargetName, Timestamp,
+};
+
+/// One agent, as last seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentStatus {
+    /// Its id, which is its launch order's id.
+    pub agent: AgentId,
+    /// Its target.
+    pub target: TargetName,
+    /// Its slot in the target.
+    pub slot: u32,
+    /// Where it runs.
+    pub datacenter: Datacenter,
+    /// Its size.
+    pub node_size: NodeSize,
+    /// Where it is in its life.
+    pub phase: AgentPhase,
+    /// Whether it is there.
+    pub liveness: LivenessStatus,
+    /// What verification says.
+    pub trust: TrustStatus,
+    /// Why it is out of placement, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<String>,
+    /// The number of the last instruction.
+    pub generation: Generation,
+    /// What should run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assigned: Option<AssignmentStatus>,
+    /// The instruction that it has taken in, when it was heard of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Generation>,
+    /// What runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<ReplicaStatus>,
+    /// The deployment that is published on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposed: Option<DeploymentId>,
+    /// When a retire order was opened for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retiring: Option<Timestamp>,
+    /// Its conditions, by type.
+    pub conditions: Vec<Condition>,
+    /// What it waits for.
+    pub waits: Vec<WaitStatus>,
+}
+
+/// Where an agent is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AgentPhase {
+    /// Accepted, and nothing runs or should run.
+    Idle,
+    /// Told to run something that is not ready yet.
+    Deploying,
+    /// What should run is ready.
+    Running,
+    /// Told to stop, and not stopped yet.
+    Draining,
+    /// Its machine is being destroyed.
+    Retired,
+    /// Out of placement.
+    Quarantined,
+    /// Gone, or silent past the deadline.
+    Lost,
+}
+
+/// Whether an agent is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LivenessStatus {
+    /// Heard of.
+    Heard,
+    /// Silent since then.
+    Silent(Timestamp),
+    /// Proved gone.
+    Gone,
+}
+
+/// What verification says of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrustStatus {
+    /// `accepted`, `refused` or `unknown`.
+    pub state: String,
+    /// Whether a simulated platform vouches for it. Derived from the trust root.
+    pub simulated: bool,
+    /// SHA-384 of the root's public key.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub trust_root: String,
+    /// The verdict runs out then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted_until: Option<Timestamp>,
+    /// Intel's word for the platform's state.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tcb_status: String,
+    /// The measured image.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub mrtd: String,
+    /// The digest of the quote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Digest>,
+    /// The digest of the policy that judged it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Digest>,
+    /// The reason code of a refusal, or a warning.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<String>,
+}
+
+/// What should run on an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignmentStatus {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The version.
+    pub workload: Digest,
+    /// When it was decided, in whole seconds.
+    pub since: Timestamp,
+}
+
+/// What runs on an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaStatus {
+    /// The generation that it follows.
+    pub generation: Generation,
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The version.
+    pub workload: Digest,
+    /// How it is.
+    pub state: WorkloadState,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// One line for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Where it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}

@@ -1,0 +1,81 @@
+//! `fleet.yaml`: the fleet as a whole.
+
+use serde::{Deserialize, Serialize};
+
+use super::Condition;
+use crate::{Digest, FleetId, Timestamp};
+
+/// The fleet, as last seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FleetStatus {
+    /// The fleet.
+    pub fleet: FleetId,
+    /// The newest commit of the state repository that was considered.
+    pub desired_commit: String,
+    /// The commit whose documents are in force; differs when the newest could not be read at all.
+    pub effective_commit: String,
+    /// The digest of the plan made from it and from what this branch shows.
+    pub plan_digest: Digest,
+    /// How much there is of everything.
+    pub counts: Counts,
+    /// Removals that a person must approve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<HeldStatus>,
+    /// Requests that were refused lately, newest last, at most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<Refusal>,
+    /// Machines that belong to no agent and no order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orphans: Vec<String>,
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// How much there is of everything. Simulated and real agents are never one number.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    /// Deployments that are wanted.
+    pub deployments: u32,
+    /// Those that run as wanted.
+    pub deployments_running: u32,
+    /// Replicas that are ready.
+    pub replicas_ready: u32,
+    /// Agents with a fresh verdict under a real trust root.
+    pub agents_attested: u32,
+    /// Agents with a fresh verdict under a simulated root.
+    pub agents_simulated: u32,
+    /// Other agents.
+    pub agents_untrusted: u32,
+    /// Orders under way.
+    pub orders_pending: u32,
+    /// Rejected documents.
+    pub problems: u32,
+}
+
+/// Removals that are held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldStatus {
+    /// What a person approves.
+    pub digest: Digest,
+    /// Why they are held.
+    pub reason: String,
+    /// The removals, one line each, at most 200 of them.
+    pub actions: Vec<String>,
+}
+
+/// A refused request that an operator should know of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// A stable code.
+    pub code: String,
+    /// The order or agent that it was about, as far as the request said.
+    pub subject: String,
+    /// One sentence.
+    pub message: String,
+    /// When it first happened, in whole seconds.
+    pub first_at: Timestamp,
+}

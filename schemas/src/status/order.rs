@@ -1,0 +1,63 @@
+//! `orders/<2 hex>/<order>.yaml`: one order that is under way, or the newest of its slot.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Condition, WaitStatus};
+use crate::{AgentId, Datacenter, OrderId, ProviderName, TargetName, Timestamp, WorkerId};
+
+/// One order, as last seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderStatus {
+    /// The order.
+    pub order: OrderId,
+    /// What it asks for.
+    pub work: OrderKind,
+    /// Where.
+    pub datacenter: Datacenter,
+    /// Who serves it.
+    pub provider: ProviderName,
+    /// `open`, `claimed`, `provisioning`, `fulfilled`, `failed` or `cancelled`.
+    pub phase: String,
+    /// When it was opened, in whole seconds.
+    pub opened_at: Timestamp,
+    /// When it failed, in whole seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_at: Option<Timestamp>,
+    /// The worker that holds or held it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerId>,
+    /// What went wrong last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+    /// What it waits for.
+    pub waits: Vec<WaitStatus>,
+}
+
+/// What an order asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OrderKind {
+    /// A machine with an agent.
+    #[serde(rename_all = "camelCase")]
+    Launch {
+        /// The target.
+        target: TargetName,
+        /// The slot.
+        slot: u32,
+        /// Counts the orders of the slot.
+        generation: u64,
+        /// Failed orders of the slot just before this one.
+        failures: u32,
+    },
+    /// The end of a machine.
+    #[serde(rename_all = "camelCase")]
+    Retire {
+        /// The agent whose machine goes.
+        agent: AgentId,
+        /// Why.
+        reason: String,
+    },
+}
