@@ -1,1 +1,25 @@
-//! placeholder
+//! Attestation, in three parts that never mix: collect evidence (guest), fetch collateral (network), verify (pure).
+//! Whether evidence is real or simulated is decided by the trust root that the policy names, and by nothing else:
+//! there is one verifier, and neither a feature nor the evidence can choose another.
+
+#[cfg(any(feature = "simulated", feature = "verify"))]
+mod collateral;
+mod collect;
+mod layout;
+#[cfg(feature = "simulated")]
+pub mod simulated;
+#[cfg(feature = "testing")]
+pub mod testing;
+#[cfg(feature = "verify")]
+mod verify;
+
+#[cfg(any(feature = "simulated", feature = "verify"))]
+pub use collateral::Collateral;
+#[cfg(feature = "verify")]
+pub use collateral::{CollateralError, CollateralSource, PckCa, PlatformFacts};
+pub use collect::{CollectError, QuoteSource, collect, report_data};
+pub use layout::{LayoutError, QuoteView};
+#[cfg(feature = "verify")]
+pub use verify::{
+    Binding, IntelIsNotSimulated, PlatformFlags, Policy, SimulatedRoot, TrustRoot, verify,
+};

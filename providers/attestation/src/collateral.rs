@@ -1,0 +1,144 @@
+//! Collateral: what a platform's vendor publishes about it (certificates, revocation lists, TCB levels), and where it
+//! comes from. It is public and untrusted until verified; nothing here decides whether it is good.
+
+use std::fmt;
+
+use dcap_qvl::QuoteCollateralV3;
+use easyenclave_schemas::Digest;
+use serde::{Deserialize, Serialize};
+
+#[cfg(feature = "verify")]
+pub use source::{CollateralError, CollateralSource, PckCa, PlatformFacts};
+
+/// The collateral of one type of platform.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Collateral(QuoteCollateralV3);
+
+impl Collateral {
+    /// The largest collateral that verification looks at, in bytes: ten times what Intel publishes today.
+    pub const MAX: usize = 1024 * 1024;
+
+    /// Wraps collateral in the verifier's form.
+    pub fn new(collateral: QuoteCollateralV3) -> Self {
+        Self(collateral)
+    }
+
+    /// The verifier's form.
+    pub fn as_dcap(&self) -> &QuoteCollateralV3 {
+        &self.0
+    }
+
+    /// The digest over every part of it.
+    pub fn digest(&self) -> Digest {
+        Digest::of_list(self.parts())
+    }
+
+    /// The size of all parts, in bytes.
+    pub fn size(&self) -> usize {
+        self.parts().iter().map(|part| part.len()).sum()
+    }
+
+    fn parts(&self) -> [&[u8]; 10] {
+        let chain = self.0.pck_certificate_chain.as_deref().unwrap_or_default();
+        [
+            self.0.pck_crl_issuer_chain.as_bytes(),
+            &self.0.root_ca_crl,
+            &self.0.pck_crl,
+            self.0.tcb_info_issuer_chain.as_bytes(),
+            self.0.tcb_info.as_bytes(),
+            &self.0.tcb_info_signature,
+            self.0.qe_identity_issuer_chain.as_bytes(),
+            self.0.qe_identity.as_bytes(),
+            &self.0.qe_identity_signature,
+            chain.as_bytes(),
+        ]
+    }
+}
+
+impl fmt::Debug for Collateral {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Collateral({}, {} bytes)",
+            self.digest().short(12),
+            self.size()
+        )
+    }
+}
+
+#[cfg(feature = "verify")]
+mod source {
+    //! The reading side: which collateral to ask for, and of whom.
+
+    use std::fmt;
+
+    use async_trait::async_trait;
+    use easyenclave_schemas::Timestamp;
+    use easyenclave_schemas::evidence::{Fmspc, ReasonCode, Rejection};
+
+    use super::Collateral;
+
+    /// What a quote says about its platform, enough to ask for its collateral. Untrusted: it comes from
+    /// the quote before that is verified.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub struct PlatformFacts {
+        /// The type of the platform.
+        pub fmspc: Fmspc,
+        /// The authority that certified its quoting key.
+        pub ca: PckCa,
+    }
+
+    /// The authorities that certify quoting keys.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum PckCa {
+        /// For platforms with several packages.
+        Platform,
+        /// For platforms with one package.
+        Processor,
+    }
+
+    impl fmt::Display for PckCa {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(match self {
+                Self::Platform => "platform",
+                Self::Processor => "processor",
+            })
+        }
+    }
+
+    /// Where collateral comes from.
+    ///
+    /// Guarantees: an answer within a bounded time; at most [`Collateral::MAX`] bytes; the same answer for
+    /// a while, so that many verdicts share one. Assumptions: `now` is the verifier's clock. Caveats:
+    /// the answer is not verified, and may be close to its expiry.
+    #[async_trait]
+    pub trait CollateralSource: Send + Sync {
+        /// The collateral of a platform, to be used at `now`.
+        ///
+        /// # Errors
+        /// When there is none for this platform, or it cannot be had at present.
+        async fn collateral(
+            &self,
+            platform: &PlatformFacts,
+            now: Timestamp,
+        ) -> Result<Collateral, CollateralError>;
+    }
+
+    /// Why there is no collateral. Never a verdict on the evidence.
+    #[derive(Debug, thiserror::Error)]
+    pub enum CollateralError {
+        /// The source cannot answer at present; try again later.
+        #[error("collateral cannot be fetched at present")]
+        Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+        /// The source does not know this type of platform.
+        #[error("there is no collateral for platform {0}")]
+        UnknownPlatform(Fmspc),
+    }
+
+    impl From<CollateralError> for Rejection {
+        fn from(error: CollateralError) -> Self {
+            Self::new(ReasonCode::DependencyUnavailable, error.to_string())
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Evidence with faults, and what is needed to verify it, for the tests of this and other crates. Every fault is
+//! one that the real verifier must refuse or report; nothing here replaces the verifier.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use easyenclave_schemas::evidence::TcbStatus;
+use easyenclave_schemas::{Digest, Timestamp};
+
+use crate::simulated::{CollateralWindow, Guest, Platform, SimulatedError, TdAttributes, TdBody};
+use crate::{Collateral, CollectError, PlatformFlags, Policy, QuoteSource, TrustRoot};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// What is wrong with a quote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// A measurement was altered after signing.
+    Tampered,
+    /// The guest runs in debug mode.
+    Debug,
+    /// The guest runs with profiling.
+    Profiling,
+    /// The guest may be migrated.
+    Migratable,
+    /// The guest runs without SEPT_VE_DISABLE.
+    SeptVeOff,
+    /// The TDX module is out of date.
+    OutOfDate,
+}
+
+/// A platform that is not kept on disk: a root of its own each time, also good as a foreign one.
+///
+/// # Errors
+/// When keys or certificates cannot be made.
+pub fn platform(now: Timestamp) -> Result<Platform, SimulatedError> {
+    Platform::ephemeral(now)
+}
+
+/// A policy that accepts faultless guests of `platform` that look like `body`, for a day.
+pub fn policy(platform: &Platform, body: &TdBody) -> Policy {
+    Policy {
+        trust_root: TrustRoot::simulated(platform.root_key_id())
+            .expect("a generated key is not Intel's"),
+        allowed_tcb: BTreeSet::from([TcbStatus::UpToDate]),
+        platform: PlatformFlags::default(),
+        grace: Duration::ZERO,
+        measurements: BTreeSet::from([body.mrtd]),
+        max_age: DAY,
+        digest: Digest::of(b"a policy for tests"),
+    }
+}
+
+/// A quote over `report_data` with `fault`.
+///
+/// # Errors
+/// When it cannot be signed.
+pub fn faulty_quote(
+    guest: &Guest,
+    report_data: [u8; 64],
+    body: &TdBody,
+    fault: Fault,
+) -> Result<Vec<u8>, SimulatedError> {
+    let mut body = body.clone();
+    let launched = |bits| TdAttributes::DEFAULT.with(bits);
+    match fault {
+        Fault::Tampered => {}
+        Fault::Debug => body.attributes = launched(TdAttributes::DEBUG),
+        Fault::Profiling => body.attributes = launched(TdAttributes::PROFILING),
+        Fault::Migratable => body.attributes = launched(TdAttributes::MIGRATABLE),
+        Fault::SeptVeOff => body.attributes = TdAttributes(0),
+        Fault::OutOfDate => body = body.on_old_module(),
+    }
+    let mut quote = guest.quote(report_data, &body)?;
+    if fault == Fault::Tampered {
+        // A byte of RTMR3, so that nothing but the signature can tell.
+        quote[520] ^= 1;
+    }
+    Ok(quote)
+}
+
+/// A source whose quotes all have the same fault.
+pub struct FaultySource {
+    /// Who signs.
+    pub guest: Guest,
+    /// What the guest looks like.
+    pub body: TdBody,
+    /// What is wrong.
+    pub fault: Fault,
+}
+
+impl QuoteSource for FaultySource {
+    fn quote(&self, report_data: [u8; 64]) -> Result<Vec<u8>, CollectError> {
+        faulty_quote(&self.guest, report_data, &self.body, self.fault)
+            .map_err(|error| CollectError::Platform(Box::new(error)))
+    }
+}
+
+/// Collateral that is valid between two times.
+///
+/// # Errors
+/// When it cannot be signed.
+pub fn collateral(
+    platform: &Platform,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<Collateral, SimulatedError> {
+    platform.mint(CollateralWindow { from, until })
+}
+
+/// Collateral that expired a day before `now`.
+///
+/// # Errors
+/// When it cannot be signed.
+pub fn expired_collateral(
+    platform: &Platform,
+    now: Timestamp,
+) -> Result<Collateral, SimulatedError> {
+    collateral(platform, now.minus(DAY * 31), now.minus(DAY))
+}
+
+/// Collateral that becomes valid a day after `now`.
+///
+/// # Errors
+/// When it cannot be signed.
+pub fn future_collateral(
+    platform: &Platform,
+    now: Timestamp,
+) -> Result<Collateral, SimulatedError> {
+    collateral(platform, now.plus(DAY), now.plus(DAY * 31))
+}

@@ -1,0 +1,73 @@
+//! From the root that a policy names to the verifier under that root. The evidence has no say in it.
+
+use dcap_qvl::QuoteClaims;
+use dcap_qvl::verify::QuoteVerifier;
+use easyenclave_schemas::evidence::{ReasonCode, Rejection, RootKeyId};
+use ring::digest::{SHA384, digest};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+
+use super::policy::TrustRoot;
+use crate::collateral::Collateral;
+
+/// How many certificates of an issuer chain are looked at. Real chains have two.
+const LONGEST_CHAIN: usize = 4;
+
+/// The verifier under the policy's root: Intel's is compiled in; a simulated root's certificate comes with
+/// the collateral and is taken only when it carries the key that the policy names.
+pub(super) fn verifier(
+    root: &TrustRoot,
+    collateral: &Collateral,
+) -> Result<QuoteVerifier, Rejection> {
+    if collateral.size() > Collateral::MAX {
+        return Err(Rejection::new(
+            ReasonCode::CollateralUnusable,
+            format!("the collateral is longer than {} bytes", Collateral::MAX),
+        ));
+    }
+    match root {
+        TrustRoot::Intel => Ok(QuoteVerifier::new_prod()),
+        TrustRoot::Simulated(_) => simulated(root.key_id(), collateral).map(QuoteVerifier::new),
+    }
+}
+
+/// The root that verified must be the root that was named, whatever led to it.
+pub(super) fn check(root: &TrustRoot, claims: &QuoteClaims) -> Result<(), Rejection> {
+    if claims.platform.root_key_id == root.key_id().as_bytes() {
+        Ok(())
+    } else {
+        Err(ReasonCode::TrustRootMismatch.into())
+    }
+}
+
+fn simulated(key_id: RootKeyId, collateral: &Collateral) -> Result<Vec<u8>, Rejection> {
+    let chain = pem::parse_many(&collateral.as_dcap().tcb_info_issuer_chain)
+        .map_err(|_| Rejection::from(ReasonCode::CollateralUnusable))?;
+    let certificates = chain
+        .into_iter()
+        .take(LONGEST_CHAIN)
+        .map(pem::Pem::into_contents);
+    certificates
+        .into_iter()
+        .find(|der| key_id_of(der) == Some(key_id))
+        .ok_or_else(|| {
+            Rejection::new(
+                ReasonCode::TrustRootMismatch,
+                "the collateral does not come from the simulated root that the policy names",
+            )
+        })
+}
+
+fn key_id_of(der: &[u8]) -> Option<RootKeyId> {
+    let certificate = Certificate::from_der(der).ok()?;
+    let key = certificate
+        .tbs_certificate()
+        .subject_public_key_info()
+        .subject_public_key
+        .raw_bytes();
+    digest(&SHA384, key)
+        .as_ref()
+        .try_into()
+        .ok()
+        .map(RootKeyId::new)
+}
