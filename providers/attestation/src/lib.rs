@@ -6,6 +6,8 @@
 mod collateral;
 mod collect;
 mod layout;
+#[cfg(all(test, feature = "testing"))]
+mod real_samples;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 #[cfg(feature = "testing")]

@@ -34,7 +34,8 @@ fn report(claims: &QuoteClaims) -> Result<&TDReport10, Rejection> {
     report.ok_or_else(|| ReasonCode::QuoteUnreadable.into())
 }
 
-/// The library checks expiry and most issue dates; a revocation list from the future is left to us.
+/// The library leaves a revocation list from the future to us, and counts the second of expiry as valid in
+/// some documents and not in others; here it is always expired, because that is where trust ends.
 pub(super) fn dates(claims: &QuoteClaims, now: Timestamp) -> Result<(), Rejection> {
     if claims.latest_issue_date > now.as_secs() {
         return Err(Rejection::new(
@@ -42,7 +43,7 @@ pub(super) fn dates(claims: &QuoteClaims, now: Timestamp) -> Result<(), Rejectio
             "the collateral was issued after the verifier's time",
         ));
     }
-    if claims.earliest_expiration_date < now.as_secs() {
+    if claims.earliest_expiration_date <= now.as_secs() {
         return Err(Rejection::new(
             ReasonCode::CollateralOutdated,
             "the collateral has expired",

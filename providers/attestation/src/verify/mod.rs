@@ -41,7 +41,17 @@ pub fn verify(
     if quote.report_data() != report_data(&binding.nonce, &binding.public_key) {
         return Err(ReasonCode::BindingMismatch.into());
     }
-    let claims = claims(&quote, collateral, policy, now)?;
+    appraise(&quote, collateral, policy, now)
+}
+
+/// Everything but the binding. Without that a quote may be anybody's, so this stays inside the crate.
+pub(crate) fn appraise(
+    quote: &QuoteView<'_>,
+    collateral: &Collateral,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Verdict, Rejection> {
+    let claims = claims(quote, collateral, policy, now)?;
     judge::measurement(&claims, policy)?;
     judge::platform(&claims, policy)?;
     let tcb_status = judge::tcb(&claims, policy, now)?;
@@ -53,7 +63,7 @@ pub fn verify(
         trust_root: root,
         simulated: root.is_simulated(),
         tcb_status,
-        advisory_ids: claims.tcb.advisory_ids.clone(),
+        advisory_ids: claims.tcb.advisory_ids,
         mrtd: body.mrtd,
         rtmrs: body.rtmrs,
         mrseam: body.mrseam,

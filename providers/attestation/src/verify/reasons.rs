@@ -143,6 +143,11 @@ const REASONS: &[(&str, ReasonCode, &str)] = &[
         "the collateral has no certificate for its quoting enclave identity",
     ),
     (
+        "Failed to load root ca",
+        CollateralUnusable,
+        "the simulated root's certificate cannot be read",
+    ),
+    (
         "Fmspc mismatch",
         CollateralUnusable,
         "the collateral is for another type of platform",
@@ -168,6 +173,11 @@ const REASONS: &[(&str, ReasonCode, &str)] = &[
         "the TDX module is not one that its vendor lists",
     ),
     (
+        "Unknown QE vendor",
+        QuoteUnreadable,
+        "the quote is not from the vendor's quoting enclave",
+    ),
+    (
         "QE ",
         QuoteSignatureInvalid,
         "the quoting enclave is not the vendor's",
@@ -181,11 +191,6 @@ const REASONS: &[(&str, ReasonCode, &str)] = &[
         "Unsupported",
         QuoteUnreadable,
         "the quote is of a kind that is not supported",
-    ),
-    (
-        "Unknown QE vendor",
-        QuoteUnreadable,
-        "the quote is not from the vendor's quoting enclave",
     ),
     (
         "certificate",

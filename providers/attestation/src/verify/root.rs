@@ -4,8 +4,9 @@ use dcap_qvl::QuoteClaims;
 use dcap_qvl::verify::QuoteVerifier;
 use easyenclave_schemas::evidence::{ReasonCode, Rejection, RootKeyId};
 use ring::digest::{SHA384, digest};
+use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use x509_cert::Certificate;
-use x509_cert::der::Decode;
+use x509_cert::der::{Decode, Encode};
 
 use super::policy::TrustRoot;
 use crate::collateral::Collateral;
@@ -49,7 +50,7 @@ fn simulated(key_id: RootKeyId, collateral: &Collateral) -> Result<Vec<u8>, Reje
         .map(pem::Pem::into_contents);
     certificates
         .into_iter()
-        .find(|der| key_id_of(der) == Some(key_id))
+        .find(|der| is_root(der, key_id))
         .ok_or_else(|| {
             Rejection::new(
                 ReasonCode::TrustRootMismatch,
@@ -58,16 +59,23 @@ fn simulated(key_id: RootKeyId, collateral: &Collateral) -> Result<Vec<u8>, Reje
         })
 }
 
-fn key_id_of(der: &[u8]) -> Option<RootKeyId> {
-    let certificate = Certificate::from_der(der).ok()?;
-    let key = certificate
-        .tbs_certificate()
+/// Whether a certificate carries the named key and is signed with it. The key alone would not do: the rest
+/// of the certificate would be anybody's, and the library panics on a root that another name issued.
+fn is_root(der: &[u8], key_id: RootKeyId) -> bool {
+    let Ok(certificate) = Certificate::from_der(der) else {
+        return false;
+    };
+    let content = certificate.tbs_certificate();
+    let key = content
         .subject_public_key_info()
         .subject_public_key
         .raw_bytes();
-    digest(&SHA384, key)
-        .as_ref()
-        .try_into()
-        .ok()
-        .map(RootKeyId::new)
+    let Ok(signed) = content.to_der() else {
+        return false;
+    };
+    digest(&SHA384, key).as_ref() == key_id.as_bytes()
+        && content.issuer() == content.subject()
+        && UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key)
+            .verify(&signed, certificate.signature().raw_bytes())
+            .is_ok()
 }

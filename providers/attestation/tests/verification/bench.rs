@@ -1,14 +1,13 @@
-//! What the tests of verification share: one simulated platform, one guest on it, one policy that accepts it.
+//! What the tests share: one simulated platform, one guest on it, one policy that accepts it.
 
 use easyenclave_attestation::simulated::{Platform, TdBody};
-use easyenclave_attestation::{Binding, Collateral, Policy, report_data, testing, verify};
+use easyenclave_attestation::testing::{self, Fault};
+use easyenclave_attestation::{Binding, Collateral, Policy, report_data, verify};
 use easyenclave_schemas::Timestamp;
-use easyenclave_schemas::evidence::{Evidence, QuoteBytes, ReasonCode, Rejection, Verdict};
-
-pub(crate) const NOW: &str = "2026-05-01T12:00:00Z";
+use easyenclave_schemas::evidence::{Evidence, QuoteBytes, Rejection, Verdict};
 
 pub(crate) fn now() -> Timestamp {
-    NOW.parse().expect("a time")
+    "2026-05-01T12:00:00Z".parse().expect("a time")
 }
 
 pub(crate) struct Bench {
@@ -28,9 +27,11 @@ impl Bench {
             nonce: [1; 32],
             public_key: [2; 32],
         };
-        let data = report_data(&binding.nonce, &binding.public_key);
         Self {
-            quote: platform.guest().quote(data, &body).expect("a quote"),
+            quote: platform
+                .guest()
+                .quote(data(&binding), &body)
+                .expect("a quote"),
             collateral: platform.collateral(now()).expect("collateral"),
             policy: testing::policy(&platform, &body),
             platform,
@@ -40,7 +41,17 @@ impl Bench {
     }
 
     pub(crate) fn evidence(&self) -> Evidence {
-        bytes(&self.quote)
+        evidence(&self.quote)
+    }
+
+    pub(crate) fn faulty(&self, fault: Fault) -> Evidence {
+        let quote = testing::faulty_quote(
+            self.platform.guest(),
+            data(&self.binding),
+            &self.body,
+            fault,
+        );
+        evidence(&quote.expect("a quote"))
     }
 
     pub(crate) fn verify(&self, evidence: &Evidence) -> Result<Verdict, Rejection> {
@@ -52,9 +63,17 @@ impl Bench {
             now(),
         )
     }
+
+    pub(crate) fn refusal(&self, evidence: &Evidence) -> Rejection {
+        self.verify(evidence).expect_err("refused")
+    }
 }
 
-pub(crate) fn bytes(quote: &[u8]) -> Evidence {
+pub(crate) fn data(binding: &Binding) -> [u8; 64] {
+    report_data(&binding.nonce, &binding.public_key)
+}
+
+pub(crate) fn evidence(quote: &[u8]) -> Evidence {
     Evidence {
         quote: QuoteBytes::new(quote.to_vec()).expect("short enough"),
     }

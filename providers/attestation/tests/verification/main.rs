@@ -1,5 +1,8 @@
-//! The verifier from outside: simulated and real evidence, hostile bytes, installations on disk. Each test is named
-//! by what it holds.
+//! The verifier from outside: honest, faulty and hostile evidence, and installations on disk. Each test is named by
+//! what it holds.
 
 mod bench;
 mod honest;
+mod hostile;
+mod installation;
+mod refused;
