@@ -11,6 +11,7 @@ use easyenclave_schemas::evidence::{
     Evidence, MeasurementDigest, QuoteBytes, ReasonCode, Rejection, RootKeyId, TcbStatus, Verdict,
 };
 use easyenclave_schemas::{Digest, Timestamp};
+use serde_json::Value;
 
 use crate::verify::appraise;
 use crate::{
@@ -21,28 +22,36 @@ use crate::{
 fn samples() -> &'static PathBuf {
     static SAMPLES: OnceLock<PathBuf> = OnceLock::new();
     SAMPLES.get_or_init(|| {
-        // Asking for this machine's packages only leaves nothing to download: they were just built.
-        let version = cargo(&["-vV"]);
-        let host = version
-            .lines()
-            .find_map(|line| line.strip_prefix("host: "))
-            .expect("a host");
-        let arguments = [
-            "metadata",
-            "--format-version",
-            "1",
-            "--filter-platform",
-            host,
-        ];
-        let metadata: serde_json::Value = serde_json::from_str(&cargo(&arguments)).expect("JSON");
-        let packages = metadata["packages"].as_array().expect("a list of packages");
-        let library = packages
-            .iter()
-            .find(|package| package["name"] == "dcap-qvl")
-            .expect("a dependency");
+        let library = library(&metadata());
         let manifest = PathBuf::from(library["manifest_path"].as_str().expect("a path"));
         manifest.with_file_name("sample")
     })
+}
+
+fn library(metadata: &Value) -> Value {
+    let packages = metadata["packages"].as_array().expect("a list of packages");
+    packages
+        .iter()
+        .find(|package| package["name"] == "dcap-qvl")
+        .expect("a dependency")
+        .clone()
+}
+
+fn metadata() -> Value {
+    // Asking for this machine's packages only leaves nothing to download: they were just built.
+    let version = cargo(&["-vV"]);
+    let host = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .expect("a host");
+    let text = cargo(&[
+        "metadata",
+        "--format-version",
+        "1",
+        "--filter-platform",
+        host,
+    ]);
+    serde_json::from_str(&text).expect("JSON")
 }
 
 fn cargo(arguments: &[&str]) -> String {
@@ -126,6 +135,33 @@ fn policy(mrtd: &[u8]) -> Policy {
         max_age: Duration::from_secs(3600),
         digest: Digest::of(b"policy"),
     }
+}
+
+/// With another version the error texts may be others, so `verify/reasons.rs` has to be read again first.
+/// With the feature, anyone in the process could lower the levels that platforms are held to.
+#[test]
+fn the_library_is_the_one_that_was_read_and_nobody_may_override_its_levels() {
+    let metadata = metadata();
+    let library = library(&metadata);
+    assert_eq!(library["version"], "0.7.1");
+    let nodes = metadata["resolve"]["nodes"]
+        .as_array()
+        .expect("a list of nodes");
+    let node = nodes
+        .iter()
+        .find(|node| node["id"] == library["id"])
+        .expect("a node");
+    let features = node["features"].as_array().expect("a list of features");
+    assert!(
+        features.iter().any(|feature| feature == "ring"),
+        "{features:?}"
+    );
+    assert!(
+        features
+            .iter()
+            .all(|feature| feature != "danger-allow-tcb-override"),
+        "{features:?}"
+    );
 }
 
 #[test]

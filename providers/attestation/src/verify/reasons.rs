@@ -1,5 +1,5 @@
-//! From the library's error texts to reason codes and sentences. The texts are not an interface, so the version is
-//! pinned and the tests of this crate drive the real verifier into each of the common ones.
+//! From the library's error texts to reason codes and sentences. The texts are not an interface, so
+//! tests hold the library's version and drive the real verifier into the common ones.
 
 use std::fmt::Display;
 
