@@ -155,6 +155,11 @@ impl OrderId {
         Self(format!("{target}-{}", digest.short(12)))
     }
 
+    /// The id of the order that destroys an agent's machine.
+    pub fn retire(agent: &AgentId) -> Self {
+        Self(format!("{}-x", agent.0))
+    }
+
     /// The agent that this launch order makes.
     pub fn agent(&self) -> AgentId {
         AgentId(self.0.clone())

@@ -58,7 +58,7 @@ pub struct AgentRecord {
 #[serde(rename_all = "camelCase")]
 pub enum TrustRecord {
     /// Accepted.
-    Accepted(Verdict),
+    Accepted(Box<Verdict>),
     /// Refused under the policy of then.
     Refused {
         /// The reason code.
@@ -107,6 +107,9 @@ pub struct OrderRecord {
     pub datacenter: Datacenter,
     /// The provider that serves it.
     pub provider: ProviderName,
+    /// Only this worker may claim it; any worker of the provider when empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerId>,
     /// What it asks for.
     pub work: WorkRecord,
     /// Where it stands.
@@ -161,7 +164,7 @@ pub enum OrderPhase {
     Claimed,
     /// A worker is making the machine.
     Provisioning,
-    /// The agent registered and was accepted; for a retire order, the machine is gone.
+    /// The agent registered and was accepted. A retire order that is done is forgotten.
     Fulfilled,
     /// It did not work; a replacement is a new order.
     Failed(Timestamp),

@@ -34,6 +34,8 @@ pub enum ConditionType {
     UpToDate,
     /// The address is published.
     Exposed,
+    /// The order has come to its good end.
+    Fulfilled,
     /// As much runs, or is there, as is wanted.
     Available,
     /// The newest revision could be read whole.

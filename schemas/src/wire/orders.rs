@@ -19,6 +19,10 @@ pub struct ClaimRequest {
     /// The size that it makes; any when left out.
     #[serde(default)]
     pub node_size: Option<NodeSize>,
+    /// Orders that this process is working on. Others that the worker holds are given to it again at
+    /// once: it held them before it was restarted.
+    #[serde(default)]
+    pub in_hand: Vec<OrderId>,
     /// How long the reconciler may hold the request until there is an order, at most 30 seconds.
     #[serde(default)]
     pub wait_millis: u64,
