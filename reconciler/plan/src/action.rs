@@ -130,6 +130,8 @@ pub enum HoldReason {
     },
     /// All that an owner runs would go.
     Owner { owner: OwnerName, removed: u32 },
+    /// Many machines belong to nothing that is known; rather, what is known of them was lost.
+    Orphans { removed: u32, of: u32 },
 }
 
 /// What a wait is about.
@@ -169,6 +171,10 @@ pub enum WaitReason {
     InstructionUnderWay,
     /// The replica has started and is not ready.
     ReplicaNotReady { agent: AgentId },
+    /// The replica has not become ready in the time that the fleet allows.
+    ReplicaFailing { agent: AgentId },
+    /// The replica is to leave its agent, once its replacement is ready.
+    Moving,
     /// The roll-out may not take more replicas away.
     MaxUnavailable { unavailable: u32, allowed: u32 },
     /// No free agent; an order is under way.
@@ -179,6 +185,10 @@ pub enum WaitReason {
     NoTarget,
     /// Free agents are kept for others.
     ReservedForOthers { missing: u32 },
+    /// Free agents are there, but they cannot take work now: unheard, unjudged or still stopping.
+    FreeAgentsUnusable { missing: u32 },
+    /// More agents than the maximum are there, and all of those are in use.
+    AboveMaximum { by: u32 },
     /// The owner's quota is used up.
     QuotaExceeded { owner: OwnerName, quota: u32 },
     /// An order is not claimed, or its agent has not registered yet.
@@ -189,6 +199,12 @@ pub enum WaitReason {
     Held { digest: Digest },
     /// The document cannot be read, so nothing of it is touched.
     Frozen,
+    /// The agent is out of placement and exposure.
+    InQuarantine { reason: Quarantine },
+    /// The agent is silent past the deadline, but so are others of its pool; it may be the network.
+    OthersSilent { silent: u32, of: u32 },
+    /// A machine without an owner goes, unless its owner turns up before the wait's end.
+    OrphanUnconfirmed,
     /// The agent's evidence cannot be judged now.
     TrustUnknown,
     /// Fresh evidence has been asked for.

@@ -7,8 +7,21 @@
 )]
 
 mod action;
+mod breaker;
+mod census;
 mod desired;
+mod digest;
+mod display;
+mod draft;
+mod names;
 mod observed;
+mod plan;
+mod reserve;
+mod rules;
+mod slots;
+mod supply;
+mod underway;
+mod view;
 
 pub use action::{
     Action, CancelReason, Hold, HoldReason, Plan, RetireReason, Subject, Wait, WaitReason,
@@ -18,3 +31,4 @@ pub use observed::{
     Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Quarantine,
     Replica, Reported, RetireOrder, Trust,
 };
+pub use plan::plan;

@@ -1,0 +1,133 @@
+//! What the agents that carry a deployment come to. Counts readiness conservatively: what is not known is not
+//! ready, and is not missing either.
+
+use crate::Deployment;
+use crate::draft::{Draft, Fate};
+use crate::view::{AgentIx, DeploymentIx, Instruction, Standing, View, number};
+
+/// The replicas of one deployment.
+#[derive(Default)]
+pub(crate) struct Census {
+    /// Counted, and not to be touched: silent, unjudged, frozen, or in a pool that fails as a whole.
+    pub(crate) fixed: u32,
+    /// Of those, the ready ones.
+    pub(crate) fixed_ready: u32,
+    /// Where they should be.
+    pub(crate) good: Vec<Replica>,
+    /// On agents where they should not be any more.
+    pub(crate) movers: Vec<Replica>,
+    /// On agents in quarantine.
+    pub(crate) bad: Vec<AgentIx>,
+    /// Running without having been decided here.
+    pub(crate) strays: Vec<AgentIx>,
+}
+
+/// A replica that may be touched.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Replica {
+    pub(crate) agent: AgentIx,
+    pub(crate) ready: bool,
+    /// Whether it is told to run the version of now.
+    pub(crate) current: bool,
+}
+
+enum Role {
+    Out,
+    Fixed(bool),
+    Good(Replica),
+    Mover(Replica),
+    Bad,
+    Stray,
+}
+
+impl Census {
+    /// Counts anew, after what was decided so far.
+    pub(crate) fn count(
+        &mut self,
+        view: &View,
+        draft: &Draft,
+        deployment: DeploymentIx,
+        spec: &Deployment,
+    ) {
+        self.clear();
+        for agent in view.replicas(deployment) {
+            match role(view, draft, agent, spec) {
+                Role::Out => {}
+                Role::Fixed(ready) => {
+                    self.fixed += 1;
+                    self.fixed_ready += u32::from(ready);
+                }
+                Role::Good(replica) => self.good.push(replica),
+                Role::Mover(replica) => self.movers.push(replica),
+                Role::Bad => self.bad.push(agent),
+                Role::Stray => self.strays.push(agent),
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.fixed = 0;
+        self.fixed_ready = 0;
+        self.good.clear();
+        self.movers.clear();
+        self.bad.clear();
+        self.strays.clear();
+    }
+
+    /// Replicas that count as there.
+    pub(crate) fn placed(&self) -> u32 {
+        number(self.good.len()) + self.fixed
+    }
+
+    /// Replicas that serve.
+    pub(crate) fn ready(&self) -> u32 {
+        ready(&self.good) + ready(&self.movers) + self.fixed_ready
+    }
+
+    /// Good replicas of another version than the one of now.
+    pub(crate) fn outdated(&self) -> impl Iterator<Item = &Replica> {
+        self.good.iter().filter(|replica| !replica.current)
+    }
+}
+
+/// How many of these serve.
+pub(crate) fn ready(replicas: &[Replica]) -> u32 {
+    number(replicas.iter().filter(|replica| replica.ready).count())
+}
+
+fn role(view: &View, draft: &Draft, agent: AgentIx, spec: &Deployment) -> Role {
+    let facts = view.agent(agent);
+    let gone = matches!(draft.fate(agent), Fate::Stops | Fate::Retires);
+    if gone || !draft.is_there(view, agent) {
+        return Role::Out;
+    }
+    if !facts.is_touchable() {
+        return Role::Fixed(facts.is_ready());
+    }
+    if facts.is_stray() {
+        return Role::Stray;
+    }
+    match facts.standing {
+        Standing::Quarantined(_) if draft.is_out_of_service(view, agent) => Role::Bad,
+        Standing::Quarantined(_) | Standing::Unjudged => Role::Fixed(false),
+        Standing::Accepted => {
+            let replica = replica(view, agent, spec);
+            match !facts.drifted && view.admits(spec, facts.target) {
+                true => Role::Good(replica),
+                false => Role::Mover(replica),
+            }
+        }
+    }
+}
+
+/// A replica that follows an instruction unknown here counts as outdated: it must be told again.
+fn replica(view: &View, agent: AgentIx, spec: &Deployment) -> Replica {
+    let facts = view.agent(agent);
+    let assigned = facts.fact.assigned.as_ref();
+    let same = assigned.is_some_and(|assigned| assigned.workload == spec.workload);
+    Replica {
+        agent,
+        ready: facts.is_ready(),
+        current: same && facts.instruction != Instruction::Astray,
+    }
+}

@@ -1,0 +1,248 @@
+//! How plans read: one line each, the same in the command line, status and comments. Every field of an action is
+//! in its line, because digests are taken over these lines.
+
+use std::fmt::{self, Display, Formatter, Result};
+
+use crate::{
+    Action, CancelReason, Hold, HoldReason, Quarantine, RetireReason, Subject, Wait, WaitReason,
+};
+
+impl Display for Action {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            Self::Unexpose { agent, deployment } => write!(f, "unexpose {deployment} on {agent}"),
+            Self::Quarantine { agent, reason } => write!(f, "quarantine {agent}: {reason}"),
+            Self::Release { agent } => write!(f, "release {agent}"),
+            Self::Unassign {
+                agent,
+                generation,
+                deployment,
+            } => write!(
+                f,
+                "unassign {deployment} from {agent} generation {generation}"
+            ),
+            Self::Cancel { order, reason } => write!(f, "cancel {order}: {reason}"),
+            Self::Retire {
+                agent,
+                datacenter,
+                reason,
+            } => write!(f, "retire {agent} in {datacenter}: {reason}"),
+            Self::Challenge { agent } => write!(f, "challenge {agent}"),
+            Self::Assign {
+                agent,
+                generation,
+                deployment,
+                workload,
+            } => write!(
+                f,
+                "assign {deployment} to {agent} generation {generation} workload {workload}"
+            ),
+            Self::Launch { .. } => launch(self, f),
+            Self::Expose { agent, deployment } => write!(f, "expose {deployment} on {agent}"),
+        }
+    }
+}
+
+fn launch(action: &Action, f: &mut Formatter<'_>) -> Result {
+    let Action::Launch {
+        order,
+        target,
+        slot,
+        generation,
+        failures,
+        datacenter,
+        provider,
+        size,
+        policy,
+    } = action
+    else {
+        return Ok(());
+    };
+    write!(
+        f,
+        "launch {order} for {target} slot {slot} generation {generation} failures {failures} \
+         size {size} in {datacenter} by {provider} under {policy}"
+    )
+}
+
+impl Display for CancelReason {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.write_str(match self {
+            Self::Surplus => "not needed",
+            Self::Expired => "nobody registered in time",
+            Self::TargetRemoved => "its target is gone",
+        })
+    }
+}
+
+impl Display for RetireReason {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.write_str(match self {
+            Self::Gone => "its machine is gone",
+            Self::Lost => "silent past the deadline",
+            Self::Surplus => "not needed",
+            Self::TargetRemoved => "its target is gone",
+            Self::Refused => "its evidence is refused",
+            Self::Orphan => "it belongs to nothing",
+        })
+    }
+}
+
+impl Display for Quarantine {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.write_str(match self {
+            Self::TrustLapsed => "its trust ran out",
+            Self::Refused => "its evidence is refused",
+        })
+    }
+}
+
+impl Display for Hold {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "hold {}: {}", self.digest, self.reason)
+    }
+}
+
+impl Display for HoldReason {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            Self::Pool {
+                target,
+                removed,
+                of,
+            } => write!(f, "{removed} of {of} agents of target {target} would go"),
+            Self::Owner { owner, removed } => {
+                write!(f, "all {removed} replicas of owner {owner} would go")
+            }
+            Self::Orphans { removed, of } => {
+                write!(f, "{removed} of {of} machines belong to nothing")
+            }
+        }
+    }
+}
+
+impl Display for Subject {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            Self::Deployment(id) => write!(f, "deployment {id}"),
+            Self::Reservation(id) => write!(f, "reservation {id}"),
+            Self::Target(name) => write!(f, "target {name}"),
+            Self::Agent(id) => write!(f, "agent {id}"),
+            Self::Order(id) => write!(f, "order {id}"),
+        }
+    }
+}
+
+impl Display for Wait {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "{}: {}", self.subject, self.reason)?;
+        match self.until {
+            Some(until) => write!(f, " (until {})", until.trunc_secs()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl WaitReason {
+    /// The stable code of the reason, for machines. A code never changes its meaning.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::AgentSilent => "AgentSilent",
+            Self::AgentNotHeardYet => "AgentNotHeardYet",
+            Self::InstructionUnderWay => "InstructionUnderWay",
+            Self::ReplicaNotReady { .. } => "ReplicaNotReady",
+            Self::ReplicaFailing { .. } => "ReplicaFailing",
+            Self::Moving => "Moving",
+            Self::MaxUnavailable { .. } => "MaxUnavailable",
+            Self::CapacityOrdered { .. } => "CapacityOrdered",
+            Self::CapacityExhausted { .. } => "CapacityExhausted",
+            Self::NoTarget => "NoTarget",
+            Self::ReservedForOthers { .. } => "ReservedForOthers",
+            Self::FreeAgentsUnusable { .. } => "FreeAgentsUnusable",
+            Self::AboveMaximum { .. } => "AboveMaximum",
+            Self::QuotaExceeded { .. } => "QuotaExceeded",
+            Self::OrderPending => "OrderPending",
+            Self::LaunchBackoff { .. } => "LaunchBackoff",
+            Self::Held { .. } => "Held",
+            Self::Frozen => "Frozen",
+            Self::InQuarantine { .. } => "InQuarantine",
+            Self::OthersSilent { .. } => "OthersSilent",
+            Self::OrphanUnconfirmed => "OrphanUnconfirmed",
+            Self::TrustUnknown => "TrustUnknown",
+            Self::AttestationUnderWay => "AttestationUnderWay",
+            Self::RetireUnderWay => "RetireUnderWay",
+            Self::RetirePaced => "RetirePaced",
+        }
+    }
+}
+
+impl Display for WaitReason {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AgentSilent => f.write_str("silent; it counts as lost at the end of this wait"),
+            Self::AgentNotHeardYet => f.write_str("not heard of since the start"),
+            Self::InstructionUnderWay => f.write_str("told, and has not confirmed yet"),
+            Self::ReplicaNotReady { agent } => write!(f, "the replica on {agent} is not ready"),
+            Self::ReplicaFailing { agent } => {
+                write!(f, "the replica on {agent} did not become ready in time")
+            }
+            Self::Moving => f.write_str("its replica moves when the replacement is ready"),
+            Self::MaxUnavailable {
+                unavailable,
+                allowed,
+            } => write!(
+                f,
+                "{unavailable} replicas are not ready and {allowed} may be"
+            ),
+            Self::QuotaExceeded { owner, quota } => {
+                write!(f, "the quota of {owner}, {quota} agents, is used up")
+            }
+            Self::LaunchBackoff { failures } => write!(f, "{failures} launches failed in a row"),
+            Self::Held { digest } => write!(f, "held until a person approves {digest}"),
+            Self::Frozen => f.write_str("its document cannot be read, so it stays as it is"),
+            Self::InQuarantine { reason } => write!(f, "in quarantine: {reason}"),
+            Self::OthersSilent { silent, of } => {
+                write!(f, "{silent} of {of} agents of its target are silent")
+            }
+            Self::OrphanUnconfirmed => f.write_str("belongs to nothing; its owner may turn up"),
+            Self::TrustUnknown => f.write_str("its evidence cannot be judged now"),
+            Self::AttestationUnderWay => f.write_str("asked for fresh evidence"),
+            Self::OrderPending => f.write_str("its agent has not registered yet"),
+            Self::RetireUnderWay => f.write_str("the machine is being destroyed"),
+            Self::RetirePaced => f.write_str("goes when those before it have gone"),
+            Self::CapacityOrdered { .. }
+            | Self::CapacityExhausted { .. }
+            | Self::NoTarget
+            | Self::ReservedForOthers { .. }
+            | Self::FreeAgentsUnusable { .. }
+            | Self::AboveMaximum { .. } => capacity(self, f),
+        }
+    }
+}
+
+fn capacity(reason: &WaitReason, f: &mut Formatter<'_>) -> Result {
+    match reason {
+        WaitReason::CapacityOrdered { missing } => {
+            write!(f, "{missing} agents are missing and ordered")
+        }
+        WaitReason::CapacityExhausted { missing } => {
+            write!(f, "{missing} agents are missing and the maximum is reached")
+        }
+        WaitReason::ReservedForOthers { missing } => {
+            write!(
+                f,
+                "{missing} agents are missing; the free ones are reserved"
+            )
+        }
+        WaitReason::FreeAgentsUnusable { missing } => {
+            write!(
+                f,
+                "{missing} agents are missing; the free ones cannot take work now"
+            )
+        }
+        WaitReason::AboveMaximum { by } => {
+            write!(f, "{by} agents above the maximum, all in use")
+        }
+        _ => f.write_str("no target has agents of this size and place"),
+    }
+}

@@ -1,0 +1,240 @@
+//! What the rules have decided so far in this pass. Each rule reads what those before it left here.
+
+use easyenclave_schemas::{Digest, TargetName, Timestamp};
+
+use crate::view::{AgentIx, DeploymentIx, Life, OwnerIx, Standing, View};
+use crate::{Action, Agent, Plan, RetireReason, Subject, Wait, WaitReason};
+
+/// The plan in the making.
+pub(crate) struct Draft {
+    pub(crate) plan: Plan,
+    /// What happens to each agent.
+    fates: Vec<Fate>,
+    /// Removals let through without approval, by target: what the breaker has left.
+    pub(crate) removed: Vec<u32>,
+    /// Replicas that deployments lack.
+    pub(crate) needs: Vec<Need>,
+    /// Of those, the ones for which no free agent was found.
+    pub(crate) unplaced: Vec<Unplaced>,
+    /// Agents in use, by owner.
+    used: Vec<u32>,
+    /// Targets whose launches back off: the failures in a row, and the end of the longest wait.
+    pub(crate) backoffs: Vec<Option<(u32, Timestamp)>>,
+}
+
+/// What this pass does to an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It stays as it is.
+    Stays,
+    /// It would go, or lose its replica, and stays until a person approves.
+    Held(Digest),
+    /// Its machine goes.
+    Retires,
+    /// Its replica stops.
+    Stops,
+    /// It gets this deployment, or a new version of it.
+    Gets(DeploymentIx),
+}
+
+/// Replicas that a deployment lacks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Need {
+    pub(crate) deployment: DeploymentIx,
+    pub(crate) missing: u32,
+    /// One more than wanted, so that a roll-out can go on without taking anything away.
+    pub(crate) surge: Surge,
+}
+
+/// Whether a roll-out needs one agent more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Surge {
+    No,
+    /// It will, once all replicas are ready again; the agent is kept for it.
+    Later,
+    Now,
+}
+
+/// Replicas for which no free agent was found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unplaced {
+    pub(crate) deployment: DeploymentIx,
+    pub(crate) count: u32,
+    /// Whether free agents were passed over because they are kept for others.
+    pub(crate) reserved: bool,
+    /// Whether to say that it waits; an agent kept for later need not.
+    pub(crate) waits: bool,
+}
+
+impl Draft {
+    pub(crate) fn new(view: &View) -> Self {
+        Self {
+            plan: Plan::default(),
+            fates: vec![Fate::Stays; view.agents.len()],
+            removed: vec![0; view.targets.len()],
+            needs: Vec::new(),
+            unplaced: Vec::new(),
+            used: Vec::new(),
+            backoffs: vec![None; view.targets.len()],
+        }
+    }
+
+    pub(crate) fn fate(&self, agent: AgentIx) -> Fate {
+        self.fates[agent.at()]
+    }
+
+    pub(crate) fn act(&mut self, action: Action) {
+        self.plan.actions.push(action);
+    }
+
+    pub(crate) fn wait(&mut self, subject: Subject, reason: WaitReason, until: Option<Timestamp>) {
+        self.plan.waits.push(Wait {
+            subject,
+            reason,
+            until,
+        });
+    }
+
+    pub(crate) fn wait_agent(
+        &mut self,
+        view: &View,
+        agent: AgentIx,
+        reason: WaitReason,
+        until: Option<Timestamp>,
+    ) {
+        self.wait(Subject::Agent(view.agent(agent).id.clone()), reason, until);
+    }
+
+    pub(crate) fn wait_deployment(
+        &mut self,
+        view: &View,
+        deployment: DeploymentIx,
+        reason: WaitReason,
+        until: Option<Timestamp>,
+    ) {
+        let id = view.deployment(deployment).id.clone();
+        self.wait(Subject::Deployment(id), reason, until);
+    }
+
+    pub(crate) fn wait_target(
+        &mut self,
+        target: &TargetName,
+        reason: WaitReason,
+        until: Option<Timestamp>,
+    ) {
+        self.wait(Subject::Target(target.clone()), reason, until);
+    }
+
+    pub(crate) fn retire(&mut self, view: &View, agent: AgentIx, reason: RetireReason) {
+        self.fates[agent.at()] = Fate::Retires;
+        self.act(retire(view, agent, reason));
+    }
+
+    pub(crate) fn unassign(&mut self, view: &View, agent: AgentIx, deployment: DeploymentIx) {
+        self.fates[agent.at()] = Fate::Stops;
+        self.act(unassign(view, agent, deployment));
+    }
+
+    /// Gives an agent a deployment in its version of now.
+    pub(crate) fn assign(&mut self, view: &View, agent: AgentIx, deployment: DeploymentIx) {
+        let facts = view.deployment(deployment);
+        let Some(spec) = facts.state.spec() else {
+            return;
+        };
+        self.fates[agent.at()] = Fate::Gets(deployment);
+        self.act(Action::Assign {
+            agent: view.agent(agent).id.clone(),
+            generation: view.agent(agent).next_generation(),
+            deployment: facts.id.clone(),
+            workload: spec.workload,
+        });
+    }
+
+    /// Leaves an agent as it is until a person approves `digest`.
+    pub(crate) fn hold(&mut self, view: &View, agent: AgentIx, digest: Digest) {
+        self.fates[agent.at()] = Fate::Held(digest);
+        self.wait_agent(view, agent, WaitReason::Held { digest }, None);
+    }
+
+    /// The agents that an owner uses after what was decided so far.
+    pub(crate) fn used(&self, owner: OwnerIx) -> u32 {
+        self.used.get(owner.at()).copied().unwrap_or(0)
+    }
+
+    /// How many more agents the owner of a deployment may use.
+    pub(crate) fn quota_left(&self, view: &View, deployment: DeploymentIx) -> u32 {
+        let owner = view.deployment(deployment).owner;
+        let quota = view.desired.quotas.get(view.owners[owner.at()]);
+        quota.map_or(u32::MAX, |quota| quota.saturating_sub(self.used(owner)))
+    }
+
+    pub(crate) fn uses_one_more(&mut self, owner: OwnerIx) {
+        self.used[owner.at()] += 1;
+    }
+
+    /// Counts what each owner uses. Agents that are lost, leaving or in quarantine serve nobody and do
+    /// not count, so that a full quota never keeps their replicas from being replaced.
+    pub(crate) fn count_use(&mut self, view: &View) {
+        self.used = vec![0; view.owners.len()];
+        for agent in view.all_agents() {
+            let stray = view.agent(agent).is_stray() && self.fate(agent) == Fate::Stays;
+            if let Some(deployment) = self.carries(view, agent)
+                && self.serves(view, agent)
+                && !stray
+            {
+                self.used[view.deployment(deployment).owner.at()] += 1;
+            }
+        }
+    }
+
+    /// What an agent is to run after what was decided so far.
+    pub(crate) fn carries(&self, view: &View, agent: AgentIx) -> Option<DeploymentIx> {
+        match self.fate(agent) {
+            Fate::Gets(deployment) => Some(deployment),
+            Fate::Stops | Fate::Retires => None,
+            Fate::Stays | Fate::Held(_) => view.agent(agent).deployment,
+        }
+    }
+
+    /// Whether an agent counts for those whom it serves.
+    pub(crate) fn serves(&self, view: &View, agent: AgentIx) -> bool {
+        self.is_there(view, agent) && !self.is_out_of_service(view, agent)
+    }
+
+    /// Whether an agent is, as far as is known, alive and not on its way out.
+    pub(crate) fn is_there(&self, view: &View, agent: AgentIx) -> bool {
+        let facts = view.agent(agent);
+        !facts.retiring && facts.life != Life::Gone && self.fate(agent) != Fate::Retires
+    }
+
+    /// Whether an agent's replica has to be replaced because of its quarantine. When much of a pool is
+    /// in quarantine, the cause is the policy or the network, and new agents would fare no better.
+    pub(crate) fn is_out_of_service(&self, view: &View, agent: AgentIx) -> bool {
+        let facts = view.agent(agent);
+        matches!(facts.standing, Standing::Quarantined(_))
+            && facts.life == Life::Heard
+            && !facts.frozen
+            && !view.target(facts.target).failing
+    }
+}
+
+/// The instruction to destroy an agent's machine.
+pub(crate) fn retire(view: &View, agent: AgentIx, reason: RetireReason) -> Action {
+    let facts = view.agent(agent);
+    let Agent { datacenter, .. } = facts.fact;
+    Action::Retire {
+        agent: facts.id.clone(),
+        datacenter: datacenter.clone(),
+        reason,
+    }
+}
+
+/// The instruction to stop what runs on an agent.
+pub(crate) fn unassign(view: &View, agent: AgentIx, deployment: DeploymentIx) -> Action {
+    let facts = view.agent(agent);
+    Action::Unassign {
+        agent: facts.id.clone(),
+        generation: facts.next_generation(),
+        deployment: view.deployment(deployment).id.clone(),
+    }
+}

@@ -1,0 +1,117 @@
+//! Which slot, generation and order a launch gets, and how long a slot rests after a failure. The same world
+//! gives the same order id, so that a repeated decision is the same order.
+
+use std::time::Duration;
+
+use easyenclave_schemas::{Digest, OrderId, Timestamp};
+
+use crate::view::{TargetIx, View};
+use crate::{Action, LaunchOrder, OrderState};
+
+/// The first rest after a failure; it doubles with each further one.
+const FIRST_REST: Duration = Duration::from_secs(2);
+
+/// The longest rest, without jitter. A full zone is asked again this often.
+const LONGEST_REST: Duration = Duration::from_secs(10 * 60);
+
+/// What a slot does next.
+pub(crate) enum Next {
+    /// It launches.
+    Launch(Action),
+    /// So many launches failed in a row, and it rests until then.
+    Rest(u32, Timestamp),
+}
+
+/// What the lowest `count` free slots of a target do. A resting slot is not skipped: the next one would
+/// meet the same cause.
+pub(crate) fn next(view: &View, target: TargetIx, count: u32) -> Vec<Next> {
+    let used = used(view, target);
+    let free = (0..).filter(|slot| used.binary_search(slot).is_err());
+    let last = last_orders(view, target);
+    free.take(count as usize)
+        .filter_map(|slot| {
+            let at = last.partition_point(|(other, _)| other.slot <= slot);
+            let last = at.checked_sub(1).map(|at| last[at]);
+            next_of(
+                view,
+                target,
+                slot,
+                last.filter(|(order, _)| order.slot == slot),
+            )
+        })
+        .collect()
+}
+
+fn used(view: &View, target: TargetIx) -> Vec<u32> {
+    let agents = view
+        .agents_of(target)
+        .map(|agent| view.agent(agent).fact.slot);
+    let orders = view.orders_of(target).filter(|order| order.pending);
+    let mut used: Vec<u32> = agents.chain(orders.map(|order| order.fact.slot)).collect();
+    used.sort_unstable();
+    used
+}
+
+/// The orders of a target by slot, the newest of each slot last.
+fn last_orders<'v>(view: &'v View, target: TargetIx) -> Vec<(&'v LaunchOrder, &'v OrderId)> {
+    let mut orders: Vec<_> = view.orders_of(target).map(|o| (o.fact, o.id)).collect();
+    orders.sort_unstable_by_key(|(order, _)| (order.slot, order.generation));
+    orders
+}
+
+fn next_of(
+    view: &View,
+    target: TargetIx,
+    slot: u32,
+    last: Option<(&LaunchOrder, &OrderId)>,
+) -> Option<Next> {
+    let mut failures = 0;
+    if let Some((order, id)) = last
+        && let OrderState::Failed(at) = order.state
+    {
+        failures = order.failures.saturating_add(1);
+        let until = at.plus(rest(order.failures, id));
+        if view.now < until {
+            return Some(Next::Rest(failures, until));
+        }
+    }
+    let generation = last.map_or(1, |(order, _)| order.generation + 1);
+    launch(view, target, slot, generation, failures).map(Next::Launch)
+}
+
+fn launch(view: &View, target: TargetIx, slot: u32, first: u64, failures: u32) -> Option<Action> {
+    let facts = view.target(target);
+    let spec = facts.state.spec()?;
+    let id = |generation| OrderId::launch(&view.desired.fleet, facts.name, slot, generation);
+    // After the store was lost the generations start again; an id that something still has is passed over.
+    let (generation, order) = (first..)
+        .map(|g| (g, id(g)))
+        .find(|(_, id)| !is_taken(view, id))?;
+    Some(Action::Launch {
+        order,
+        target: facts.name.clone(),
+        slot,
+        generation,
+        failures,
+        datacenter: spec.datacenter.clone(),
+        provider: spec.provider.clone(),
+        size: spec.size.clone(),
+        policy: spec.policy.clone(),
+    })
+}
+
+fn is_taken(view: &View, id: &OrderId) -> bool {
+    view.observed.launches.contains_key(id)
+        || view.observed.orphans.contains_key(id)
+        || view.observed.agents.contains_key(id.as_str())
+        || view.observed.retires.contains_key(id.as_str())
+}
+
+/// Doubles with each failure. The jitter comes from the order's id, so that slots that failed together do
+/// not try again together, and yet the same inputs give the same time.
+fn rest(failures_before: u32, order: &OrderId) -> Duration {
+    let doubled = FIRST_REST.saturating_mul(1_u32.checked_shl(failures_before).unwrap_or(u32::MAX));
+    let rest = doubled.min(LONGEST_REST);
+    let noise = u32::from(Digest::of(order.as_str().as_bytes()).as_bytes()[0]);
+    rest + rest * noise / (5 * 255)
+}

@@ -1,0 +1,84 @@
+//! What each target has: agents in use, free, or of no use, and orders under way. Everything that a machine may
+//! stand behind counts against the maximum; only what can or may still serve counts as supply.
+
+use easyenclave_schemas::AgentId;
+
+use crate::draft::Draft;
+use crate::view::{AgentIx, Instruction, Life, Standing, TargetIx, View};
+
+/// What one target has.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Supply {
+    /// Agents that carry something after what was decided so far.
+    pub(crate) used: u32,
+    /// Free agents that answer and are trusted, also those that are just stopping.
+    pub(crate) free: u32,
+    /// Free agents of which that is not known.
+    pub(crate) unsure: u32,
+    /// Machines that only count against the maximum: on their way out, in quarantine, or nobody's.
+    pub(crate) useless: u32,
+    /// Launch orders under way.
+    pub(crate) pending: u32,
+    /// Retire orders under way.
+    pub(crate) retiring: u32,
+}
+
+impl Supply {
+    /// What serves, may serve, or will.
+    pub(crate) fn all(&self) -> u32 {
+        self.used + self.free + self.unsure + self.pending
+    }
+}
+
+/// What each target has, without its orders.
+pub(crate) fn agents(view: &View, draft: &Draft) -> Vec<Supply> {
+    let mut supply = vec![Supply::default(); view.targets.len()];
+    for agent in view.all_agents() {
+        let facts = view.agent(agent);
+        let of = &mut supply[facts.target.at()];
+        of.retiring += u32::from(facts.retiring);
+        *kind(view, draft, agent, of) += 1;
+    }
+    let orphans = view.observed.orphans.values();
+    for name in orphans.filter_map(|orphan| orphan.target.as_ref()) {
+        if let Some(target) = view.find_target(name) {
+            supply[target.at()].useless += 1;
+        }
+    }
+    for target in view
+        .observed
+        .retires
+        .keys()
+        .filter_map(|id| left_over(view, id))
+    {
+        supply[target.at()].useless += 1;
+    }
+    supply
+}
+
+fn kind<'s>(view: &View, draft: &Draft, agent: AgentIx, of: &'s mut Supply) -> &'s mut u32 {
+    let facts = view.agent(agent);
+    let wanted = view.target(facts.target).state.spec().is_some() && !facts.drifted;
+    let counts = wanted && draft.is_there(view, agent) && !draft.is_out_of_service(view, agent);
+    let sure = facts.life == Life::Heard
+        && facts.instruction != Instruction::Unknown
+        && facts.standing == Standing::Accepted;
+    match (counts, draft.carries(view, agent), sure) {
+        (false, ..) => &mut of.useless,
+        (true, Some(_), _) => &mut of.used,
+        (true, None, true) => &mut of.free,
+        (true, None, false) => &mut of.unsure,
+    }
+}
+
+/// The target of a retire order whose agent's record is gone already.
+fn left_over(view: &View, id: &AgentId) -> Option<TargetIx> {
+    let counted =
+        view.observed.agents.contains_key(id) || view.observed.orphans.contains_key(id.as_str());
+    let launch = view
+        .observed
+        .launches
+        .get(id.as_str())
+        .filter(|_| !counted)?;
+    view.find_target(&launch.target)
+}

@@ -1,0 +1,496 @@
+//! The inputs with every name turned into a small number, computed once a pass, so that the rules
+//! compare integers and walk arrays. Derives facts only; it decides nothing.
+
+use easyenclave_schemas::{
+    AgentId, DeploymentId, Generation, OrderId, OwnerName, TargetName, Timestamp,
+};
+
+use crate::names::{Groups, Names};
+use crate::{
+    Agent, Deployment, Desired, Frozen, LaunchOrder, Liveness, Observed, Quarantine, Reported,
+    Target, Trust, WaitReason,
+};
+
+macro_rules! index {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) struct $type(pub(crate) u32);
+
+        impl $type {
+            pub(crate) fn at(self) -> usize {
+                self.0 as usize
+            }
+        }
+    };
+}
+
+index!(/// An agent, by its place in the order of ids.
+    AgentIx);
+index!(/// A target: those of the desired state in order, then others that something still names.
+    TargetIx);
+index!(/// A deployment: those of the desired state in order, then others that something still names.
+    DeploymentIx);
+index!(/// An owner, in the order of names.
+    OwnerIx);
+
+/// Everything that the rules look at.
+pub(crate) struct View<'a> {
+    pub(crate) desired: &'a Desired,
+    pub(crate) observed: &'a Observed,
+    pub(crate) now: Timestamp,
+    pub(crate) targets: Vec<TargetView<'a>>,
+    pub(crate) deployments: Vec<DeploymentView<'a>>,
+    pub(crate) owners: Vec<&'a OwnerName>,
+    pub(crate) agents: Vec<AgentView<'a>>,
+    pub(crate) orders: Vec<OrderView<'a>>,
+    target_names: Names<'a, TargetName>,
+    agents_by_target: Groups,
+    agents_by_deployment: Groups,
+    orders_by_target: Groups,
+}
+
+/// A target.
+pub(crate) struct TargetView<'a> {
+    pub(crate) name: &'a TargetName,
+    pub(crate) state: Wanted<&'a Target>,
+    /// Its agents that are or may be alive and are not being destroyed: what removals are measured by.
+    pub(crate) live: u32,
+    /// Its agents that are not heard of now, past the deadline or not.
+    pub(crate) silent: u32,
+    /// Whether so many of its agents are in quarantine that the cause is not theirs.
+    pub(crate) failing: bool,
+}
+
+/// A deployment.
+pub(crate) struct DeploymentView<'a> {
+    pub(crate) id: &'a DeploymentId,
+    pub(crate) owner: OwnerIx,
+    pub(crate) state: Wanted<&'a Deployment>,
+}
+
+/// What the desired state says of a name.
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted<T> {
+    /// It is wanted, like this.
+    Yes(T),
+    /// It is not in the desired state.
+    No,
+    /// Its document cannot be read.
+    Frozen,
+}
+
+impl<T: Copy> Wanted<T> {
+    pub(crate) fn spec(self) -> Option<T> {
+        match self {
+            Self::Yes(spec) => Some(spec),
+            Self::No | Self::Frozen => None,
+        }
+    }
+}
+
+/// An agent.
+pub(crate) struct AgentView<'a> {
+    pub(crate) id: &'a AgentId,
+    pub(crate) fact: &'a Agent,
+    pub(crate) target: TargetIx,
+    /// What was decided to run on it; for a stray, what runs on it undecided.
+    pub(crate) deployment: Option<DeploymentIx>,
+    pub(crate) life: Life,
+    pub(crate) instruction: Instruction,
+    pub(crate) standing: Standing,
+    /// A retire order for it is under way.
+    pub(crate) retiring: bool,
+    /// Its target or its deployment is frozen.
+    pub(crate) frozen: bool,
+    /// Its target has another size or another place by now.
+    pub(crate) drifted: bool,
+}
+
+/// Whether an agent is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Heard,
+    /// Unknown until then.
+    Silent(Timestamp),
+    /// Silent past the deadline.
+    Lost,
+    /// Proved absent.
+    Gone,
+}
+
+/// How far an agent is with its last instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Instruction {
+    /// It has not said.
+    Unknown,
+    /// It has not confirmed it.
+    UnderWay,
+    /// Nothing is to run and nothing runs.
+    Idle,
+    /// What is to run is there or starting, and is not ready.
+    NotReady,
+    /// What is to run is there and ready.
+    Ready,
+    /// It runs something that was not decided, or follows an instruction that is not known here.
+    Astray,
+}
+
+/// What an agent's trust comes to now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Accepted,
+    Quarantined(Quarantine),
+    /// It cannot be judged: it keeps what it has and gets nothing new.
+    Unjudged,
+}
+
+/// A launch order.
+pub(crate) struct OrderView<'a> {
+    pub(crate) id: &'a OrderId,
+    pub(crate) fact: &'a LaunchOrder,
+    /// It is pending and its agent has not registered.
+    pub(crate) pending: bool,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(desired: &'a Desired, observed: &'a Observed, now: Timestamp) -> Self {
+        let launches = observed.launches.values().map(|order| Some(&order.target));
+        let homes = observed.agents.values().map(|agent| Some(&agent.target));
+        let mut target_names = Names::new(desired.targets.keys());
+        let numbers = target_names.number(homes.chain(launches));
+        let (agent_targets, order_targets) = numbers.split_at(observed.agents.len());
+        let mut deployment_names = Names::new(desired.deployments.keys());
+        let carried = deployment_names.number(observed.agents.values().map(carries));
+        let deployments = deployments(desired, &deployment_names);
+        let mut view = Self {
+            desired,
+            observed,
+            now,
+            targets: targets(desired, &target_names),
+            owners: owners(desired, &deployments),
+            deployments,
+            agents: Vec::with_capacity(observed.agents.len()),
+            orders: orders(observed),
+            agents_by_target: Groups::new(target_names.len(), agent_targets),
+            agents_by_deployment: Groups::new(deployment_names.len(), &carried),
+            orders_by_target: Groups::new(target_names.len(), order_targets),
+            target_names,
+        };
+        view.number_owners();
+        view.read_agents(agent_targets, &carried);
+        view.count();
+        view
+    }
+
+    pub(crate) fn target(&self, target: TargetIx) -> &TargetView<'a> {
+        &self.targets[target.at()]
+    }
+
+    pub(crate) fn find_target(&self, name: &TargetName) -> Option<TargetIx> {
+        self.target_names.find(name).map(TargetIx)
+    }
+
+    pub(crate) fn deployment(&self, deployment: DeploymentIx) -> &DeploymentView<'a> {
+        &self.deployments[deployment.at()]
+    }
+
+    pub(crate) fn agent(&self, agent: AgentIx) -> &AgentView<'a> {
+        &self.agents[agent.at()]
+    }
+
+    pub(crate) fn all_targets(&self) -> impl Iterator<Item = TargetIx> + use<> {
+        (0..number(self.targets.len())).map(TargetIx)
+    }
+
+    pub(crate) fn all_deployments(&self) -> impl Iterator<Item = DeploymentIx> + use<> {
+        (0..number(self.deployments.len())).map(DeploymentIx)
+    }
+
+    pub(crate) fn all_agents(&self) -> impl DoubleEndedIterator<Item = AgentIx> + use<> {
+        (0..number(self.agents.len())).map(AgentIx)
+    }
+
+    pub(crate) fn agents_of(&self, target: TargetIx) -> impl Iterator<Item = AgentIx> + '_ {
+        self.agents_by_target.of(target.0).map(AgentIx)
+    }
+
+    /// The agents that carry a deployment, in the order of ids.
+    pub(crate) fn replicas(&self, deployment: DeploymentIx) -> impl Iterator<Item = AgentIx> + '_ {
+        self.agents_by_deployment.of(deployment.0).map(AgentIx)
+    }
+
+    pub(crate) fn orders_of(&self, target: TargetIx) -> impl Iterator<Item = &OrderView<'a>> + '_ {
+        self.orders_by_target
+            .of(target.0)
+            .map(|order| &self.orders[order as usize])
+    }
+
+    /// The number of an owner; owners that nothing desired or running names have none.
+    pub(crate) fn owner(&self, name: &OwnerName) -> Option<OwnerIx> {
+        let found = self.owners.binary_search(&name).ok();
+        found.map(|at| OwnerIx(number(at)))
+    }
+
+    /// Whether removing `removed` of `of` is more than the breaker allows.
+    pub(crate) fn trips(&self, removed: u32, of: u32) -> bool {
+        let breaker = self.desired.limits.breaker;
+        removed > breaker.max_removals
+            && u64::from(removed) * 100 > u64::from(breaker.max_percent) * u64::from(of)
+    }
+
+    /// Whether agents of a target may run a deployment.
+    pub(crate) fn admits(&self, deployment: &Deployment, target: TargetIx) -> bool {
+        let target = self.target(target);
+        target.state.spec().is_some_and(|spec| {
+            spec.size == deployment.size && deployment.placement.admits(target.name, spec)
+        })
+    }
+
+    fn number_owners(&mut self) {
+        let mut last = 0;
+        for deployment in &mut self.deployments {
+            let owner = &deployment.id.owner;
+            if self.owners[last] != owner {
+                last = self.owners.binary_search(&owner).unwrap_or(last);
+            }
+            deployment.owner = OwnerIx(number(last));
+        }
+    }
+
+    fn read_agents(&mut self, targets: &[Option<u32>], carried: &[Option<u32>]) {
+        let mut leaving = self.observed.retires.keys().peekable();
+        let facts = self.observed.agents.iter().zip(targets.iter().zip(carried));
+        for ((id, fact), (target, deployment)) in facts {
+            while leaving.next_if(|other| *other < id).is_some() {}
+            let target = TargetIx(target.unwrap_or_default());
+            let deployment = deployment.map(DeploymentIx);
+            self.agents.push(AgentView {
+                id,
+                fact,
+                target,
+                deployment,
+                life: life(fact, self.desired, self.now),
+                instruction: instruction(fact),
+                standing: standing(fact, self.now),
+                retiring: leaving.peek() == Some(&id),
+                frozen: self.is_frozen(target, deployment),
+                drifted: drifted(fact, self.target(target).state),
+            });
+        }
+    }
+
+    fn is_frozen(&self, target: TargetIx, deployment: Option<DeploymentIx>) -> bool {
+        matches!(self.target(target).state, Wanted::Frozen)
+            || deployment.is_some_and(|d| matches!(self.deployment(d).state, Wanted::Frozen))
+    }
+
+    fn count(&mut self) {
+        let mut quarantined = vec![0; self.targets.len()];
+        for agent in &self.agents {
+            let target = &mut self.targets[agent.target.at()];
+            if agent.retiring || agent.life == Life::Gone {
+                continue;
+            }
+            target.live += 1;
+            target.silent += u32::from(agent.life != Life::Heard);
+            let suspect = matches!(agent.standing, Standing::Quarantined(_));
+            quarantined[agent.target.at()] += u32::from(suspect && agent.life == Life::Heard);
+        }
+        for (at, quarantined) in quarantined.into_iter().enumerate() {
+            self.targets[at].failing = self.trips(quarantined, self.targets[at].live);
+        }
+    }
+}
+
+impl AgentView<'_> {
+    /// Whether it answers and nothing forbids to instruct it.
+    pub(crate) fn is_touchable(&self) -> bool {
+        self.life == Life::Heard
+            && self.instruction != Instruction::Unknown
+            && !self.retiring
+            && !self.frozen
+    }
+
+    /// Whether it may get new work, as far as it is concerned.
+    pub(crate) fn is_eligible(&self) -> bool {
+        self.is_touchable() && self.standing == Standing::Accepted && !self.drifted
+    }
+
+    /// Whether it runs what it should, is content, and is trusted.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.life == Life::Heard
+            && self.instruction == Instruction::Ready
+            && self.standing == Standing::Accepted
+            && !self.retiring
+    }
+
+    /// Whether what it carries was never decided here.
+    pub(crate) fn is_stray(&self) -> bool {
+        self.fact.assigned.is_none() && self.deployment.is_some()
+    }
+
+    /// The generation of the next instruction: above all that either side has seen.
+    pub(crate) fn next_generation(&self) -> Generation {
+        let reported = reported_generation(&self.fact.reported);
+        self.fact
+            .generation
+            .max(reported.unwrap_or_default())
+            .next()
+    }
+
+    /// Why its replica is not ready, and until when that is no failure.
+    pub(crate) fn unready(
+        &self,
+        desired: &Desired,
+        now: Timestamp,
+    ) -> (WaitReason, Option<Timestamp>) {
+        let agent = self.id.clone();
+        let since = self.fact.assigned.as_ref().map(|assigned| assigned.since);
+        let deadline = since.map(|since| since.plus(desired.limits.ready_within));
+        match deadline {
+            Some(deadline) if deadline <= now => (WaitReason::ReplicaFailing { agent }, None),
+            deadline => (WaitReason::ReplicaNotReady { agent }, deadline),
+        }
+    }
+}
+
+/// Counts fit 32 bits: each thing counted takes far more than a byte of memory.
+pub(crate) fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn targets<'a>(desired: &'a Desired, names: &Names<'a, TargetName>) -> Vec<TargetView<'a>> {
+    let view = |name: &'a TargetName| TargetView {
+        name,
+        state: match desired.targets.get(name) {
+            _ if is_frozen_target(desired, name) => Wanted::Frozen,
+            Some(spec) => Wanted::Yes(spec),
+            None => Wanted::No,
+        },
+        live: 0,
+        silent: 0,
+        failing: false,
+    };
+    names.all().map(view).collect()
+}
+
+fn is_frozen_target(desired: &Desired, name: &TargetName) -> bool {
+    !desired.frozen.is_empty() && desired.frozen.contains(&Frozen::Target(name.clone()))
+}
+
+fn deployments<'a>(
+    desired: &'a Desired,
+    names: &Names<'a, DeploymentId>,
+) -> Vec<DeploymentView<'a>> {
+    let frozen = |id: &DeploymentId| {
+        !desired.frozen.is_empty() && desired.frozen.contains(&Frozen::Deployment(id.clone()))
+    };
+    let view = |id: &'a DeploymentId, spec: Option<&'a Deployment>| DeploymentView {
+        id,
+        owner: OwnerIx(0),
+        state: match spec {
+            _ if frozen(id) => Wanted::Frozen,
+            Some(spec) => Wanted::Yes(spec),
+            None => Wanted::No,
+        },
+    };
+    let wanted = desired
+        .deployments
+        .iter()
+        .map(|(id, spec)| view(id, Some(spec)));
+    wanted
+        .chain(names.others().map(|id| view(id, None)))
+        .collect()
+}
+
+fn owners<'a>(desired: &'a Desired, deployments: &[DeploymentView<'a>]) -> Vec<&'a OwnerName> {
+    let mut owners: Vec<&OwnerName> = deployments.iter().map(|d| &d.id.owner).collect();
+    owners.dedup();
+    owners.extend(desired.reservations.keys().map(|id| &id.owner));
+    owners.sort_unstable();
+    owners.dedup();
+    owners
+}
+
+fn orders(observed: &Observed) -> Vec<OrderView<'_>> {
+    let registered = |id: &OrderId| observed.agents.contains_key(id.as_str());
+    let launches = observed.launches.iter();
+    let orders = launches.map(|(id, fact)| OrderView {
+        id,
+        fact,
+        pending: fact.state.is_pending() && !registered(id),
+    });
+    orders.collect()
+}
+
+/// The deployment that an agent carries, decided or stray.
+fn carries(agent: &Agent) -> Option<&DeploymentId> {
+    match (&agent.assigned, &agent.reported) {
+        (Some(assigned), _) => Some(&assigned.deployment),
+        (None, Reported::Running(replica)) if replica.generation >= agent.generation => {
+            Some(&replica.deployment)
+        }
+        (None, _) => None,
+    }
+}
+
+fn life(agent: &Agent, desired: &Desired, now: Timestamp) -> Life {
+    match agent.liveness {
+        Liveness::Heard => Life::Heard,
+        Liveness::Gone => Life::Gone,
+        Liveness::Silent(since) => match since.plus(desired.limits.lost_after) {
+            deadline if deadline <= now => Life::Lost,
+            deadline => Life::Silent(deadline),
+        },
+    }
+}
+
+fn reported_generation(reported: &Reported) -> Option<Generation> {
+    match reported {
+        Reported::Unknown => None,
+        Reported::Idle(generation) => Some(*generation),
+        Reported::Running(replica) => Some(replica.generation),
+    }
+}
+
+fn instruction(agent: &Agent) -> Instruction {
+    let Some(reported) = reported_generation(&agent.reported) else {
+        return Instruction::Unknown;
+    };
+    if reported < agent.generation {
+        return Instruction::UnderWay;
+    }
+    if reported > agent.generation {
+        return Instruction::Astray;
+    }
+    match (&agent.assigned, &agent.reported) {
+        (None, Reported::Running(_)) => Instruction::Astray,
+        (None, _) => Instruction::Idle,
+        (Some(assigned), Reported::Running(replica)) => {
+            let same =
+                replica.deployment == assigned.deployment && replica.workload == assigned.workload;
+            match (same, replica.ready) {
+                (true, true) => Instruction::Ready,
+                (true, false) => Instruction::NotReady,
+                (false, _) => Instruction::Astray,
+            }
+        }
+        (Some(_), _) => Instruction::NotReady,
+    }
+}
+
+fn standing(agent: &Agent, now: Timestamp) -> Standing {
+    match (agent.trust, agent.quarantined) {
+        (Trust::Accepted(until), _) if until > now => Standing::Accepted,
+        (Trust::Accepted(_), _) => Standing::Quarantined(Quarantine::TrustLapsed),
+        (Trust::Refused, _) => Standing::Quarantined(Quarantine::Refused),
+        (Trust::Unknown, Some(reason)) => Standing::Quarantined(reason),
+        (Trust::Unknown, None) => Standing::Unjudged,
+    }
+}
+
+fn drifted(agent: &Agent, target: Wanted<&Target>) -> bool {
+    let same = |spec: &Target| spec.size == agent.size && spec.datacenter == agent.datacenter;
+    target.spec().is_some_and(|spec| !same(spec))
+}
