@@ -1,0 +1,131 @@
+//! Ed25519 keys.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ring::rand::SystemRandom;
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::Secret;
+
+/// A key pair. Its private part is never printed.
+pub struct Keypair {
+    pair: Ed25519KeyPair,
+    pkcs8: Secret<Vec<u8>>,
+}
+
+/// A key pair that cannot be made or read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeypairError {
+    /// The system gives no randomness.
+    #[error("the system gives no randomness")]
+    Random,
+    /// The bytes are not an Ed25519 key pair.
+    #[error("expected an Ed25519 key pair in PKCS#8")]
+    Content,
+}
+
+impl Keypair {
+    /// A new key pair.
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub fn generate() -> Result<Self, KeypairError> {
+        let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
+            .map_err(|_| KeypairError::Random)?;
+        Self::from_pkcs8(document.as_ref())
+    }
+
+    /// A key pair that was kept.
+    ///
+    /// # Errors
+    /// When the bytes are something else.
+    pub fn from_pkcs8(bytes: &[u8]) -> Result<Self, KeypairError> {
+        let pair = Ed25519KeyPair::from_pkcs8(bytes).map_err(|_| KeypairError::Content)?;
+        Ok(Self {
+            pair,
+            pkcs8: Secret::new(bytes.to_vec()),
+        })
+    }
+
+    /// The bytes to keep.
+    pub fn pkcs8(&self) -> &Secret<Vec<u8>> {
+        &self.pkcs8
+    }
+
+    /// The public part.
+    pub fn public(&self) -> PublicKey {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(self.pair.public_key().as_ref());
+        PublicKey(bytes)
+    }
+
+    pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.pair.sign(message).as_ref().to_vec()
+    }
+}
+
+impl fmt::Debug for Keypair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keypair({})", self.public())
+    }
+}
+
+/// A public key: raw 32 bytes, written as 64 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublicKey([u8; 32]);
+
+/// A text that is not a public key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected an Ed25519 public key in 64 hex digits")]
+pub struct PublicKeyError;
+
+impl PublicKey {
+    /// The raw bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    pub(super) fn is_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ED25519, &self.0)
+            .verify(message, signature)
+            .is_ok()
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({self})")
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = PublicKeyError;
+
+    fn from_str(text: &str) -> Result<Self, PublicKeyError> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| PublicKeyError)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl Serialize for PublicKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PublicKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
