@@ -14,6 +14,8 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// Removals that a person must approve.
     pub held: Vec<Hold>,
+    /// Removals that a person has approved; they are among the actions as soon as they can be done.
+    pub approved: Vec<Hold>,
     /// Why something that is not where it should be is not moving.
     pub waits: Vec<Wait>,
 }
@@ -108,7 +110,7 @@ pub enum RetireReason {
 }
 
 /// Removals that were planned and are held back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hold {
     /// What a person approves: a digest of exactly these actions.
     pub digest: Digest,
@@ -175,6 +177,8 @@ pub enum WaitReason {
     ReplicaFailing { agent: AgentId },
     /// The replica is to leave its agent, once its replacement is ready.
     Moving,
+    /// The replica is not as wanted and cannot be changed now; its agent's own wait says why.
+    ReplicaStays { agent: AgentId },
     /// The roll-out may not take more replicas away.
     MaxUnavailable { unavailable: u32, allowed: u32 },
     /// No free agent; an order is under way.

@@ -50,14 +50,16 @@ pub(crate) fn hold(
 ) -> Verdict {
     actions.sort_unstable();
     let digest = Hold::digest_of(&actions);
-    if view.desired.approvals.contains(&digest) {
-        return Verdict::Approved;
-    }
-    draft.plan.held.push(Hold {
+    let hold = Hold {
         digest,
         reason,
         actions,
-    });
+    };
+    if view.desired.approvals.contains(&digest) {
+        draft.plan.approved.push(hold);
+        return Verdict::Approved;
+    }
+    draft.plan.held.push(hold);
     Verdict::Held(digest)
 }
 

@@ -153,6 +153,7 @@ impl WaitReason {
             Self::ReplicaNotReady { .. } => "ReplicaNotReady",
             Self::ReplicaFailing { .. } => "ReplicaFailing",
             Self::Moving => "Moving",
+            Self::ReplicaStays { .. } => "ReplicaStays",
             Self::MaxUnavailable { .. } => "MaxUnavailable",
             Self::CapacityOrdered { .. } => "CapacityOrdered",
             Self::CapacityExhausted { .. } => "CapacityExhausted",
@@ -187,6 +188,9 @@ impl Display for WaitReason {
                 write!(f, "the replica on {agent} did not become ready in time")
             }
             Self::Moving => f.write_str("its replica moves when the replacement is ready"),
+            Self::ReplicaStays { agent } => {
+                write!(f, "the replica on {agent} cannot be changed now")
+            }
             Self::MaxUnavailable {
                 unavailable,
                 allowed,
@@ -199,7 +203,7 @@ impl Display for WaitReason {
             }
             Self::LaunchBackoff { failures } => write!(f, "{failures} launches failed in a row"),
             Self::Held { digest } => write!(f, "held until a person approves {digest}"),
-            Self::Frozen => f.write_str("its document cannot be read, so it stays as it is"),
+            Self::Frozen => f.write_str("a document cannot be read, so it stays as it is"),
             Self::InQuarantine { reason } => write!(f, "in quarantine: {reason}"),
             Self::OthersSilent { silent, of } => {
                 write!(f, "{silent} of {of} agents of its target are silent")

@@ -9,6 +9,7 @@
 mod action;
 mod breaker;
 mod census;
+mod check;
 mod desired;
 mod digest;
 mod display;
@@ -20,12 +21,15 @@ mod reserve;
 mod rules;
 mod slots;
 mod supply;
+#[cfg(test)]
+mod testing;
 mod underway;
 mod view;
 
 pub use action::{
     Action, CancelReason, Hold, HoldReason, Plan, RetireReason, Subject, Wait, WaitReason,
 };
+pub use check::{Violation, audit};
 pub use desired::{Breaker, Deployment, Desired, Frozen, Limits, Placement, Reservation, Target};
 pub use observed::{
     Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Quarantine,

@@ -35,8 +35,8 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
 
 fn sorted(mut plan: Plan) -> Plan {
     plan.actions.sort_unstable();
-    plan.held
-        .sort_unstable_by(|a, b| (&a.reason, &a.digest).cmp(&(&b.reason, &b.digest)));
+    plan.held.sort_unstable();
+    plan.approved.sort_unstable();
     plan.waits.sort_unstable();
     plan.waits.dedup();
     plan

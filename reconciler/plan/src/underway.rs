@@ -34,6 +34,9 @@ pub(crate) fn report(view: &View, draft: &mut Draft) {
 fn is_as_wanted(view: &View, agent: AgentIx) -> bool {
     let facts = view.agent(agent);
     let assigned = facts.fact.assigned.as_ref();
+    if facts.instruction == Instruction::Astray {
+        return false;
+    }
     match facts.deployment.map(|d| view.deployment(d).state) {
         None | Some(Wanted::Frozen) => true,
         Some(Wanted::No) => false,

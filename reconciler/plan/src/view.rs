@@ -232,9 +232,13 @@ impl<'a> View<'a> {
         found.map(|at| OwnerIx(number(at)))
     }
 
-    /// Whether removing `removed` of `of` is more than the breaker allows.
+    /// Whether removing `removed` of `of` is more than the breaker allows. A desired state that wants nothing
+    /// at all is more likely a mistake than a wish, so it removes nothing unasked.
     pub(crate) fn trips(&self, removed: u32, of: u32) -> bool {
         let breaker = self.desired.limits.breaker;
+        if self.desired.targets.is_empty() && self.desired.deployments.is_empty() {
+            return removed > 0;
+        }
         removed > breaker.max_removals
             && u64::from(removed) * 100 > u64::from(breaker.max_percent) * u64::from(of)
     }
@@ -461,7 +465,8 @@ fn instruction(agent: &Agent) -> Instruction {
     if reported < agent.generation {
         return Instruction::UnderWay;
     }
-    if reported > agent.generation {
+    let idle = agent.assigned.is_none() && matches!(agent.reported, Reported::Idle(_));
+    if reported > agent.generation && !idle {
         return Instruction::Astray;
     }
     match (&agent.assigned, &agent.reported) {

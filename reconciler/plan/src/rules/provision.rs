@@ -94,17 +94,19 @@ impl<'v, 'a> Pools<'v, 'a> {
         unplaced.into_iter().map(|u| shares(self, u)).collect()
     }
 
+    /// First what is there or ordered already, then what may still be ordered; otherwise an order would be
+    /// withdrawn as soon as an earlier target has room again.
     fn shares(&mut self, unplaced: Unplaced) -> Vec<Share> {
         let mut left = unplaced.count;
         let mut shares = Vec::new();
-        for target in self.view.all_targets() {
-            let count = match self.admits(unplaced.deployment, target) {
-                true => self.provide(unplaced.deployment, target, left),
-                false => 0,
-            };
-            if count > 0 {
-                left -= count;
-                shares.push(Share { target, count });
+        for room in [Self::supplied, Self::room] {
+            for target in self.view.all_targets() {
+                if left > 0 && self.admits(unplaced.deployment, target) {
+                    let count =
+                        self.provide(unplaced.deployment, target, left.min(room(self, target)));
+                    left -= count;
+                    shares.push(Share { target, count });
+                }
             }
         }
         shares
@@ -115,10 +117,15 @@ impl<'v, 'a> Pools<'v, 'a> {
         spec.is_some_and(|spec| self.view.admits(spec, target))
     }
 
-    /// How many of `most` replicas a target has room for: first in what is reserved for their owner, then in
-    /// what nobody needs.
-    fn provide(&mut self, deployment: DeploymentIx, target: TargetIx, most: u32) -> u32 {
-        let owner = self.view.deployment(deployment).owner;
+    /// Agents and orders of a target that nobody uses yet.
+    fn supplied(&self, target: TargetIx) -> u32 {
+        let supply = &self.supply[target.at()];
+        let taken = supply.used + self.demand[target.at()];
+        supply.all().saturating_sub(taken).min(self.room(target))
+    }
+
+    /// How many agents more a target may put to use.
+    fn room(&self, target: TargetIx) -> u32 {
         let max = self
             .view
             .target(target)
@@ -126,9 +133,15 @@ impl<'v, 'a> Pools<'v, 'a> {
             .spec()
             .map_or(0, |spec| spec.max);
         let supply = &self.supply[target.at()];
-        let taken = supply.used + supply.useless + self.demand[target.at()];
-        let room = max.saturating_sub(taken);
-        let open = room.saturating_sub(self.reserved.others(target, owner));
+        max.saturating_sub(supply.used + supply.useless + self.demand[target.at()])
+    }
+
+    /// Sets up to `most` agents of a target aside for a deployment, less what is reserved for other owners.
+    fn provide(&mut self, deployment: DeploymentIx, target: TargetIx, most: u32) -> u32 {
+        let owner = self.view.deployment(deployment).owner;
+        let open = self
+            .room(target)
+            .saturating_sub(self.reserved.others(target, owner));
         let count = most.min(open);
         for _ in 0..count {
             self.reserved.take(target, owner);
@@ -284,7 +297,7 @@ impl<'v, 'a> Pools<'v, 'a> {
             return;
         }
         let mut missing = unplaced.count;
-        for share in shares {
+        for share in shares.iter().filter(|share| share.count > 0) {
             missing -= share.count;
             let (reason, until) = self.provided(draft, share.target, share.count);
             draft.wait_deployment(self.view, unplaced.deployment, reason, until);

@@ -52,10 +52,22 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
 }
 
 /// Nothing of it is wanted. Agents that do not answer are told when they do.
-fn stop_all(view: &View, draft: &Draft, deployment: DeploymentIx, removals: &mut Vec<Removal>) {
-    let stops = |a: &AgentIx| draft.is_there(view, *a) && view.agent(*a).is_touchable();
-    let agents = view.replicas(deployment).filter(stops);
-    removals.extend(agents.map(|agent| removal(view, deployment, agent)));
+fn stop_all(view: &View, draft: &mut Draft, deployment: DeploymentIx, removals: &mut Vec<Removal>) {
+    for agent in view.replicas(deployment) {
+        if !draft.is_there(view, agent) {
+            continue;
+        }
+        if view.agent(agent).is_touchable() {
+            removals.push(removal(view, deployment, agent));
+        } else {
+            left(view, draft, deployment, agent);
+        }
+    }
+}
+
+fn left(view: &View, draft: &mut Draft, deployment: DeploymentIx, agent: AgentIx) {
+    let agent = view.agent(agent).id.clone();
+    draft.wait_deployment(view, deployment, WaitReason::ReplicaStays { agent }, None);
 }
 
 /// Stops replicas beyond those wanted, and those whose replacement is ready.
@@ -94,9 +106,8 @@ fn surplus(spec: &Deployment, census: &Census) -> Vec<AgentIx> {
 
 /// How many replicas may be there: one more than wanted during a roll-out that may not take any away.
 fn allowed(spec: &Deployment, census: &Census) -> u32 {
-    let current = census.good.len() - census.outdated().count();
-    let surges = spec.max_unavailable == 0 && number(current) < spec.replicas;
-    spec.replicas + u32::from(surges && census.outdated().next().is_some())
+    let exchanges = spec.max_unavailable == 0 && census.outdated().any(|r| r.ready);
+    spec.replicas + u32::from(exchanges)
 }
 
 fn ready_among(census: &Census, agents: &[AgentIx]) -> u32 {
@@ -245,21 +256,30 @@ impl Update<'_, '_> {
         }
     }
 
-    /// Says which replicas are not ready, and which are about to move.
+    /// Says which replicas are not ready, which are about to move, and which are too many.
     fn report(&self, draft: &mut Draft, census: &Census) {
+        let over = census.placed() > self.spec.replicas;
         for agent in self.view.replicas(self.deployment) {
             let facts = self.view.agent(agent);
-            if draft.is_there(self.view, agent)
-                && !facts.is_ready()
-                && draft.carries(self.view, agent).is_some()
-            {
+            if !draft.is_there(self.view, agent) || draft.carries(self.view, agent).is_none() {
+                continue;
+            }
+            if !facts.is_ready() {
                 let (reason, until) = facts.unready(self.view.desired, self.view.now);
                 draft.wait_deployment(self.view, self.deployment, reason, until);
+            } else if !facts.is_touchable() && (over || !self.is_current(agent)) {
+                left(self.view, draft, self.deployment, agent);
             }
         }
         for mover in &census.movers {
             draft.wait_agent(self.view, mover.agent, WaitReason::Moving, None);
+            draft.wait_deployment(self.view, self.deployment, WaitReason::Moving, None);
         }
+    }
+
+    fn is_current(&self, agent: AgentIx) -> bool {
+        let assigned = self.view.agent(agent).fact.assigned.as_ref();
+        assigned.is_some_and(|assigned| assigned.workload == self.spec.workload)
     }
 
     /// Updates in place what may be taken away. Says whether one agent more is needed to go on.

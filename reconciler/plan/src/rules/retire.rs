@@ -127,11 +127,11 @@ fn is_free(view: &View, agent: &AgentView) -> bool {
 
 fn is_stranded(view: &View, deployment: DeploymentIx) -> bool {
     match view.deployment(deployment).state {
-        Wanted::Yes(spec) => !view.all_targets().any(|target| {
+        Wanted::Yes(spec) if spec.replicas > 0 => !view.all_targets().any(|target| {
             let room = view.target(target).state.spec().is_some_and(|t| t.max > 0);
             room && view.admits(spec, target)
         }),
-        Wanted::No | Wanted::Frozen => false,
+        Wanted::Yes(_) | Wanted::No | Wanted::Frozen => false,
     }
 }
 

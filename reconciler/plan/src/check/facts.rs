@@ -1,0 +1,191 @@
+//! Questions that the checks ask of the raw inputs, each answered from scratch.
+
+use easyenclave_schemas::{AgentId, DeploymentId, OwnerName, TargetName, Timestamp};
+
+use crate::{
+    Action, Agent, Assigned, Deployment, Desired, Exposure, Frozen, Liveness, Observed, Plan,
+    Reported, Target, Trust,
+};
+
+pub(super) struct Facts<'a> {
+    pub(super) desired: &'a Desired,
+    pub(super) observed: &'a Observed,
+    pub(super) plan: &'a Plan,
+    pub(super) now: Timestamp,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn agent(&self, id: &AgentId) -> Option<&'a Agent> {
+        self.observed.agents.get(id)
+    }
+
+    pub(super) fn target(&self, name: &TargetName) -> Option<&'a Target> {
+        let frozen = self.is_frozen_target(name);
+        self.desired.targets.get(name).filter(|_| !frozen)
+    }
+
+    pub(super) fn deployment(&self, id: &DeploymentId) -> Option<&'a Deployment> {
+        let frozen = self.is_frozen_deployment(id);
+        self.desired.deployments.get(id).filter(|_| !frozen)
+    }
+
+    pub(super) fn is_frozen_target(&self, name: &TargetName) -> bool {
+        self.desired.frozen.contains(&Frozen::Target(name.clone()))
+    }
+
+    pub(super) fn is_frozen_deployment(&self, id: &DeploymentId) -> bool {
+        self.desired
+            .frozen
+            .contains(&Frozen::Deployment(id.clone()))
+    }
+
+    pub(super) fn is_frozen(&self, agent: &Agent) -> bool {
+        let carried = agent.assigned.as_ref().map(|assigned| &assigned.deployment);
+        self.is_frozen_target(&agent.target)
+            || carried.is_some_and(|id| self.is_frozen_deployment(id))
+    }
+
+    pub(super) fn is_trusted(&self, agent: &Agent) -> bool {
+        matches!(agent.trust, Trust::Accepted(until) if until > self.now)
+    }
+
+    /// Whether its trust ended or is refused; not when it cannot be judged.
+    pub(super) fn is_distrusted(&self, agent: &Agent) -> bool {
+        match agent.trust {
+            Trust::Accepted(until) => until <= self.now,
+            Trust::Refused => true,
+            Trust::Unknown => agent.quarantined.is_some(),
+        }
+    }
+
+    pub(super) fn is_lost(&self, agent: &Agent) -> bool {
+        match agent.liveness {
+            Liveness::Silent(since) => since.plus(self.desired.limits.lost_after) <= self.now,
+            Liveness::Heard | Liveness::Gone => false,
+        }
+    }
+
+    pub(super) fn is_heard(agent: &Agent) -> bool {
+        agent.liveness == Liveness::Heard && agent.reported != Reported::Unknown
+    }
+
+    /// Alive as far as is known, and not being destroyed already.
+    pub(super) fn is_live(&self, id: &AgentId, agent: &Agent) -> bool {
+        agent.liveness != Liveness::Gone && !self.observed.retires.contains_key(id)
+    }
+
+    /// Whether it serves what it was told to run.
+    pub(super) fn is_ready(&self, id: &AgentId, agent: &Agent) -> bool {
+        let Some(Assigned {
+            deployment,
+            workload,
+            ..
+        }) = &agent.assigned
+        else {
+            return false;
+        };
+        let runs = matches!(&agent.reported, Reported::Running(r)
+            if r.ready && r.generation == agent.generation
+            && r.deployment == *deployment && r.workload == *workload);
+        runs && Self::is_heard(agent) && self.is_trusted(agent) && self.is_live(id, agent)
+    }
+
+    /// Whether an agent is where a deployment may run.
+    pub(super) fn fits(&self, agent: &Agent, deployment: &Deployment) -> bool {
+        self.target(&agent.target).is_some_and(|target| {
+            target.size == agent.size
+                && target.datacenter == agent.datacenter
+                && deployment.size == agent.size
+                && deployment.placement.admits(&agent.target, target)
+        })
+    }
+
+    /// Agents assigned to a deployment.
+    pub(super) fn carriers(
+        &self,
+        deployment: &DeploymentId,
+    ) -> impl Iterator<Item = (&'a AgentId, &'a Agent)> {
+        let carries = move |agent: &Agent| {
+            let assigned = agent.assigned.as_ref();
+            assigned.is_some_and(|assigned| assigned.deployment == *deployment)
+        };
+        self.observed
+            .agents
+            .iter()
+            .filter(move |(_, agent)| carries(agent))
+    }
+
+    /// What the plan instructs an agent to run, if it does: nothing is `Some(None)`.
+    pub(super) fn instructed(&self, id: &AgentId) -> Option<Option<&'a DeploymentId>> {
+        self.plan.actions.iter().find_map(|action| match action {
+            Action::Assign {
+                agent, deployment, ..
+            } if agent == id => Some(Some(deployment)),
+            Action::Unassign { agent, .. } | Action::Retire { agent, .. } if agent == id => {
+                Some(None)
+            }
+            _ => None,
+        })
+    }
+
+    /// What an agent is to run once the plan is done.
+    pub(super) fn after(&self, id: &AgentId, agent: &'a Agent) -> Option<&'a DeploymentId> {
+        let before = agent.assigned.as_ref().map(|assigned| &assigned.deployment);
+        self.instructed(id).unwrap_or(before)
+    }
+
+    pub(super) fn retires(&self, id: &AgentId) -> bool {
+        let of = |a: &Action| matches!(a, Action::Retire { agent, .. } if agent == id);
+        self.plan.actions.iter().any(of)
+    }
+
+    pub(super) fn hides(&self, id: &AgentId) -> bool {
+        let of = |a: &Action| matches!(a, Action::Unexpose { agent, .. } if agent == id);
+        self.plan.actions.iter().any(of)
+    }
+
+    pub(super) fn is_exposed(agent: &Agent) -> bool {
+        agent.exposed != Exposure::Hidden
+    }
+
+    /// Agents that an owner uses once the plan is done. Those that serve nobody do not count.
+    pub(super) fn used(&self, owner: &OwnerName, target: Option<&TargetName>) -> usize {
+        let counts = |(id, agent): &(&AgentId, &'a Agent)| {
+            self.after(id, agent).is_some_and(|d| d.owner == *owner)
+                && self.is_live(id, agent)
+                && !self.is_out(agent)
+                && target.is_none_or(|target| agent.target == *target)
+        };
+        self.observed.agents.iter().filter(counts).count()
+    }
+
+    /// Whether an agent is out of service because of its own evidence.
+    pub(super) fn is_out(&self, agent: &Agent) -> bool {
+        self.is_distrusted(agent)
+            && agent.liveness == Liveness::Heard
+            && !self.is_frozen(agent)
+            && !self.is_failing(&agent.target)
+    }
+
+    /// Whether much of a pool is distrusted.
+    pub(super) fn is_failing(&self, target: &TargetName) -> bool {
+        let pool = self.pool(target);
+        let heard = |a: &&Agent| a.liveness == Liveness::Heard && self.is_distrusted(a);
+        self.is_too_much(pool.iter().copied().filter(heard).count(), pool.len())
+    }
+
+    /// A target's agents that are or may be alive and are not being destroyed.
+    pub(super) fn pool(&self, target: &TargetName) -> Vec<&'a Agent> {
+        let agents = self.observed.agents.iter();
+        let pool = agents.filter(|(id, agent)| agent.target == *target && self.is_live(id, agent));
+        pool.map(|(_, agent)| agent).collect()
+    }
+
+    pub(super) fn is_too_much(&self, removed: usize, of: usize) -> bool {
+        let breaker = self.desired.limits.breaker;
+        if self.desired.targets.is_empty() && self.desired.deployments.is_empty() {
+            return removed > 0;
+        }
+        removed > breaker.max_removals as usize && removed * 100 > breaker.max_percent as usize * of
+    }
+}

@@ -1,0 +1,255 @@
+//! What all actions together must satisfy: maximum and minimum, roll-outs, the breaker, quotas, reservations.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use easyenclave_schemas::{AgentId, DeploymentId, OwnerName, TargetName};
+
+use super::Findings;
+use super::facts::Facts;
+use crate::{Action, Agent, Deployment, Liveness, Reported, RetireReason, Target};
+
+pub(super) fn check(facts: &Facts, findings: &mut Findings) {
+    for (name, target) in &facts.desired.targets {
+        maximum(facts, name, target, findings);
+        minimum(facts, name, target, findings);
+        reservations(facts, name, findings);
+    }
+    let names: BTreeSet<&TargetName> = facts.observed.agents.values().map(|a| &a.target).collect();
+    for name in names {
+        breaker(facts, name, findings);
+    }
+    for (id, deployment) in &facts.desired.deployments {
+        roll_out(facts, id, deployment, findings);
+        replicas(facts, id, deployment, findings);
+    }
+    for (owner, quota) in &facts.desired.quotas {
+        let used = facts.used(owner, None);
+        let more = !gained(facts, owner, None).is_empty();
+        findings.must(9, !more || used <= *quota as usize, || {
+            format!("{owner} would use {used} agents, its quota is {quota}")
+        });
+    }
+}
+
+/// Everything of a target that may have a machine behind it.
+fn machines(facts: &Facts, name: &TargetName) -> BTreeSet<AgentId> {
+    let agents = facts.observed.agents.iter();
+    let agents = agents
+        .filter(|(_, agent)| agent.target == *name)
+        .map(|(id, _)| id.clone());
+    let orders = facts.observed.launches.iter();
+    let orders = orders.filter(|(_, o)| o.target == *name && o.state.is_pending());
+    let orphans = facts.observed.orphans.iter();
+    let orphans = orphans.filter(|(_, orphan)| orphan.target.as_ref() == Some(name));
+    agents
+        .chain(orders.map(|(id, _)| id.agent()))
+        .chain(orphans.map(|(id, _)| id.agent()))
+        .collect()
+}
+
+fn maximum(facts: &Facts, name: &TargetName, target: &Target, findings: &mut Findings) {
+    let ours = |a: &&Action| matches!(a, Action::Launch { target, .. } if target == name);
+    let launched = facts.plan.actions.iter().filter(ours).count();
+    let there = machines(facts, name).len();
+    findings.must(
+        4,
+        launched == 0 || there + launched <= target.max as usize,
+        || format!("{name} has {there} machines and would get {launched} more"),
+    );
+}
+
+/// Nothing that is needed is retired as surplus.
+fn minimum(facts: &Facts, name: &TargetName, target: &Target, findings: &mut Findings) {
+    let gone = |id: &AgentId| {
+        facts.plan.actions.iter().any(|action| {
+            matches!(action, Action::Retire { agent, reason: RetireReason::Surplus, .. } if agent == id)
+        })
+    };
+    let agents: Vec<(&AgentId, &Agent)> = facts.observed.agents.iter().collect();
+    let serves = |agent: &Agent| {
+        agent.target == *name
+            && (facts.is_trusted(agent) || agent.assigned.is_some())
+            && agent.size == target.size
+            && agent.datacenter == target.datacenter
+            && agent.liveness != Liveness::Gone
+    };
+    let before = agents
+        .iter()
+        .filter(|(id, a)| serves(a) && facts.is_live(id, a))
+        .count();
+    let retired = agents
+        .iter()
+        .filter(|(id, a)| serves(a) && gone(id))
+        .count();
+    findings.must(
+        2,
+        retired == 0 || before - retired >= target.min as usize,
+        || format!("{name} would fall below its minimum"),
+    );
+}
+
+/// Agents that newly get something of an owner.
+fn gained<'a>(
+    facts: &Facts<'a>,
+    owner: &OwnerName,
+    target: Option<&TargetName>,
+) -> Vec<&'a AgentId> {
+    let gains = |id: &AgentId, agent: &'a Agent| {
+        let before = agent.assigned.as_ref().map(|assigned| &assigned.deployment);
+        let after = facts.after(id, agent);
+        after != before && after.is_some_and(|deployment| deployment.owner == *owner)
+    };
+    let agents = facts.observed.agents.iter();
+    agents
+        .filter(|(_, agent)| target.is_none_or(|target| agent.target == *target))
+        .filter(|(id, agent)| gains(id, agent))
+        .map(|(id, _)| id)
+        .collect()
+}
+
+/// After placing something for an owner, what is reserved for others is still there.
+fn reservations(facts: &Facts, name: &TargetName, findings: &mut Findings) {
+    let mut reserved: BTreeMap<&OwnerName, usize> = BTreeMap::new();
+    for (id, reservation) in &facts.desired.reservations {
+        let ended = reservation.until.is_some_and(|until| until <= facts.now);
+        if reservation.target == *name && !ended {
+            *reserved.entry(&id.owner).or_default() += reservation.count as usize;
+        }
+    }
+    if reserved.is_empty() {
+        return;
+    }
+    let unused =
+        |owner: &OwnerName, count: usize| count.saturating_sub(facts.used(owner, Some(name)));
+    let free = free(facts, name);
+    let owners: BTreeSet<&OwnerName> = facts.desired.deployments.keys().map(|d| &d.owner).collect();
+    for owner in owners {
+        let before = reserved.get(owner).copied().unwrap_or(0);
+        let gained = gained_on_idle(facts, owner, name);
+        if gained == 0 || facts.used(owner, Some(name)) <= before {
+            continue;
+        }
+        let others = reserved.iter().filter(|(other, _)| **other != owner);
+        let kept: usize = others.map(|(other, count)| unused(other, *count)).sum();
+        findings.must(9, free >= kept, || {
+            format!("{owner} would use agents of {name} that are reserved for others")
+        });
+    }
+}
+
+fn gained_on_idle(facts: &Facts, owner: &OwnerName, name: &TargetName) -> usize {
+    let idle = |id: &&&AgentId| {
+        facts
+            .agent(id)
+            .is_some_and(|agent| matches!(agent.reported, Reported::Idle(_)))
+    };
+    gained(facts, owner, Some(name)).iter().filter(idle).count()
+}
+
+/// Agents of a target that are free once the plan is done.
+fn free(facts: &Facts, name: &TargetName) -> usize {
+    let free = |(id, agent): &(&AgentId, &Agent)| {
+        agent.target == *name
+            && facts.is_trusted(agent)
+            && facts.is_live(id, agent)
+            && !facts.retires(id)
+            && facts.after(id, agent).is_none()
+    };
+    facts.observed.agents.iter().filter(free).count()
+}
+
+/// A roll-out leaves as many ready replicas as it must, or as there were.
+fn roll_out(facts: &Facts, id: &DeploymentId, deployment: &Deployment, findings: &mut Findings) {
+    let stranded = |agent: &Agent| facts.target(&agent.target).is_none();
+    let ready = facts
+        .carriers(id)
+        .filter(|(id, agent)| facts.is_ready(id, agent));
+    let ready: Vec<_> = ready.collect();
+    let kept = |id: &AgentId, agent: &Agent| {
+        facts.instructed(id).is_none() || (stranded(agent) && facts.retires(id))
+    };
+    let after = ready.iter().filter(|(id, agent)| kept(id, agent)).count();
+    let floor = deployment
+        .replicas
+        .saturating_sub(deployment.max_unavailable) as usize;
+    findings.must(6, after >= floor.min(ready.len()), || {
+        format!("{id} would have {after} ready replicas, {floor} are needed")
+    });
+}
+
+/// No more replicas than wanted are started: those of which nothing is known count.
+fn replicas(facts: &Facts, id: &DeploymentId, deployment: &Deployment, findings: &mut Findings) {
+    let started = gained(facts, &id.owner, None);
+    let started = started
+        .iter()
+        .filter(|agent| facts.instructed(agent) == Some(Some(id)))
+        .count();
+    let counts = |(name, agent): &(&AgentId, &Agent)| {
+        let fits = !Facts::is_heard(agent) || facts.fits(agent, deployment);
+        let gone = facts.instructed(name) == Some(None);
+        facts.is_live(name, agent) && fits && !gone && !facts.is_out(agent)
+    };
+    let there = facts.carriers(id).filter(counts).count();
+    let surge = usize::from(deployment.max_unavailable == 0);
+    let most = deployment.replicas as usize + surge;
+    findings.must(1, started == 0 || there + started <= most, || {
+        format!("{id} has {there} replicas and would get {started} more")
+    });
+}
+
+/// Removals that nobody approved stay within the breaker's limits.
+fn breaker(facts: &Facts, name: &TargetName, findings: &mut Findings) {
+    let approved = |action: &Action| {
+        facts
+            .plan
+            .approved
+            .iter()
+            .any(|h| h.actions.contains(action))
+    };
+    for hold in &facts.plan.approved {
+        let known = facts.desired.approvals.contains(&hold.digest);
+        findings.must(
+            7,
+            known && crate::Hold::digest_of(&hold.actions) == hold.digest,
+            || format!("nobody approved {hold}"),
+        );
+    }
+    let removes = |action: &&Action| !approved(action) && is_removal(facts, action, name);
+    let removed = facts.plan.actions.iter().filter(removes).count();
+    let of = facts.pool(name).len();
+    findings.must(7, !facts.is_too_much(removed, of), || {
+        format!("{removed} of {of} agents of {name} would be removed")
+    });
+}
+
+/// Whether an action takes something from a pool without putting it elsewhere.
+fn is_removal(facts: &Facts, action: &Action, name: &TargetName) -> bool {
+    match action {
+        Action::Retire { agent, reason, .. } => {
+            matches!(reason, RetireReason::Lost | RetireReason::TargetRemoved)
+                && facts
+                    .agent(agent)
+                    .is_some_and(|agent| agent.target == *name)
+        }
+        Action::Unassign {
+            agent, deployment, ..
+        } => facts.agent(agent).is_some_and(|agent| {
+            agent.target == *name && agent.assigned.is_some() && is_taken(facts, agent, deployment)
+        }),
+        _ => false,
+    }
+}
+
+/// Whether nothing but fewer wanted replicas explains that a replica stops.
+fn is_taken(facts: &Facts, agent: &Agent, id: &DeploymentId) -> bool {
+    match facts.deployment(id) {
+        None => true,
+        Some(deployment) => {
+            let current = |a: &crate::Assigned| a.workload == deployment.workload;
+            deployment.replicas == 0
+                || (agent.assigned.as_ref().is_some_and(current)
+                    && facts.fits(agent, deployment)
+                    && facts.is_trusted(agent))
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! Desired states and worlds from short texts, and plans as texts, for tests only. Shared by the tests beside the
+//! rules and those in `tests/`, which is why it names the crate's items through `crate`.
+
+#![expect(dead_code, reason = "each test uses a part of it")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+use std::time::Duration;
+
+use easyenclave_schemas::{
+    AgentId, Digest, FleetId, Generation, OrderId, PolicyName, ProviderName, Timestamp,
+};
+
+use crate::{
+    Agent, Assigned, Breaker, Deployment, Desired, Exposure, Frozen, LaunchOrder, Limits, Liveness,
+    Observed, OrderState, Orphan, Placement, Plan, Quarantine, Replica, Reported, Reservation,
+    RetireOrder, Target, Trust,
+};
+
+/// 2026-01-01T00:00:00Z, when every test begins. Numbers in texts are seconds from here: ago for what has
+/// happened, ahead for what is to end.
+pub const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
+/// The digest of the version `v`.
+pub fn version(v: &str) -> Digest {
+    Digest::of(v.as_bytes())
+}
+
+/// Reads a name.
+pub fn name<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().expect("a name")
+}
+
+/// The words of a line.
+struct Words<'t>(std::iter::Peekable<std::str::SplitWhitespace<'t>>);
+
+impl<'t> Words<'t> {
+    fn of(line: &'t str) -> Self {
+        Self(line.split_whitespace().peekable())
+    }
+
+    fn next(&mut self) -> &'t str {
+        self.0.next().expect("one more word in the line")
+    }
+
+    fn name<T: FromStr<Err: std::fmt::Debug>>(&mut self) -> T {
+        name(self.next())
+    }
+
+    fn number<T: FromStr<Err: std::fmt::Debug>>(&mut self) -> T {
+        let word = self.next().trim_start_matches(['#', 'x', 'g']);
+        word.parse().expect("a number")
+    }
+
+    fn ago(&mut self) -> Timestamp {
+        NOW.minus(Duration::from_secs(self.number()))
+    }
+
+    fn ahead(&mut self) -> Timestamp {
+        NOW.plus(Duration::from_secs(self.number()))
+    }
+
+    fn each(&mut self, mut each: impl FnMut(&mut Self, &'t str)) {
+        while let Some(word) = self.0.next() {
+            each(self, word);
+        }
+    }
+}
+
+fn lines(text: &str) -> impl Iterator<Item = Words<'_>> {
+    let lines = text.lines().map(str::trim);
+    lines.filter(|line| !line.is_empty()).map(Words::of)
+}
+
+/// A desired state that wants nothing, with the defaults of a fleet document.
+pub fn nothing() -> Desired {
+    Desired {
+        fleet: name::<FleetId>("test"),
+        limits: Limits {
+            breaker: Breaker {
+                max_removals: 1,
+                max_percent: 25,
+            },
+            lost_after: Duration::from_secs(30),
+            register_within: Duration::from_secs(600),
+            ready_within: Duration::from_secs(300),
+        },
+        quotas: BTreeMap::new(),
+        targets: BTreeMap::new(),
+        reservations: BTreeMap::new(),
+        deployments: BTreeMap::new(),
+        frozen: BTreeSet::new(),
+        approvals: BTreeSet::new(),
+    }
+}
+
+/// Reads a desired state, one thing a line.
+pub fn desired(text: &str) -> Desired {
+    let mut desired = nothing();
+    for mut words in lines(text) {
+        match words.next() {
+            "breaker" => {
+                desired.limits.breaker = Breaker {
+                    max_removals: words.number(),
+                    max_percent: words.number(),
+                };
+            }
+            "quota" => drop(desired.quotas.insert(words.name(), words.number())),
+            "target" => drop(desired.targets.insert(words.name(), target(words))),
+            "reserve" => drop(
+                desired
+                    .reservations
+                    .insert(words.name(), reservation(words)),
+            ),
+            "deploy" => drop(desired.deployments.insert(words.name(), deployment(words))),
+            "freeze-deploy" => drop(desired.frozen.insert(Frozen::Deployment(words.name()))),
+            "freeze-target" => drop(desired.frozen.insert(Frozen::Target(words.name()))),
+            other => panic!("no such thing: {other}"),
+        }
+    }
+    desired
+}
+
+/// `target NAME MIN MAX [warm N] [size S] [in DATACENTER]`
+fn target(mut words: Words) -> Target {
+    let mut target = Target {
+        datacenter: name("local"),
+        size: name("tiny"),
+        provider: name::<ProviderName>("process"),
+        policy: name::<PolicyName>("sim"),
+        min: words.number(),
+        max: words.number(),
+        warm: 0,
+    };
+    words.each(|words, word| match word {
+        "warm" => target.warm = words.number(),
+        "size" => target.size = words.name(),
+        "in" => target.datacenter = words.name(),
+        other => panic!("no such field of a target: {other}"),
+    });
+    target
+}
+
+/// `reserve OWNER/NAME TARGET COUNT [until SECONDS]`
+fn reservation(mut words: Words) -> Reservation {
+    let mut reservation = Reservation {
+        target: words.name(),
+        count: words.number(),
+        until: None,
+    };
+    words.each(|words, word| match word {
+        "until" => reservation.until = Some(words.ahead()),
+        "ended" => reservation.until = Some(words.ago()),
+        other => panic!("no such field of a reservation: {other}"),
+    });
+    reservation
+}
+
+/// `deploy OWNER/NAME xREPLICAS VERSION [exposed] [unavailable N] [size S] [on TARGET] [in DC] [not-in DC]`
+fn deployment(mut words: Words) -> Deployment {
+    let mut deployment = Deployment {
+        replicas: words.number(),
+        workload: version(words.next()),
+        size: name("tiny"),
+        placement: Placement::default(),
+        max_unavailable: 1,
+        exposed: false,
+    };
+    words.each(|words, word| match word {
+        "exposed" => deployment.exposed = true,
+        "unavailable" => deployment.max_unavailable = words.number(),
+        "size" => deployment.size = words.name(),
+        "on" => drop(deployment.placement.targets.insert(words.name())),
+        "in" => drop(
+            deployment
+                .placement
+                .allowed_datacenters
+                .insert(words.name()),
+        ),
+        "not-in" => drop(deployment.placement.denied_datacenters.insert(words.name())),
+        other => panic!("no such field of a deployment: {other}"),
+    });
+    deployment
+}
+
+/// Reads a world, one thing a line.
+pub fn observed(text: &str) -> Observed {
+    let mut observed = Observed::default();
+    for mut words in lines(text) {
+        match words.next() {
+            "agent" => drop(observed.agents.insert(words.name(), agent(words))),
+            "order" => {
+                let (order, launch) = launch(words);
+                observed.launches.insert(order, launch);
+            }
+            "retiring" => {
+                let opened = NOW;
+                observed
+                    .retires
+                    .insert(words.name(), RetireOrder { opened });
+            }
+            "orphan" => drop(observed.orphans.insert(words.name(), orphan(words))),
+            other => panic!("no such thing: {other}"),
+        }
+    }
+    observed
+}
+
+/// A trusted idle agent of a target.
+pub fn idle_agent(target: &str, slot: u32) -> Agent {
+    Agent {
+        target: name(target),
+        slot,
+        datacenter: name("local"),
+        size: name("tiny"),
+        liveness: Liveness::Heard,
+        trust: Trust::Accepted(NOW.plus(Duration::from_secs(3600))),
+        challenged: None,
+        quarantined: None,
+        generation: Generation(1),
+        assigned: None,
+        reported: Reported::Idle(Generation(1)),
+        exposed: Exposure::Hidden,
+    }
+}
+
+/// `agent NAME TARGET #SLOT [what it carries] [how it is]`
+fn agent(mut words: Words) -> Agent {
+    let mut agent = idle_agent(words.next(), words.number());
+    words.each(|words, word| match word {
+        "idle" => {}
+        "runs" | "starts" | "told" | "strays" => carry(&mut agent, word, words),
+        "silent" => agent.liveness = Liveness::Silent(words.ago()),
+        "gone" => agent.liveness = Liveness::Gone,
+        "unheard" => agent.reported = Reported::Unknown,
+        "stopping" => agent.generation = Generation(2),
+        "lapsed" => agent.trust = Trust::Accepted(words.ago()),
+        "trusted" => agent.trust = Trust::Accepted(words.ahead()),
+        "refused" => agent.trust = Trust::Refused,
+        "unjudged" => agent.trust = Trust::Unknown,
+        "challenged" => agent.challenged = Some(words.ago()),
+        "out-lapsed" => agent.quarantined = Some(Quarantine::TrustLapsed),
+        "out-refused" => agent.quarantined = Some(Quarantine::Refused),
+        "exposed" => agent.exposed = Exposure::Exposed(words.name()),
+        "size" => agent.size = words.name(),
+        "in" => agent.datacenter = words.name(),
+        other => panic!("no such field of an agent: {other}"),
+    });
+    agent
+}
+
+/// `runs|starts|told|strays OWNER/NAME VERSION`: is ready, is not ready, has not confirmed, or does so undecided.
+fn carry(agent: &mut Agent, how: &str, words: &mut Words) {
+    let assigned = Assigned {
+        deployment: words.name(),
+        workload: version(words.next()),
+        since: NOW.minus(Duration::from_secs(60)),
+    };
+    let replica = Replica {
+        generation: Generation(2),
+        deployment: assigned.deployment.clone(),
+        workload: assigned.workload,
+        ready: how != "starts",
+    };
+    agent.generation = Generation(2);
+    if how != "told" {
+        agent.reported = Reported::Running(replica);
+    }
+    if how != "strays" {
+        agent.assigned = Some(assigned);
+    }
+}
+
+/// `order TARGET #SLOT gGENERATION open|claimed|provisioning|fulfilled|cancelled|failed SECONDS [failures N] [opened SECONDS]`
+fn launch(mut words: Words) -> (OrderId, LaunchOrder) {
+    let (target, slot, generation) = (words.name(), words.number(), words.number());
+    let id = OrderId::launch(&name("test"), &target, slot, generation);
+    let mut order = LaunchOrder {
+        target,
+        slot,
+        generation,
+        failures: 0,
+        state: OrderState::Open,
+        opened: NOW,
+    };
+    words.each(|words, word| match word {
+        "open" => order.state = OrderState::Open,
+        "claimed" => order.state = OrderState::Claimed,
+        "provisioning" => order.state = OrderState::Provisioning,
+        "fulfilled" => order.state = OrderState::Fulfilled,
+        "cancelled" => order.state = OrderState::Cancelled,
+        "failed" => order.state = OrderState::Failed(words.ago()),
+        "failures" => order.failures = words.number(),
+        "opened" => order.opened = words.ago(),
+        other => panic!("no such field of an order: {other}"),
+    });
+    (id, order)
+}
+
+/// `orphan NAME SECONDS [of TARGET]`
+fn orphan(mut words: Words) -> Orphan {
+    let mut orphan = Orphan {
+        since: words.ago(),
+        target: None,
+        datacenter: name("local"),
+        provider: name::<ProviderName>("process"),
+        policy: None,
+    };
+    words.each(|words, word| match word {
+        "of" => orphan.target = Some(words.name()),
+        other => panic!("no such field of an orphan: {other}"),
+    });
+    orphan
+}
+
+/// A plan as people read it in tests: versions by name, held removals by their reason.
+pub fn text(plan: &Plan) -> String {
+    let mut lines: Vec<String> = plan.actions.iter().map(ToString::to_string).collect();
+    for hold in &plan.held {
+        lines.push(format!("hold: {}", hold.reason));
+        lines.extend(hold.actions.iter().map(|action| format!("  {action}")));
+    }
+    lines.extend(plan.waits.iter().map(|wait| format!("wait: {wait}")));
+    let mut text = lines.join("\n");
+    for v in ["v1", "v2", "v3"] {
+        text = text.replace(&version(v).to_string(), v);
+    }
+    for hold in plan.held.iter().chain(&plan.approved) {
+        text = text.replace(&hold.digest.to_string(), "DIGEST");
+    }
+    text
+}
+
+/// An order's or agent's id as the planner makes it.
+pub fn unit(target: &str, slot: u32, generation: u64) -> AgentId {
+    OrderId::launch(&name("test"), &name(target), slot, generation).agent()
+}
+
+/// Plans and compares with what is expected. The independent checker must find nothing either.
+pub fn check(state: &str, world: &str, expected: expect_test::Expect) {
+    let (desired, observed) = (desired(state), observed(world));
+    let plan = crate::plan(&desired, &observed, NOW);
+    expected.assert_eq(&text(&plan));
+    let violations = crate::audit(&desired, &observed, &plan, NOW);
+    assert!(violations.is_empty(), "{violations:#?}");
+}

@@ -1,0 +1,423 @@
+//! Generated fleets: desired states, worlds in any condition, and what may happen to them. Everything is drawn
+//! from small ranges, so that a failing case shrinks to something that can be read.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use easyenclave_plan::{
+    Agent, Assigned, Deployment, Desired, Exposure, Frozen, LaunchOrder, Liveness, Observed,
+    OrderState, Orphan, Placement, Quarantine, Replica, Reported, Reservation, RetireOrder, Target,
+    Trust,
+};
+use easyenclave_schemas::{
+    AgentId, DeploymentId, Digest, Generation, OrderId, ReservationId, TargetName, Timestamp,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::testing::{NOW, name, nothing, version};
+use crate::world::World;
+
+const TARGETS: [&str; 4] = ["alpha", "beta", "gamma", "removed"];
+const DEPLOYMENTS: [&str; 6] = ["acme/a", "acme/b", "bolt/a", "bolt/b", "corp/a", "corp/old"];
+const OWNERS: [&str; 3] = ["acme", "bolt", "corp"];
+const VERSIONS: [&str; 3] = ["v1", "v2", "v3"];
+
+pub fn ago(seconds: u64) -> Timestamp {
+    NOW.minus(Duration::from_secs(seconds))
+}
+
+pub fn deployment_id() -> impl Strategy<Value = DeploymentId> {
+    (0..DEPLOYMENTS.len()).prop_map(|at| name(DEPLOYMENTS[at]))
+}
+
+fn target_name() -> impl Strategy<Value = TargetName> {
+    (0..TARGETS.len()).prop_map(|at| name(TARGETS[at]))
+}
+
+fn digest() -> impl Strategy<Value = Digest> {
+    (0..VERSIONS.len()).prop_map(|at| version(VERSIONS[at]))
+}
+
+fn size(big: bool) -> &'static str {
+    if big { "big" } else { "tiny" }
+}
+
+fn place(far: bool) -> &'static str {
+    if far { "far" } else { "local" }
+}
+
+/// Mostly false.
+fn rarely() -> impl Strategy<Value = bool> {
+    prop_oneof![9 => Just(false), 1 => Just(true)]
+}
+
+pub fn target() -> impl Strategy<Value = Target> {
+    (0..3_u32, 0..6_u32, 0..3_u32, rarely(), rarely()).prop_map(|(min, more, warm, big, far)| {
+        Target {
+            datacenter: name(place(far)),
+            size: name(size(big)),
+            provider: name("process"),
+            policy: name("sim"),
+            min,
+            max: min + more,
+            warm,
+        }
+    })
+}
+
+pub fn deployment() -> impl Strategy<Value = Deployment> {
+    let fields = (
+        digest(),
+        0..5_u32,
+        rarely(),
+        0..3_u32,
+        any::<bool>(),
+        0..8_usize,
+    );
+    fields.prop_map(
+        |(workload, replicas, big, max_unavailable, exposed, placed)| Deployment {
+            workload,
+            replicas,
+            size: name(size(big)),
+            placement: placement(placed),
+            max_unavailable,
+            exposed,
+        },
+    )
+}
+
+fn placement(kind: usize) -> Placement {
+    let mut placement = Placement::default();
+    match kind {
+        5 => drop(placement.targets.insert(name("beta"))),
+        6 => drop(placement.allowed_datacenters.insert(name("local"))),
+        7 => drop(placement.denied_datacenters.insert(name("local"))),
+        _ => {}
+    }
+    placement
+}
+
+/// A desired state. Frozen things are rare, reservations and quotas are not.
+pub fn desired() -> impl Strategy<Value = Desired> {
+    let targets = vec(target(), 0..=3);
+    let deployments = vec(prop::option::weighted(0.8, deployment()), 0..=5);
+    let reservations = vec((0..3_usize, target_name(), 0..3_u32, rarely()), 0..=2);
+    let quotas = vec(prop::option::weighted(0.3, 0..6_u32), 3);
+    let frozen = prop::option::weighted(
+        0.1,
+        prop_oneof![
+            deployment_id().prop_map(Frozen::Deployment),
+            target_name().prop_map(Frozen::Target),
+        ],
+    );
+    let breaker = (
+        0..4_u32,
+        prop::sample::select(std::vec![0_u32, 25, 50, 100]),
+    );
+    (targets, deployments, reservations, quotas, frozen, breaker).prop_map(
+        |(targets, deployments, reservations, quotas, frozen, breaker)| {
+            let mut desired = nothing();
+            desired.targets = TARGETS.iter().map(|t| name(t)).zip(targets).collect();
+            for (id, deployment) in DEPLOYMENTS.iter().zip(deployments) {
+                desired
+                    .deployments
+                    .extend(deployment.map(|d| (name(id), d)));
+            }
+            for (at, (owner, target, count, ended)) in reservations.into_iter().enumerate() {
+                let until = ended.then(|| ago(1));
+                desired.reservations.insert(
+                    name::<ReservationId>(&format!("{}/r{at}", OWNERS[owner])),
+                    Reservation {
+                        target,
+                        count,
+                        until,
+                    },
+                );
+            }
+            for (owner, quota) in OWNERS.iter().zip(quotas) {
+                desired
+                    .quotas
+                    .extend(quota.map(|quota| (name(owner), quota)));
+            }
+            desired.frozen.extend(frozen);
+            desired.limits.breaker.max_removals = breaker.0;
+            desired.limits.breaker.max_percent = breaker.1;
+            desired
+        },
+    )
+}
+
+fn liveness() -> impl Strategy<Value = Liveness> {
+    prop_oneof![
+        12 => Just(Liveness::Heard),
+        2 => Just(Liveness::Silent(ago(5))),
+        2 => Just(Liveness::Silent(ago(50))),
+        1 => Just(Liveness::Gone),
+    ]
+}
+
+fn trust() -> impl Strategy<Value = Trust> {
+    prop_oneof![
+        12 => Just(Trust::Accepted(NOW.plus(Duration::from_secs(3600)))),
+        1 => Just(Trust::Accepted(NOW.plus(Duration::from_secs(60)))),
+        2 => Just(Trust::Accepted(ago(10))),
+        2 => Just(Trust::Refused),
+        1 => Just(Trust::Unknown),
+    ]
+}
+
+fn quarantined() -> impl Strategy<Value = Option<Quarantine>> {
+    prop_oneof![
+        8 => Just(None),
+        1 => Just(Some(Quarantine::TrustLapsed)),
+        1 => Just(Some(Quarantine::Refused)),
+    ]
+}
+
+/// How far an agent is: unknown, an instruction behind, in step, in step and ready, ahead.
+#[derive(Debug, Clone, Copy)]
+enum Progress {
+    Unheard,
+    Behind,
+    Starting,
+    Ready,
+    Ahead,
+}
+
+fn progress() -> impl Strategy<Value = Progress> {
+    prop_oneof![
+        8 => Just(Progress::Ready),
+        2 => Just(Progress::Starting),
+        2 => Just(Progress::Behind),
+        1 => Just(Progress::Unheard),
+        1 => Just(Progress::Ahead),
+    ]
+}
+
+fn assigned() -> impl Strategy<Value = Option<Assigned>> {
+    let assigned =
+        (deployment_id(), digest(), 0..500_u64).prop_map(|(deployment, workload, since)| {
+            Assigned {
+                deployment,
+                workload,
+                since: ago(since),
+            }
+        });
+    prop::option::weighted(0.6, assigned)
+}
+
+fn reported(progress: Progress, assigned: Option<&Assigned>, stray: Option<&Assigned>) -> Reported {
+    let generation = match progress {
+        Progress::Unheard => return Reported::Unknown,
+        Progress::Behind => Generation(2),
+        Progress::Starting | Progress::Ready => Generation(3),
+        Progress::Ahead => Generation(4),
+    };
+    let Some(assigned) = assigned.or(stray) else {
+        return Reported::Idle(generation);
+    };
+    Reported::Running(Replica {
+        generation,
+        deployment: assigned.deployment.clone(),
+        workload: assigned.workload,
+        ready: matches!(progress, Progress::Ready | Progress::Ahead),
+    })
+}
+
+/// An agent in any condition, and whether it is being destroyed.
+fn agent() -> impl Strategy<Value = (Agent, bool)> {
+    let home = (target_name(), rarely(), rarely());
+    let trust = (
+        trust(),
+        quarantined(),
+        prop::option::weighted(0.2, 0..120_u64),
+    );
+    let work = (
+        assigned(),
+        progress(),
+        prop::option::weighted(0.05, assigned()),
+    );
+    let exposed = (0..4_usize, deployment_id());
+    (home, liveness(), trust, work, exposed, rarely()).prop_map(
+        |(home, liveness, trust, (assigned, progress, stray), exposed, retiring)| {
+            let exposed = match (exposed.0, &assigned) {
+                (0, Some(assigned)) => Exposure::Exposed(assigned.deployment.clone()),
+                (1, _) if retiring => Exposure::Exposed(exposed.1),
+                _ => Exposure::Hidden,
+            };
+            let agent = Agent {
+                target: home.0,
+                slot: 0,
+                datacenter: name(place(home.2)),
+                size: name(size(home.1)),
+                liveness,
+                trust: trust.0,
+                challenged: trust.2.map(ago),
+                quarantined: trust.1,
+                generation: Generation(3),
+                reported: reported(progress, assigned.as_ref(), stray.flatten().as_ref()),
+                assigned,
+                exposed,
+            };
+            (agent, retiring)
+        },
+    )
+}
+
+fn order_state() -> impl Strategy<Value = OrderState> {
+    prop_oneof![
+        Just(OrderState::Open),
+        Just(OrderState::Claimed),
+        Just(OrderState::Provisioning),
+        Just(OrderState::Fulfilled),
+        (0..20_u64).prop_map(|seconds| OrderState::Failed(ago(seconds))),
+        Just(OrderState::Cancelled),
+    ]
+}
+
+fn order() -> impl Strategy<Value = LaunchOrder> {
+    let fields = (
+        target_name(),
+        0..3_u32,
+        1..3_u64,
+        0..4_u32,
+        order_state(),
+        0..800_u64,
+    );
+    fields.prop_map(
+        |(target, slot, generation, failures, state, opened)| LaunchOrder {
+            target,
+            slot: slot + 20,
+            generation,
+            failures,
+            state,
+            opened: ago(opened),
+        },
+    )
+}
+
+fn orphan() -> impl Strategy<Value = Orphan> {
+    let fields = (prop::option::of(target_name()), 0..60_u64);
+    fields.prop_map(|(target, since)| Orphan {
+        target,
+        datacenter: name("local"),
+        provider: name("process"),
+        policy: None,
+        since: ago(since),
+    })
+}
+
+/// A world in any condition.
+pub fn observed() -> impl Strategy<Value = Observed> {
+    let agents = vec(agent(), 0..=10);
+    (agents, vec(order(), 0..=4), vec(orphan(), 0..=2)).prop_map(|(agents, orders, orphans)| {
+        let mut observed = Observed::default();
+        for (slot, (mut agent, retiring)) in (0..).zip(agents) {
+            agent.slot = slot;
+            let id = OrderId::launch(&name("test"), &agent.target, slot, 1).agent();
+            if retiring {
+                let opened = ago(5);
+                observed.retires.insert(id.clone(), RetireOrder { opened });
+            }
+            observed.agents.insert(id, agent);
+        }
+        for order in orders {
+            observed.launches.insert(id(&order), order);
+        }
+        for (at, orphan) in orphans.into_iter().enumerate() {
+            observed
+                .orphans
+                .insert(name(&format!("orphan-{at}")), orphan);
+        }
+        observed
+    })
+}
+
+fn id(order: &LaunchOrder) -> OrderId {
+    OrderId::launch(&name("test"), &order.target, order.slot, order.generation)
+}
+
+/// Something that happens between two passes. The number picks whom it happens to.
+#[derive(Debug, Clone, Copy)]
+pub enum Event {
+    Pass,
+    Hear(usize),
+    Work(usize),
+    Fail(usize),
+    Confirm(usize),
+    Cut(usize),
+    Back(usize),
+    Vanish(usize),
+    Advance(u64),
+}
+
+/// What happens, without faults.
+pub fn calm_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => Just(Event::Pass),
+        6 => (0..12_usize).prop_map(Event::Hear),
+        4 => (0..12_usize).prop_map(Event::Work),
+        1 => (0..12_usize).prop_map(Event::Confirm),
+        1 => (1..5_u64).prop_map(Event::Advance),
+    ]
+}
+
+/// What happens, with faults.
+pub fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        16 => calm_event(),
+        1 => (0..12_usize).prop_map(Event::Fail),
+        1 => (0..12_usize).prop_map(Event::Cut),
+        1 => (0..12_usize).prop_map(Event::Back),
+        1 => (0..12_usize).prop_map(Event::Vanish),
+        1 => Just(Event::Advance(40)),
+    ]
+}
+
+fn pick<K: Clone, V>(map: &BTreeMap<K, V>, at: usize) -> Option<K> {
+    let len = map.len();
+    (len > 0)
+        .then(|| map.keys().nth(at % len).cloned())
+        .flatten()
+}
+
+impl World {
+    /// Lets something happen.
+    pub fn happen(&mut self, event: Event) {
+        let agent = |world: &Self, at| pick::<AgentId, _>(&world.observed.agents, at);
+        match event {
+            Event::Pass => drop(self.pass()),
+            Event::Hear(at) => drop(agent(self, at).map(|id| self.hear(&id))),
+            Event::Work(at) => {
+                let order = pick(&self.observed.launches, at);
+                drop(order.map(|id| self.work_on(&id)));
+            }
+            Event::Fail(at) => {
+                let now = self.now;
+                let order = pick(&self.observed.launches, at);
+                let order = order.and_then(|id| self.observed.launches.get_mut(&id));
+                if let Some(order) = order.filter(|order| order.state.is_pending()) {
+                    order.state = OrderState::Failed(now);
+                }
+            }
+            Event::Confirm(at) => {
+                let id = pick(&self.observed.retires, at);
+                drop(id.map(|id| self.confirm_retire(&id)));
+            }
+            Event::Cut(at) => drop(agent(self, at).map(|id| self.cut(&id))),
+            Event::Back(at) => {
+                if let Some(id) = agent(self, at) {
+                    self.silent.remove(&id);
+                    self.hear(&id);
+                }
+            }
+            Event::Vanish(at) => {
+                if let Some(id) = agent(self, at) {
+                    self.agent(&id).liveness = Liveness::Gone;
+                }
+            }
+            Event::Advance(seconds) => self.advance(seconds),
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! The ten properties of a plan, each over generated fleets. Most cases are single plans of worlds in any
+//! condition, however odd; the others let passes and events follow each other in any order.
+
+mod fleets;
+#[path = "../src/testing.rs"]
+mod testing;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use easyenclave_plan::*;
+use easyenclave_schemas::{AgentId, TargetName, Timestamp};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use fleets::{ago, deployment, desired, event, observed};
+use testing::{NOW, name, nothing, text, version};
+use world::World;
+
+/// Violations of one property, as the independent checker sees them.
+fn broken(property: u8, desired: &Desired, observed: &Observed) -> Vec<String> {
+    let plan = plan(desired, observed, NOW);
+    let violations = audit(desired, observed, &plan, NOW).into_iter();
+    let of = violations.filter(|v| v.property == property || v.property == 0);
+    of.map(|v| format!("{v}\n{}", text(&plan))).collect()
+}
+
+/// What a plan takes from an agent.
+fn takes(action: &Action) -> Option<&AgentId> {
+    match action {
+        Action::Unassign { agent, .. } | Action::Retire { agent, .. } => Some(agent),
+        _ => None,
+    }
+}
+
+fn gives(action: &Action) -> Option<&AgentId> {
+    match action {
+        Action::Assign { agent, .. } | Action::Expose { agent, .. } => Some(agent),
+        _ => None,
+    }
+}
+
+/// What a plan does, without saying to which of several equal agents.
+fn kinds(plan: &Plan) -> Vec<String> {
+    let mut kinds: Vec<String> = plan
+        .actions
+        .iter()
+        .map(|action| match action {
+            Action::Assign { deployment, .. } => format!("assign {deployment}"),
+            Action::Launch { target, .. } => format!("launch {target}"),
+            Action::Retire { reason, .. } => format!("retire {reason}"),
+            other => other.to_string(),
+        })
+        .collect();
+    kinds.sort();
+    kinds
+}
+
+/// Everything that counts against a target's maximum.
+fn machines(observed: &Observed, target: &TargetName) -> usize {
+    let agents = observed.agents.iter().filter(|(_, a)| a.target == *target);
+    let orders = observed.launches.iter();
+    let orders = orders.filter(|(_, o)| o.target == *target && o.state.is_pending());
+    let mut ids: BTreeSet<AgentId> = agents.map(|(id, _)| id.clone()).collect();
+    ids.extend(orders.map(|(id, _)| id.agent()));
+    ids.len()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn property_01_unknown_removes_doubles_and_exposes_nothing(
+        desired in desired(),
+        mut observed in observed(),
+        how in vec(0..3_usize, 10),
+    ) {
+        for (agent, how) in observed.agents.values_mut().zip(&how) {
+            match how {
+                0 => agent.liveness = Liveness::Silent(ago(10)),
+                1 => agent.reported = Reported::Unknown,
+                _ => continue,
+            }
+            if *how == 1 && agent.liveness == Liveness::Gone {
+                agent.liveness = Liveness::Heard;
+            }
+            if *how == 1 && agent.liveness != Liveness::Heard {
+                agent.liveness = Liveness::Silent(ago(10));
+            }
+        }
+        let plan = plan(&desired, &observed, NOW);
+        for (id, _) in observed.agents.iter().zip(&how).filter(|(_, how)| **how < 2).map(|(a, _)| a) {
+            let touched = plan.actions.iter().any(|a| takes(a) == Some(id) || gives(a) == Some(id));
+            prop_assert!(!touched, "{id}\n{}", text(&plan));
+        }
+        prop_assert_eq!(broken(1, &desired, &observed), Vec::<String>::new());
+    }
+
+    #[test]
+    fn property_01_a_verifier_that_is_away_changes_nothing(
+        desired in desired(),
+        mut observed in observed(),
+    ) {
+        for agent in observed.agents.values_mut() {
+            agent.trust = Trust::Unknown;
+            agent.quarantined = None;
+        }
+        let plan = plan(&desired, &observed, NOW);
+        for action in &plan.actions {
+            let judged = matches!(action, Action::Quarantine { .. } | Action::Challenge { .. });
+            prop_assert!(!judged && gives(action).is_none(), "{action}");
+        }
+    }
+
+    #[test]
+    fn property_02_what_is_recorded_is_not_done_again(
+        desired in desired(),
+        observed in observed(),
+    ) {
+        let mut world = World::of(desired, observed);
+        let mut told: BTreeMap<String, String> = BTreeMap::new();
+        for _ in 0..6 {
+            for action in world.pass().actions {
+                let thing = thing(&action);
+                let before = told.insert(thing.clone(), action.to_string());
+                prop_assert!(before.is_none(), "{thing}: {before:?}, then {action}");
+            }
+        }
+        let last = world.plan();
+        prop_assert!(last.is_empty(), "{}", text(&last));
+    }
+
+    #[test]
+    fn property_02_any_world_comes_to_rest(
+        desired in desired(),
+        observed in observed(),
+    ) {
+        rest(World::of(desired, observed))?;
+    }
+
+    #[test]
+    fn property_03_order_does_not_matter(
+        desired in desired(),
+        observed in observed(),
+    ) {
+        let plan = plan(&desired, &observed, NOW);
+        let (back, front) = (backwards(&desired), backwards_world(&observed));
+        prop_assert_eq!(&plan, &easyenclave_plan::plan(&back, &front, NOW));
+        prop_assert_eq!(plan.digest(), easyenclave_plan::plan(&back, &front, NOW).digest());
+    }
+
+    #[test]
+    fn property_03_the_names_of_equal_agents_do_not_matter(
+        desired in desired(),
+        count in 0..8_u32,
+        salt in 0..1000_u32,
+    ) {
+        let agents = |salt: u32| {
+            let agent = |slot| {
+                let digest = version(&format!("{salt}-{slot}")).short(8);
+                let id = name::<AgentId>(&format!("alpha-{digest}"));
+                (id, testing::idle_agent("alpha", slot))
+            };
+            let agents = (0..count).map(agent).collect();
+            Observed { agents, ..Observed::default() }
+        };
+        let (one, two) = (plan(&desired, &agents(0), NOW), plan(&desired, &agents(salt), NOW));
+        prop_assert_eq!(kinds(&one), kinds(&two));
+    }
+
+    #[test]
+    fn property_04_the_maximum_holds_in_any_interleaving(
+        desired in desired(),
+        events in vec(event(), 0..80),
+    ) {
+        let mut world = World::of(desired, Observed::default());
+        for event in events {
+            world.happen(event);
+            for (target, spec) in &world.desired.targets {
+                let there = machines(&world.observed, target);
+                prop_assert!(there <= spec.max as usize, "{target} has {there}");
+            }
+        }
+    }
+
+    #[test]
+    fn property_05_nothing_runs_or_shows_without_fresh_trust(
+        desired in desired(),
+        observed in observed(),
+    ) {
+        let plan = plan(&desired, &observed, NOW);
+        for id in plan.actions.iter().filter_map(gives) {
+            let trust = observed.agents[id].trust;
+            prop_assert!(matches!(trust, Trust::Accepted(until) if until > NOW), "{id}");
+        }
+        prop_assert_eq!(broken(5, &desired, &observed), Vec::<String>::new());
+    }
+
+    #[test]
+    fn property_06_single_plans_keep_enough_ready(
+        desired in desired(),
+        observed in observed(),
+    ) {
+        prop_assert_eq!(broken(6, &desired, &observed), Vec::<String>::new());
+    }
+
+    #[test]
+    fn property_07_more_than_the_breaker_allows_is_held(
+        desired in desired(),
+        observed in observed(),
+    ) {
+        let first = plan(&desired, &observed, NOW);
+        prop_assert_eq!(broken(7, &desired, &observed), Vec::<String>::new());
+        let mut approved = desired.clone();
+        approved.approvals.extend(first.held.iter().map(|hold| hold.digest));
+        let second = plan(&approved, &observed, NOW);
+        for hold in &first.held {
+            prop_assert!(!second.held.contains(hold), "{hold}\n{}", text(&second));
+        }
+        prop_assert_eq!(broken(7, &approved, &observed), Vec::<String>::new());
+    }
+
+    #[test]
+    fn property_07_an_empty_tree_removes_nothing(mut observed in observed()) {
+        for agent in observed.agents.values_mut() {
+            agent.liveness = Liveness::Heard;
+            agent.target = name("alpha");
+        }
+        let plan = plan(&nothing(), &observed, NOW);
+        let removed = plan.actions.iter().any(|a| takes(a).is_some());
+        prop_assert!(!removed, "{}", text(&plan));
+    }
+
+    #[test]
+    fn property_08_only_the_newest_version_is_started(
+        desired in desired(),
+        observed in observed(),
+    ) {
+        prop_assert_eq!(broken(8, &desired, &observed), Vec::<String>::new());
+    }
+
+    #[test]
+    fn property_09_reservations_and_quotas_hold(
+        desired in desired(),
+        observed in observed(),
+    ) {
+        prop_assert_eq!(broken(9, &desired, &observed), Vec::<String>::new());
+    }
+
+    #[test]
+    fn property_10_nothing_is_silently_stuck(
+        desired in desired(),
+        observed in observed(),
+    ) {
+        prop_assert_eq!(broken(10, &desired, &observed), Vec::<String>::new());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn property_02_a_fleet_comes_to_rest_after_any_events(
+        first in desired(),
+        second in desired(),
+        events in vec(event(), 0..60),
+    ) {
+        let mut world = World::of(first, Observed::default());
+        let half = events.len() / 2;
+        for (at, event) in events.into_iter().enumerate() {
+            if at == half {
+                world.desired = second.clone();
+            }
+            world.happen(event);
+        }
+        world.desired = second;
+        rest(world)?;
+    }
+
+    #[test]
+    fn property_06_a_roll_out_keeps_enough_ready(
+        deployment in deployment(),
+        stuck in any::<bool>(),
+        events in vec(fleets::calm_event(), 0..80),
+    ) {
+        let mut world = settled(deployment.clone());
+        if stuck {
+            world.broken.insert(version("v3"));
+        }
+        let spec = world.desired.deployments.values_mut().next().expect("the deployment");
+        spec.workload = version("v3");
+        let floor = deployment.replicas.saturating_sub(deployment.max_unavailable) as usize;
+        for event in events {
+            world.happen(event);
+            let ready = world.ready("acme/a");
+            prop_assert!(ready >= floor, "{ready} of {floor}");
+        }
+    }
+
+    #[test]
+    fn property_08_a_stuck_version_does_not_delay_the_next(
+        deployment in deployment(),
+        stuck_for in 0..10_u64,
+    ) {
+        let replicas = deployment.replicas as usize;
+        let mut world = settled(deployment);
+        world.broken.insert(version("v2"));
+        set_version(&mut world, "v2");
+        for _ in 0..stuck_for {
+            world.turn();
+        }
+        set_version(&mut world, "v3");
+        let plan = world.plan();
+        for agent in world.observed.agents.iter().filter(|(_, a)| runs(a, "v2")).map(|(id, _)| id) {
+            let told = |a: &Action| gives(a) == Some(agent) || takes(a) == Some(agent);
+            prop_assert!(plan.actions.iter().any(told), "{}", text(&plan));
+        }
+        world.settle();
+        let current = world.observed.agents.values().filter(|a| runs(a, "v3")).count();
+        prop_assert_eq!(current, replicas);
+        prop_assert_eq!(world.ready("acme/a"), replicas);
+    }
+}
+
+fn runs(agent: &Agent, v: &str) -> bool {
+    agent
+        .assigned
+        .as_ref()
+        .is_some_and(|assigned| assigned.workload == version(v))
+}
+
+fn set_version(world: &mut World, v: &str) {
+    let spec = world.desired.deployments.values_mut().next();
+    spec.expect("the deployment").workload = version(v);
+}
+
+/// A healthy fleet that runs one deployment in version 1, with room for one agent more.
+fn settled(mut deployment: Deployment) -> World {
+    deployment.workload = version("v1");
+    deployment.size = name("tiny");
+    deployment.placement = Placement::default();
+    let mut desired = testing::desired("target alpha 0 6");
+    desired.deployments.insert(name("acme/a"), deployment);
+    let mut world = World::of(desired, Observed::default());
+    world.settle();
+    world
+}
+
+/// What an action is about: the same thing is not told twice.
+fn thing(action: &Action) -> String {
+    match action {
+        Action::Assign { agent, .. } | Action::Unassign { agent, .. } => format!("work of {agent}"),
+        Action::Retire { agent, .. } => format!("machine {agent}"),
+        Action::Expose { agent, .. } | Action::Unexpose { agent, .. } => {
+            format!("address of {agent}")
+        }
+        Action::Quarantine { agent, .. } | Action::Release { agent } => {
+            format!("service of {agent}")
+        }
+        Action::Challenge { agent } => format!("evidence of {agent}"),
+        Action::Launch { order, .. } | Action::Cancel { order, .. } => format!("order {order}"),
+    }
+}
+
+/// Lets a world go on without faults until nothing has happened for two minutes.
+fn rest(mut world: World) -> Result<(), TestCaseError> {
+    let mut quiet = 0;
+    let mut last = String::new();
+    for _ in 0..150 {
+        let before = world.observed.clone();
+        let plan = world.pass();
+        world.answer_all();
+        world.advance(10);
+        if plan.is_empty() && before == world.observed {
+            quiet += 1;
+        } else {
+            quiet = 0;
+            last = text(&plan);
+        }
+        if quiet == 12 {
+            return Ok(());
+        }
+    }
+    Err(TestCaseError::fail(format!(
+        "it does not come to rest: {last}"
+    )))
+}
+
+/// The same desired state, built in the opposite order.
+fn backwards(desired: &Desired) -> Desired {
+    let mut other = nothing();
+    other.limits = desired.limits.clone();
+    other.quotas = desired.quotas.clone().into_iter().rev().collect();
+    other.targets = desired.targets.clone().into_iter().rev().collect();
+    other.reservations = desired.reservations.clone().into_iter().rev().collect();
+    other.deployments = desired.deployments.clone().into_iter().rev().collect();
+    other.frozen = desired.frozen.clone().into_iter().rev().collect();
+    other
+}
+
+fn backwards_world(observed: &Observed) -> Observed {
+    Observed {
+        agents: observed.agents.clone().into_iter().rev().collect(),
+        launches: observed.launches.clone().into_iter().rev().collect(),
+        retires: observed.retires.clone().into_iter().rev().collect(),
+        orphans: observed.orphans.clone().into_iter().rev().collect(),
+    }
+}
+
+/// Time alone changes neither a converged fleet nor the digest of what is held.
+#[test]
+fn time_alone_changes_no_digest() {
+    let mut world = World::new("target alpha 0 4\ndeploy acme/a x3 v1", "");
+    world.settle();
+    world.desired.deployments.clear();
+    let at = |now: Timestamp| plan(&world.desired, &world.observed, now);
+    let (now, later) = (at(world.now), at(world.now.plus(Duration::from_secs(60))));
+    assert_eq!(now.held.len(), 1);
+    assert_eq!(now.digest(), later.digest());
+}

@@ -1,0 +1,343 @@
+//! A small simulated world: it records what a plan says, and its agents, workers and verifier answer in their own
+//! time. Every plan is audited before it is carried out.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use easyenclave_plan::{
+    Action, Agent, Assigned, CancelReason, Desired, Exposure, LaunchOrder, Liveness, Observed,
+    OrderState, Plan, Quarantine, Replica, Reported, RetireOrder, Trust, audit, plan,
+};
+use easyenclave_schemas::{AgentId, Digest, Generation, OrderId, TargetName, Timestamp};
+
+use crate::testing::{NOW, desired, observed, text, version};
+
+/// How long evidence is good for here.
+pub const TRUST: Duration = Duration::from_secs(3600);
+
+/// The world and what is wanted of it.
+pub struct World {
+    pub desired: Desired,
+    pub observed: Observed,
+    pub now: Timestamp,
+    /// Agents that are cut off.
+    pub silent: BTreeSet<AgentId>,
+    /// Versions that never become ready.
+    pub broken: BTreeSet<Digest>,
+    /// Targets whose launches fail.
+    pub full: BTreeSet<TargetName>,
+    /// Agents that never answer a challenge.
+    pub mute: BTreeSet<AgentId>,
+    /// The names that texts show, by id.
+    names: Vec<(String, String)>,
+}
+
+impl World {
+    pub fn new(state: &str, world: &str) -> Self {
+        Self::of(desired(state), observed(world))
+    }
+
+    pub fn of(desired: Desired, observed: Observed) -> Self {
+        Self {
+            desired,
+            observed,
+            now: NOW,
+            silent: BTreeSet::new(),
+            broken: BTreeSet::new(),
+            full: BTreeSet::new(),
+            mute: BTreeSet::new(),
+            names: Vec::new(),
+        }
+    }
+
+    /// Plans, audits and records. Nothing answers yet.
+    pub fn pass(&mut self) -> Plan {
+        let plan = self.plan();
+        self.execute(&plan);
+        plan
+    }
+
+    /// Plans and audits.
+    pub fn plan(&self) -> Plan {
+        let plan = plan(&self.desired, &self.observed, self.now);
+        let violations = audit(&self.desired, &self.observed, &plan, self.now);
+        assert!(violations.is_empty(), "{violations:#?}\n{}", text(&plan));
+        plan
+    }
+
+    /// A pass, and then everything moves on by one step and time by one second.
+    pub fn turn(&mut self) -> Plan {
+        let plan = self.pass();
+        self.answer_all();
+        self.advance(1);
+        plan
+    }
+
+    pub fn advance(&mut self, seconds: u64) {
+        self.now = self.now.plus(Duration::from_secs(seconds));
+    }
+
+    /// Turns until nothing is done and nothing moves. Returns the story: what was done in each turn.
+    pub fn settle(&mut self) -> String {
+        let start = self.now;
+        let mut story = String::new();
+        for _ in 0..200 {
+            let before = self.observed.clone();
+            let at = self.now.since(start).as_secs();
+            let plan = self.turn();
+            for action in &plan.actions {
+                story.push_str(&format!("+{at}s {}\n", self.named(&action.to_string())));
+            }
+            if plan.actions.is_empty() && self.observed == before {
+                return story;
+            }
+        }
+        panic!("it does not settle:\n{story}");
+    }
+
+    /// The plan of now as text.
+    pub fn text(&self) -> String {
+        self.named(&text(&self.plan()))
+    }
+
+    fn named(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (id, name) in &self.names {
+            text = text.replace(id, name);
+        }
+        for v in ["v1", "v2", "v3"] {
+            text = text.replace(&version(v).to_string(), v);
+        }
+        text
+    }
+
+    /// Records what a plan says, as the executor does before anything answers.
+    pub fn execute(&mut self, plan: &Plan) {
+        for action in &plan.actions {
+            self.record(action);
+        }
+    }
+
+    fn record(&mut self, action: &Action) {
+        let now = self.now;
+        match action {
+            Action::Unexpose { agent, .. } => self.agent(agent).exposed = Exposure::Hidden,
+            Action::Quarantine { agent, reason } => self.agent(agent).quarantined = Some(*reason),
+            Action::Release { agent } => self.agent(agent).quarantined = None,
+            Action::Challenge { agent } => self.agent(agent).challenged = Some(now),
+            Action::Unassign {
+                agent, generation, ..
+            } => self.instruct(agent, *generation, None),
+            Action::Assign {
+                agent,
+                generation,
+                deployment,
+                workload,
+            } => {
+                let assigned = Assigned {
+                    deployment: deployment.clone(),
+                    workload: *workload,
+                    since: now,
+                };
+                self.instruct(agent, *generation, Some(assigned));
+            }
+            Action::Retire { agent, .. } => {
+                let order = RetireOrder { opened: now };
+                let before = self.observed.retires.insert(agent.clone(), order);
+                assert!(before.is_none(), "{agent} is retired twice");
+            }
+            Action::Cancel { order, reason } => {
+                let order = self.observed.launches.get_mut(order).expect("the order");
+                order.state = match reason {
+                    CancelReason::Expired => OrderState::Failed(now),
+                    CancelReason::Surplus | CancelReason::TargetRemoved => OrderState::Cancelled,
+                };
+            }
+            Action::Launch { .. } => self.open(action),
+            Action::Expose { agent, deployment } => {
+                self.agent(agent).exposed = Exposure::Exposed(deployment.clone());
+            }
+        }
+    }
+
+    pub fn agent(&mut self, id: &AgentId) -> &mut Agent {
+        self.observed.agents.get_mut(id).expect("the agent")
+    }
+
+    /// An agent by its slot.
+    pub fn at(&self, target: &str, slot: u32) -> AgentId {
+        let at =
+            |(_, agent): &(&AgentId, &Agent)| agent.target.as_str() == target && agent.slot == slot;
+        let found = self.observed.agents.iter().find(at);
+        found.expect("an agent in this slot").0.clone()
+    }
+
+    fn instruct(&mut self, id: &AgentId, generation: Generation, assigned: Option<Assigned>) {
+        let agent = self.agent(id);
+        assert!(generation > agent.generation, "{id} would refuse");
+        agent.generation = generation;
+        agent.assigned = assigned;
+    }
+
+    fn open(&mut self, action: &Action) {
+        let Action::Launch {
+            order,
+            target,
+            slot,
+            generation,
+            failures,
+            ..
+        } = action
+        else {
+            return;
+        };
+        let name = match generation {
+            1 => format!("{target}#{slot}"),
+            _ => format!("{target}#{slot}.{generation}"),
+        };
+        self.names.push((order.to_string(), name));
+        let launch = LaunchOrder {
+            target: target.clone(),
+            slot: *slot,
+            generation: *generation,
+            failures: *failures,
+            state: OrderState::Open,
+            opened: self.now,
+        };
+        let same = |o: &LaunchOrder| o.target == *target && o.slot == *slot;
+        self.observed.launches.retain(|_, other| !same(other));
+        let before = self.observed.launches.insert(order.clone(), launch);
+        assert!(before.is_none(), "{order} is opened twice");
+    }
+
+    /// Everything moves on by one step.
+    pub fn answer_all(&mut self) {
+        for id in self.observed.retires.keys().cloned().collect::<Vec<_>>() {
+            self.confirm_retire(&id);
+        }
+        for id in self.observed.agents.keys().cloned().collect::<Vec<_>>() {
+            self.hear(&id);
+        }
+        for id in self.observed.launches.keys().cloned().collect::<Vec<_>>() {
+            self.work_on(&id);
+        }
+    }
+
+    /// A worker confirms that a machine is destroyed.
+    pub fn confirm_retire(&mut self, id: &AgentId) {
+        if self.observed.retires.remove(id).is_some() {
+            self.observed.agents.remove(id);
+            self.observed.orphans.remove(id.as_str());
+            self.silent.remove(id);
+        }
+    }
+
+    /// An agent's heartbeat: it reports, takes in its instruction and answers a challenge.
+    pub fn hear(&mut self, id: &AgentId) {
+        let (now, broken, mute) = (self.now, self.broken.clone(), self.mute.contains(id));
+        if self.silent.contains(id) || !self.observed.agents.contains_key(id) {
+            return;
+        }
+        let agent = self.agent(id);
+        if agent.liveness == Liveness::Gone {
+            return;
+        }
+        agent.liveness = Liveness::Heard;
+        if agent.challenged.is_some() && !mute {
+            agent.challenged = None;
+            agent.trust = Trust::Accepted(now.plus(TRUST));
+        }
+        agent.reported = match (&agent.reported, &agent.assigned) {
+            (Reported::Running(replica), Some(assigned))
+                if replica.generation == agent.generation =>
+            {
+                let mut replica = replica.clone();
+                replica.ready = !broken.contains(&assigned.workload);
+                Reported::Running(replica)
+            }
+            (_, None) => Reported::Idle(agent.generation),
+            (_, Some(assigned)) => Reported::Running(Replica {
+                generation: agent.generation,
+                deployment: assigned.deployment.clone(),
+                workload: assigned.workload,
+                ready: false,
+            }),
+        };
+    }
+
+    /// A worker goes on with an order.
+    pub fn work_on(&mut self, id: &OrderId) {
+        let now = self.now;
+        let Some(order) = self.observed.launches.get_mut(id) else {
+            return;
+        };
+        order.state = match order.state {
+            OrderState::Open => OrderState::Claimed,
+            OrderState::Claimed if self.full.contains(&order.target) => OrderState::Failed(now),
+            OrderState::Claimed => OrderState::Provisioning,
+            OrderState::Provisioning => OrderState::Fulfilled,
+            OrderState::Fulfilled | OrderState::Failed(_) | OrderState::Cancelled => return,
+        };
+        let order = order.clone();
+        if order.state == OrderState::Fulfilled {
+            self.register(id, &order);
+        }
+    }
+
+    fn register(&mut self, id: &OrderId, order: &LaunchOrder) {
+        let spec = self.desired.targets.get(&order.target);
+        let known = self.observed.agents.contains_key(id.as_str());
+        if let (Some(spec), false) = (spec, known) {
+            let agent = Agent {
+                target: order.target.clone(),
+                slot: order.slot,
+                datacenter: spec.datacenter.clone(),
+                size: spec.size.clone(),
+                liveness: Liveness::Heard,
+                trust: Trust::Accepted(self.now.plus(TRUST)),
+                challenged: None,
+                quarantined: None,
+                generation: Generation(0),
+                assigned: None,
+                reported: Reported::Idle(Generation(0)),
+                exposed: Exposure::Hidden,
+            };
+            self.observed.agents.insert(id.agent(), agent);
+        }
+    }
+
+    /// Cuts an agent off.
+    pub fn cut(&mut self, id: &AgentId) {
+        let now = self.now;
+        self.silent.insert(id.clone());
+        self.agent(id).liveness = Liveness::Silent(now);
+    }
+
+    /// The evidence of an agent is refused from now on.
+    pub fn refuse(&mut self, id: &AgentId) {
+        self.mute.insert(id.clone());
+        self.agent(id).trust = Trust::Refused;
+    }
+
+    /// How many replicas of a deployment are ready.
+    pub fn ready(&self, deployment: &str) -> usize {
+        let now = self.now;
+        let ready = |agent: &&Agent| {
+            let assigned = agent.assigned.as_ref().map(|a| a.deployment.to_string());
+            matches!(&agent.reported, Reported::Running(r)
+                if r.ready && r.generation == agent.generation)
+                && assigned.as_deref() == Some(deployment)
+                && agent.liveness == Liveness::Heard
+                && matches!(agent.trust, Trust::Accepted(until) if until > now)
+        };
+        self.observed.agents.values().filter(ready).count()
+    }
+
+    /// Why an agent is out of service.
+    pub fn quarantined(&self, id: &AgentId) -> Option<Quarantine> {
+        self.observed
+            .agents
+            .get(id)
+            .and_then(|agent| agent.quarantined)
+    }
+}
