@@ -1,1 +1,25 @@
-//! placeholder
+//! Git in, Git out. `Source` can only read, `Ledger` can only write its one branch. Objects are read and
+//! made in process; every remote operation is the `git` program, a child with a deadline. Never forces.
+
+mod budget;
+mod changes;
+mod commit;
+mod error;
+mod ids;
+mod ledger;
+mod process;
+mod sign;
+mod source;
+mod tree;
+mod watch;
+
+pub use budget::{PushBudget, Slot, Urgency};
+pub use changes::{
+    Author, Changes, commit_and_push, commit_files, init_repository, init_work_tree,
+};
+pub use error::{GitError, LedgerError};
+pub use ids::{BlobId, CommitId, IdError};
+pub use ledger::{Ledger, Pushed};
+pub use sign::{SignError, Signer};
+pub use source::Source;
+pub use watch::Watch;

@@ -1,0 +1,246 @@
+//! Commits for people: what `init`, `up` and `approve` write to a state repository.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use git2::{ErrorCode, Oid, Repository};
+
+use crate::commit::{NewCommit, plain};
+use crate::process::{first_words, git};
+use crate::source::open_bare;
+use crate::tree::Folder;
+use crate::{CommitId, GitError};
+
+/// Name and address of who commits.
+pub type Author<'a> = (&'a str, &'a str);
+
+/// Files with their new bytes, or none for those that go.
+pub type Changes = BTreeMap<String, Option<Vec<u8>>>;
+
+/// Commits changes to a branch of a local repository. A work tree, if there is one, is not touched.
+///
+/// # Errors
+/// `Moved` when somebody else moved the branch meanwhile.
+pub fn commit_files(
+    location: &str,
+    branch: &str,
+    changes: &Changes,
+    message: &str,
+    author: Author<'_>,
+    when: i64,
+) -> Result<CommitId, GitError> {
+    let path = Path::new(location);
+    let repository =
+        Repository::open(path).map_err(|_| GitError::NotARepository(path.to_path_buf()))?;
+    let name = format!("refs/heads/{branch}");
+    let parent = tip(&repository, &name)?;
+    let tree = changed_tree(&repository, parent, changes)?;
+    let commit = plain(
+        &repository,
+        &NewCommit {
+            tree,
+            parent,
+            message,
+            author,
+            when,
+        },
+    )?;
+    advance(&repository, &name, parent, commit, message)?;
+    Ok(CommitId::of(commit))
+}
+
+/// Commits changes to a branch of a repository that lies elsewhere, in `scratch`, and pushes them.
+///
+/// # Errors
+/// `Moved` when somebody else pushed meanwhile; otherwise when the remote cannot be read or refuses.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the pair of `commit_files` for a repository elsewhere"
+)]
+pub async fn commit_and_push(
+    url: &str,
+    scratch: &Path,
+    branch: &str,
+    changes: &Changes,
+    message: &str,
+    author: Author<'_>,
+    when: i64,
+    deadline: Duration,
+) -> Result<CommitId, GitError> {
+    open_bare(scratch)?;
+    let spec = format!("+refs/heads/{branch}:refs/heads/{branch}");
+    let fetched = git(
+        scratch,
+        "fetch",
+        &["fetch", "--quiet", "--no-tags", "--", url, &spec],
+        deadline,
+    )
+    .await?;
+    if !fetched.success {
+        let message = first_words(&fetched.stderr);
+        return Err(GitError::Unreachable {
+            operation: "fetch",
+            message,
+        });
+    }
+    let location = scratch.display().to_string();
+    let commit = commit_files(&location, branch, changes, message, author, when)?;
+    let spec = format!("{commit}:refs/heads/{branch}");
+    let pushed = git(
+        scratch,
+        "push",
+        &["push", "--porcelain", "--", url, &spec],
+        deadline,
+    )
+    .await?;
+    match pushed.success {
+        true => Ok(commit),
+        false => Err(refusal(&pushed.stdout, &pushed.stderr)),
+    }
+}
+
+/// Makes a bare repository whose branch holds these files.
+///
+/// # Errors
+/// When the folder cannot be made.
+pub fn init_repository(
+    dir: &Path,
+    branch: &str,
+    files: &BTreeMap<String, Vec<u8>>,
+    message: &str,
+    author: Author<'_>,
+    when: i64,
+) -> Result<CommitId, GitError> {
+    let repository = Repository::init_bare(dir)?;
+    first_commit(&repository, branch, files, message, author, when)
+}
+
+/// Makes a repository with a work tree whose branch holds these files, which are there already.
+///
+/// # Errors
+/// When the folder cannot be made.
+pub fn init_work_tree(
+    dir: &Path,
+    branch: &str,
+    files: &BTreeMap<String, Vec<u8>>,
+    message: &str,
+    author: Author<'_>,
+    when: i64,
+) -> Result<CommitId, GitError> {
+    let repository = Repository::init(dir)?;
+    let commit = first_commit(&repository, branch, files, message, author, when)?;
+    let tree = repository.find_commit(commit.oid())?.tree()?;
+    let mut index = repository.index()?;
+    index.read_tree(&tree)?;
+    index.write()?;
+    Ok(commit)
+}
+
+fn first_commit(
+    repository: &Repository,
+    branch: &str,
+    files: &BTreeMap<String, Vec<u8>>,
+    message: &str,
+    author: Author<'_>,
+    when: i64,
+) -> Result<CommitId, GitError> {
+    let changes = files
+        .iter()
+        .map(|(path, bytes)| (path.clone(), Some(bytes.clone())));
+    let tree = changed_tree(repository, None, &changes.collect())?;
+    let commit = plain(
+        repository,
+        &NewCommit {
+            tree,
+            parent: None,
+            message,
+            author,
+            when,
+        },
+    )?;
+    let name = format!("refs/heads/{branch}");
+    advance(repository, &name, None, commit, message)?;
+    repository.set_head(&name)?;
+    Ok(CommitId::of(commit))
+}
+
+fn changed_tree(
+    repository: &Repository,
+    parent: Option<Oid>,
+    changes: &Changes,
+) -> Result<Oid, GitError> {
+    let mut root = match parent {
+        Some(parent) => Folder::read(repository, repository.find_commit(parent)?.tree_id())?,
+        None => Folder::default(),
+    };
+    for (path, bytes) in changes {
+        match bytes {
+            Some(bytes) => root.set(path, repository.blob(bytes)?),
+            None => root.remove(path),
+        }
+    }
+    root.write(repository)
+}
+
+pub(crate) fn tip(repository: &Repository, name: &str) -> Result<Option<Oid>, GitError> {
+    match repository.refname_to_id(name) {
+        Ok(oid) => Ok(Some(oid)),
+        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Moves a ref from exactly what was read.
+pub(crate) fn advance(
+    repository: &Repository,
+    name: &str,
+    from: Option<Oid>,
+    to: Oid,
+    message: &str,
+) -> Result<(), GitError> {
+    let log = message.lines().next().unwrap_or_default();
+    let moved = match from {
+        Some(from) => repository.reference_matching(name, to, true, from, log),
+        None => repository.reference(name, to, false, log),
+    };
+    match moved {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.code(), ErrorCode::Modified | ErrorCode::Exists) => {
+            Err(GitError::Moved)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What a failed push means, from what `git push --porcelain` printed.
+pub(crate) fn refusal(stdout: &str, stderr: &str) -> GitError {
+    let rejected = stdout.lines().find(|line| line.starts_with('!'));
+    let Some(line) = rejected else {
+        return GitError::Unreachable {
+            operation: "push",
+            message: first_words(stderr),
+        };
+    };
+    let moved = [
+        "(fetch first)",
+        "(non-fast-forward)",
+        "(stale info)",
+        "cannot lock ref",
+        "(incorrect old value",
+    ];
+    if moved
+        .iter()
+        .any(|word| line.contains(word) || stderr.contains(word))
+    {
+        return GitError::Moved;
+    }
+    let why = line.rsplit_once('\t').map_or(line, |(_, why)| why);
+    let words = first_words(stderr);
+    let words = words
+        .split("; ")
+        .find(|word| word.starts_with("remote:"))
+        .unwrap_or("");
+    let message = format!("{why} {words}");
+    GitError::Refused(message.trim().chars().take(200).collect())
+}

@@ -1,0 +1,79 @@
+//! What can go wrong, by what happens next. Messages are stable and hold no credentials.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Reading, fetching or committing did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// The `git` program cannot be started. A person must install it.
+    #[error("the git program cannot be started")]
+    Missing(#[source] std::io::Error),
+    /// The remote took too long; trying again later may help.
+    #[error("{operation} took longer than {} s", limit.as_secs())]
+    Timeout {
+        /// What was tried.
+        operation: &'static str,
+        /// How long it was given.
+        limit: Duration,
+    },
+    /// The branch has moved meanwhile; read it again.
+    #[error("the branch has moved")]
+    Moved,
+    /// The remote cannot be reached or read.
+    #[error("{operation} failed: {message}")]
+    Unreachable {
+        /// What was tried.
+        operation: &'static str,
+        /// What `git` said, bounded.
+        message: String,
+    },
+    /// The remote refuses; a person must look at it.
+    #[error("the remote refused the push: {0}")]
+    Refused(String),
+    /// Not a repository.
+    #[error("{0} is not a Git repository")]
+    NotARepository(PathBuf),
+    /// A tree or blob is larger than allowed.
+    #[error("{0}")]
+    TooLarge(String),
+    /// An object or ref is missing or damaged, or the disk failed.
+    #[error("repository: {0}")]
+    Objects(String),
+    /// A file of ours cannot be written.
+    #[error("{}", .0.display())]
+    File(PathBuf, #[source] std::io::Error),
+}
+
+/// Writing the status branch did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// Git failed.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The commit cannot be signed.
+    #[error(transparent)]
+    Sign(#[from] crate::SignError),
+    /// A path cannot be a file of the branch.
+    #[error("{0:?} cannot be a path on the status branch")]
+    Path(String),
+}
+
+impl LedgerError {
+    /// One word from a fixed list, for conditions.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Git(GitError::Timeout { .. }) => "Timeout",
+            Self::Git(GitError::Refused(_)) => "Refused",
+            Self::Git(GitError::Unreachable { .. }) => "Unreachable",
+            Self::Git(GitError::Moved) => "Moved",
+            _ => "Local",
+        }
+    }
+}
+
+impl From<git2::Error> for GitError {
+    fn from(error: git2::Error) -> Self {
+        Self::Objects(error.message().chars().take(200).collect())
+    }
+}

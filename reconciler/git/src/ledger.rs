@@ -1,0 +1,366 @@
+//! The writer of one branch. Commits are made in a clone of its own, signed, and pushed by the `git`
+//! program: fast-forward only, rebuilt on the new tip when the branch has moved, never forced.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use git2::{Oid, Repository};
+
+use crate::changes::{advance, refusal, tip};
+use crate::commit::{NewCommit, signed};
+use crate::process::{first_words, git};
+use crate::source::open_bare;
+use crate::tree::Folder;
+use crate::{CommitId, GitError, LedgerError, Signer};
+
+/// Who status commits are by. The signature says which installation.
+const AUTHOR: (&str, &str) = ("EasyEnclave", "status@easyenclave.invalid");
+
+/// How often a push is tried again in one call when the branch moves under us.
+const TRIES: usize = 5;
+
+/// What is known to be at the remote.
+const REMOTE: &str = "refs/remotes/origin/ledger";
+
+/// Writes the status branch, and nothing else.
+pub struct Ledger {
+    location: String,
+    clone: PathBuf,
+    branch: String,
+    signer: Signer,
+    root: Folder,
+    last: Option<(String, i64)>,
+}
+
+/// What a push did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// The branch's tip, here and there.
+    pub commit: Option<CommitId>,
+    /// Why our commits were rebuilt on another tip, if they were.
+    pub rebuilt: Option<String>,
+}
+
+impl Ledger {
+    /// Opens the clone, or makes it. Nothing is fetched, so a dead remote does not matter.
+    ///
+    /// # Errors
+    /// When the clone cannot be used.
+    pub fn open(
+        location: &str,
+        clone: &Path,
+        branch: &str,
+        signer: Signer,
+    ) -> Result<Self, LedgerError> {
+        let repository = open_bare(clone)?;
+        let mut ledger = Self {
+            location: absolute(location),
+            clone: clone.to_path_buf(),
+            branch: branch.into(),
+            signer,
+            root: Folder::default(),
+            last: None,
+        };
+        ledger.reload(&repository)?;
+        Ok(ledger)
+    }
+
+    /// Learns the remote's tip, and goes on from it when we have nothing that it does not have.
+    ///
+    /// # Errors
+    /// When the remote cannot be read before the deadline.
+    pub async fn sync(&mut self, deadline: Duration) -> Result<(), LedgerError> {
+        self.fetch(deadline).await?;
+        let repository = self.repository()?;
+        let (ours, theirs) = (tip(&repository, &self.name())?, tip(&repository, REMOTE)?);
+        let behind = match (ours, theirs) {
+            (None, Some(_)) => true,
+            (Some(ours), Some(theirs)) if ours != theirs => repository
+                .graph_descendant_of(theirs, ours)
+                .map_err(GitError::from)?,
+            _ => false,
+        };
+        if let Some(theirs) = theirs.filter(|_| behind) {
+            advance(&repository, &self.name(), ours, theirs, "sync")?;
+            self.reload(&repository)?;
+        }
+        Ok(())
+    }
+
+    /// The files of our tip.
+    ///
+    /// # Errors
+    /// When an object is missing.
+    pub fn load(&self) -> Result<BTreeMap<String, Vec<u8>>, LedgerError> {
+        let repository = self.repository()?;
+        let read = |(path, blob): (String, Oid)| {
+            let blob = repository.find_blob(blob).map_err(GitError::from)?;
+            Ok((path, blob.content().to_vec()))
+        };
+        self.root.files().into_iter().map(read).collect()
+    }
+
+    /// Our tip.
+    ///
+    /// # Errors
+    /// When the clone cannot be read.
+    pub fn tip(&self) -> Result<Option<CommitId>, LedgerError> {
+        Ok(tip(&self.repository()?, &self.name())?.map(CommitId::of))
+    }
+
+    /// Whether something has not reached the remote as far as we know.
+    pub fn pending(&self) -> bool {
+        let Ok(repository) = self.repository() else {
+            return true;
+        };
+        let known = tip(&repository, REMOTE).unwrap_or_default();
+        tip(&repository, &self.name()).unwrap_or_default() != known
+    }
+
+    /// Sets a file in the next commit.
+    ///
+    /// # Errors
+    /// When the path cannot be one, or the object cannot be written.
+    pub fn set(&mut self, path: &str, bytes: &[u8]) -> Result<(), LedgerError> {
+        check(path)?;
+        let blob = self.repository()?.blob(bytes).map_err(GitError::from)?;
+        self.root.set(path, blob);
+        Ok(())
+    }
+
+    /// Removes a file in the next commit.
+    ///
+    /// # Errors
+    /// When the path cannot be one.
+    pub fn remove(&mut self, path: &str) -> Result<(), LedgerError> {
+        check(path)?;
+        self.root.remove(path);
+        Ok(())
+    }
+
+    /// Commits what was set and removed. Makes no commit when nothing differs.
+    ///
+    /// # Errors
+    /// When an object cannot be written or signed.
+    pub fn record(&mut self, message: &str, when: i64) -> Result<Option<CommitId>, LedgerError> {
+        let repository = self.repository()?;
+        let tree = self.root.write(&repository)?;
+        let parent = tip(&repository, &self.name())?;
+        self.last = Some((message.to_owned(), when));
+        if tree_of(&repository, parent)? == Some(tree) {
+            return Ok(None);
+        }
+        let commit = self.commit(&repository, tree, parent, message, when)?;
+        Ok(Some(CommitId::of(commit)))
+    }
+
+    /// Pushes our tip. What the remote refuses or misses stays here and goes with the next push.
+    ///
+    /// # Errors
+    /// When the remote cannot be reached, refuses for good, or keeps moving.
+    pub async fn push(&mut self, deadline: Duration) -> Result<Pushed, LedgerError> {
+        let mut rebuilt = None;
+        for _ in 0..TRIES {
+            let Some(ours) = self.tip()? else {
+                return Ok(Pushed {
+                    commit: None,
+                    rebuilt,
+                });
+            };
+            match self.try_push(ours, deadline).await {
+                Ok(()) => {
+                    return Ok(Pushed {
+                        commit: Some(ours),
+                        rebuilt,
+                    });
+                }
+                Err(GitError::Moved) => {
+                    self.fetch(deadline).await?;
+                    rebuilt = self.rebuild()?.or(rebuilt);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(GitError::Moved.into())
+    }
+
+    async fn try_push(&self, ours: CommitId, deadline: Duration) -> Result<(), GitError> {
+        let spec = format!("{ours}:refs/heads/{}", self.branch);
+        let args = [
+            "push",
+            "--porcelain",
+            "--no-verify",
+            "--",
+            self.location.as_str(),
+            spec.as_str(),
+        ];
+        let output = match git(&self.clone, "push", &args, deadline).await {
+            Err(GitError::Timeout { operation, limit }) => {
+                // It may have landed: only the remote knows.
+                self.fetch(deadline).await?;
+                return match self.remote_tip()? == Some(ours) {
+                    true => Ok(()),
+                    false => Err(GitError::Timeout { operation, limit }),
+                };
+            }
+            output => output?,
+        };
+        if !output.success {
+            return Err(refusal(&output.stdout, &output.stderr));
+        }
+        let repository = Repository::open(&self.clone)?;
+        repository.reference(REMOTE, ours.oid(), true, "push")?;
+        Ok(())
+    }
+
+    fn remote_tip(&self) -> Result<Option<CommitId>, GitError> {
+        let repository = Repository::open(&self.clone)?;
+        Ok(tip(&repository, REMOTE)?.map(CommitId::of))
+    }
+
+    /// Learns the remote's tip. A branch that does not exist there is not an error.
+    async fn fetch(&self, deadline: Duration) -> Result<(), GitError> {
+        let name = format!("refs/heads/{}", self.branch);
+        let listed = git(
+            &self.clone,
+            "fetch",
+            &["ls-remote", "--", &self.location, &name],
+            deadline,
+        )
+        .await?;
+        if !listed.success {
+            let message = first_words(&listed.stderr);
+            return Err(GitError::Unreachable {
+                operation: "fetch",
+                message,
+            });
+        }
+        let repository = Repository::open(&self.clone)?;
+        if !listed.stdout.lines().any(|line| line.ends_with(&name)) {
+            if let Ok(mut known) = repository.find_reference(REMOTE) {
+                known.delete()?;
+            }
+            return Ok(());
+        }
+        let spec = format!("+{name}:{REMOTE}");
+        let args = [
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--",
+            &self.location,
+            &spec,
+        ];
+        let fetched = git(&self.clone, "fetch", &args, deadline).await?;
+        match fetched.success {
+            true => Ok(()),
+            false => {
+                let message = first_words(&fetched.stderr);
+                Err(GitError::Unreachable {
+                    operation: "fetch",
+                    message,
+                })
+            }
+        }
+    }
+
+    /// Puts our tree on top of the remote's tip. The branch is ours alone, so our tree is the whole truth.
+    fn rebuild(&mut self) -> Result<Option<String>, LedgerError> {
+        let repository = self.repository()?;
+        let (Some(ours), Some(theirs)) =
+            (tip(&repository, &self.name())?, tip(&repository, REMOTE)?)
+        else {
+            return Ok(None);
+        };
+        if ours == theirs
+            || repository
+                .graph_descendant_of(ours, theirs)
+                .map_err(GitError::from)?
+        {
+            return Ok(None);
+        }
+        let related = repository.merge_base(ours, theirs).is_ok();
+        let short: String = theirs.to_string().chars().take(12).collect();
+        let why = match related {
+            true => format!("somebody else moved the branch to {short}"),
+            false => format!("the branch was replaced by {short}, which is no history of ours"),
+        };
+        let tree = self.root.write(&repository)?;
+        let name = self.name();
+        if tree_of(&repository, Some(theirs))? == Some(tree) {
+            advance(&repository, &name, Some(ours), theirs, "rebuild")?;
+            return Ok(Some(why));
+        }
+        let (message, when) = self
+            .last
+            .clone()
+            .unwrap_or_else(|| ("status: rebuild".into(), 0));
+        advance(&repository, &name, Some(ours), theirs, "rebuild")?;
+        self.commit(&repository, tree, Some(theirs), &message, when)?;
+        Ok(Some(why))
+    }
+
+    fn commit(
+        &self,
+        repository: &Repository,
+        tree: Oid,
+        parent: Option<Oid>,
+        message: &str,
+        when: i64,
+    ) -> Result<Oid, LedgerError> {
+        let new = NewCommit {
+            tree,
+            parent,
+            message,
+            author: AUTHOR,
+            when,
+        };
+        let commit = signed(repository, &new, &self.signer)?;
+        advance(repository, &self.name(), parent, commit, message)?;
+        Ok(commit)
+    }
+
+    fn reload(&mut self, repository: &Repository) -> Result<(), LedgerError> {
+        let tip = tip(repository, &self.name())?;
+        self.root = match tree_of(repository, tip)? {
+            Some(tree) => Folder::read(repository, tree)?,
+            None => Folder::default(),
+        };
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        format!("refs/heads/{}", self.branch)
+    }
+
+    fn repository(&self) -> Result<Repository, LedgerError> {
+        Ok(Repository::open(&self.clone).map_err(GitError::from)?)
+    }
+}
+
+fn tree_of(repository: &Repository, commit: Option<Oid>) -> Result<Option<Oid>, GitError> {
+    commit
+        .map(|commit| Ok(repository.find_commit(commit)?.tree_id()))
+        .transpose()
+}
+
+/// A relative path would be read from the clone's folder.
+fn absolute(location: &str) -> String {
+    let path = Path::new(location);
+    match path.exists() {
+        true => {
+            std::path::absolute(path).map_or(location.into(), |path| path.display().to_string())
+        }
+        false => location.into(),
+    }
+}
+
+fn check(path: &str) -> Result<(), LedgerError> {
+    let bad = |part: &str| part.is_empty() || part == "." || part == ".." || part == ".git";
+    match path.split('/').any(bad) || path.len() > 1000 {
+        true => Err(LedgerError::Path(path.chars().take(100).collect())),
+        false => Ok(()),
+    }
+}
