@@ -52,6 +52,45 @@ fn every_decision_is_listed_and_complete() {
     );
 }
 
+/// What people and programs meet by name stands in the pages about it. The names come from the code.
+#[test]
+fn pages_know_the_names_of_the_code() {
+    let names: [(&str, &str, &str, &str); 4] = [
+        (
+            "docs/status.md",
+            "reconciler/plan/src/display.rs",
+            "=> \"",
+            "\",",
+        ),
+        (
+            "docs/state-documents.md",
+            "schemas/src/documents/mod.rs",
+            "=> \"",
+            "\",",
+        ),
+        (
+            "docs/http-api.md",
+            "schemas/src/wire/mod.rs",
+            "&str = \"",
+            "\";",
+        ),
+        (
+            "docs/http-api.md",
+            "reconciler/src/api/public.rs",
+            "(super) async fn ",
+            "(",
+        ),
+    ];
+    for (page, code, before, after) in names {
+        let (text, code_text) = (read(page), read(code));
+        let names = between(&code_text, before, after);
+        assert!(names.len() > 2, "{code} has {names:?}");
+        let missing = names.into_iter().filter(|name| !text.contains(name));
+        let missing: Vec<_> = missing.map(|name| format!("{page}: {name}")).collect();
+        expect_none("a page does not know a name", &missing);
+    }
+}
+
 /// Home folders and the like: what works on one machine only. Written in halves, or this file would be found.
 #[test]
 fn nothing_depends_on_one_machine() {
@@ -134,6 +173,16 @@ fn workflow(file: &File) -> Vec<String> {
         }
     }
     problems
+}
+
+/// The single words between two marks.
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Vec<&'a str> {
+    let found = text
+        .split(before)
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once(after)?.0));
+    let word = |name: &&str| !name.is_empty() && !name.contains(char::is_whitespace);
+    found.filter(word).collect()
 }
 
 /// The targets of a document's links that point into the repository.
