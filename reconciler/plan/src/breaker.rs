@@ -4,7 +4,7 @@
 use easyenclave_schemas::Digest;
 
 use crate::draft::Draft;
-use crate::view::{TargetIx, View};
+use crate::view::{TargetIx, View, number};
 use crate::{Action, Hold, HoldReason};
 
 /// What becomes of a group of removals.
@@ -18,8 +18,8 @@ pub(crate) enum Verdict {
     Held(Digest),
 }
 
-/// Judges removals from one pool. What was let through before in this pass counts, so that several
-/// causes together never remove more than one may.
+/// Judges removals from one pool for one cause. Each cause is judged by itself: what a person is asked to
+/// approve must not depend on what else happens at that moment.
 pub(crate) fn judge_pool(
     view: &View,
     draft: &mut Draft,
@@ -27,9 +27,8 @@ pub(crate) fn judge_pool(
     actions: Vec<Action>,
 ) -> Verdict {
     let (name, of) = (view.target(target).name, view.target(target).live);
-    let removed = draft.removed[target.at()] + count(&actions);
+    let removed = number(actions.len());
     if !view.trips(removed, of) {
-        draft.removed[target.at()] = removed;
         return Verdict::Allowed;
     }
     let target = name.clone();
@@ -61,9 +60,4 @@ pub(crate) fn hold(
     }
     draft.plan.held.push(hold);
     Verdict::Held(digest)
-}
-
-/// How many removals a group holds.
-pub(crate) fn count(actions: &[Action]) -> u32 {
-    crate::view::number(actions.len())
 }

@@ -1,6 +1,6 @@
 //! What the rules have decided so far in this pass. Each rule reads what those before it left here.
 
-use easyenclave_schemas::{Digest, TargetName, Timestamp};
+use easyenclave_schemas::{Digest, Timestamp};
 
 use crate::view::{AgentIx, DeploymentIx, Life, OwnerIx, Standing, View};
 use crate::{Action, Agent, Plan, RetireReason, Subject, Wait, WaitReason};
@@ -10,16 +10,12 @@ pub(crate) struct Draft {
     pub(crate) plan: Plan,
     /// What happens to each agent.
     fates: Vec<Fate>,
-    /// Removals let through without approval, by target: what the breaker has left.
-    pub(crate) removed: Vec<u32>,
     /// Replicas that deployments lack.
     pub(crate) needs: Vec<Need>,
     /// Of those, the ones for which no free agent was found.
     pub(crate) unplaced: Vec<Unplaced>,
     /// Agents in use, by owner.
     used: Vec<u32>,
-    /// Targets whose launches back off: the failures in a row, and the end of the longest wait.
-    pub(crate) backoffs: Vec<Option<(u32, Timestamp)>>,
 }
 
 /// What this pass does to an agent.
@@ -71,11 +67,9 @@ impl Draft {
         Self {
             plan: Plan::default(),
             fates: vec![Fate::Stays; view.agents.len()],
-            removed: vec![0; view.targets.len()],
             needs: Vec::new(),
             unplaced: Vec::new(),
             used: Vec::new(),
-            backoffs: vec![None; view.targets.len()],
         }
     }
 
@@ -114,15 +108,6 @@ impl Draft {
     ) {
         let id = view.deployment(deployment).id.clone();
         self.wait(Subject::Deployment(id), reason, until);
-    }
-
-    pub(crate) fn wait_target(
-        &mut self,
-        target: &TargetName,
-        reason: WaitReason,
-        until: Option<Timestamp>,
-    ) {
-        self.wait(Subject::Target(target.clone()), reason, until);
     }
 
     pub(crate) fn retire(&mut self, view: &View, agent: AgentIx, reason: RetireReason) {
@@ -168,8 +153,8 @@ impl Draft {
         quota.map_or(u32::MAX, |quota| quota.saturating_sub(self.used(owner)))
     }
 
-    pub(crate) fn uses_one_more(&mut self, owner: OwnerIx) {
-        self.used[owner.at()] += 1;
+    pub(crate) fn uses_more(&mut self, owner: OwnerIx, count: u32) {
+        self.used[owner.at()] += count;
     }
 
     /// Counts what each owner uses. Agents that are lost, leaving or in quarantine serve nobody and do

@@ -15,6 +15,8 @@ pub(crate) struct Supply {
     pub(crate) free: u32,
     /// Free agents of which that is not known.
     pub(crate) unsure: u32,
+    /// Of those in use, the ones in quarantine that count all the same because their pool fails as a whole.
+    pub(crate) suspect: u32,
     /// Machines that only count against the maximum: on their way out, in quarantine, or nobody's.
     pub(crate) useless: u32,
     /// Launch orders under way.
@@ -24,6 +26,12 @@ pub(crate) struct Supply {
 }
 
 impl Supply {
+    /// What surely serves or can serve. Suspects do not count: whatever replaces them must not be taken for
+    /// too many.
+    pub(crate) fn sure(&self) -> u32 {
+        (self.used + self.free).saturating_sub(self.suspect)
+    }
+
     /// What serves, may serve, or will.
     pub(crate) fn all(&self) -> u32 {
         self.used + self.free + self.unsure + self.pending
@@ -31,12 +39,13 @@ impl Supply {
 }
 
 /// What each target has, without its orders.
-pub(crate) fn agents(view: &View, draft: &Draft) -> Vec<Supply> {
+pub(crate) fn count(view: &View, draft: &Draft) -> Vec<Supply> {
     let mut supply = vec![Supply::default(); view.targets.len()];
     for agent in view.all_agents() {
         let facts = view.agent(agent);
         let of = &mut supply[facts.target.at()];
         of.retiring += u32::from(facts.retiring);
+        of.suspect += u32::from(is_suspect(view, draft, agent));
         *kind(view, draft, agent, of) += 1;
     }
     let orphans = view.observed.orphans.values();
@@ -54,6 +63,12 @@ pub(crate) fn agents(view: &View, draft: &Draft) -> Vec<Supply> {
         supply[target.at()].useless += 1;
     }
     supply
+}
+
+fn is_suspect(view: &View, draft: &Draft, agent: AgentIx) -> bool {
+    matches!(view.agent(agent).standing, Standing::Quarantined(_))
+        && draft.serves(view, agent)
+        && draft.carries(view, agent).is_some()
 }
 
 fn kind<'s>(view: &View, draft: &Draft, agent: AgentIx, of: &'s mut Supply) -> &'s mut u32 {

@@ -146,14 +146,13 @@ fn gained_on_idle(facts: &Facts, owner: &OwnerName, name: &TargetName) -> usize 
     gained(facts, owner, Some(name)).iter().filter(idle).count()
 }
 
-/// Agents of a target that are free once the plan is done.
+/// Agents of a target that are free once all replicas have their place.
 fn free(facts: &Facts, name: &TargetName) -> usize {
     let free = |(id, agent): &(&AgentId, &Agent)| {
         agent.target == *name
             && facts.is_trusted(agent)
             && facts.is_live(id, agent)
-            && !facts.retires(id)
-            && facts.after(id, agent).is_none()
+            && (facts.retires(id) || facts.after(id, agent).is_none())
     };
     facts.observed.agents.iter().filter(free).count()
 }
@@ -214,30 +213,40 @@ fn breaker(facts: &Facts, name: &TargetName, findings: &mut Findings) {
             || format!("nobody approved {hold}"),
         );
     }
-    let removes = |action: &&Action| !approved(action) && is_removal(facts, action, name);
-    let removed = facts.plan.actions.iter().filter(removes).count();
     let of = facts.pool(name).len();
-    findings.must(7, !facts.is_too_much(removed, of), || {
-        format!("{removed} of {of} agents of {name} would be removed")
-    });
+    for cause in [is_lost, is_removed, is_stopped] {
+        let removes = |action: &&Action| !approved(action) && cause(facts, action, name);
+        let removed = facts.plan.actions.iter().filter(removes).count();
+        findings.must(7, !facts.is_too_much(removed, of), || {
+            format!("{removed} of {of} agents of {name} would be removed")
+        });
+    }
 }
 
-/// Whether an action takes something from a pool without putting it elsewhere.
-fn is_removal(facts: &Facts, action: &Action, name: &TargetName) -> bool {
-    match action {
-        Action::Retire { agent, reason, .. } => {
-            matches!(reason, RetireReason::Lost | RetireReason::TargetRemoved)
-                && facts
-                    .agent(agent)
-                    .is_some_and(|agent| agent.target == *name)
-        }
-        Action::Unassign {
-            agent, deployment, ..
-        } => facts.agent(agent).is_some_and(|agent| {
-            agent.target == *name && agent.assigned.is_some() && is_taken(facts, agent, deployment)
-        }),
-        _ => false,
-    }
+fn is_lost(facts: &Facts, action: &Action, name: &TargetName) -> bool {
+    retires(facts, action, name, RetireReason::Lost)
+}
+
+fn is_removed(facts: &Facts, action: &Action, name: &TargetName) -> bool {
+    retires(facts, action, name, RetireReason::TargetRemoved)
+}
+
+fn retires(facts: &Facts, action: &Action, name: &TargetName, why: RetireReason) -> bool {
+    matches!(action, Action::Retire { agent, reason, .. } if *reason == why
+        && facts.agent(agent).is_some_and(|agent| agent.target == *name))
+}
+
+/// Whether a replica stops without another taking its place.
+fn is_stopped(facts: &Facts, action: &Action, name: &TargetName) -> bool {
+    let Action::Unassign {
+        agent, deployment, ..
+    } = action
+    else {
+        return false;
+    };
+    facts.agent(agent).is_some_and(|agent| {
+        agent.target == *name && agent.assigned.is_some() && is_taken(facts, agent, deployment)
+    })
 }
 
 /// Whether nothing but fewer wanted replicas explains that a replica stops.

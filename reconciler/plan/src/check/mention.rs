@@ -48,7 +48,7 @@ impl Mentioned {
         let mut all = Self::default();
         let held = facts.plan.held.iter().flat_map(|hold| &hold.actions);
         for action in facts.plan.actions.iter().chain(held) {
-            all.action(action);
+            all.action(facts, action);
         }
         for wait in &facts.plan.waits {
             match wait.subject.clone() {
@@ -70,7 +70,7 @@ impl Mentioned {
         self.orders.insert(id);
     }
 
-    fn action(&mut self, action: &Action) {
+    fn action(&mut self, facts: &Facts, action: &Action) {
         match action {
             Action::Unexpose { agent, deployment }
             | Action::Expose { agent, deployment }
@@ -87,7 +87,7 @@ impl Mentioned {
             | Action::Release { agent }
             | Action::Retire { agent, .. }
             | Action::Challenge { agent } => drop(self.agents.insert(agent.clone())),
-            Action::Cancel { order, .. } => drop(self.orders.insert(order.clone())),
+            Action::Cancel { order, .. } => self.order(facts, order.clone()),
             Action::Launch { target, .. } => drop(self.targets.insert(target.clone())),
         }
     }

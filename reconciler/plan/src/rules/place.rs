@@ -1,17 +1,17 @@
 //! Gives replicas that are missing to free agents. Never to one that is not trusted, does not fit, or is kept for
 //! another owner, and never more than an owner's quota.
 
-use crate::draft::{Draft, Fate, Surge, Unplaced};
+use crate::Deployment;
+use crate::draft::{Draft, Fate, Need, Surge, Unplaced};
 use crate::reserve::Reserved;
 use crate::view::{AgentIx, DeploymentIx, Instruction, TargetIx, View};
-use crate::{Deployment, WaitReason};
 
 pub(crate) fn rule(view: &View, draft: &mut Draft) {
     if draft.needs.is_empty() {
         return;
     }
     let mut free = Free::new(view, draft);
-    let needs = std::mem::take(&mut draft.needs);
+    let needs = needs(view, draft);
     for need in &needs {
         free.place(draft, need.deployment, need.missing);
     }
@@ -27,6 +27,17 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
             }),
         }
     }
+}
+
+/// What is missing, those with the fewest places to go first, so that they find them free.
+fn needs(view: &View, draft: &mut Draft) -> Vec<Need> {
+    let mut needs = std::mem::take(&mut draft.needs);
+    needs.sort_by_cached_key(|need| {
+        let spec = view.deployment(need.deployment).state.spec();
+        let admits = |target: &TargetIx| spec.is_some_and(|spec| view.admits(spec, *target));
+        view.all_targets().filter(admits).count()
+    });
+    needs
 }
 
 /// Agents that can take work now.
@@ -56,14 +67,11 @@ impl<'v, 'a> Free<'v, 'a> {
         let Some(spec) = self.view.deployment(deployment).state.spec() else {
             return;
         };
-        let left = draft.quota_left(self.view, deployment);
-        if missing > left {
-            self.wait_for_quota(draft, deployment);
-        }
-        let mut count = missing.min(left);
+        let mut count = missing;
         let targets = self.admitted(deployment, spec);
         for target in &targets {
-            count -= self.take(draft, deployment, *target, count);
+            let most = count.min(draft.quota_left(self.view, deployment));
+            count -= self.take(draft, deployment, *target, most);
         }
         if count > 0 {
             let owner = self.view.deployment(deployment).owner;
@@ -105,23 +113,11 @@ impl<'v, 'a> Free<'v, 'a> {
                 break;
             };
             draft.assign(self.view, agent, deployment);
-            draft.uses_one_more(owner);
+            draft.uses_more(owner, 1);
             self.reserved.take(target, owner);
             taken += 1;
         }
         taken
-    }
-
-    fn wait_for_quota(&self, draft: &mut Draft, deployment: DeploymentIx) {
-        let owner = &self.view.deployment(deployment).id.owner;
-        let Some(quota) = self.view.desired.quotas.get(owner) else {
-            return;
-        };
-        let reason = WaitReason::QuotaExceeded {
-            owner: owner.clone(),
-            quota: *quota,
-        };
-        draft.wait_deployment(self.view, deployment, reason, None);
     }
 }
 

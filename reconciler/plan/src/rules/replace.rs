@@ -247,7 +247,7 @@ impl Update<'_, '_> {
                 && fits
                 && draft.quota_left(self.view, self.deployment) > 0
             {
-                draft.uses_one_more(self.view.deployment(self.deployment).owner);
+                draft.uses_more(self.view.deployment(self.deployment).owner, 1);
                 draft.assign(self.view, agent, self.deployment);
                 census.fixed += 1;
             } else {

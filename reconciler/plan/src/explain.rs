@@ -1,0 +1,137 @@
+//! Says what replicas and reservations without an agent wait for. Decides nothing.
+
+use easyenclave_schemas::Timestamp;
+
+use crate::draft::Draft;
+use crate::pools::{Pools, Share, Shares};
+use crate::reserve::{self, Reserved};
+use crate::rules::place::is_free;
+use crate::view::{DeploymentIx, TargetIx, View, Wanted};
+use crate::{Subject, WaitReason};
+
+/// What was done for a target that lacks agents.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Provided {
+    /// Orders under way, those of this pass included.
+    pub(crate) ordered: u32,
+    /// The failures in a row and the end of the longest rest, when launches rest.
+    pub(crate) rest: Option<(u32, Timestamp)>,
+}
+
+/// Adds the waits of deployments.
+pub(crate) fn deployments(
+    view: &View,
+    draft: &mut Draft,
+    pools: &Pools,
+    provided: &[Provided],
+    shares: &[Shares],
+) {
+    for Shares {
+        unplaced,
+        shares,
+        beyond_quota,
+    } in shares
+    {
+        let deployment = unplaced.deployment;
+        for Share { target, count } in shares.iter().filter(|_| unplaced.waits) {
+            let (reason, until) = of(provided, *target, *count);
+            draft.wait_deployment(view, deployment, reason, until);
+        }
+        if *beyond_quota > 0 {
+            quota(view, draft, deployment);
+        }
+        let covered: u32 = shares.iter().map(|share| share.count).sum();
+        let missing = unplaced.count - covered - beyond_quota;
+        if missing > 0 {
+            let reason = if pools.admitted(deployment).next().is_none() {
+                WaitReason::NoTarget
+            } else if unplaced.reserved {
+                WaitReason::ReservedForOthers { missing }
+            } else {
+                WaitReason::CapacityExhausted { missing }
+            };
+            draft.wait_deployment(view, deployment, reason, None);
+        }
+    }
+}
+
+fn quota(view: &View, draft: &mut Draft, deployment: DeploymentIx) {
+    let owner = &view.deployment(deployment).id.owner;
+    if let Some(quota) = view.desired.quotas.get(owner) {
+        let reason = WaitReason::QuotaExceeded {
+            owner: owner.clone(),
+            quota: *quota,
+        };
+        draft.wait_deployment(view, deployment, reason, None);
+    }
+}
+
+fn of(provided: &[Provided], target: TargetIx, missing: u32) -> (WaitReason, Option<Timestamp>) {
+    let provided = provided[target.at()];
+    match provided.rest {
+        Some((failures, until)) => (WaitReason::LaunchBackoff { failures }, Some(until)),
+        None if provided.ordered > 0 => (WaitReason::CapacityOrdered { missing }, None),
+        None => (WaitReason::FreeAgentsUnusable { missing }, None),
+    }
+}
+
+/// Adds the waits of reservations that free agents do not cover.
+pub(crate) fn reservations(view: &View, draft: &mut Draft, pools: &Pools, provided: &[Provided]) {
+    if view.desired.reservations.is_empty() {
+        return;
+    }
+    let mut left = Reserved::new(view, draft);
+    let mut free = free(view, draft);
+    for (id, reservation) in &view.desired.reservations {
+        if !reserve::is_current(view, reservation) {
+            continue;
+        }
+        let subject = Subject::Reservation(id.clone());
+        let found = view
+            .find_target(&reservation.target)
+            .zip(view.owner(&id.owner));
+        let Some((target, owner)) = found else {
+            draft.wait(subject, WaitReason::NoTarget, None);
+            continue;
+        };
+        let mine = reservation.count.min(left.own(target, owner));
+        for _ in 0..mine {
+            left.take(target, owner);
+        }
+        let covered = mine.min(free[target.at()]);
+        free[target.at()] -= covered;
+        if mine > covered {
+            let (reason, until) = uncovered(view, pools, provided, target, mine - covered);
+            draft.wait(subject, reason, until);
+        }
+    }
+}
+
+/// Agents of each target that can take work now.
+fn free(view: &View, draft: &Draft) -> Vec<u32> {
+    let mut free = vec![0; view.targets.len()];
+    for agent in view.all_agents() {
+        free[view.agent(agent).target.at()] += u32::from(is_free(view, draft, agent));
+    }
+    free
+}
+
+fn uncovered(
+    view: &View,
+    pools: &Pools,
+    provided: &[Provided],
+    target: TargetIx,
+    missing: u32,
+) -> (WaitReason, Option<Timestamp>) {
+    let supply = pools.supply(target);
+    match view.target(target).state {
+        Wanted::No => (WaitReason::NoTarget, None),
+        Wanted::Frozen => (WaitReason::Frozen, None),
+        Wanted::Yes(_) => match of(provided, target, missing) {
+            (WaitReason::FreeAgentsUnusable { .. }, _) if supply.free + supply.unsure == 0 => {
+                (WaitReason::CapacityExhausted { missing }, None)
+            }
+            reason => reason,
+        },
+    }
+}
