@@ -21,20 +21,26 @@ const STORE: &str = "easyenclave-store";
 const CAPACITY: &str = "easyenclave-capacity";
 const ATTESTATION: &str = "easyenclave-attestation";
 const AGENT: &str = "easyenclave-agent";
+const PROCESSES: &str = "easyenclave-processes";
 
 /// The edges of the programs. A new one needs a page in docs/decisions.
-const EDGES: [Row; 9] = [
+const EDGES: [Row; 10] = [
     (SCHEMAS, &[]),
     (PLAN, &[(SCHEMAS, &[])]),
     (GIT, &[]),
     (STORE, &[(SCHEMAS, &[])]),
-    (CAPACITY, &[(SCHEMAS, &[])]),
+    (PROCESSES, &[]),
+    (CAPACITY, &[(SCHEMAS, &[]), (PROCESSES, &[])]),
     (ATTESTATION, &[(SCHEMAS, &[])]),
     ("hello-tdx", &[]),
     // The agent collects evidence; verifying it is not its business.
     (
         AGENT,
-        &[(SCHEMAS, &["signature"]), (ATTESTATION, &["simulated"])],
+        &[
+            (SCHEMAS, &["signature"]),
+            (ATTESTATION, &["simulated"]),
+            (PROCESSES, &[]),
+        ],
     ),
     (
         "easyenclave",

@@ -1,0 +1,210 @@
+//! Reads `/proc`: which processes of this user run, in which group, under which labels.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::process::{Pid, PidfdFlags, Signal, geteuid, getpid, pidfd_open, pidfd_send_signal};
+
+/// Only variables with this prefix are kept of an environment.
+const PREFIX: &[u8] = b"EASYENCLAVE_";
+
+/// A process that ran when it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    pid: Pid,
+    stat: Stat,
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stat {
+    group: i32,
+    session: i32,
+    started: u64,
+    ended: bool,
+}
+
+impl Process {
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.pid.as_raw_pid().unsigned_abs()
+    }
+
+    /// The value of a label.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels.get(name).map(String::as_str)
+    }
+
+    /// Whether it is in the group that a child of ours leads or led. A group of that number in
+    /// another session is somebody else's.
+    pub fn is_in_group(&self, leader: u32, session: u32) -> bool {
+        self.stat.group.unsigned_abs() == leader && self.stat.session.unsigned_abs() == session
+    }
+
+    /// Sends a signal, if it is still this process that has the number. One that has ended is no
+    /// error.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        match self.try_signal(signal) {
+            Err(error) if is_gone(&error) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// The descriptor is opened first and the number checked after: if the process of this start
+    /// time still has the number, then it had it when the descriptor was opened.
+    fn try_signal(&self, signal: Signal) -> io::Result<()> {
+        let pidfd = pidfd_open(self.pid, PidfdFlags::empty())?;
+        let now = stat(&folder(self.pid))?;
+        if now.started == self.stat.started && !now.ended {
+            pidfd_send_signal(pidfd, signal)?;
+        }
+        Ok(())
+    }
+}
+
+/// Every process of this user but the caller's own. Zombies do not count.
+///
+/// # Errors
+/// When `/proc` cannot be read; a listing is complete or an error. Only a process that hides its
+/// environment from its own user, such as one with more rights, is left out.
+pub fn list() -> io::Result<Vec<Process>> {
+    let (user, own) = (geteuid().as_raw(), getpid());
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let pid = name
+            .to_str()
+            .and_then(|name| name.parse().ok())
+            .and_then(Pid::from_raw);
+        let Some(pid) = pid.filter(|pid| *pid != own) else {
+            continue;
+        };
+        match read(pid, user) {
+            Ok(process) => found.extend(process),
+            Err(error) if is_gone(&error) || is_hidden(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// The caller's own session.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub(crate) fn own_session() -> io::Result<u32> {
+    Ok(stat(Path::new("/proc/self"))?.session.unsigned_abs())
+}
+
+fn read(pid: Pid, user: u32) -> io::Result<Option<Process>> {
+    let folder = folder(pid);
+    if fs::metadata(&folder)?.uid() != user {
+        return Ok(None);
+    }
+    let stat = stat(&folder)?;
+    if stat.ended {
+        return Ok(None);
+    }
+    let labels = labels(&fs::read(folder.join("environ"))?);
+    Ok(Some(Process { pid, stat, labels }))
+}
+
+fn folder(pid: Pid) -> std::path::PathBuf {
+    Path::new("/proc").join(pid.as_raw_pid().to_string())
+}
+
+fn stat(folder: &Path) -> io::Result<Stat> {
+    let text = fs::read(folder.join("stat"))?;
+    parse(&String::from_utf8_lossy(&text))
+        .ok_or_else(|| io::Error::other(format!("{} has no known shape", folder.display())))
+}
+
+/// The name of a program may hold anything, so fields are counted after the last parenthesis.
+fn parse(stat: &str) -> Option<Stat> {
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    Some(Stat {
+        ended: matches!(*fields.first()?, "Z" | "X" | "x"),
+        group: fields.get(2)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
+        started: fields.get(19)?.parse().ok()?,
+    })
+}
+
+fn labels(environ: &[u8]) -> BTreeMap<String, String> {
+    let ours = environ
+        .split(|byte| *byte == 0)
+        .filter(|entry| entry.starts_with(PREFIX));
+    ours.filter_map(|entry| {
+        let (name, value) = std::str::from_utf8(entry).ok()?.split_once('=')?;
+        Some((name.to_owned(), value.to_owned()))
+    })
+    .collect()
+}
+
+/// A process that ends while it is read.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+        || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+}
+
+fn is_hidden(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_fields() {
+        let tail = "1 77 78 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
+        let stat = parse(&format!("9 (a) Z (b) S {tail}")).expect("a stat line");
+        assert_eq!(
+            stat,
+            Stat {
+                group: 77,
+                session: 78,
+                started: 4242,
+                ended: false
+            }
+        );
+        assert!(
+            parse(&format!("9 (a) Z {tail}"))
+                .expect("a stat line")
+                .ended
+        );
+        assert_eq!(parse("9 (a"), None);
+        assert_eq!(parse("9 (a) S 1 2"), None);
+    }
+
+    #[test]
+    fn only_labels_are_kept_of_an_environment() {
+        let environ = b"PATH=/bin\0EASYENCLAVE_ORDER=a=b\0SECRET=x\0EASYENCLAVE_BAD\0";
+        let expected = BTreeMap::from([("EASYENCLAVE_ORDER".to_owned(), "a=b".to_owned())]);
+        assert_eq!(labels(environ), expected);
+    }
+
+    #[test]
+    fn a_number_that_another_process_has_now_is_not_signalled() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .expect("sleep starts");
+        let pid = Pid::from_child(&child);
+        let mut other = read(pid, geteuid().as_raw())
+            .expect("readable")
+            .expect("running");
+        other.stat.started += 1;
+        other.signal(Signal::KILL).expect("nothing is done");
+        assert!(child.try_wait().expect("waits").is_none());
+        other.stat.started -= 1;
+        other.signal(Signal::KILL).expect("signalled");
+        child.wait().expect("ended");
+        other
+            .signal(Signal::KILL)
+            .expect("one that has ended is no error");
+    }
+}

@@ -1,0 +1,25 @@
+//! Finds processes by the labels in their environment, and ends them. Children inherit their parent's
+//! environment, so whoever was started under a label is found by it, in whatever group or session it is now.
+//! Never signals a process that merely got the number of one that has ended.
+
+mod end;
+mod find;
+
+pub use end::{EndError, Ended, end};
+pub use find::{Process, list};
+
+/// Names of labels, which are environment variables.
+pub mod labels {
+    /// The fleet, and whose machines these are.
+    pub const FLEET: &str = "EASYENCLAVE_FLEET";
+    /// The launch order.
+    pub const ORDER: &str = "EASYENCLAVE_ORDER";
+    /// What a process is within its unit. Only the agent itself has it.
+    pub const ROLE: &str = "EASYENCLAVE_ROLE";
+    /// The value of [`ROLE`] on an agent.
+    pub const AGENT: &str = "agent";
+    /// The deployment, on workloads.
+    pub const DEPLOYMENT: &str = "EASYENCLAVE_DEPLOYMENT";
+    /// The instruction's number, on workloads.
+    pub const GENERATION: &str = "EASYENCLAVE_GENERATION";
+}
