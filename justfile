@@ -20,8 +20,8 @@ test:
     cargo test --locked --workspace
 
 deny:
-    cargo deny --locked check licenses bans sources
-    cargo deny --locked check advisories || echo 'advisories are reported, they do not block'
+    cargo deny --workspace --locked check licenses bans sources
+    cargo deny --workspace --locked check advisories || echo 'advisories are reported, they do not block'
 
 doc:
     RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps

@@ -91,6 +91,28 @@ fn pages_know_the_names_of_the_code() {
     }
 }
 
+/// The agent is the trusted base: whatever it is built with has a line and a reason.
+#[test]
+fn the_agents_dependencies_are_listed() {
+    let page = read("ARCHITECTURE.md");
+    let list = page.split("## The agent's dependencies").nth(1);
+    let list = list.expect("ARCHITECTURE.md lists the agent's dependencies");
+    let manifest = read("agent/Cargo.toml");
+    let lines = manifest
+        .split("\n[dependencies]\n")
+        .nth(1)
+        .unwrap_or_default();
+    let lines = lines.lines().take_while(|line| !line.starts_with('['));
+    let names = lines.filter_map(|line| line.split(['.', ' ']).next());
+    let names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
+    assert!(names.len() > 5, "{names:?}");
+    let missing = names
+        .iter()
+        .filter(|name| !list.contains(&format!("`{name}`")));
+    let missing: Vec<_> = missing.map(ToString::to_string).collect();
+    expect_none("ARCHITECTURE.md does not list", &missing);
+}
+
 /// Home folders and the like: what works on one machine only. Written in halves, or this file would be found.
 #[test]
 fn nothing_depends_on_one_machine() {
