@@ -244,3 +244,20 @@ pub(crate) fn refusal(stdout: &str, stderr: &str) -> GitError {
     let message = format!("{why} {words}");
     GitError::Refused(message.trim().chars().take(200).collect())
 }
+
+/// Makes a local repository check SSH signatures against a file of allowed signers, so that
+/// `git log --show-signature` there tells who signed.
+///
+/// # Errors
+/// When the repository's configuration cannot be written.
+pub fn trust_signers(repository: &Path, allowed_signers: &Path) -> Result<(), GitError> {
+    let mut config = Repository::open(repository)?
+        .config()?
+        .open_level(git2::ConfigLevel::Local)?;
+    config.set_str("gpg.format", "ssh")?;
+    config.set_str(
+        "gpg.ssh.allowedSignersFile",
+        &allowed_signers.display().to_string(),
+    )?;
+    Ok(())
+}

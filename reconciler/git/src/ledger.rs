@@ -236,12 +236,8 @@ impl Ledger {
                 message,
             });
         }
-        let repository = Repository::open(&self.clone)?;
         if !listed.stdout.lines().any(|line| line.ends_with(&name)) {
-            if let Ok(mut known) = repository.find_reference(REMOTE) {
-                known.delete()?;
-            }
-            return Ok(());
+            return self.forget_remote();
         }
         let spec = format!("+{name}:{REMOTE}");
         let args = [
@@ -264,6 +260,14 @@ impl Ledger {
                 })
             }
         }
+    }
+
+    fn forget_remote(&self) -> Result<(), GitError> {
+        let repository = Repository::open(&self.clone)?;
+        if let Ok(mut known) = repository.find_reference(REMOTE) {
+            known.delete()?;
+        }
+        Ok(())
     }
 
     /// Puts our tree on top of the remote's tip. The branch is ours alone, so our tree is the whole truth.

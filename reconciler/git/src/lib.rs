@@ -15,7 +15,7 @@ mod watch;
 
 pub use budget::{PushBudget, Slot, Urgency};
 pub use changes::{
-    Author, Changes, commit_and_push, commit_files, init_repository, init_work_tree,
+    Author, Changes, commit_and_push, commit_files, init_repository, init_work_tree, trust_signers,
 };
 pub use error::{GitError, LedgerError};
 pub use ids::{BlobId, CommitId, IdError};
