@@ -1,0 +1,100 @@
+//! Where things lie on disk. The only file that reads the environment.
+
+use std::path::{Path, PathBuf};
+
+/// The folder in which `up` and `serve` keep everything that is theirs.
+#[derive(Debug, Clone)]
+pub struct DataDir(PathBuf);
+
+impl DataDir {
+    /// The folder that is used when none is named.
+    pub const DEFAULT: &str = "easyenclave-data";
+
+    /// The folder, as an absolute path.
+    ///
+    /// # Errors
+    /// When the current directory cannot be read.
+    pub fn new(path: &Path) -> std::io::Result<Self> {
+        Ok(Self(std::path::absolute(path)?))
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The state repository that `up` makes.
+    pub fn state_repository(&self) -> PathBuf {
+        self.0.join("state.git")
+    }
+
+    /// The mirror of a state repository that lies elsewhere.
+    pub fn mirror(&self) -> PathBuf {
+        self.0.join("cache.git")
+    }
+
+    /// The clone in which the status branch is written.
+    pub fn ledger(&self) -> PathBuf {
+        self.0.join("status.git")
+    }
+
+    /// The store.
+    pub fn store(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    /// The reconciler's message key.
+    pub fn reconciler_key(&self) -> PathBuf {
+        self.0.join("keys/reconciler.pk8")
+    }
+
+    /// The seed of nonces and bootstrap tokens.
+    pub fn seed(&self) -> PathBuf {
+        self.0.join("keys/seed")
+    }
+
+    /// The key that workers show.
+    pub fn launcher_key(&self) -> PathBuf {
+        self.0.join("keys/launcher.key")
+    }
+
+    /// The SSH key that signs status commits.
+    pub fn signing_key(&self) -> PathBuf {
+        self.0.join("keys/status_signing")
+    }
+
+    /// Who may sign status commits, for `git verify-commit`.
+    pub fn allowed_signers(&self) -> PathBuf {
+        self.0.join("allowed_signers")
+    }
+
+    /// The simulated platform.
+    pub fn platform(&self) -> PathBuf {
+        self.0.join("platform")
+    }
+
+    /// The worker's folder.
+    pub fn worker(&self) -> PathBuf {
+        self.0.join("worker")
+    }
+
+    /// What this installation was started with, for `status`, `why` and `approve`.
+    pub fn settings(&self) -> PathBuf {
+        self.0.join("settings.json")
+    }
+}
+
+/// What the log shows: `EASYENCLAVE_LOG`, or else this.
+pub fn log_filter(default: &str) -> String {
+    std::env::var("EASYENCLAVE_LOG").unwrap_or_else(|_| default.into())
+}
+
+/// Who makes a commit on a person's behalf: as Git itself would say, by its own variables.
+pub fn git_identity() -> Option<(String, String)> {
+    let read = |name| {
+        std::env::var(name)
+            .ok()
+            .filter(|value: &String| !value.is_empty())
+    };
+    Some((read("GIT_AUTHOR_NAME")?, read("GIT_AUTHOR_EMAIL")?))
+}
