@@ -1,0 +1,242 @@
+//! Agents: challenge, registration, heartbeats, fresh evidence. Requests are signed with the agent's
+//! key, answers with ours; what cannot be verified changes nothing.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use easyenclave_schemas::evidence::ReasonCode;
+use easyenclave_schemas::records::{AgentRecord, TrustRecord};
+use easyenclave_schemas::signature::{PublicKey, SignatureError, Verified, verify_request};
+use easyenclave_schemas::wire::{
+    AttestRequest, Challenge, HeartbeatRequest, HeartbeatResponse, RegisterRequest,
+    RegisterResponse, routes,
+};
+use easyenclave_schemas::{AgentId, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Refused, WINDOW};
+use crate::observe::HEARTBEAT;
+use crate::presence::Beat;
+use crate::tokens::NONCE_LIFE;
+use crate::trust;
+use crate::world::World;
+
+/// A nonce, for anybody: issuing one stores nothing.
+pub(super) async fn challenge(State(world): State<Arc<World>>) -> Response {
+    axum::Json(issue(&world)).into_response()
+}
+
+fn issue(world: &World) -> Challenge {
+    let nonce = world.tokens.nonce(world.clock.now(), world.entropy.bytes());
+    Challenge {
+        nonce: hex::encode(nonce),
+        expires_in_seconds: NONCE_LIFE.as_secs(),
+    }
+}
+
+/// Takes an agent in, or says why not.
+pub(super) async fn register(
+    State(world): State<Arc<World>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refused> {
+    let now = world.clock.now();
+    let request: RegisterRequest = parse(&body)?;
+    let subject = request.order_id.to_string();
+    let refused = |refused: Refused| note(&world, &subject, refused);
+    let key: PublicKey = request
+        .public_key
+        .parse()
+        .map_err(|_| signature_refused("key"))?;
+    let signed = Signed {
+        key: &key,
+        path: routes::REGISTER,
+        headers: &headers,
+        body: &body,
+    };
+    let verified = signed.verify(now).map_err(refused)?;
+    let agent_id = request.order_id.agent();
+    let verdict = trust::register(&world, request, now)
+        .await
+        .map_err(|rejection| note(&world, &subject, rejection.into()))?;
+    let answer = RegisterResponse {
+        agent_id,
+        heartbeat_millis: millis(HEARTBEAT),
+        epoch: world.epoch,
+        verdict,
+    };
+    Ok(sign(&world, StatusCode::OK, &answer, &verified, now))
+}
+
+/// Notes that an agent is alive and what runs on it.
+pub(super) async fn heartbeat(
+    State(world): State<Arc<World>>,
+    Path(agent): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refused> {
+    let now = world.clock.now();
+    let record = find(&world, agent)?;
+    let path = routes::heartbeat(&record.agent);
+    let verified = verified(&world, &record, &path, &headers, &body, now)?;
+    let beat: HeartbeatRequest = parse(&body)?;
+    match world.presence.heartbeat(&record.agent, &beat, now) {
+        Beat::Same => {}
+        Beat::News => world.wake.notify_one(),
+        Beat::Replayed => {
+            let refused = ReasonCode::MessageReplayed.into();
+            return Err(note(&world, record.agent.as_str(), refused_with(refused)));
+        }
+    }
+    let trusted_until = match &record.trust {
+        TrustRecord::Accepted(verdict) => Some(verdict.trusted_until),
+        TrustRecord::Refused { .. } => None,
+    };
+    let answer = HeartbeatResponse {
+        epoch: world.epoch,
+        heartbeat_millis: millis(HEARTBEAT),
+        challenge: world.challenged(&record.agent).map(|_| issue(&world)),
+        trusted_until,
+    };
+    Ok(sign(&world, StatusCode::OK, &answer, &verified, now))
+}
+
+/// Judges an agent's fresh evidence.
+pub(super) async fn attest(
+    State(world): State<Arc<World>>,
+    Path(agent): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refused> {
+    let now = world.clock.now();
+    let record = find(&world, agent)?;
+    let path = routes::attest(&record.agent);
+    let verified = verified(&world, &record, &path, &headers, &body, now)?;
+    let request: AttestRequest = parse(&body)?;
+    let verdict = trust::attest(&world, &record, request, now)
+        .await
+        .map_err(|rejection| note(&world, record.agent.as_str(), rejection.into()))?;
+    Ok(sign(&world, StatusCode::OK, &verdict, &verified, now))
+}
+
+struct Signed<'a> {
+    key: &'a PublicKey,
+    path: &'a str,
+    headers: &'a HeaderMap,
+    body: &'a [u8],
+}
+
+impl Signed<'_> {
+    fn verify(&self, now: Timestamp) -> Result<Verified, Refused> {
+        verify_request(
+            self.key,
+            "POST",
+            self.path,
+            self.body,
+            self.headers,
+            now,
+            WINDOW,
+        )
+        .map_err(|error| signature_error(&error))
+    }
+}
+
+fn verified(
+    world: &World,
+    record: &AgentRecord,
+    path: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<Verified, Refused> {
+    let key: PublicKey = record
+        .public_key
+        .parse()
+        .map_err(|_| signature_refused("key"))?;
+    let signed = Signed {
+        key: &key,
+        path,
+        headers,
+        body,
+    };
+    signed
+        .verify(now)
+        .map_err(|refused| note(world, record.agent.as_str(), refused))
+}
+
+fn find(world: &World, agent: String) -> Result<Arc<AgentRecord>, Refused> {
+    let unknown = || Refused::new(StatusCode::NOT_FOUND, "agent_not_found", "no such agent");
+    let agent = AgentId::new(agent).map_err(|_| unknown())?;
+    world
+        .journal
+        .read()
+        .agents
+        .get(&agent)
+        .cloned()
+        .ok_or_else(unknown)
+}
+
+fn note(world: &World, subject: &str, refused: Refused) -> Refused {
+    world.refuse(&refused.code, subject, &refused.message);
+    refused
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
+    serde_json::from_slice(body).map_err(|error| {
+        let message = format!("the body cannot be read: {error}");
+        Refused::new(StatusCode::BAD_REQUEST, "invalid_body", message)
+    })
+}
+
+fn refused_with(code: easyenclave_schemas::evidence::Rejection) -> Refused {
+    code.into()
+}
+
+fn signature_refused(what: &str) -> Refused {
+    let message = format!("the {what} is not an Ed25519 public key in 64 hex digits");
+    Refused::new(
+        StatusCode::UNAUTHORIZED,
+        ReasonCode::SignatureInvalid.code(),
+        message,
+    )
+}
+
+fn signature_error(error: &SignatureError) -> Refused {
+    let code = match error {
+        SignatureError::TooOld | SignatureError::FromFuture => ReasonCode::MessageReplayed,
+        _ => ReasonCode::SignatureInvalid,
+    };
+    Refused::new(StatusCode::UNAUTHORIZED, code.code(), error.to_string())
+}
+
+fn sign<T: Serialize>(
+    world: &World,
+    status: StatusCode,
+    answer: &T,
+    request: &Verified,
+    now: Timestamp,
+) -> Response {
+    let body = serde_json::to_vec(answer).expect("an answer is plain data");
+    let headers = easyenclave_schemas::signature::sign_response(
+        &world.keypair,
+        status.as_u16(),
+        &body,
+        request,
+        now,
+    );
+    let mut response = (status, body).into_response();
+    for (name, value) in headers {
+        if let Ok(value) = value.parse() {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

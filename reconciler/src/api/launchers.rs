@@ -1,0 +1,104 @@
+//! Workers: claims, reports, listings. A worker shows its launcher key; transitions of an order are
+//! guarded by its claim's number, so a worker that was overtaken can change nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use easyenclave_schemas::wire::{
+    ClaimRequest, ClaimResponse, InventoryRequest, OrderStatus, OrderUpdate,
+};
+use easyenclave_schemas::{Digest, OrderId};
+use tokio::time::{Instant, timeout_at};
+
+use super::Refused;
+use crate::orders;
+use crate::world::World;
+
+/// The longest that a claim may wait for an order.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// The most machines in one listing.
+const MOST_UNITS: usize = 10_000;
+
+/// Gives a worker the oldest order that it can serve, waiting for one if it asks to.
+pub(super) async fn claim(
+    State(world): State<Arc<World>>,
+    headers: HeaderMap,
+    Json(request): Json<ClaimRequest>,
+) -> Result<Json<ClaimResponse>, Refused> {
+    authorize(&world, &headers, request.worker_id.as_str())?;
+    let wait = Duration::from_millis(request.wait_millis).min(LONGEST_WAIT);
+    let deadline = Instant::now() + wait;
+    loop {
+        // Registered before looking, so that an order which opens in between is not missed.
+        let opened = world.orders.notified();
+        tokio::pin!(opened);
+        opened.as_mut().enable();
+        let response = orders::claim(&world, &request).await?;
+        if response.claimed || timeout_at(deadline, opened).await.is_err() {
+            return Ok(Json(response));
+        }
+    }
+}
+
+/// Notes what became of an order.
+pub(super) async fn update(
+    State(world): State<Arc<World>>,
+    Path(order): Path<String>,
+    headers: HeaderMap,
+    Json(request): Json<OrderUpdate>,
+) -> Result<Json<OrderStatus>, Refused> {
+    authorize(&world, &headers, request.worker_id.as_str())?;
+    let order = OrderId::new(order)
+        .map_err(|_| Refused::new(StatusCode::NOT_FOUND, "order_not_found", "no such order"))?;
+    Ok(Json(orders::update(&world, &order, request).await?))
+}
+
+/// Notes a worker's complete listing.
+pub(super) async fn inventory(
+    State(world): State<Arc<World>>,
+    headers: HeaderMap,
+    Json(request): Json<InventoryRequest>,
+) -> Result<StatusCode, Refused> {
+    authorize(&world, &headers, request.worker_id.as_str())?;
+    if request.units.len() > MOST_UNITS {
+        let message = format!("at most {MOST_UNITS} units are taken in one listing");
+        return Err(Refused::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "listing_too_long",
+            message,
+        ));
+    }
+    if world.presence.inventory(&request, world.clock.now()) {
+        world.wake.notify_one();
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Digests are compared, so that the time it takes tells nothing about the key.
+fn authorize(world: &World, headers: &HeaderMap, worker: &str) -> Result<(), Refused> {
+    let shown = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    match shown {
+        Some(key) if Digest::of(key.as_bytes()) == world.launcher_key => Ok(()),
+        Some(_) => {
+            let message = "the launcher key is not the one of this fleet";
+            world.refuse("invalid_launcher_key", worker, message);
+            Err(Refused::new(
+                StatusCode::FORBIDDEN,
+                "invalid_launcher_key",
+                message,
+            ))
+        }
+        None => Err(Refused::new(
+            StatusCode::UNAUTHORIZED,
+            "missing_launcher_key",
+            "send the launcher key as `authorization: Bearer …`",
+        )),
+    }
+}

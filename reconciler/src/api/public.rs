@@ -1,0 +1,55 @@
+//! What anybody may ask: whether the daemon lives, whether it is ready, and its metrics.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use easyenclave_schemas::records::TrustRecord;
+
+use crate::world::World;
+
+/// 200 while the process serves requests.
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// 200 once a revision is in force, 503 before.
+pub(super) async fn readyz(State(world): State<Arc<World>>) -> (StatusCode, &'static str) {
+    match world.revision() {
+        Some(_) => (StatusCode::OK, "ready\n"),
+        None => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no revision of the state repository is read yet\n",
+        ),
+    }
+}
+
+/// Counts in the text format of Prometheus. Simulated and real agents are never one number.
+pub(super) async fn metrics(State(world): State<Arc<World>>) -> String {
+    let records = world.journal.read();
+    let accepted = |simulated: bool| {
+        let of = |trust: &TrustRecord| matches!(trust, TrustRecord::Accepted(verdict) if verdict.simulated == simulated);
+        records
+            .agents
+            .values()
+            .filter(|agent| of(&agent.trust))
+            .count()
+    };
+    let pending = records
+        .orders
+        .values()
+        .filter(|order| order.state.is_pending())
+        .count();
+    let rows = [
+        ("easyenclave_agents{trust=\"real\"}", accepted(false)),
+        ("easyenclave_agents{trust=\"simulated\"}", accepted(true)),
+        ("easyenclave_orders_pending", pending),
+        ("easyenclave_refusals_listed", world.refusals.list().len()),
+    ];
+    let mut text = String::from("# TYPE easyenclave_agents gauge\n");
+    for (name, value) in rows {
+        let _ = writeln!(text, "{name} {value}");
+    }
+    text
+}

@@ -1,0 +1,260 @@
+//! Orders as workers see them: claim, renewal, report. Every transition is guarded; a launch order
+//! is fulfilled only by an accepted registration, which is not here.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use easyenclave_schemas::records::{ClaimRecord, OrderPhase, OrderRecord, WorkRecord};
+use easyenclave_schemas::wire::{
+    ClaimRequest, ClaimResponse, LaunchSpec, Order, OrderReport, OrderStatus, OrderUpdate,
+    OrderWork,
+};
+use easyenclave_schemas::{FleetId, OrderId, ProviderName, Timestamp};
+
+use crate::api::Refused;
+use crate::journal::{Change, Records};
+use crate::revision::Revision;
+use crate::world::World;
+
+/// A claim lapses after this long without a report.
+pub const CLAIM: Duration = Duration::from_secs(60);
+
+/// The longest error text that is kept, in characters.
+const ERROR: usize = 450;
+
+/// Gives a worker an order: first what it holds already, then the oldest that is free.
+///
+/// # Errors
+/// When the records cannot be written.
+pub async fn claim(world: &World, request: &ClaimRequest) -> Result<ClaimResponse, Refused> {
+    let nothing = ClaimResponse {
+        claimed: false,
+        order: None,
+        bootstrap_token: None,
+    };
+    let now = world.clock.now();
+    if candidate(&world.journal.read(), request, now).is_none() {
+        return Ok(nothing);
+    }
+    let wanted = request.clone();
+    let claimed = world
+        .journal
+        .transact(move |records, change| {
+            let Some(order) = candidate(records, &wanted, now) else {
+                return Ok::<_, ()>(None);
+            };
+            let order = claimed(order, &wanted, now);
+            change.put_order(order.clone());
+            Ok(Some(order))
+        })
+        .await?
+        .unwrap_or_default();
+    let revision = world.revision();
+    let order = claimed.zip(revision).and_then(|(order, revision)| {
+        let token = matches!(order.work, WorkRecord::Launch { .. }).then(|| {
+            world
+                .tokens
+                .bootstrap(&order.order, order.claim.as_ref().map_or(0, |c| c.fence))
+        });
+        Some((to_wire(world, &revision, &order)?, token))
+    });
+    let Some((order, bootstrap_token)) = order else {
+        return Ok(nothing);
+    };
+    world.wake.notify_one();
+    Ok(ClaimResponse {
+        claimed: true,
+        order: Some(order),
+        bootstrap_token,
+    })
+}
+
+/// Notes what a worker reports, if it still holds the order.
+///
+/// # Errors
+/// 404 for an unknown order, 409 when another claim has overtaken this one or the order is over.
+pub async fn update(
+    world: &World,
+    order: &OrderId,
+    request: OrderUpdate,
+) -> Result<OrderStatus, Refused> {
+    let now = world.clock.now();
+    let id = order.clone();
+    let status = world
+        .journal
+        .transact(move |records, change| {
+            let unknown =
+                || Refused::new(StatusCode::NOT_FOUND, "order_not_found", "no such order");
+            let record = records.orders.get(&id).ok_or_else(unknown)?;
+            report(record.as_ref(), &request, change, now)
+        })
+        .await??;
+    world.wake.notify_one();
+    Ok(status)
+}
+
+/// The oldest order that this worker holds, or else may take.
+fn candidate<'a>(
+    records: &'a Records,
+    request: &ClaimRequest,
+    now: Timestamp,
+) -> Option<&'a OrderRecord> {
+    let serves = |order: &&OrderRecord| {
+        order.provider == request.provider
+            && request
+                .datacenter
+                .as_ref()
+                .is_none_or(|place| *place == order.datacenter)
+            && order
+                .worker
+                .as_ref()
+                .is_none_or(|worker| *worker == request.worker_id)
+            && fits_size(order, request)
+            && is_free(order, request, now)
+    };
+    let free = records.orders.values().map(AsRef::as_ref).filter(serves);
+    free.min_by_key(|order| (order.opened_at, &order.order))
+}
+
+fn fits_size(order: &OrderRecord, request: &ClaimRequest) -> bool {
+    match (&order.work, &request.node_size) {
+        (WorkRecord::Launch { size, .. }, Some(wanted)) => size == wanted,
+        _ => true,
+    }
+}
+
+/// Free is what is open, what this worker held before it was restarted, and what nobody renews.
+fn is_free(order: &OrderRecord, request: &ClaimRequest, now: Timestamp) -> bool {
+    match (&order.state, &order.claim) {
+        (OrderPhase::Open, _) => true,
+        (OrderPhase::Claimed | OrderPhase::Provisioning, Some(claim)) => {
+            let own = claim.worker == request.worker_id;
+            claim.expires_at <= now || (own && !request.in_hand.contains(&order.order))
+        }
+        _ => false,
+    }
+}
+
+fn claimed(order: &OrderRecord, request: &ClaimRequest, now: Timestamp) -> OrderRecord {
+    let mut order = order.clone();
+    let fence = match &order.claim {
+        Some(claim) if claim.worker == request.worker_id && order.state != OrderPhase::Open => {
+            claim.fence
+        }
+        Some(claim) => claim.fence + 1,
+        None => 1,
+    };
+    let worker = request.worker_id.clone();
+    order.claim = Some(ClaimRecord {
+        worker,
+        fence,
+        expires_at: now.plus(CLAIM),
+    });
+    order.state = OrderPhase::Claimed;
+    order
+}
+
+fn report(
+    record: &OrderRecord,
+    request: &OrderUpdate,
+    change: &mut Change,
+    now: Timestamp,
+) -> Result<OrderStatus, Refused> {
+    let conflict = |code: &str, message: &str| Refused::new(StatusCode::CONFLICT, code, message);
+    let held = record
+        .claim
+        .as_ref()
+        .is_some_and(|claim| claim.worker == request.worker_id && claim.fence == request.fence);
+    if !held {
+        return Err(conflict(
+            "claim_lost",
+            "another claim of this order has overtaken this one",
+        ));
+    }
+    if !record.state.is_pending() {
+        return Ok(status(record));
+    }
+    let mut record = record.clone();
+    let launch = matches!(record.work, WorkRecord::Launch { .. });
+    match (request.status, launch) {
+        (OrderReport::Provisioning, _) => renew(&mut record, now),
+        (OrderReport::Failed, true) => record.state = OrderPhase::Failed(now),
+        (OrderReport::Failed, false) => renew(&mut record, now),
+        (OrderReport::Removed, false) => return Ok(removed(&record, change)),
+        (OrderReport::Removed, true) => {
+            return Err(conflict(
+                "wrong_report",
+                "a launch order is not done by a removal",
+            ));
+        }
+    }
+    record.error = request
+        .error
+        .as_ref()
+        .map(|error| error.chars().take(ERROR).collect());
+    let status = status(&record);
+    change.put_order(record);
+    Ok(status)
+}
+
+fn renew(record: &mut OrderRecord, now: Timestamp) {
+    record.state = OrderPhase::Provisioning;
+    if let Some(claim) = &mut record.claim {
+        claim.expires_at = now.plus(CLAIM);
+    }
+}
+
+/// The machine is gone: only now are the agent and its order forgotten.
+fn removed(record: &OrderRecord, change: &mut Change) -> OrderStatus {
+    if let WorkRecord::Retire { agent, .. } = &record.work {
+        change.drop_agent(agent);
+    }
+    change.drop_order(&record.order);
+    OrderStatus {
+        order_id: record.order.clone(),
+        status: OrderPhase::Fulfilled.as_str().into(),
+        claim_expires_at: None,
+    }
+}
+
+fn status(record: &OrderRecord) -> OrderStatus {
+    OrderStatus {
+        order_id: record.order.clone(),
+        status: record.state.as_str().into(),
+        claim_expires_at: record.claim.as_ref().map(|claim| claim.expires_at),
+    }
+}
+
+fn to_wire(world: &World, revision: &Revision, order: &OrderRecord) -> Option<Order> {
+    let claim = order.claim.as_ref()?;
+    let fleet: FleetId = revision.desired.fleet.clone();
+    let work = match &order.work {
+        WorkRecord::Launch { size, .. } => OrderWork::Launch(LaunchSpec {
+            node_size: size.clone(),
+            max_units: max_units(revision, &order.provider),
+            reconciler_url: world.public_url.clone(),
+            reconciler_key: world.keypair.public().to_string(),
+        }),
+        WorkRecord::Retire { agent, .. } => OrderWork::Retire {
+            unit: agent.order(),
+        },
+    };
+    Some(Order {
+        order_id: order.order.clone(),
+        fleet_id: fleet,
+        datacenter: order.datacenter.clone(),
+        provider: order.provider.clone(),
+        epoch: world.epoch,
+        fence: claim.fence,
+        claim_expires_at: claim.expires_at,
+        work,
+    })
+}
+
+/// The worker's own ceiling. A provider whose document is gone makes nothing more.
+fn max_units(revision: &Revision, provider: &ProviderName) -> u32 {
+    revision
+        .providers
+        .get(provider)
+        .map_or(0, |provider| provider.process.max_agents)
+}

@@ -1,0 +1,143 @@
+//! Everything that a pass and the API share: the records, what was heard, the keys, the newest
+//! revision, and who wakes whom. It only lists the parts; each part builds itself.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use easyenclave_schemas::signature::Keypair;
+use easyenclave_schemas::{AgentId, Digest, Epoch, Secret, Timestamp};
+use tokio::sync::Notify;
+
+use crate::clock::{Clock, Entropy};
+use crate::journal::Journal;
+use crate::presence::Presence;
+use crate::refusals::Refusals;
+use crate::revision::Revision;
+use crate::tokens::Tokens;
+use crate::trust::Judge;
+
+/// The world of one reconciler.
+pub struct World {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Durable records.
+    pub journal: Journal,
+    /// What was heard.
+    pub presence: Presence,
+    /// What was refused.
+    pub refusals: Refusals,
+    /// Nonces and bootstrap tokens.
+    pub tokens: Tokens,
+    /// Signs instructions and answers.
+    pub keypair: Keypair,
+    /// The digest of the key that workers must show.
+    pub launcher_key: Digest,
+    /// Verifies evidence.
+    pub judge: Judge,
+    /// Which leader this is.
+    pub epoch: Epoch,
+    /// Where agents and workers find this reconciler.
+    pub public_url: String,
+    /// The revision in force.
+    revision: RwLock<Option<Arc<Revision>>>,
+    /// Agents that should attest again, since when they have been asked.
+    pub challenges: Mutex<BTreeMap<AgentId, Timestamp>>,
+    /// Wakes the next pass.
+    pub wake: Notify,
+    /// Wakes workers that wait for an order.
+    pub orders: Notify,
+}
+
+/// What a world is made of.
+pub struct Parts {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Durable records.
+    pub journal: Journal,
+    /// The fleet's seed for nonces and tokens.
+    pub seed: Secret<[u8; 32]>,
+    /// Signs instructions and answers.
+    pub keypair: Keypair,
+    /// The key that workers must show.
+    pub launcher_key: Secret<String>,
+    /// Verifies evidence.
+    pub judge: Judge,
+    /// Where agents and workers find this reconciler.
+    pub public_url: String,
+}
+
+impl World {
+    /// A world before its first pass.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            presence: Presence::new(parts.clock.now()),
+            refusals: Refusals::default(),
+            tokens: Tokens::new(&parts.seed),
+            launcher_key: Digest::of(parts.launcher_key.reveal().as_bytes()),
+            epoch: Epoch(1),
+            revision: RwLock::default(),
+            challenges: Mutex::default(),
+            wake: Notify::new(),
+            orders: Notify::new(),
+            clock: parts.clock,
+            entropy: parts.entropy,
+            journal: parts.journal,
+            keypair: parts.keypair,
+            judge: parts.judge,
+            public_url: parts.public_url,
+        }
+    }
+
+    /// The revision in force; none before the first readable one.
+    pub fn revision(&self) -> Option<Arc<Revision>> {
+        self.revision
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Puts a revision in force.
+    pub fn adopt(&self, revision: Arc<Revision>) {
+        *self
+            .revision
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(revision);
+    }
+
+    /// Notes a refusal, and has it reported when it is a new one.
+    pub fn refuse(&self, code: &str, subject: &str, message: &str) {
+        tracing::warn!(code, subject, message, "request refused");
+        if self.refusals.note(code, subject, message, self.clock.now()) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Since when an agent has been asked to attest again.
+    pub fn challenged(&self, agent: &AgentId) -> Option<Timestamp> {
+        self.challenges
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(agent)
+            .copied()
+    }
+
+    /// Asks an agent to attest again, in the answer to its next heartbeat.
+    pub fn challenge(&self, agent: AgentId, at: Timestamp) {
+        self.challenges
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(agent, at);
+    }
+
+    /// The agent has attested, or is no more.
+    pub fn unchallenge(&self, agent: &AgentId) {
+        self.challenges
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(agent);
+    }
+}
