@@ -1,0 +1,225 @@
+//! Delivers instructions: each agent that has not taken in its last one is called, many at a time,
+//! again and again with a growing pause. What is delivered is what the records say at that moment,
+//! so the newest instruction always wins.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use easyenclave_schemas::records::AgentRecord;
+use easyenclave_schemas::wire::{
+    DeployAccepted, DeployRequest, ErrorBody, UndeployRequest, routes,
+};
+use easyenclave_schemas::{AgentId, Generation, Timestamp};
+use futures_util::{StreamExt, stream};
+
+use crate::world::World;
+
+/// So many calls at a time.
+const AT_ONCE: usize = 64;
+
+/// An agent answers 202 at once; one that takes longer is called again later.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The longest pause between two calls to an agent that does not take an instruction in.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The most bytes read of an answer.
+const ANSWER: usize = 64 * 1024;
+
+/// Calls agents, and remembers whom not to call again yet.
+pub struct Delivery {
+    client: reqwest::Client,
+    pauses: BTreeMap<AgentId, Pause>,
+}
+
+struct Pause {
+    generation: Generation,
+    failures: u32,
+    until: Timestamp,
+}
+
+/// Why an agent did not take an instruction in.
+#[derive(Debug, thiserror::Error)]
+enum DeliverError {
+    #[error("agent cannot be reached")]
+    Unreachable(#[source] reqwest::Error),
+    #[error("agent refused with {0}: {1}")]
+    Refused(String, String),
+    #[error("agent's answer cannot be read")]
+    Answer,
+}
+
+impl Delivery {
+    /// Nothing was delivered yet.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn new() -> reqwest::Result<Self> {
+        let client = reqwest::Client::builder()
+            .timeout(DEADLINE)
+            .connect_timeout(DEADLINE)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()?;
+        Ok(Self {
+            client,
+            pauses: BTreeMap::new(),
+        })
+    }
+
+    /// Calls every agent that has not taken in its last instruction. Answers when the next one may
+    /// be called again, if calls have failed.
+    pub async fn deliver(&mut self, world: &World, now: Timestamp) -> Option<Timestamp> {
+        let due = self.due(world, now);
+        let client = &self.client;
+        let calls = stream::iter(due).map(|agent| async move {
+            let result = call(client, world, &agent, now).await;
+            (agent, result)
+        });
+        let results: Vec<_> = calls.buffer_unordered(AT_ONCE).collect().await;
+        for (agent, result) in results {
+            self.note(world, &agent, result, now);
+        }
+        self.pauses.values().map(|pause| pause.until).min()
+    }
+
+    /// Agents that were heard of, whose newest instruction is not taken in, and that need no pause.
+    fn due(&mut self, world: &World, now: Timestamp) -> Vec<Arc<AgentRecord>> {
+        let records = world.journal.read();
+        self.pauses.retain(|agent, pause| {
+            let record = records.agents.get(agent);
+            record.is_some_and(|record| record.generation == pause.generation)
+        });
+        let undelivered = |agent: &&Arc<AgentRecord>| {
+            let heard = world.presence.heard(&agent.agent);
+            agent.generation > Generation::default()
+                && heard.is_some_and(|heard| heard.acknowledged < agent.generation)
+        };
+        let rested = |agent: &&Arc<AgentRecord>| {
+            self.pauses
+                .get(&agent.agent)
+                .is_none_or(|pause| pause.until <= now)
+        };
+        records
+            .agents
+            .values()
+            .filter(undelivered)
+            .filter(rested)
+            .cloned()
+            .collect()
+    }
+
+    fn note(
+        &mut self,
+        world: &World,
+        agent: &AgentRecord,
+        result: Result<Generation, DeliverError>,
+        now: Timestamp,
+    ) {
+        match result {
+            Ok(generation) => {
+                self.pauses.remove(&agent.agent);
+                world.presence.acknowledged(&agent.agent, generation, now);
+            }
+            Err(error) => {
+                let failures = self
+                    .pauses
+                    .get(&agent.agent)
+                    .map_or(0, |pause| pause.failures)
+                    + 1;
+                tracing::warn!(
+                    agent = %agent.agent,
+                    generation = agent.generation.0,
+                    failures,
+                    error = &error as &dyn std::error::Error,
+                    "instruction not delivered"
+                );
+                let until = now.plus(pause(failures, world.entropy.fraction()));
+                let generation = agent.generation;
+                self.pauses.insert(
+                    agent.agent.clone(),
+                    Pause {
+                        generation,
+                        failures,
+                        until,
+                    },
+                );
+            }
+        }
+    }
+}
+
+/// Doubles from a quarter of a second; up to half as long again, so that agents do not move in step.
+fn pause(failures: u32, fraction: f64) -> Duration {
+    let pause = Duration::from_millis(250).saturating_mul(1 << failures.min(16));
+    pause.min(LONGEST_PAUSE).mul_f64(1.0 + fraction / 2.0)
+}
+
+async fn call(
+    client: &reqwest::Client,
+    world: &World,
+    agent: &AgentRecord,
+    now: Timestamp,
+) -> Result<Generation, DeliverError> {
+    let (route, body) = instruction(world, agent);
+    let nonce = hex::encode(world.entropy.bytes());
+    let headers = easyenclave_schemas::signature::sign_request(
+        &world.keypair,
+        "POST",
+        route,
+        &body,
+        now,
+        &nonce,
+    );
+    let mut request = client.post(format!("{}{route}", agent.address));
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let request = request
+        .header("content-type", "application/json")
+        .body(body);
+    let answer = request.send().await.map_err(DeliverError::Unreachable)?;
+    let accepted = answer.status().is_success();
+    let body = crate::http::read(answer, ANSWER)
+        .await
+        .map_err(|_| DeliverError::Answer)?;
+    if accepted {
+        let taken: DeployAccepted =
+            serde_json::from_slice(&body).map_err(|_| DeliverError::Answer)?;
+        return Ok(taken.generation);
+    }
+    let refusal: ErrorBody = serde_json::from_slice(&body).map_err(|_| DeliverError::Answer)?;
+    let message = refusal.message.chars().take(200).collect();
+    Err(DeliverError::Refused(
+        refusal.code.chars().take(40).collect(),
+        message,
+    ))
+}
+
+fn instruction(world: &World, agent: &AgentRecord) -> (&'static str, Vec<u8>) {
+    let (agent_id, generation) = (agent.agent.clone(), agent.generation);
+    let (route, body) = match &agent.assigned {
+        Some(assigned) => {
+            let request = DeployRequest {
+                agent_id,
+                epoch: world.epoch,
+                generation,
+                deployment: assigned.deployment.clone(),
+                workload_digest: assigned.digest,
+                workload: assigned.workload.clone(),
+                health: assigned.health.clone(),
+            };
+            (routes::DEPLOY, serde_json::to_vec(&request))
+        }
+        None => {
+            let request = UndeployRequest {
+                agent_id,
+                epoch: world.epoch,
+                generation,
+            };
+            (routes::UNDEPLOY, serde_json::to_vec(&request))
+        }
+    };
+    (route, body.expect("an instruction is plain data"))
+}

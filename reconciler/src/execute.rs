@@ -1,0 +1,346 @@
+//! Executes a plan: writes every decision as one durable change, then wakes those who carry it out.
+//! It has no choices left. A record is the intent behind an effect: the delivery to an agent, the
+//! claim of a worker. After a crash the records are delivered again under the same generation and id.
+
+use std::sync::Arc;
+
+use easyenclave_plan::{Action, CancelReason, Plan, Quarantine, RetireReason};
+use easyenclave_schemas::records::{
+    AgentRecord, AssignmentRecord, OrderPhase, OrderRecord, QuarantineRecord, WorkRecord,
+};
+use easyenclave_schemas::{
+    AgentId, Datacenter, OrderId, ProviderName, TargetName, Timestamp, WorkerId,
+};
+
+use crate::journal::{Change, JournalError, Records};
+use crate::revision::Revision;
+use crate::world::World;
+
+/// What an action did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The action.
+    pub action: Action,
+    /// What came of it.
+    pub result: Result<(), Skipped>,
+}
+
+/// Why an action did nothing: the world has moved on since the plan was made. The next pass sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skipped {
+    /// The agent or order is no more.
+    Gone,
+    /// A later instruction was given already, or the order has moved on.
+    Overtaken,
+}
+
+/// Makes a plan's decisions durable.
+///
+/// # Errors
+/// When the records cannot be written: then nothing of the plan has happened.
+pub async fn execute(
+    world: &World,
+    revision: &Arc<Revision>,
+    plan: &Plan,
+    now: Timestamp,
+) -> Result<Vec<Outcome>, JournalError> {
+    if plan.actions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let listed = listed(world);
+    let decide = Decide {
+        revision: Arc::clone(revision),
+        listed,
+        now,
+    };
+    let actions = plan.actions.clone();
+    let outcomes = world
+        .journal
+        .transact(move |records, change| {
+            let mut draft = Draft { records, change };
+            Ok::<_, ()>(
+                actions
+                    .into_iter()
+                    .map(|action| decide.run(&mut draft, action))
+                    .collect(),
+            )
+        })
+        .await?
+        .unwrap_or_else(|()| Vec::new());
+    announce(world, &outcomes, now);
+    Ok(outcomes)
+}
+
+/// Effects that live in memory only, after the change is on the disk.
+fn announce(world: &World, outcomes: &[Outcome], now: Timestamp) {
+    for outcome in outcomes.iter().filter(|outcome| outcome.result.is_ok()) {
+        match &outcome.action {
+            Action::Challenge { agent } => world.challenge(agent.clone(), now),
+            Action::Launch { .. } | Action::Retire { .. } => world.orders.notify_waiters(),
+            _ => {}
+        }
+        tracing::info!(action = %outcome.action, "decided");
+    }
+}
+
+/// Where machines are listed, for those that have no agent.
+fn listed(world: &World) -> Vec<(OrderId, WorkerId, ProviderName)> {
+    let listings = world.presence.listings();
+    listings
+        .into_iter()
+        .flat_map(|(worker, listing)| {
+            let provider = listing.provider;
+            listing
+                .units
+                .into_keys()
+                .map(move |order| (order, worker.clone(), provider.clone()))
+        })
+        .collect()
+}
+
+struct Decide {
+    revision: Arc<Revision>,
+    listed: Vec<(OrderId, WorkerId, ProviderName)>,
+    now: Timestamp,
+}
+
+/// The records as this change leaves them so far.
+struct Draft<'a> {
+    records: &'a Records,
+    change: &'a mut Change,
+}
+
+impl Draft<'_> {
+    fn agent(&self, agent: &AgentId) -> Option<AgentRecord> {
+        match self.change.staged_agent(agent) {
+            Some(staged) => staged.cloned(),
+            None => self
+                .records
+                .agents
+                .get(agent)
+                .map(|record| AgentRecord::clone(record)),
+        }
+    }
+
+    fn edit(
+        &mut self,
+        agent: &AgentId,
+        edit: impl FnOnce(&mut AgentRecord) -> Result<(), Skipped>,
+    ) -> Result<(), Skipped> {
+        let mut record = self.agent(agent).ok_or(Skipped::Gone)?;
+        edit(&mut record)?;
+        self.change.put_agent(record);
+        Ok(())
+    }
+}
+
+impl Decide {
+    fn run(&self, draft: &mut Draft<'_>, action: Action) -> Outcome {
+        let result = match &action {
+            Action::Unexpose { agent, .. } => draft.edit(agent, |record| {
+                record.exposed = None;
+                Ok(())
+            }),
+            Action::Expose { agent, deployment } => draft.edit(agent, |record| {
+                record.exposed = Some(deployment.clone());
+                Ok(())
+            }),
+            Action::Quarantine { agent, reason } => draft.edit(agent, |record| {
+                record.quarantined = Some(match reason {
+                    Quarantine::TrustLapsed => QuarantineRecord::TrustLapsed,
+                    Quarantine::Refused => QuarantineRecord::Refused,
+                });
+                Ok(())
+            }),
+            Action::Release { agent } => draft.edit(agent, |record| {
+                record.quarantined = None;
+                Ok(())
+            }),
+            Action::Challenge { agent } => draft.edit(agent, |_| Ok(())),
+            Action::Unassign { .. } | Action::Assign { .. } => self.instruct(draft, &action),
+            Action::Cancel { order, reason } => self.cancel(draft, order, *reason),
+            Action::Retire {
+                agent,
+                datacenter,
+                reason,
+            } => self.retire(draft, agent, datacenter, *reason),
+            Action::Launch { .. } => self.launch(draft, &action),
+        };
+        Outcome { action, result }
+    }
+
+    /// Gives an agent its next instruction. The generation in the plan guards against a plan that
+    /// was overtaken.
+    fn instruct(&self, draft: &mut Draft<'_>, action: &Action) -> Result<(), Skipped> {
+        let (agent, generation, assigned) = match action {
+            Action::Assign {
+                agent,
+                generation,
+                deployment,
+                workload,
+            } => {
+                let version = self
+                    .revision
+                    .workloads
+                    .get(workload)
+                    .ok_or(Skipped::Overtaken)?;
+                let assigned = AssignmentRecord {
+                    deployment: deployment.clone(),
+                    digest: *workload,
+                    workload: version.workload.clone(),
+                    health: version.health.clone(),
+                    since: self.now,
+                };
+                (agent, *generation, Some(assigned))
+            }
+            Action::Unassign {
+                agent, generation, ..
+            } => (agent, *generation, None),
+            _ => return Ok(()),
+        };
+        draft.edit(agent, |record| {
+            if record.generation.next() != generation {
+                return Err(Skipped::Overtaken);
+            }
+            record.generation = generation;
+            record.assigned = assigned;
+            Ok(())
+        })
+    }
+
+    /// An order that nobody fulfilled in time has failed; one that is not wanted is withdrawn.
+    fn cancel(
+        &self,
+        draft: &mut Draft<'_>,
+        order: &OrderId,
+        reason: CancelReason,
+    ) -> Result<(), Skipped> {
+        let mut record = draft
+            .records
+            .orders
+            .get(order)
+            .ok_or(Skipped::Gone)?
+            .as_ref()
+            .clone();
+        if !record.state.is_pending() {
+            return Err(Skipped::Overtaken);
+        }
+        record.state = match reason {
+            CancelReason::Expired => OrderPhase::Failed(self.now),
+            CancelReason::Surplus | CancelReason::TargetRemoved => OrderPhase::Cancelled,
+        };
+        if reason == CancelReason::Expired {
+            record
+                .error
+                .get_or_insert_with(|| "no agent registered in time".into());
+        }
+        draft.change.put_order(record);
+        Ok(())
+    }
+
+    fn retire(
+        &self,
+        draft: &mut Draft<'_>,
+        agent: &AgentId,
+        datacenter: &Datacenter,
+        reason: RetireReason,
+    ) -> Result<(), Skipped> {
+        let order = OrderId::retire(agent);
+        let known = draft.records.orders.get(&order);
+        if known.is_some_and(|known| known.state.is_pending()) {
+            return Ok(());
+        }
+        let (provider, worker) = self.maker(draft, agent)?;
+        draft.change.put_order(OrderRecord {
+            order,
+            datacenter: datacenter.clone(),
+            provider,
+            worker: Some(worker),
+            work: WorkRecord::Retire {
+                agent: agent.clone(),
+                reason: reason.to_string(),
+            },
+            state: OrderPhase::Open,
+            opened_at: self.now,
+            claim: known.and_then(|known| known.claim.clone()),
+            error: None,
+        });
+        Ok(())
+    }
+
+    /// Who made an agent's machine: only that worker can destroy it.
+    fn maker(
+        &self,
+        draft: &Draft<'_>,
+        agent: &AgentId,
+    ) -> Result<(ProviderName, WorkerId), Skipped> {
+        if let Some(record) = draft.agent(agent) {
+            return Ok((record.provider, record.worker));
+        }
+        let unit = agent.order();
+        let listed = self.listed.iter().find(|(order, ..)| *order == unit);
+        listed
+            .map(|(_, worker, provider)| (provider.clone(), worker.clone()))
+            .ok_or(Skipped::Gone)
+    }
+
+    fn launch(&self, draft: &mut Draft<'_>, action: &Action) -> Result<(), Skipped> {
+        let Action::Launch {
+            order,
+            target,
+            slot,
+            generation,
+            failures,
+            datacenter,
+            provider,
+            size,
+            policy,
+        } = action
+        else {
+            return Ok(());
+        };
+        if draft.records.orders.contains_key(order) {
+            return Err(Skipped::Overtaken);
+        }
+        forget_older(draft, target, *slot);
+        draft.change.put_order(OrderRecord {
+            order: order.clone(),
+            datacenter: datacenter.clone(),
+            provider: provider.clone(),
+            worker: None,
+            work: WorkRecord::Launch {
+                target: target.clone(),
+                slot: *slot,
+                generation: *generation,
+                failures: *failures,
+                size: size.clone(),
+                policy: policy.clone(),
+            },
+            state: OrderPhase::Open,
+            opened_at: self.now,
+            claim: None,
+            error: None,
+        });
+        Ok(())
+    }
+}
+
+/// Ended orders of a slot that made no agent are history once the slot has a newer one.
+fn forget_older(draft: &mut Draft<'_>, target: &TargetName, slot: u32) {
+    for order in draft.records.orders.values() {
+        let WorkRecord::Launch {
+            target: other,
+            slot: other_slot,
+            ..
+        } = &order.work
+        else {
+            continue;
+        };
+        let same_slot = other == target && *other_slot == slot;
+        let over =
+            !order.state.is_pending() && !draft.records.agents.contains_key(&order.order.agent());
+        if same_slot && over {
+            draft.change.drop_order(&order.order);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Observes: records, heartbeats and listings become the planner's model of the world.
+//! What was not heard is unknown; only a worker's own complete listing proves a machine gone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use easyenclave_plan::{
+    Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Quarantine,
+    Replica, Reported, RetireOrder, Trust,
+};
+use easyenclave_schemas::records::{
+    AgentRecord, OrderPhase, OrderRecord, QuarantineRecord, TrustRecord, WorkRecord,
+};
+use easyenclave_schemas::wire::WorkloadState;
+use easyenclave_schemas::{OrderId, Timestamp, WorkerId};
+
+use crate::journal::Records;
+use crate::presence::{Heard, Listing};
+use crate::revision::Revision;
+use crate::world::World;
+
+/// Agents send a heartbeat this often.
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// An agent that was not heard of for so long is silent: three missed heartbeats and some slack.
+const SILENT_AFTER: Duration = Duration::from_secs(7);
+
+/// The world as it is known now.
+pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
+    let listings = world.presence.listings();
+    let records = world.journal.read();
+    let retires = retires(&records);
+    let agents = records
+        .agents
+        .values()
+        .map(|record| {
+            (
+                record.agent.clone(),
+                agent(world, revision, &listings, record, now),
+            )
+        })
+        .collect();
+    Observed {
+        agents,
+        launches: launches(&records),
+        retires,
+        orphans: orphans(&records, &listings),
+    }
+}
+
+fn agent(
+    world: &World,
+    revision: &Revision,
+    listings: &BTreeMap<WorkerId, Listing>,
+    record: &AgentRecord,
+    now: Timestamp,
+) -> Agent {
+    let heard = world.presence.heard(&record.agent);
+    Agent {
+        target: record.target.clone(),
+        slot: record.slot,
+        datacenter: record.datacenter.clone(),
+        size: record.size.clone(),
+        liveness: liveness(world, listings, record, heard.as_ref(), now),
+        trust: trust(revision, record),
+        challenged: world.challenged(&record.agent),
+        quarantined: record.quarantined.map(|reason| match reason {
+            QuarantineRecord::TrustLapsed => Quarantine::TrustLapsed,
+            QuarantineRecord::Refused => Quarantine::Refused,
+        }),
+        generation: record.generation,
+        assigned: record.assigned.as_ref().map(|assigned| Assigned {
+            deployment: assigned.deployment.clone(),
+            workload: assigned.digest,
+            since: assigned.since,
+        }),
+        reported: heard.as_ref().map_or(Reported::Unknown, reported),
+        exposed: record
+            .exposed
+            .clone()
+            .map_or(Exposure::Hidden, Exposure::Exposed),
+    }
+}
+
+fn liveness(
+    world: &World,
+    listings: &BTreeMap<WorkerId, Listing>,
+    record: &AgentRecord,
+    heard: Option<&Heard>,
+    now: Timestamp,
+) -> Liveness {
+    if is_gone(listings, record) {
+        return Liveness::Gone;
+    }
+    let last = heard.map(|heard| heard.at);
+    let last = last.unwrap_or_else(|| record.registered_at.max(world.presence.started()));
+    if now.since(last) <= SILENT_AFTER {
+        Liveness::Heard
+    } else {
+        Liveness::Silent(last)
+    }
+}
+
+/// Only a complete listing of the worker that made the machine, from after it registered, is proof.
+fn is_gone(listings: &BTreeMap<WorkerId, Listing>, record: &AgentRecord) -> bool {
+    listings.get(&record.worker).is_some_and(|listing| {
+        let alive = listing
+            .units
+            .get(&record.agent.order())
+            .is_some_and(|unit| unit.alive);
+        listing.at > record.registered_at && !alive
+    })
+}
+
+fn trust(revision: &Revision, record: &AgentRecord) -> Trust {
+    let target = revision.desired.targets.get(&record.target);
+    let policy = target.map(|target| revision.policy(&target.policy, &record.size));
+    let current = match &policy {
+        Some(Ok(policy)) => Some(policy.digest),
+        Some(Err(_)) => None,
+        // A removed target has no policy any more; the last verdict stands until it runs out.
+        None => judged_under(&record.trust),
+    };
+    match &record.trust {
+        TrustRecord::Accepted(verdict) if Some(verdict.policy_digest) == current => {
+            Trust::Accepted(verdict.trusted_until)
+        }
+        TrustRecord::Refused { policy, .. } if Some(*policy) == current => Trust::Refused,
+        _ => Trust::Unknown,
+    }
+}
+
+/// The policy behind a record's verdict.
+pub fn judged_under(trust: &TrustRecord) -> Option<easyenclave_schemas::Digest> {
+    Some(match trust {
+        TrustRecord::Accepted(verdict) => verdict.policy_digest,
+        TrustRecord::Refused { policy, .. } => *policy,
+    })
+}
+
+fn reported(heard: &Heard) -> Reported {
+    match &heard.workload {
+        None => Reported::Idle(heard.acknowledged),
+        Some(report) => Reported::Running(Replica {
+            generation: report.generation,
+            deployment: report.deployment.clone(),
+            workload: report.workload,
+            ready: report.state == WorkloadState::Ready,
+        }),
+    }
+}
+
+fn launches(records: &Records) -> BTreeMap<OrderId, LaunchOrder> {
+    records
+        .orders
+        .values()
+        .filter_map(|order| launch(order).map(|launch| (order.order.clone(), launch)))
+        .collect()
+}
+
+fn launch(order: &OrderRecord) -> Option<LaunchOrder> {
+    let WorkRecord::Launch {
+        target,
+        slot,
+        generation,
+        failures,
+        ..
+    } = &order.work
+    else {
+        return None;
+    };
+    Some(LaunchOrder {
+        target: target.clone(),
+        slot: *slot,
+        generation: *generation,
+        failures: *failures,
+        opened: order.opened_at,
+        state: match order.state {
+            OrderPhase::Open => OrderState::Open,
+            OrderPhase::Claimed => OrderState::Claimed,
+            OrderPhase::Provisioning => OrderState::Provisioning,
+            OrderPhase::Fulfilled => OrderState::Fulfilled,
+            OrderPhase::Failed(at) => OrderState::Failed(at),
+            OrderPhase::Cancelled => OrderState::Cancelled,
+        },
+    })
+}
+
+fn retires(records: &Records) -> BTreeMap<easyenclave_schemas::AgentId, RetireOrder> {
+    let pending = records
+        .orders
+        .values()
+        .filter(|order| order.state.is_pending());
+    pending
+        .filter_map(|order| match &order.work {
+            WorkRecord::Retire { agent, .. } => Some((
+                agent.clone(),
+                RetireOrder {
+                    opened: order.opened_at,
+                },
+            )),
+            WorkRecord::Launch { .. } => None,
+        })
+        .collect()
+}
+
+/// Listed machines that no agent and no order under way accounts for.
+fn orphans(records: &Records, listings: &BTreeMap<WorkerId, Listing>) -> BTreeMap<OrderId, Orphan> {
+    let mut orphans = BTreeMap::new();
+    for listing in listings.values() {
+        for (id, unit) in &listing.units {
+            let order = records.orders.get(id);
+            let agent = records.agents.get(&id.agent());
+            if agent.is_some() || order.is_some_and(|order| order.state.is_pending()) {
+                continue;
+            }
+            let (target, policy) = match order.map(|order| &order.work) {
+                Some(WorkRecord::Launch { target, policy, .. }) => {
+                    (Some(target.clone()), Some(policy.clone()))
+                }
+                _ => (None, None),
+            };
+            let orphan = Orphan {
+                target,
+                datacenter: listing.datacenter.clone(),
+                provider: listing.provider.clone(),
+                policy,
+                since: unit.since,
+            };
+            orphans.insert(id.clone(), orphan);
+        }
+    }
+    orphans
+}

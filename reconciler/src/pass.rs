@@ -1,0 +1,61 @@
+//! One pass: read what should be, see what is, plan, execute, report. Whatever wakes it, it reads
+//! everything anew; the common path and the recovery path are the same.
+
+use std::sync::Arc;
+
+use easyenclave_plan::{Observed, Plan, plan};
+use easyenclave_schemas::Timestamp;
+
+use crate::execute::{Outcome, execute};
+use crate::journal::JournalError;
+use crate::observe::observe;
+use crate::revision::Revision;
+use crate::trust;
+use crate::world::World;
+
+/// What a pass saw, decided and did.
+#[derive(Debug)]
+pub struct Report {
+    /// The revision.
+    pub revision: Arc<Revision>,
+    /// The world after the pass: what was decided is in it.
+    pub observed: Observed,
+    /// What was decided on the world before.
+    pub plan: Plan,
+    /// What is still to come, seen from the world after.
+    pub next: Plan,
+    /// What the actions did.
+    pub outcomes: Vec<Outcome>,
+    /// When it was.
+    pub at: Timestamp,
+}
+
+/// Turns the line once.
+///
+/// # Errors
+/// When records cannot be read or written. Nothing is half done then.
+pub async fn pass(
+    world: &World,
+    revision: Arc<Revision>,
+    now: Timestamp,
+) -> Result<Report, JournalError> {
+    trust::rejudge(world, &revision, now).await?;
+    let before = observe(world, &revision, now);
+    let plan_now = plan(&revision.desired, &before, now);
+    let outcomes = execute(world, &revision, &plan_now, now).await?;
+    let (observed, next) = if outcomes.is_empty() {
+        (before, plan_now.clone())
+    } else {
+        let after = observe(world, &revision, now);
+        let next = plan(&revision.desired, &after, now);
+        (after, next)
+    };
+    Ok(Report {
+        revision,
+        observed,
+        plan: plan_now,
+        next,
+        outcomes,
+        at: now,
+    })
+}
