@@ -1,0 +1,151 @@
+//! The status of deployments.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use easyenclave_plan::{Deployment, Subject};
+use easyenclave_schemas::status::{
+    AgentPhase, AgentStatus, Condition, ConditionType, DeploymentPhase, DeploymentStatus,
+    PlacedReplica,
+};
+use easyenclave_schemas::{AgentId, DeploymentId};
+
+use super::Sight;
+use super::conditions::{Conditions, when};
+
+/// Every deployment that is wanted, and those that are not and still have replicas.
+pub(super) fn deployments(
+    sight: &Sight<'_>,
+    agents: &BTreeMap<AgentId, AgentStatus>,
+) -> BTreeMap<DeploymentId, DeploymentStatus> {
+    let mut placed: BTreeMap<&DeploymentId, Vec<&AgentStatus>> = BTreeMap::new();
+    for agent in agents.values() {
+        if let Some(assigned) = &agent.assigned {
+            placed.entry(&assigned.deployment).or_default().push(agent);
+        }
+    }
+    let desired = &sight.report.revision.desired.deployments;
+    let ids: BTreeSet<&DeploymentId> = desired.keys().chain(placed.keys().copied()).collect();
+    ids.into_iter()
+        .map(|id| {
+            let replicas = placed.get(id).map(Vec::as_slice).unwrap_or_default();
+            (id.clone(), status(sight, id, desired.get(id), replicas))
+        })
+        .collect()
+}
+
+fn status(
+    sight: &Sight<'_>,
+    id: &DeploymentId,
+    wanted: Option<&Deployment>,
+    agents: &[&AgentStatus],
+) -> DeploymentStatus {
+    let replicas: Vec<_> = agents
+        .iter()
+        .filter(|agent| !matches!(agent.phase, AgentPhase::Lost | AgentPhase::Retired))
+        .map(|agent| replica(sight, id, wanted, agent))
+        .collect();
+    let count = |test: &dyn Fn(&PlacedReplica) -> bool| {
+        u32::try_from(replicas.iter().filter(|replica| test(replica)).count()).unwrap_or(u32::MAX)
+    };
+    let mut status = DeploymentStatus {
+        deployment: id.clone(),
+        phase: DeploymentPhase::Pending,
+        workload: wanted.map(|wanted| wanted.workload),
+        wanted: wanted.map_or(0, |wanted| wanted.replicas),
+        assigned: count(&|_| true),
+        updated: count(&|replica| replica.updated),
+        ready: count(&|replica| replica.ready),
+        replicas,
+        conditions: Vec::new(),
+        waits: sight.waits(&Subject::Deployment(id.clone())),
+    };
+    status.phase = phase(&status, wanted.is_some());
+    status.conditions = conditions(sight, &status, wanted);
+    status
+}
+
+fn replica(
+    sight: &Sight<'_>,
+    id: &DeploymentId,
+    wanted: Option<&Deployment>,
+    agent: &AgentStatus,
+) -> PlacedReplica {
+    let path = sight
+        .report
+        .revision
+        .paths
+        .get(id)
+        .map_or("", String::as_str);
+    let published = agent.exposed.as_ref() == Some(id);
+    let url = agent
+        .replica
+        .as_ref()
+        .and_then(|replica| replica.url.as_ref());
+    let assigned = agent.assigned.as_ref().map(|assigned| assigned.workload);
+    PlacedReplica {
+        agent: agent.agent.clone(),
+        ready: agent.phase == AgentPhase::Running,
+        updated: wanted.is_some_and(|wanted| Some(wanted.workload) == assigned),
+        url: url.filter(|_| published).map(|url| format!("{url}{path}")),
+    }
+}
+
+fn phase(status: &DeploymentStatus, wanted: bool) -> DeploymentPhase {
+    let full = status.ready == status.wanted && status.updated == status.assigned;
+    match (wanted, status.wanted, status.assigned) {
+        (false, ..) => DeploymentPhase::Removing,
+        (true, 0, 0) => DeploymentPhase::Stopped,
+        (true, _, 0) => DeploymentPhase::Pending,
+        (true, wanted, assigned) if full && wanted == assigned => DeploymentPhase::Running,
+        _ => DeploymentPhase::Progressing,
+    }
+}
+
+fn conditions(
+    sight: &Sight<'_>,
+    status: &DeploymentStatus,
+    wanted: Option<&Deployment>,
+) -> Vec<Condition> {
+    let previous = sight
+        .previous
+        .and_then(|previous| previous.deployments.get(&status.deployment));
+    let previous = previous.map(|previous| previous.conditions.as_slice());
+    let ready = format!("{} of {} ready", status.ready, status.wanted);
+    let updated = format!(
+        "{} of {} of the wanted version",
+        status.updated, status.wanted
+    );
+    let is_available = status.ready >= status.wanted;
+    let is_current = status.updated == status.assigned && status.updated >= status.wanted;
+    let conditions = Conditions::new(previous, sight.now())
+        .add(
+            ConditionType::Available,
+            when(is_available),
+            if is_available {
+                "AllReady"
+            } else {
+                "NotAllReady"
+            },
+            ready,
+        )
+        .add(
+            ConditionType::UpToDate,
+            when(is_current),
+            if is_current { "Current" } else { "RollingOut" },
+            updated,
+        );
+    if !wanted.is_some_and(|wanted| wanted.exposed) {
+        return conditions.done();
+    }
+    let published = status
+        .replicas
+        .iter()
+        .filter(|replica| replica.url.is_some())
+        .count();
+    let all = published >= status.wanted as usize;
+    let reason = if all { "Published" } else { "NotAllPublished" };
+    let message = format!("{published} of {} published", status.wanted);
+    conditions
+        .add(ConditionType::Exposed, when(all), reason, message)
+        .done()
+}

@@ -1,0 +1,136 @@
+//! The status of the fleet as a whole.
+
+use std::collections::BTreeMap;
+
+use easyenclave_plan::Hold;
+use easyenclave_schemas::status::{
+    AgentStatus, Condition, ConditionType, Counts, DeploymentPhase, DeploymentStatus, FleetStatus,
+    HeldStatus,
+};
+use easyenclave_schemas::{AgentId, DeploymentId};
+
+use super::conditions::{Conditions, when};
+use super::{Notes, Sight};
+
+/// So many lines of a held plan are shown.
+const LINES: usize = 200;
+
+/// The fleet.
+pub(super) fn fleet(
+    sight: &Sight<'_>,
+    agents: &BTreeMap<AgentId, AgentStatus>,
+    deployments: &BTreeMap<DeploymentId, DeploymentStatus>,
+    notes: &Notes,
+) -> FleetStatus {
+    let report = sight.report;
+    FleetStatus {
+        fleet: report.revision.desired.fleet.clone(),
+        desired_commit: report.revision.commit.clone(),
+        effective_commit: report.revision.effective.clone(),
+        plan_digest: report.next.digest(),
+        counts: counts(sight, agents, deployments),
+        held: report.next.held.iter().map(held).collect(),
+        refusals: notes.refusals.clone(),
+        orphans: report
+            .observed
+            .orphans
+            .keys()
+            .map(ToString::to_string)
+            .collect(),
+        conditions: conditions(sight, notes),
+    }
+}
+
+fn held(hold: &Hold) -> HeldStatus {
+    HeldStatus {
+        digest: hold.digest,
+        reason: hold.reason.to_string(),
+        actions: hold
+            .actions
+            .iter()
+            .take(LINES)
+            .map(ToString::to_string)
+            .collect(),
+    }
+}
+
+fn counts(
+    sight: &Sight<'_>,
+    agents: &BTreeMap<AgentId, AgentStatus>,
+    deployments: &BTreeMap<DeploymentId, DeploymentStatus>,
+) -> Counts {
+    let mut counts = Counts {
+        deployments: number(sight.report.revision.desired.deployments.len()),
+        problems: number(sight.report.revision.problems.len()),
+        ..Counts::default()
+    };
+    for agent in agents.values() {
+        let fresh = agent
+            .trust
+            .trusted_until
+            .is_some_and(|until| until > sight.report.at);
+        match (
+            agent.trust.state == "accepted" && fresh,
+            agent.trust.simulated,
+        ) {
+            (true, true) => counts.agents_simulated += 1,
+            (true, false) => counts.agents_attested += 1,
+            (false, _) => counts.agents_untrusted += 1,
+        }
+    }
+    for deployment in deployments.values() {
+        counts.replicas_ready += deployment.ready;
+        let running = matches!(
+            deployment.phase,
+            DeploymentPhase::Running | DeploymentPhase::Stopped
+        );
+        counts.deployments_running += u32::from(running);
+    }
+    let pending = sight
+        .records
+        .orders
+        .values()
+        .filter(|order| order.state.is_pending());
+    counts.orders_pending = number(pending.count());
+    counts
+}
+
+fn conditions(sight: &Sight<'_>, notes: &Notes) -> Vec<Condition> {
+    let previous = sight
+        .previous
+        .map(|previous| previous.fleet.conditions.as_slice());
+    let problems = sight.report.revision.problems.len();
+    let held = sight.report.next.held.len();
+    let (readable, reason, message) = match (&notes.source, problems) {
+        (Some(trouble), _) => (false, trouble.reason, trouble.message.clone()),
+        (None, 0) => (true, "Read", String::new()),
+        (None, problems) => (
+            false,
+            "DocumentsRejected",
+            format!("{problems} problems, see problems.yaml"),
+        ),
+    };
+    let (published, why, words) = match &notes.publish {
+        Some(trouble) => (false, trouble.reason, trouble.message.clone()),
+        None => (true, "Pushed", String::new()),
+    };
+    let waiting = format!("{held} held plans wait for a person's approval");
+    Conditions::new(previous, sight.now())
+        .add(ConditionType::Readable, when(readable), reason, message)
+        .add(ConditionType::Published, when(published), why, words)
+        .add(
+            ConditionType::Unheld,
+            when(held == 0),
+            if held == 0 {
+                "NothingHeld"
+            } else {
+                "ApprovalNeeded"
+            },
+            if held == 0 { String::new() } else { waiting },
+        )
+        .done()
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

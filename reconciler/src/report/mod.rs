@@ -1,0 +1,136 @@
+//! Reports: what a pass saw and decided becomes the files of the status branch. The status is the
+//! observation: it can be read back, and planning from it gives the same plan.
+
+mod agents;
+mod capacity;
+mod conditions;
+mod deployments;
+mod files;
+mod fleet;
+mod observed;
+mod orders;
+mod readme;
+mod subject;
+
+use std::collections::BTreeMap;
+
+use easyenclave_plan::{Plan, Subject};
+use easyenclave_schemas::status::{
+    AgentStatus, CapacityStatus, DeploymentStatus, FleetStatus, OrderStatus, ProblemStatus,
+    Refusal, WaitStatus,
+};
+use easyenclave_schemas::{AgentId, DeploymentId, OrderId, TargetName, Timestamp};
+
+pub use files::{ReadStatusError, read};
+pub use observed::observed;
+pub use subject::message;
+
+use crate::journal::Records;
+use crate::pass::Report;
+use crate::presence::Presence;
+
+/// Everything that the status branch says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// The fleet.
+    pub fleet: FleetStatus,
+    /// Agents.
+    pub agents: BTreeMap<AgentId, AgentStatus>,
+    /// Deployments.
+    pub deployments: BTreeMap<DeploymentId, DeploymentStatus>,
+    /// Targets.
+    pub capacity: BTreeMap<TargetName, CapacityStatus>,
+    /// Orders.
+    pub orders: BTreeMap<OrderId, OrderStatus>,
+    /// Rejected documents.
+    pub problems: Vec<ProblemStatus>,
+}
+
+/// What the daemon knows beside the pass itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Why the newest commit of the state repository is not in force, if it is not.
+    pub source: Option<Trouble>,
+    /// Why the status branch does not reach its remote, if it does not.
+    pub publish: Option<Trouble>,
+    /// Refused requests.
+    pub refusals: Vec<Refusal>,
+}
+
+/// Something that is wrong outside the fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// One word from a fixed list.
+    pub reason: &'static str,
+    /// One bounded sentence, without clocks or counters.
+    pub message: String,
+}
+
+/// What a status is made from.
+struct Sight<'a> {
+    report: &'a Report,
+    records: &'a Records,
+    presence: &'a Presence,
+    previous: Option<&'a Status>,
+    waits: BTreeMap<Subject, Vec<WaitStatus>>,
+}
+
+impl Sight<'_> {
+    fn waits(&self, subject: &Subject) -> Vec<WaitStatus> {
+        self.waits.get(subject).cloned().unwrap_or_default()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.report.at.trunc_secs()
+    }
+}
+
+/// The status after a pass. Conditions that did not change keep their time from `previous`.
+pub fn status(
+    report: &Report,
+    records: &Records,
+    presence: &Presence,
+    notes: &Notes,
+    previous: Option<&Status>,
+) -> Status {
+    let sight = Sight {
+        report,
+        records,
+        presence,
+        previous,
+        waits: waits(&report.next),
+    };
+    let agents = agents::agents(&sight);
+    let deployments = deployments::deployments(&sight, &agents);
+    let capacity = capacity::targets(&sight, &agents);
+    let orders = orders::orders(&sight);
+    let fleet = fleet::fleet(&sight, &agents, &deployments, notes);
+    let problems = report.revision.problems.clone();
+    Status {
+        fleet,
+        agents,
+        deployments,
+        capacity,
+        orders,
+        problems,
+    }
+}
+
+fn waits(plan: &Plan) -> BTreeMap<Subject, Vec<WaitStatus>> {
+    let mut waits: BTreeMap<Subject, Vec<WaitStatus>> = BTreeMap::new();
+    for wait in &plan.waits {
+        waits
+            .entry(wait.subject.clone())
+            .or_default()
+            .push(WaitStatus {
+                reason: wait.reason.code().into(),
+                message: wait.reason.to_string(),
+                until: wait.until.map(Timestamp::trunc_secs),
+            });
+    }
+    for list in waits.values_mut() {
+        list.sort();
+        list.dedup();
+    }
+    waits
+}

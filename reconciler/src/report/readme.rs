@@ -1,0 +1,244 @@
+//! `README.md` of the status branch: what a person reads first, in tables of bounded length.
+
+use std::fmt::Write;
+
+use easyenclave_schemas::status::{AgentPhase, DeploymentPhase, WaitStatus};
+
+use super::Status;
+
+/// So many rows of a table are shown; the files have them all.
+const ROWS: usize = 200;
+
+/// The page.
+pub(super) fn readme(status: &Status) -> String {
+    let mut page = String::new();
+    head(&mut page, status);
+    held(&mut page, status);
+    problems(&mut page, status);
+    deployments(&mut page, status);
+    targets(&mut page, status);
+    waits(&mut page, status);
+    refusals(&mut page, status);
+    page
+}
+
+fn head(page: &mut String, status: &Status) {
+    let fleet = &status.fleet;
+    let counts = &fleet.counts;
+    let _ = writeln!(page, "# Fleet {}\n", fleet.fleet);
+    let _ = writeln!(
+        page,
+        "{} of {} deployments run as wanted; {} replicas ready.",
+        counts.deployments_running, counts.deployments, counts.replicas_ready
+    );
+    let _ = writeln!(
+        page,
+        "Agents: {} attested, {} simulated, {} untrusted. Orders under way: {}.\n",
+        counts.agents_attested,
+        counts.agents_simulated,
+        counts.agents_untrusted,
+        counts.orders_pending
+    );
+    let _ = writeln!(page, "- Desired commit: `{}`", fleet.desired_commit);
+    if fleet.effective_commit != fleet.desired_commit {
+        let _ = writeln!(page, "- In force: `{}`", fleet.effective_commit);
+    }
+    let _ = writeln!(page, "- Plan digest: `{}`\n", fleet.plan_digest);
+    for condition in &fleet.conditions {
+        if condition.status != easyenclave_schemas::status::ConditionStatus::True {
+            let message = cell(&condition.message);
+            let _ = writeln!(
+                page,
+                "**{:?}: {}.** {message}\n",
+                condition.kind, condition.reason
+            );
+        }
+    }
+}
+
+fn held(page: &mut String, status: &Status) {
+    for hold in &status.fleet.held {
+        let _ = writeln!(
+            page,
+            "## Held for approval\n\n{}\n\n```text",
+            cell(&hold.reason)
+        );
+        for action in hold.actions.iter().take(20) {
+            let _ = writeln!(page, "{action}");
+        }
+        if hold.actions.len() > 20 {
+            let _ = writeln!(page, "… and {} more", hold.actions.len() - 20);
+        }
+        let _ = writeln!(
+            page,
+            "```\n\nApprove with `easyenclave approve {}`.\n",
+            hold.digest
+        );
+    }
+}
+
+fn problems(page: &mut String, status: &Status) {
+    if status.problems.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        page,
+        "## Problems\n\n| where | what | meanwhile |\n|---|---|---|"
+    );
+    for problem in status.problems.iter().take(ROWS) {
+        let place = format!("{}:{}:{}", problem.file, problem.line, problem.column);
+        let row = (
+            cell(&place),
+            cell(&problem.message),
+            cell(&problem.consequence),
+        );
+        let _ = writeln!(page, "| `{}` | {} | {} |", row.0, row.1, row.2);
+    }
+    let _ = writeln!(page);
+}
+
+fn deployments(page: &mut String, status: &Status) {
+    let _ = writeln!(page, "## Deployments\n");
+    let _ = writeln!(page, "| deployment | phase | ready | updated | addresses |");
+    let _ = writeln!(page, "|---|---|---|---|---|");
+    let mut rows: Vec<_> = status.deployments.values().collect();
+    rows.sort_by_key(|row| (row.phase == DeploymentPhase::Running, &row.deployment));
+    for row in rows.iter().take(ROWS) {
+        let urls = row
+            .replicas
+            .iter()
+            .filter_map(|replica| replica.url.as_deref());
+        let urls: Vec<_> = urls.take(3).map(cell).collect();
+        let _ = writeln!(
+            page,
+            "| {} | {} | {} of {} | {} | {} |",
+            row.deployment,
+            word(&row.phase),
+            row.ready,
+            row.wanted,
+            row.updated,
+            urls.join(" ")
+        );
+    }
+    more(page, rows.len());
+}
+
+fn targets(page: &mut String, status: &Status) {
+    let _ = writeln!(page, "## Capacity\n");
+    let _ = writeln!(
+        page,
+        "| target | phase | agents | in use | idle | ordered | retiring | max |"
+    );
+    let _ = writeln!(page, "|---|---|---|---|---|---|---|---|");
+    for row in status.capacity.values().take(ROWS) {
+        let _ = writeln!(
+            page,
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
+            row.target,
+            row.phase,
+            row.agents,
+            row.assigned,
+            row.idle,
+            row.pending,
+            row.retiring,
+            row.max
+        );
+    }
+    more(page, status.capacity.len());
+    let trouble = |phase: AgentPhase| matches!(phase, AgentPhase::Quarantined | AgentPhase::Lost);
+    for agent in status
+        .agents
+        .values()
+        .filter(|agent| trouble(agent.phase))
+        .take(20)
+    {
+        let _ = writeln!(page, "- agent `{}` is {}", agent.agent, word(&agent.phase));
+    }
+}
+
+fn waits(page: &mut String, status: &Status) {
+    let mut rows: Vec<(String, &WaitStatus)> = Vec::new();
+    for (id, thing) in &status.deployments {
+        rows.extend(
+            thing
+                .waits
+                .iter()
+                .map(|wait| (format!("deployment {id}"), wait)),
+        );
+    }
+    for (id, thing) in &status.capacity {
+        rows.extend(
+            thing
+                .waits
+                .iter()
+                .map(|wait| (format!("target {id}"), wait)),
+        );
+    }
+    for (id, thing) in &status.agents {
+        rows.extend(thing.waits.iter().map(|wait| (format!("agent {id}"), wait)));
+    }
+    for (id, thing) in &status.orders {
+        rows.extend(thing.waits.iter().map(|wait| (format!("order {id}"), wait)));
+    }
+    if rows.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        page,
+        "## Waits\n\n| what | waits for | until |\n|---|---|---|"
+    );
+    for (name, wait) in rows.iter().take(ROWS) {
+        let until = wait
+            .until
+            .map(|until| until.to_string())
+            .unwrap_or_default();
+        let _ = writeln!(
+            page,
+            "| {name} | {}: {} | {until} |",
+            wait.reason,
+            cell(&wait.message)
+        );
+    }
+    more(page, rows.len());
+}
+
+fn refusals(page: &mut String, status: &Status) {
+    if status.fleet.refusals.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        page,
+        "## Refused requests\n\n| code | about | why | first at |\n|---|---|---|---|"
+    );
+    for row in &status.fleet.refusals {
+        let (subject, message) = (cell(&row.subject), cell(&row.message));
+        let _ = writeln!(
+            page,
+            "| {} | `{subject}` | {message} | {} |",
+            row.code, row.first_at
+        );
+    }
+    let _ = writeln!(page);
+}
+
+fn more(page: &mut String, rows: usize) {
+    if rows > ROWS {
+        let _ = writeln!(page, "\n… and {} more, see the files.", rows - ROWS);
+    }
+    let _ = writeln!(page);
+}
+
+/// Text from outside cannot break out of a table's cell, nor become markup.
+fn cell(text: &str) -> String {
+    let text: String = text.chars().filter(|c| !c.is_control()).take(300).collect();
+    text.replace('|', "\\|")
+        .replace('<', "&lt;")
+        .replace('`', "'")
+}
+
+fn word<T: serde::Serialize>(phase: &T) -> String {
+    serde_json::to_value(phase)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
