@@ -1,0 +1,367 @@
+//! The daemon: runs passes for months. It reads the clock, decides when to turn the line again, and
+//! keeps going whatever a remote, an agent or a document does.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use easyenclave_attestation::simulated::Platform;
+use easyenclave_git::{Ledger, Signer, Watch};
+use easyenclave_schemas::Timestamp;
+use easyenclave_store::SledStore;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::clock::{Clock, System};
+use crate::config::DataDir;
+use crate::deliver::Delivery;
+use crate::journal::Journal;
+use crate::outage::Outage;
+use crate::pass::pass;
+use crate::report::{self, Notes, Status, Trouble};
+use crate::source::Source;
+use crate::status::Publisher;
+use crate::trust::Judge;
+use crate::world::{Parts, World};
+use crate::{api, keys};
+
+/// Without any news, the world is looked at this often.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// A remote is asked for news this often, give or take.
+const POLL: Duration = Duration::from_secs(15);
+
+/// A fetch that takes longer is stopped.
+const FETCH: Duration = Duration::from_secs(60);
+
+/// What a daemon is started with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The state repository: a local path or any URL that `git` can fetch.
+    pub repository: String,
+    /// The branch of desired state.
+    pub branch: String,
+    /// The branch of status.
+    pub status_branch: String,
+    /// Where the daemon keeps what is its own.
+    pub data: DataDir,
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// Where agents and workers find it, when that differs from `listen`.
+    pub public_url: Option<String>,
+    /// The simulated platform whose collateral is served to the verifier.
+    pub platform: PathBuf,
+}
+
+/// A running daemon.
+pub struct Daemon {
+    world: Arc<World>,
+    source: Source,
+    listener: TcpListener,
+    config: Config,
+    ledger: Ledger,
+    recorded: Option<Arc<Status>>,
+    status: watch::Sender<Option<Arc<Status>>>,
+}
+
+impl Daemon {
+    /// Opens everything; nothing runs yet.
+    ///
+    /// # Errors
+    /// When a file, the store or the address cannot be used.
+    pub async fn open(config: Config) -> anyhow::Result<Self> {
+        let data = &config.data;
+        std::fs::create_dir_all(data.path())
+            .with_context(|| format!("data directory {}", data.path().display()))?;
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .with_context(|| format!("listening on {}", config.listen))?;
+        let address = listener.local_addr()?;
+        let public_url = config
+            .public_url
+            .clone()
+            .unwrap_or_else(|| format!("http://{address}"));
+        let world = Arc::new(World::new(parts(&config, public_url)?));
+        let signer = Signer::open_or_create(&data.signing_key())?;
+        let mut ledger = Ledger::open(
+            &config.repository,
+            &data.ledger(),
+            &config.status_branch,
+            signer,
+        )?;
+        if let Err(error) = ledger.sync(Duration::from_secs(20)).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "status branch not fetched"
+            );
+        }
+        let recorded = recorded(&ledger);
+        let last = recorded
+            .as_ref()
+            .map(|status| status.fleet.effective_commit.as_str());
+        let source = Source::open(&config.repository, &data.mirror(), &config.branch, last)?;
+        let (status, _) = watch::channel(None);
+        Ok(Self {
+            world,
+            source,
+            listener,
+            config,
+            ledger,
+            recorded,
+            status,
+        })
+    }
+
+    /// The API's address.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The newest status, after each pass.
+    pub fn status(&self) -> watch::Receiver<Option<Arc<Status>>> {
+        self.status.subscribe()
+    }
+
+    /// Runs until `shutdown` is done.
+    ///
+    /// # Errors
+    /// When the API or the watch cannot run at all.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
+        let Self {
+            world,
+            source,
+            listener,
+            config,
+            ledger,
+            recorded,
+            status,
+        } = self;
+        let app = api::router(Arc::clone(&world));
+        let server = tokio::spawn(async move { axum::serve(listener, app).await });
+        let changed = Arc::new(Notify::new());
+        let fetching = Outage::default();
+        let watcher = tokio::spawn(watch(
+            Arc::clone(&world),
+            source.clone(),
+            config.repository,
+            fetching.clone(),
+        ));
+        let delivery = tokio::spawn(deliver(Arc::clone(&world), Arc::clone(&changed)));
+        let publishing = Outage::default();
+        let publisher = Publisher::new(
+            Arc::clone(&world),
+            ledger,
+            recorded.clone(),
+            publishing.clone(),
+        );
+        let publisher = tokio::spawn(publisher.run(status.subscribe()));
+        let mut turns = Turns {
+            world,
+            source,
+            fetching,
+            publishing,
+            changed,
+            status,
+            previous: recorded,
+        };
+        tokio::select! {
+            () = turns.run() => {}
+            () = shutdown => {}
+        }
+        drop(turns);
+        for task in [watcher, delivery] {
+            task.abort();
+        }
+        server.abort();
+        let _ = timeout(Duration::from_secs(10), publisher).await;
+        Ok(())
+    }
+}
+
+fn parts(config: &Config, public_url: String) -> anyhow::Result<Parts> {
+    let data = &config.data;
+    let clock = System;
+    let platform = Platform::open_or_create(&config.platform, clock.now())
+        .context("opening the simulated platform")?;
+    let store = SledStore::open(&data.store())?;
+    Ok(Parts {
+        clock: Arc::new(clock),
+        entropy: Arc::new(System),
+        journal: Journal::open(Arc::new(store))?,
+        seed: keys::seed(&data.seed())?,
+        keypair: keys::keypair(&data.reconciler_key())?,
+        launcher_key: keys::launcher_key(&data.launcher_key())?,
+        judge: Judge::new(Arc::new(platform)),
+        public_url,
+    })
+}
+
+/// What the status branch said last; a branch that cannot be read is written anew from here on.
+fn recorded(ledger: &Ledger) -> Option<Arc<Status>> {
+    let files = ledger.load().ok()?;
+    if files.is_empty() {
+        return None;
+    }
+    match report::read(&files) {
+        Ok(status) => Some(Arc::new(status)),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "status branch not readable"
+            );
+            None
+        }
+    }
+}
+
+/// The loop of passes and all that it remembers between them.
+struct Turns {
+    world: Arc<World>,
+    source: Source,
+    fetching: Outage,
+    publishing: Outage,
+    changed: Arc<Notify>,
+    status: watch::Sender<Option<Arc<Status>>>,
+    previous: Option<Arc<Status>>,
+}
+
+impl Turns {
+    async fn run(&mut self) {
+        loop {
+            let next = self.turn().await;
+            tokio::select! {
+                () = self.world.wake.notified() => {}
+                () = sleep(next) => {}
+            }
+        }
+    }
+
+    /// One pass, and how long until the next if nothing happens before.
+    async fn turn(&mut self) -> Duration {
+        let now = self.world.clock.now();
+        let trouble = self.source.refresh(&self.world).await;
+        let Some(revision) = self.world.revision() else {
+            if let Some(trouble) = trouble {
+                tracing::error!(
+                    reason = trouble.reason,
+                    message = trouble.message,
+                    "nothing to do"
+                );
+            }
+            return IDLE;
+        };
+        let report = match pass(&self.world, revision, now).await {
+            Ok(report) => report,
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "pass failed");
+                return IDLE;
+            }
+        };
+        if !report.outcomes.is_empty() {
+            self.changed.notify_one();
+        }
+        let notes = Notes {
+            source: trouble.or_else(|| self.fetching.trouble()),
+            publish: self.publishing.trouble(),
+            refusals: self.world.refusals.list(),
+        };
+        let next = {
+            let records = self.world.journal.read();
+            let previous = self.previous.as_deref();
+            let presence = &self.world.presence;
+            Arc::new(report::status(
+                &report, &records, presence, &notes, previous,
+            ))
+        };
+        let wait = until_next(&report.next, now);
+        self.previous = Some(Arc::clone(&next));
+        self.status.send_replace(Some(next));
+        wait
+    }
+}
+
+/// The next wait that ends by itself, or the idle interval.
+fn until_next(plan: &easyenclave_plan::Plan, now: Timestamp) -> Duration {
+    if !plan.actions.is_empty() {
+        return Duration::from_millis(20);
+    }
+    let ends = plan
+        .waits
+        .iter()
+        .filter_map(|wait| wait.until)
+        .filter(|until| *until > now);
+    ends.min().map_or(IDLE, |until| {
+        until.since(now).clamp(Duration::from_millis(20), IDLE)
+    })
+}
+
+/// Wakes a pass when the state repository may have changed: at once when it is local, after a poll
+/// when it is not. After errors a poll comes later, never sooner.
+async fn watch(world: Arc<World>, source: Source, repository: String, outage: Outage) {
+    if source.is_local() {
+        match Watch::local(repository.as_ref()) {
+            Ok(mut watch) => loop {
+                watch.changed().await;
+                world.wake.notify_one();
+            },
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "refs are not watched"
+                );
+                return;
+            }
+        }
+    }
+    let mut failures = 0;
+    loop {
+        let fetched = source.fetch(FETCH).await;
+        failures = fetched.as_ref().err().map_or(0, |_| failures + 1);
+        let trouble = fetched.err().map(|error| {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                failures,
+                "not fetched"
+            );
+            Trouble {
+                reason: "Unreachable",
+                message: error.to_string().chars().take(200).collect(),
+            }
+        });
+        outage.set(trouble);
+        world.wake.notify_one();
+        let pause = POLL.saturating_mul(1 << failures.min(5));
+        sleep(pause.mul_f64(1.0 + world.entropy.fraction() / 4.0)).await;
+    }
+}
+
+/// Delivers instructions whenever a pass has decided something, an agent was heard of again, or a
+/// pause is over.
+async fn deliver(world: Arc<World>, changed: Arc<Notify>) {
+    let mut delivery = match Delivery::new() {
+        Ok(delivery) => delivery,
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "no calls to agents"
+            );
+            return;
+        }
+    };
+    loop {
+        let now = world.clock.now();
+        let next = delivery.deliver(&world, now).await;
+        let now = world.clock.now();
+        let wait = next.map_or(IDLE, |next| next.since(now).min(IDLE));
+        tokio::select! {
+            () = changed.notified() => {}
+            () = sleep(wait.max(Duration::from_millis(5))) => {}
+        }
+    }
+}

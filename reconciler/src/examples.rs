@@ -1,0 +1,61 @@
+//! The example state, built into the program, with this installation's trust root put in.
+
+use std::collections::BTreeMap;
+
+/// What the example policy names until a root is put in: a key id that no root can have.
+pub const NO_ROOT: &str = "000000000000000000000000000000000000000000000000\
+                           000000000000000000000000000000000000000000000000";
+
+const FILES: [(&str, &str); 8] = [
+    (
+        "README.md",
+        include_str!("../../examples-state/valid/README.md"),
+    ),
+    (
+        "fleet.yaml",
+        include_str!("../../examples-state/valid/fleet.yaml"),
+    ),
+    (
+        "owners/acme.yaml",
+        include_str!("../../examples-state/valid/owners/acme.yaml"),
+    ),
+    (
+        "policies/simulated.yaml",
+        include_str!("../../examples-state/valid/policies/simulated.yaml"),
+    ),
+    (
+        "providers/local.yaml",
+        include_str!("../../examples-state/valid/providers/local.yaml"),
+    ),
+    (
+        "capacity/tiny.yaml",
+        include_str!("../../examples-state/valid/capacity/tiny.yaml"),
+    ),
+    (
+        "deployments/acme/hello.yaml",
+        include_str!("../../examples-state/valid/deployments/acme/hello.yaml"),
+    ),
+    (
+        "deployments/acme/hello-again.yaml",
+        include_str!("../../examples-state/valid/deployments/acme/hello-again.yaml"),
+    ),
+];
+
+/// The example's files. With a root, the policy trusts it.
+pub fn files(root: Option<&str>) -> BTreeMap<String, Vec<u8>> {
+    let files = FILES
+        .iter()
+        .map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()));
+    files
+        .map(|(path, bytes)| (path, trusting(bytes, root)))
+        .collect()
+}
+
+/// A file in which the key id that no root can have is replaced by this one.
+pub fn trusting(bytes: Vec<u8>, root: Option<&str>) -> Vec<u8> {
+    match (root, String::from_utf8(bytes)) {
+        (Some(root), Ok(text)) => text.replace(NO_ROOT, root).into_bytes(),
+        (_, Ok(text)) => text.into_bytes(),
+        (_, Err(error)) => error.into_bytes(),
+    }
+}

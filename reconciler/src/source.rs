@@ -1,0 +1,206 @@
+//! The source: the newest commit of the state repository becomes the revision in force, or the reason
+//! why it does not. It can only read.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use easyenclave_git::{BlobId, CommitId, GitError};
+use tokio::task::spawn_blocking;
+
+use crate::desired::{Loader, is_document};
+use crate::report::Trouble;
+use crate::revision::Revision;
+use crate::world::World;
+
+/// The largest document.
+const BLOB: usize = 256 * 1024;
+
+/// How many older versions of a broken document are tried.
+const OLDER: usize = 50;
+
+/// Reads the state repository.
+#[derive(Clone)]
+pub struct Source(Arc<Mutex<Reader>>);
+
+struct Reader {
+    git: easyenclave_git::Source,
+    loader: Loader,
+    /// The newest commit that was considered, and what came of it.
+    considered: Option<(CommitId, Option<Trouble>)>,
+    /// The commit in force.
+    accepted: Option<CommitId>,
+}
+
+/// A commit was looked at.
+enum Seen {
+    /// Nothing new since the last look.
+    Same(Option<Trouble>),
+    /// A revision to put in force.
+    New(Box<Revision>),
+    /// Nothing to put in force.
+    Trouble(Trouble),
+}
+
+impl Source {
+    /// Opens the state repository. `last` is the commit that was in force before a restart: history
+    /// may only go on from it.
+    ///
+    /// # Errors
+    /// When the location cannot be a repository.
+    pub fn open(
+        repository: &str,
+        mirror: &Path,
+        branch: &str,
+        last: Option<&str>,
+    ) -> Result<Self, GitError> {
+        let reader = Reader {
+            git: easyenclave_git::Source::open(repository, mirror, branch)?,
+            loader: Loader::default(),
+            considered: None,
+            accepted: last.and_then(|last| last.parse().ok()),
+        };
+        Ok(Self(Arc::new(Mutex::new(reader))))
+    }
+
+    /// Whether the repository is read in place.
+    pub fn is_local(&self) -> bool {
+        self.lock().git.is_local()
+    }
+
+    /// Fetches a repository that lies elsewhere; nothing to do for a local one.
+    ///
+    /// # Errors
+    /// When the remote cannot be fetched before the deadline.
+    pub async fn fetch(&self, deadline: Duration) -> Result<(), GitError> {
+        let git = self.lock().git.clone();
+        git.fetch(deadline).await
+    }
+
+    /// Puts the newest commit in force, if it can be. Answers why not.
+    pub async fn refresh(&self, world: &World) -> Option<Trouble> {
+        let this = self.clone();
+        let seen = spawn_blocking(move || this.lock().look()).await;
+        match seen.expect("reading does not panic") {
+            Seen::Same(trouble) => trouble,
+            Seen::New(revision) => {
+                tracing::info!(commit = revision.commit, "revision in force");
+                world.adopt(Arc::new(*revision));
+                None
+            }
+            Seen::Trouble(trouble) => {
+                tracing::warn!(
+                    reason = trouble.reason,
+                    message = trouble.message,
+                    "not in force"
+                );
+                if let Some(revision) = world.revision() {
+                    world.adopt(Arc::new(self.lock().considered_only(&revision)));
+                }
+                Some(trouble)
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Reader> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reader {
+    fn look(&mut self) -> Seen {
+        let head = match self.git.head() {
+            Ok(Some(head)) => head,
+            Ok(None) => return self.unreadable("BranchMissing", "the branch does not exist"),
+            Err(error) => return self.unreadable("Unreadable", &error.to_string()),
+        };
+        if let Some((considered, trouble)) = &self.considered
+            && *considered == head
+        {
+            return Seen::Same(trouble.clone());
+        }
+        match self.consider(head) {
+            Ok(revision) => {
+                self.accepted = Some(head);
+                self.considered = Some((head, None));
+                Seen::New(Box::new(revision))
+            }
+            Err(trouble) => {
+                self.considered = Some((head, Some(trouble.clone())));
+                Seen::Trouble(trouble)
+            }
+        }
+    }
+
+    /// An outage is looked at again at every pass, so it is not remembered as considered.
+    fn unreadable(&self, reason: &'static str, message: &str) -> Seen {
+        Seen::Same(Some(Trouble {
+            reason,
+            message: message.chars().take(200).collect(),
+        }))
+    }
+
+    fn consider(&mut self, head: CommitId) -> Result<Revision, Trouble> {
+        let failed = |error: GitError| Trouble {
+            reason: "Unreadable",
+            message: error.to_string().chars().take(200).collect(),
+        };
+        if let Some(accepted) = self.accepted
+            && !self.git.is_ancestor(accepted, head).unwrap_or(false)
+        {
+            let message = format!(
+                "{head} does not descend from {accepted}, which is in force; push a commit that does"
+            );
+            return Err(Trouble {
+                reason: "HistoryRewritten",
+                message,
+            });
+        }
+        let entries = self.git.entries(head, &is_document).map_err(failed)?;
+        let files = entries
+            .into_iter()
+            .map(|(path, blob)| (path, *blob.as_bytes()))
+            .collect();
+        let git = &self.git;
+        let blob = |id: [u8; 20]| {
+            git.blob(BlobId::from_bytes(id), BLOB)
+                .map_err(|error| error.to_string())
+        };
+        let history = |path: &str| {
+            let older = git.history(path, head, OLDER).unwrap_or_default();
+            older.into_iter().map(|id| *id.as_bytes()).collect()
+        };
+        let loaded = self.loader.load(&files, &blob, &history);
+        let Some(model) = loaded.model else {
+            let first = loaded
+                .problems
+                .first()
+                .map(|problem| problem.message.clone());
+            let message = first.unwrap_or_else(|| "the tree holds no documents".into());
+            return Err(Trouble {
+                reason: "RevisionRefused",
+                message,
+            });
+        };
+        Ok(Revision {
+            commit: head.to_string(),
+            effective: head.to_string(),
+            desired: model.desired,
+            workloads: model.workloads,
+            policies: model.policies,
+            providers: model.providers,
+            paths: model.paths,
+            status: model.status,
+            problems: loaded.problems,
+        })
+    }
+
+    /// The revision in force, with the newest commit noted as considered and refused.
+    fn considered_only(&self, revision: &Revision) -> Revision {
+        let mut revision = revision.clone();
+        if let Some((considered, _)) = &self.considered {
+            revision.commit = considered.to_string();
+        }
+        revision
+    }
+}

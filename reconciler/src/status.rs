@@ -1,0 +1,196 @@
+//! Publishes: the newest status becomes a signed commit and is pushed within the budget. The only
+//! file beside `execute.rs` that changes the world, and the status branch is all it can change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use easyenclave_git::{Ledger, LedgerError, PushBudget, Slot, Urgency};
+use easyenclave_schemas::Timestamp;
+use easyenclave_schemas::documents::StatusSpec;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::outage::Outage;
+use crate::report::{self, Status, Trouble};
+use crate::world::World;
+
+/// A push that takes longer is stopped; whether it landed is looked up afterwards.
+const PUSH_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The first pause after a failed push; it doubles up to five minutes.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// Publishes every new status until the sender is gone; then the last one, once more.
+pub struct Publisher {
+    world: Arc<World>,
+    ledger: Ledger,
+    budget: PushBudget,
+    outage: Outage,
+    /// What the local tip of the branch says.
+    recorded: Option<Arc<Status>>,
+    /// Failed pushes in a row.
+    failures: u32,
+}
+
+impl Publisher {
+    /// A publisher that goes on from what the branch says. Troubles are noted in `outage`.
+    pub fn new(
+        world: Arc<World>,
+        ledger: Ledger,
+        recorded: Option<Arc<Status>>,
+        outage: Outage,
+    ) -> Self {
+        let per_minute = StatusSpec::default().pushes_per_minute;
+        let budget = PushBudget::new(per_minute);
+        Self {
+            world,
+            ledger,
+            budget,
+            outage,
+            recorded,
+            failures: 0,
+        }
+    }
+
+    /// Runs until `newest` closes.
+    pub async fn run(mut self, mut newest: watch::Receiver<Option<Arc<Status>>>) {
+        loop {
+            let status = newest.borrow_and_update().clone();
+            if let Some(status) = status {
+                let wait = self.publish(&status).await;
+                if let Some(wait) = wait {
+                    // Whatever comes meanwhile goes into the same commit, and may be more urgent.
+                    tokio::select! {
+                        () = sleep(wait) => continue,
+                        changed = newest.changed() => match changed {
+                            Ok(()) => continue,
+                            Err(_) => break,
+                        },
+                    }
+                }
+            }
+            if newest.changed().await.is_err() {
+                break;
+            }
+        }
+        let last = newest.borrow().clone();
+        self.finish(last).await;
+    }
+
+    /// Publishes now, or tells how long to wait.
+    async fn publish(&mut self, status: &Arc<Status>) -> Option<Duration> {
+        let unrecorded = self.recorded.as_deref() != Some(status.as_ref());
+        if !unrecorded && !self.ledger.pending() {
+            return None;
+        }
+        if let Some(revision) = self.world.revision() {
+            self.budget
+                .set_per_minute(revision.status.pushes_per_minute);
+        }
+        let now = self.world.clock.now();
+        let urgency = urgency(status, self.recorded.as_deref());
+        match self.budget.next_push(now.as_millis(), urgency) {
+            Slot::Now => self.commit_and_push(status, now, PUSH_DEADLINE).await,
+            Slot::At(millis) => {
+                let wait = Timestamp::from_millis(millis).since(now);
+                Some(wait.max(Duration::from_millis(10)))
+            }
+        }
+    }
+
+    async fn commit_and_push(
+        &mut self,
+        status: &Arc<Status>,
+        now: Timestamp,
+        deadline: Duration,
+    ) -> Option<Duration> {
+        let result = self.try_push(status, now, deadline).await;
+        let trouble = result.as_ref().err().map(trouble);
+        if let Err(error) = &result {
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "status not published"
+            );
+        }
+        if self.outage.set(trouble) {
+            self.world.wake.notify_one();
+        }
+        match result {
+            Ok(()) => {
+                self.failures = 0;
+                None
+            }
+            Err(_) => {
+                self.failures += 1;
+                let pause = FIRST_PAUSE.saturating_mul(1 << (self.failures - 1).min(16));
+                Some(pause.min(LONGEST_PAUSE))
+            }
+        }
+    }
+
+    async fn try_push(
+        &mut self,
+        status: &Arc<Status>,
+        now: Timestamp,
+        deadline: Duration,
+    ) -> Result<(), LedgerError> {
+        let previous = self.recorded.as_deref();
+        for (path, bytes) in status.changes(previous) {
+            match bytes {
+                Some(bytes) => self.ledger.set(&path, &bytes)?,
+                None => self.ledger.remove(&path)?,
+            }
+        }
+        let message = report::message(status, previous);
+        self.ledger.record(&message, now.as_millis() / 1000)?;
+        self.recorded = Some(Arc::clone(status));
+        self.budget.pushed(now.as_millis());
+        let pushed = self.ledger.push(deadline).await?;
+        if let Some(reason) = pushed.rebuilt {
+            tracing::warn!(%reason, "status branch had moved; rebuilt on its new tip");
+        }
+        Ok(())
+    }
+
+    /// The daemon ends: what it saw last should not be lost, but a dead remote must not hold it up.
+    async fn finish(mut self, status: Option<Arc<Status>>) {
+        let Some(status) = status else { return };
+        if self.recorded.as_deref() != Some(status.as_ref()) || self.ledger.pending() {
+            let now = self.world.clock.now();
+            self.commit_and_push(&status, now, Duration::from_secs(5))
+                .await;
+        }
+    }
+}
+
+/// Safety facts go first: something held, refused, rejected, lost or quarantined.
+fn urgency(status: &Status, recorded: Option<&Status>) -> Urgency {
+    let Some(recorded) = recorded else {
+        return Urgency::Urgent;
+    };
+    let quarantined = |status: &Status| {
+        status
+            .agents
+            .values()
+            .filter(|agent| agent.quarantined.is_some())
+            .count()
+    };
+    let urgent = status.fleet.held != recorded.fleet.held
+        || status.fleet.refusals != recorded.fleet.refusals
+        || status.problems != recorded.problems
+        || quarantined(status) != quarantined(recorded);
+    if urgent {
+        Urgency::Urgent
+    } else {
+        Urgency::Normal
+    }
+}
+
+/// For the status itself, so without words that change from try to try.
+fn trouble(error: &LedgerError) -> Trouble {
+    Trouble {
+        reason: error.reason(),
+        message: error.to_string().chars().take(200).collect(),
+    }
+}
