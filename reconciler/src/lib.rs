@@ -1,1 +1,28 @@
-//! placeholder
+//! The reconciler: reads the state repository, observes the fleet, plans, executes, reports back to
+//! Git. One file per stage; `daemon` runs them, `cli` is what a person types.
+
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod deliver;
+pub mod examples;
+pub mod execute;
+mod http;
+pub mod journal;
+pub mod keys;
+pub mod observe;
+pub mod orders;
+pub mod outage;
+pub mod pass;
+pub mod presence;
+pub mod refusals;
+pub mod report;
+pub mod revision;
+pub mod settings;
+pub mod source;
+pub mod status;
+pub mod tokens;
+pub mod trust;
+pub mod world;

@@ -1,2 +1,10 @@
-//! placeholder
-fn main() {}
+//! The `easyenclave` program: parses the command line, runs one command, exits with its code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use easyenclave::cli::{Cli, run};
+
+fn main() -> ExitCode {
+    run(Cli::parse())
+}

@@ -1,0 +1,61 @@
+//! Commits that the command line makes in a state repository on a person's behalf.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Context;
+use easyenclave_git as git;
+
+use crate::clock::{Clock, System};
+use crate::config;
+
+/// A push by the command line may take this long.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Commits files to a branch of a repository, local or not, and tells the commit.
+pub(super) async fn commit(
+    repository: &str,
+    branch: &str,
+    files: BTreeMap<String, Option<Vec<u8>>>,
+    message: &str,
+) -> anyhow::Result<String> {
+    let (name, email) = identity();
+    let when = System.now().as_millis() / 1000;
+    let author = (name.as_str(), email.as_str());
+    let commit = if Path::new(repository).exists() {
+        git::commit_files(repository, branch, &files, message, author, when)
+    } else {
+        let scratch = std::env::temp_dir().join(format!("easyenclave-{}", std::process::id()));
+        let pushed = git::commit_and_push(
+            repository, &scratch, branch, &files, message, author, when, DEADLINE,
+        )
+        .await;
+        let _ = std::fs::remove_dir_all(&scratch);
+        pushed
+    };
+    Ok(commit
+        .with_context(|| format!("committing to {repository}"))?
+        .to_string())
+}
+
+/// Who commits: what Git's variables or configuration say, or else this program.
+pub(super) fn identity() -> (String, String) {
+    let configured = |key: &str| {
+        let output = Command::new("git")
+            .args(["config", "--get", key])
+            .output()
+            .ok()?;
+        let value = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+        (!value.is_empty()).then_some(value)
+    };
+    config::git_identity()
+        .or_else(|| Some((configured("user.name")?, configured("user.email")?)))
+        .unwrap_or_else(|| {
+            (
+                "EasyEnclave".into(),
+                "easyenclave@easyenclave.invalid".into(),
+            )
+        })
+}

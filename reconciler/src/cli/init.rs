@@ -1,0 +1,61 @@
+//! `easyenclave init`: a new, valid state repository.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+
+use super::{Ended, edit, exit};
+use crate::clock::{Clock, System};
+use crate::examples;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The directory to fill; it must be empty or not exist
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// Key id of the simulated platform that agents attest on, 96 hex digits
+    #[arg(long, value_name = "HEX")]
+    simulated_root: Option<String>,
+}
+
+pub(super) fn run(args: &Args) -> Ended {
+    let dir = &args.dir;
+    if dir
+        .read_dir()
+        .is_ok_and(|mut entries| entries.next().is_some())
+    {
+        bail!("{} is not empty", dir.display());
+    }
+    let files = examples::files(args.simulated_root.as_deref());
+    write(dir, &files).with_context(|| format!("writing {}", dir.display()))?;
+    let (name, email) = edit::identity();
+    let author = (name.as_str(), email.as_str());
+    let when = System.now().as_millis() / 1000;
+    easyenclave_git::init_work_tree(dir, "main", &files, "state: start a fleet", author, when)?;
+    println!("{}", dir.display());
+    anstream::eprintln!(
+        "A state repository with {} files. Check it: easyenclave check {}",
+        files.len(),
+        dir.display()
+    );
+    if args.simulated_root.is_none() {
+        anstream::eprintln!(
+            "Its policy trusts no platform yet: put your root into policies/simulated.yaml, or start\n\
+             with `easyenclave up {}`, which does.",
+            dir.display()
+        );
+    }
+    Ok(exit::OK)
+}
+
+fn write(dir: &std::path::Path, files: &BTreeMap<String, Vec<u8>>) -> std::io::Result<()> {
+    for (path, bytes) in files {
+        let path = dir.join(path);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        std::fs::write(path, bytes)?;
+    }
+    Ok(())
+}

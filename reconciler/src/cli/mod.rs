@@ -1,0 +1,152 @@
+//! The command line. Data goes to stdout, everything else to stderr; colours only on a terminal.
+
+mod agent;
+mod approve;
+mod check;
+mod edit;
+mod init;
+mod plan;
+mod preview;
+mod progress;
+mod read;
+mod serve;
+mod status;
+mod style;
+mod up;
+mod why;
+mod worker;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::config;
+
+/// Exit codes: documented constants, the same for every command.
+pub mod exit {
+    /// All is well.
+    pub const OK: u8 = 0;
+    /// The command could not be done.
+    pub const FAILED: u8 = 1;
+    /// The command line is wrong. Clap uses the same number.
+    pub const USAGE: u8 = 2;
+    /// An agent or worker was refused for good; starting it again does not help.
+    pub const REFUSED: u8 = 3;
+    /// `plan` holds removals that a person must approve.
+    pub const HELD: u8 = 4;
+}
+
+/// Keeps a fleet of attested confidential-computing agents in the state that a Git repository
+/// describes, and writes what it saw and did back to Git.
+#[derive(Debug, Parser)]
+#[command(name = "easyenclave", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything on this machine, from a state directory: reconciler, worker, agents
+    Up(up::Args),
+    /// Make a new, valid state repository in a directory
+    Init(init::Args),
+    /// Validate state documents; every problem as file:line:col
+    Check(check::Args),
+    /// Show what a change would do, from nothing but a clone
+    Plan(plan::Args),
+    /// Run the reconciler
+    Serve(serve::Args),
+    /// Run a capacity worker
+    Worker(worker::Args),
+    /// Run an agent
+    Agent(agent::Args),
+    /// Show what is: deployments, agents, orders, targets, problems
+    Status(status::Args),
+    /// Say why something is not moving
+    Why(why::Args),
+    /// Approve a held plan by its digest
+    Approve(approve::Args),
+    /// Run the example workload
+    #[command(hide = true)]
+    HelloTdx,
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// What a command ended with.
+type Ended = anyhow::Result<u8>;
+
+/// Runs a command and tells the exit code.
+pub fn run(cli: Cli) -> ExitCode {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    log(&cli.command);
+    let ended = match cli.command {
+        Command::Up(args) => wait(up::run(args)),
+        Command::Init(args) => init::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Plan(args) => wait(plan::run(args)),
+        Command::Serve(args) => wait(serve::run(args)),
+        Command::Worker(args) => wait(worker::run(args)),
+        Command::Agent(args) => wait(agent::run(args)),
+        Command::Status(args) => wait(status::run(args)),
+        Command::Why(args) => wait(why::run(args)),
+        Command::Approve(args) => wait(approve::run(args)),
+        Command::HelloTdx => wait(async { hello_tdx::run().await.map(|()| exit::OK) }),
+    };
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            anstream::eprintln!(
+                "{}error:{} {error:#}",
+                style::BAD.render(),
+                style::BAD.render_reset()
+            );
+            ExitCode::from(exit::FAILED)
+        }
+    }
+}
+
+fn wait(command: impl Future<Output = Ended>) -> Ended {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(command)
+}
+
+/// Logs go to stderr. `up` shows progress lines instead, so it logs warnings only.
+fn log(command: &Command) {
+    let default = match command {
+        Command::Up(_) => "error",
+        Command::Serve(_) | Command::Worker(_) | Command::Agent(_) => "info",
+        _ => "warn",
+    };
+    let filter =
+        EnvFilter::try_new(config::log_filter(default)).unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+/// Done when the process is asked to end.
+async fn shutdown() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).expect("signals can be handled");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be handled");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,191 @@
+//! `easyenclave plan`: what a change would do. A clone is enough: what is comes from the status branch.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use easyenclave_git::{BlobId, CommitId, Source};
+use easyenclave_plan::{Desired, Plan, plan};
+use easyenclave_schemas::Digest;
+use easyenclave_schemas::status::ProblemStatus;
+
+use super::{Ended, exit, preview, read};
+use crate::clock::{Clock, System};
+use crate::desired::{Loaded, Loader, is_document};
+use crate::report;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The clone; nothing in it is changed
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    repo: String,
+    /// The revision that the change starts from [default: what the status says is in force]
+    #[arg(long, value_name = "REV")]
+    base: Option<String>,
+    /// The revision with the change
+    #[arg(long, default_value = "HEAD", value_name = "REV")]
+    head: String,
+    /// The status branch, or a commit of it
+    #[arg(long, default_value = "origin/status", value_name = "REF")]
+    status: String,
+    /// How the plan is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+/// How a plan is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Text,
+    /// For a pull request's comment, at most 65,000 characters
+    Markdown,
+    /// For programs
+    Json,
+}
+
+/// What a change would do, beside what would happen anyway.
+pub(super) struct Preview {
+    /// The revision with the change.
+    pub(super) head: CommitId,
+    /// The plan with the change.
+    pub(super) plan: Plan,
+    /// Its digest.
+    pub(super) digest: Digest,
+    /// Lines of the plan without the change: what happens anyway.
+    pub(super) anyway: BTreeSet<String>,
+    /// Rejected documents of the revision with the change.
+    pub(super) problems: Vec<ProblemStatus>,
+    /// How many documents differ in effect: added, changed and removed deployments and targets.
+    pub(super) changes: Vec<String>,
+}
+
+pub(super) async fn run(args: Args) -> Ended {
+    let preview = tokio::task::spawn_blocking({
+        let (repo, base, head, status) = (
+            args.repo.clone(),
+            args.base.clone(),
+            args.head.clone(),
+            args.status.clone(),
+        );
+        move || look(&repo, base.as_deref(), &head, &status)
+    })
+    .await??;
+    match args.output {
+        Format::Text => anstream::print!("{}", preview::text(&preview)),
+        Format::Markdown => print!("{}", preview::markdown(&preview)),
+        Format::Json => println!("{}", preview::json(&preview)?),
+    }
+    Ok(
+        match (preview.problems.is_empty(), preview.plan.held.is_empty()) {
+            (false, _) => exit::FAILED,
+            (true, false) => exit::HELD,
+            (true, true) => exit::OK,
+        },
+    )
+}
+
+fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Result<Preview> {
+    let nowhere = std::env::temp_dir();
+    let source = Source::open(repo, &nowhere, "main").with_context(|| format!("opening {repo}"))?;
+    let resolve = |rev: &str| {
+        source
+            .resolve(rev)
+            .with_context(|| format!("no revision {rev}"))
+    };
+    let status = read::from_commit(&source, resolve(status)?)?;
+    let observed = report::observed(&status);
+    let base = base.unwrap_or(&status.fleet.effective_commit);
+    let now = System.now();
+    let mut loader = Loader::default();
+    let before = load(&mut loader, &source, resolve(base)?)?;
+    let head = resolve(head)?;
+    let after = load(&mut loader, &source, head)?;
+    let Some(model) = after.model else {
+        let first = after
+            .problems
+            .first()
+            .map(|problem| problem.message.clone());
+        bail!("{head} changes nothing: {}", first.unwrap_or_default());
+    };
+    let old = before.model.map(|model| model.desired);
+    let anyway = old
+        .as_ref()
+        .map(|old| lines(&plan(old, &observed, now)))
+        .unwrap_or_default();
+    let planned = plan(&model.desired, &observed, now);
+    Ok(Preview {
+        head,
+        digest: planned.digest(),
+        changes: changes(old.as_ref(), &model.desired),
+        plan: planned,
+        anyway,
+        problems: after.problems,
+    })
+}
+
+fn load(loader: &mut Loader, source: &Source, commit: CommitId) -> anyhow::Result<Loaded> {
+    const BLOB: usize = 256 * 1024;
+    let entries = source.entries(commit, &is_document)?;
+    let files = entries
+        .into_iter()
+        .map(|(path, blob)| (path, *blob.as_bytes()))
+        .collect();
+    let blob = |id: [u8; 20]| {
+        source
+            .blob(BlobId::from_bytes(id), BLOB)
+            .map_err(|error| error.to_string())
+    };
+    let history = |path: &str| {
+        let older = source.history(path, commit, 50).unwrap_or_default();
+        older.into_iter().map(|id| *id.as_bytes()).collect()
+    };
+    Ok(loader.load(&files, &blob, &history))
+}
+
+fn lines(plan: &Plan) -> BTreeSet<String> {
+    plan.actions.iter().map(ToString::to_string).collect()
+}
+
+fn changes(old: Option<&Desired>, new: &Desired) -> Vec<String> {
+    let mut changes = Vec::new();
+    let mut note = |kind: &str, name: String, was: bool, is: bool, same: bool| match (was, is) {
+        (false, true) => changes.push(format!("{kind} {name}: new")),
+        (true, false) => changes.push(format!("{kind} {name}: removed")),
+        (true, true) if !same => changes.push(format!("{kind} {name}: changed")),
+        _ => {}
+    };
+    let names: BTreeSet<_> = new
+        .deployments
+        .keys()
+        .chain(old.into_iter().flat_map(|old| old.deployments.keys()))
+        .collect();
+    for name in names {
+        let was = old.and_then(|old| old.deployments.get(name));
+        let is = new.deployments.get(name);
+        note(
+            "deployment",
+            name.to_string(),
+            was.is_some(),
+            is.is_some(),
+            was == is,
+        );
+    }
+    let names: BTreeSet<_> = new
+        .targets
+        .keys()
+        .chain(old.into_iter().flat_map(|old| old.targets.keys()))
+        .collect();
+    for name in names {
+        let was = old.and_then(|old| old.targets.get(name));
+        let is = new.targets.get(name);
+        note(
+            "target",
+            name.to_string(),
+            was.is_some(),
+            is.is_some(),
+            was == is,
+        );
+    }
+    changes
+}

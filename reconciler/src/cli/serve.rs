@@ -1,0 +1,58 @@
+//! `easyenclave serve`: the reconciler.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::{Ended, exit, shutdown};
+use crate::config::DataDir;
+use crate::daemon::{Config, Daemon};
+use crate::settings::Settings;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The state repository: a local path, or any URL that git can fetch and push
+    #[arg(long, value_name = "URL")]
+    repo: String,
+    /// The branch of desired state
+    #[arg(long, default_value = "main")]
+    branch: String,
+    /// The branch that status is written to
+    #[arg(long, default_value = "status")]
+    status_branch: String,
+    /// Where the reconciler keeps what is its own
+    #[arg(long, value_name = "DIR", default_value = DataDir::DEFAULT)]
+    data: PathBuf,
+    /// Where the API listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where agents and workers reach the API, when that is another address
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// The simulated platform's directory [default: platform under --data]
+    #[arg(long, value_name = "DIR")]
+    platform: Option<PathBuf>,
+}
+
+pub(super) async fn run(args: Args) -> Ended {
+    let data = DataDir::new(&args.data)?;
+    let config = Config {
+        repository: args.repo,
+        branch: args.branch,
+        status_branch: args.status_branch,
+        platform: args.platform.unwrap_or_else(|| data.platform()),
+        data,
+        listen: args.listen,
+        public_url: args.public_url,
+    };
+    let daemon = Daemon::open(config.clone()).await?;
+    Settings::of(&config, daemon.address()?).save(&config.data)?;
+    tracing::info!(
+        address = %daemon.address()?,
+        repository = config.repository,
+        launcher_key = %config.data.launcher_key().display(),
+        allowed_signers = %config.data.allowed_signers().display(),
+        "serving"
+    );
+    daemon.run(shutdown()).await?;
+    Ok(exit::OK)
+}

@@ -1,0 +1,200 @@
+//! `easyenclave up`: a whole fleet on this machine, in one supervised tree: state repository,
+//! reconciler, worker, agents. Ctrl-C stops all of it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use easyenclave_attestation::simulated::Platform;
+use easyenclave_capacity::worker as capacity;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::progress::Progress;
+use super::style::{DIM, HEAD, paint};
+use super::{Ended, edit, exit, shutdown, worker};
+use crate::clock::{Clock, System};
+use crate::config::DataDir;
+use crate::daemon::{Config, Daemon};
+use crate::desired::is_document;
+use crate::settings::Settings;
+use crate::{examples, keys};
+
+/// Stopping agents and their workloads may take this long.
+const STOP: Duration = Duration::from_secs(30);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The state to start with: a directory of state documents [default: a small example]
+    #[arg(value_name = "STATE")]
+    state: Option<PathBuf>,
+    /// Where everything is kept; started again with the same directory, `up` goes on where it was
+    #[arg(long, value_name = "DIR", default_value = DataDir::DEFAULT)]
+    data: PathBuf,
+    /// Where the reconciler's API listens; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+}
+
+pub(super) async fn run(args: Args) -> Ended {
+    let data = DataDir::new(&args.data)?;
+    std::fs::create_dir_all(data.path())
+        .with_context(|| format!("data directory {}", data.path().display()))?;
+    let root = Platform::open_or_create(&data.platform(), System.now())
+        .context("opening the simulated platform")?
+        .root_key_id()
+        .to_string();
+    let fresh = prepare(&data, args.state.as_deref(), &root)?;
+    let config = Config {
+        repository: data.state_repository().display().to_string(),
+        branch: "main".into(),
+        status_branch: "status".into(),
+        platform: data.platform(),
+        data: data.clone(),
+        listen: args.listen,
+        public_url: None,
+    };
+    let daemon = Daemon::open(config.clone()).await?;
+    let settings = Settings::of(&config, daemon.address()?);
+    settings.save(&data)?;
+    allow_signer(&data)?;
+    greet(&data, &settings, fresh);
+    supervise(daemon, &data, &settings).await?;
+    anstream::eprintln!(
+        "{}",
+        paint(DIM, "stopped; run it again to go on where it was")
+    );
+    Ok(exit::OK)
+}
+
+/// Reconciler, worker and progress run until one of the first two ends, or a signal comes. The worker
+/// goes first, and takes its agents with it; the reconciler reports what it saw last.
+async fn supervise(daemon: Daemon, data: &DataDir, settings: &Settings) -> anyhow::Result<()> {
+    let key = keys::launcher_key(&data.launcher_key())?;
+    let platform = settings.platform.clone();
+    let mut config = worker::local(
+        &data.worker(),
+        &platform,
+        settings.url.clone(),
+        key.reveal(),
+    )?;
+    config.stop_units_on_exit = true;
+    let (stop_worker, worker_stops) = watch::channel(false);
+    let (stop_daemon, daemon_stops) = watch::channel(false);
+    let progress = tokio::spawn(Progress::start(daemon.status()));
+    let mut capacity = tokio::spawn(capacity::run(config, signalled(worker_stops)));
+    let mut reconciler = tokio::spawn(daemon.run(signalled(daemon_stops)));
+    let ended = tokio::select! {
+        () = shutdown() => None,
+        ended = &mut capacity => Some(format!("the worker ended: {ended:?}")),
+        ended = &mut reconciler => Some(format!("the reconciler ended: {ended:?}")),
+    };
+    anstream::eprintln!("{}", paint(DIM, "stopping agents and workloads"));
+    let _ = stop_worker.send(true);
+    if !capacity.is_finished() {
+        let _ = timeout(STOP, &mut capacity).await;
+    }
+    let _ = stop_daemon.send(true);
+    if !reconciler.is_finished() {
+        let _ = timeout(STOP, &mut reconciler).await;
+    }
+    progress.abort();
+    match ended {
+        Some(why) => bail!(why),
+        None => Ok(()),
+    }
+}
+
+async fn signalled(mut stop: watch::Receiver<bool>) {
+    // A sender that is gone means the same as its signal.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Makes the state repository if there is none. Tells whether it did.
+fn prepare(data: &DataDir, state: Option<&Path>, root: &str) -> anyhow::Result<bool> {
+    let repository = data.state_repository();
+    if repository.exists() {
+        if let Some(state) = state {
+            bail!(
+                "{} exists already, so {} would be ignored; leave it out, or use another --data",
+                repository.display(),
+                state.display()
+            );
+        }
+        return Ok(false);
+    }
+    let files = match state {
+        Some(dir) => read(dir, root).with_context(|| format!("reading {}", dir.display()))?,
+        None => examples::files(Some(root)),
+    };
+    if !files.keys().any(|path| path == "fleet.yaml") {
+        bail!("the state directory holds no fleet.yaml; `easyenclave init DIR` makes one");
+    }
+    let (name, email) = edit::identity();
+    let author = (name.as_str(), email.as_str());
+    let when = System.now().as_millis() / 1000;
+    let aside = repository.with_extension("new");
+    let _ = std::fs::remove_dir_all(&aside);
+    easyenclave_git::init_repository(&aside, "main", &files, "state: start a fleet", author, when)?;
+    std::fs::rename(&aside, &repository)?;
+    Ok(true)
+}
+
+/// The documents and pages of a directory.
+fn read(dir: &Path, root: &str) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![dir.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            let path = entry.path();
+            let name = path.strip_prefix(dir)?.to_string_lossy().into_owned();
+            if entry.file_type()?.is_dir() {
+                if name != ".git" {
+                    folders.push(path);
+                }
+            } else if is_document(&name) || name.ends_with(".md") {
+                let bytes = std::fs::read(&path)?;
+                files.insert(name, examples::trusting(bytes, Some(root)));
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// A file for `git log --show-signature`, and the setting that makes the repository use it.
+fn allow_signer(data: &DataDir) -> anyhow::Result<()> {
+    let signer = easyenclave_git::Signer::open_or_create(&data.signing_key())?;
+    let file = data.allowed_signers();
+    std::fs::write(
+        &file,
+        signer.allowed_signers_line("status@easyenclave.invalid") + "\n",
+    )?;
+    easyenclave_git::trust_signers(&data.state_repository(), &file)?;
+    Ok(())
+}
+
+fn greet(data: &DataDir, settings: &Settings, fresh: bool) {
+    let repository = data.state_repository();
+    let repository = repository.display();
+    let word = if fresh {
+        "made from the example"
+    } else {
+        "found; going on where it was"
+    };
+    anstream::eprintln!(
+        "{}",
+        paint(HEAD, "EasyEnclave, simulated platform, on this machine")
+    );
+    anstream::eprintln!("  state repository  {repository} ({word})");
+    anstream::eprintln!("  change it         git clone {repository} state, edit a file, git push");
+    anstream::eprintln!(
+        "  what is           easyenclave status --data {}",
+        data.path().display()
+    );
+    anstream::eprintln!("  what was          git -C {repository} log --show-signature status");
+    anstream::eprintln!("  API               {}", settings.url);
+    anstream::eprintln!("  stop              Ctrl-C\n");
+}

@@ -1,0 +1,197 @@
+//! `easyenclave why NAME`: why something is not moving, in the words of the plan.
+
+use serde::Serialize;
+
+use easyenclave_schemas::status::{Condition, ConditionStatus, WaitStatus};
+
+use super::style::{BAD, GOOD, HEAD, paint};
+use super::{Ended, Output, exit, read};
+use crate::report::Status;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A deployment (owner/name or name), agent, order, target or document's file
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    from: read::From,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+/// One thing by that name, and all that is known of why it does not move.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    kind: &'static str,
+    name: String,
+    phase: String,
+    conditions: Vec<Condition>,
+    waits: Vec<WaitStatus>,
+    /// Held plans and problems that name it.
+    notes: Vec<String>,
+}
+
+pub(super) async fn run(args: Args) -> Ended {
+    let status = args.from.status().await?;
+    let answers = answers(&status, &args.name);
+    match args.output {
+        Output::Json => println!("{}", serde_json::to_string_pretty(&answers)?),
+        Output::Text => answers
+            .iter()
+            .for_each(|answer| anstream::print!("{}", text(answer))),
+    }
+    if answers.is_empty() {
+        anyhow::bail!("nothing is named {}: see `easyenclave status`", args.name);
+    }
+    Ok(exit::OK)
+}
+
+fn answers(status: &Status, name: &str) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    for (id, thing) in &status.deployments {
+        if id.to_string() == name || id.name.as_str() == name {
+            let (conditions, waits) = (&thing.conditions, &thing.waits);
+            let phase = format!("{:?}", thing.phase).to_lowercase();
+            let mut answer = answer(
+                status,
+                "deployment",
+                id.to_string(),
+                phase,
+                conditions,
+                waits,
+            );
+            for replica in &thing.replicas {
+                if let Some(agent) = status.agents.get(&replica.agent) {
+                    answer.waits.extend(agent.waits.iter().cloned());
+                }
+            }
+            answers.push(answer);
+        }
+    }
+    for (id, thing) in status.agents.iter().filter(|(id, _)| id.as_str() == name) {
+        let (conditions, waits) = (&thing.conditions, &thing.waits);
+        let phase = format!("{:?}", thing.phase).to_lowercase();
+        answers.push(answer(
+            status,
+            "agent",
+            id.to_string(),
+            phase,
+            conditions,
+            waits,
+        ));
+    }
+    for (id, thing) in status.capacity.iter().filter(|(id, _)| id.as_str() == name) {
+        let (conditions, waits) = (&thing.conditions, &thing.waits);
+        let phase = thing.phase.clone();
+        answers.push(answer(
+            status,
+            "target",
+            id.to_string(),
+            phase,
+            conditions,
+            waits,
+        ));
+    }
+    for (id, thing) in status.orders.iter().filter(|(id, _)| id.as_str() == name) {
+        let (conditions, waits) = (&thing.conditions, &thing.waits);
+        let phase = thing.phase.clone();
+        answers.push(answer(
+            status,
+            "order",
+            id.to_string(),
+            phase,
+            conditions,
+            waits,
+        ));
+    }
+    if answers.is_empty() && !notes(status, name).is_empty() {
+        answers.push(answer(
+            status,
+            "document",
+            name.into(),
+            "rejected".into(),
+            &[],
+            &[],
+        ));
+    }
+    answers
+}
+
+fn answer(
+    status: &Status,
+    kind: &'static str,
+    name: String,
+    phase: String,
+    conditions: &[Condition],
+    waits: &[WaitStatus],
+) -> Answer {
+    let notes = notes(status, &name);
+    Answer {
+        kind,
+        name,
+        phase,
+        conditions: conditions.to_vec(),
+        waits: waits.to_vec(),
+        notes,
+    }
+}
+
+fn notes(status: &Status, name: &str) -> Vec<String> {
+    let held = status.fleet.held.iter().filter(|held| {
+        held.actions
+            .iter()
+            .any(|action| action.split_whitespace().any(|word| word == name))
+    });
+    let held = held.map(|held| {
+        format!(
+            "held: {}; approve with `easyenclave approve {}`",
+            held.reason, held.digest
+        )
+    });
+    let problems = status.problems.iter().filter(|problem| {
+        problem.file == name || problem.file.trim_end_matches(".yaml").ends_with(name)
+    });
+    let problems = problems.map(|problem| {
+        let place = format!("{}:{}:{}", problem.file, problem.line, problem.column);
+        format!(
+            "problem: {place}: {}; {}",
+            problem.message, problem.consequence
+        )
+    });
+    held.chain(problems).collect()
+}
+
+fn text(answer: &Answer) -> String {
+    let head = format!("{} {} is {}", answer.kind, answer.name, answer.phase);
+    let mut lines = vec![paint(HEAD, head)];
+    for condition in &answer.conditions {
+        let style = if condition.status == ConditionStatus::True {
+            GOOD
+        } else {
+            BAD
+        };
+        let kind = paint(style, format!("{:<10}", format!("{:?}", condition.kind)));
+        let since = condition.last_transition;
+        lines.push(format!(
+            "  {kind} {} since {since}: {}",
+            condition.reason, condition.message
+        ));
+    }
+    for wait in &answer.waits {
+        let until = wait
+            .until
+            .map(|until| format!(" (until {until})"))
+            .unwrap_or_default();
+        lines.push(format!(
+            "  waits for {}: {}{until}",
+            wait.reason, wait.message
+        ));
+    }
+    lines.extend(answer.notes.iter().map(|note| format!("  {note}")));
+    if answer.waits.is_empty() && answer.notes.is_empty() {
+        lines.push("  it waits for nothing".into());
+    }
+    lines.join("\n") + "\n"
+}

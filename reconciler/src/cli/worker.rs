@@ -1,0 +1,114 @@
+//! `easyenclave worker`: a capacity worker. Beside a reconciler the data directory says all it needs.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use easyenclave_attestation::simulated::Platform;
+use easyenclave_capacity::worker::{self, WorkerConfig};
+use easyenclave_schemas::wire::PlatformConfig;
+use easyenclave_schemas::{Datacenter, NodeSize, ProviderName, Secret};
+
+use super::{Ended, exit, shutdown};
+use crate::config::DataDir;
+use crate::settings::Settings;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The data directory of a reconciler on this machine: its address, key and platform are used
+    #[arg(long, value_name = "DIR", default_value = DataDir::DEFAULT)]
+    data: PathBuf,
+    /// The reconciler's URL [default: from --data]
+    #[arg(long, value_name = "URL")]
+    reconciler: Option<String>,
+    /// A file that holds the launcher key [default: from --data]
+    #[arg(long, value_name = "FILE")]
+    launcher_key: Option<PathBuf>,
+    /// The provider document that this worker serves
+    #[arg(long, value_name = "NAME", default_value = "local")]
+    provider: String,
+    /// The datacenter that it works in
+    #[arg(long, value_name = "NAME", default_value = "local")]
+    datacenter: String,
+    /// Take launch orders of this size only
+    #[arg(long, value_name = "SIZE")]
+    node_size: Option<String>,
+    /// Where the worker keeps its machines [default: worker under --data]
+    #[arg(long, value_name = "DIR")]
+    worker_data: Option<PathBuf>,
+    /// Serve at most one order, then exit
+    #[arg(long)]
+    one_shot: bool,
+    /// Serve at most so many orders, then exit; 0 is no limit
+    #[arg(long, default_value_t = 0)]
+    max_orders: u64,
+    /// Stop all machines when the worker is stopped
+    #[arg(long)]
+    stop_units_on_exit: bool,
+}
+
+pub(super) async fn run(args: Args) -> Ended {
+    let config = config(args)?;
+    worker::run(config, shutdown()).await?;
+    Ok(exit::OK)
+}
+
+fn config(args: Args) -> anyhow::Result<WorkerConfig> {
+    let data = DataDir::new(&args.data)?;
+    let settings = match &args.reconciler {
+        Some(_) => None,
+        None => Some(Settings::load(&data)?),
+    };
+    let key = args.launcher_key.unwrap_or_else(|| data.launcher_key());
+    let launcher_key = std::fs::read_to_string(&key)
+        .with_context(|| format!("reading the launcher key {}", key.display()))?;
+    let platform = settings
+        .as_ref()
+        .map_or_else(|| data.platform(), |s| s.platform.clone());
+    let data_dir = args.worker_data.unwrap_or_else(|| data.worker());
+    let url = args.reconciler.or(settings.map(|settings| settings.url));
+    let mut config = local(
+        &data_dir,
+        &platform,
+        url.unwrap_or_default(),
+        launcher_key.trim(),
+    )?;
+    config.provider = ProviderName::new(args.provider).context("--provider")?;
+    config.datacenter = Datacenter::new(args.datacenter).context("--datacenter")?;
+    config.node_size = args
+        .node_size
+        .map(NodeSize::new)
+        .transpose()
+        .context("--node-size")?;
+    config.one_shot = args.one_shot;
+    config.max_orders = args.max_orders;
+    config.stop_units_on_exit = args.stop_units_on_exit;
+    Ok(config)
+}
+
+/// A worker that starts agents as processes of this very program.
+pub(super) fn local(
+    data_dir: &std::path::Path,
+    platform: &std::path::Path,
+    reconciler_url: String,
+    launcher_key: &str,
+) -> anyhow::Result<WorkerConfig> {
+    std::fs::create_dir_all(data_dir)?;
+    let local = "local";
+    Ok(WorkerConfig {
+        reconciler_url,
+        launcher_key: Secret::new(launcher_key.to_owned()),
+        worker_id: worker::worker_id(data_dir)?,
+        provider: ProviderName::new(local)?,
+        datacenter: Datacenter::new(local)?,
+        node_size: None,
+        data_dir: data_dir.into(),
+        platform: PlatformConfig::Simulated {
+            dir: Platform::guest_dir(platform),
+        },
+        agent_program: std::env::current_exe().context("finding this program")?,
+        agent_args: vec!["agent".into()],
+        one_shot: false,
+        max_orders: 0,
+        stop_units_on_exit: false,
+    })
+}
