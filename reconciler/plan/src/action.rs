@@ -130,7 +130,7 @@ pub enum HoldReason {
         removed: u32,
         of: u32,
     },
-    /// All that an owner runs would go.
+    /// An owner would be left without a ready replica.
     Owner { owner: OwnerName, removed: u32 },
     /// Many machines belong to nothing that is known; rather, what is known of them was lost.
     Orphans { removed: u32, of: u32 },

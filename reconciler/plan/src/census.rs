@@ -10,8 +10,8 @@ use crate::view::{AgentIx, DeploymentIx, Instruction, Standing, View, number};
 pub(crate) struct Census {
     /// Counted, and not to be touched: silent, unjudged, frozen, or in a pool that fails as a whole.
     pub(crate) fixed: u32,
-    /// Of those, the ready ones.
-    pub(crate) fixed_ready: u32,
+    /// Of those, the ones that serve.
+    pub(crate) fixed_serving: u32,
     /// Where they should be.
     pub(crate) good: Vec<Replica>,
     /// On agents where they should not be any more.
@@ -27,6 +27,8 @@ pub(crate) struct Census {
 pub(crate) struct Replica {
     pub(crate) agent: AgentIx,
     pub(crate) ready: bool,
+    /// Whether it is ready and, where that matters, published.
+    pub(crate) serves: bool,
     /// Whether it is told to run the version of now.
     pub(crate) current: bool,
 }
@@ -50,12 +52,16 @@ impl Census {
         spec: &Deployment,
     ) {
         self.clear();
+        let published = spec.exposed
+            && view
+                .replicas(deployment)
+                .any(|a| view.agent(a).is_exposed());
         for agent in view.replicas(deployment) {
-            match role(view, draft, agent, spec) {
+            match role(view, draft, agent, spec, published) {
                 Role::Out => {}
-                Role::Fixed(ready) => {
+                Role::Fixed(serves) => {
                     self.fixed += 1;
-                    self.fixed_ready += u32::from(ready);
+                    self.fixed_serving += u32::from(serves);
                 }
                 Role::Good(replica) => self.good.push(replica),
                 Role::Mover(replica) => self.movers.push(replica),
@@ -67,7 +73,7 @@ impl Census {
 
     fn clear(&mut self) {
         self.fixed = 0;
-        self.fixed_ready = 0;
+        self.fixed_serving = 0;
         self.good.clear();
         self.movers.clear();
         self.bad.clear();
@@ -79,9 +85,11 @@ impl Census {
         number(self.good.len()) + self.fixed
     }
 
-    /// Replicas that serve.
-    pub(crate) fn ready(&self) -> u32 {
-        ready(&self.good) + ready(&self.movers) + self.fixed_ready
+    /// Replicas that serve. Once some are published, only those do: a replica that is ready and not
+    /// published yet does not make up for one that is taken away. While none is, nothing waits for the
+    /// tunnel.
+    pub(crate) fn serving(&self) -> u32 {
+        serving(&self.good) + serving(&self.movers) + self.fixed_serving
     }
 
     /// Good replicas of another version than the one of now.
@@ -91,18 +99,19 @@ impl Census {
 }
 
 /// How many of these serve.
-pub(crate) fn ready(replicas: &[Replica]) -> u32 {
-    number(replicas.iter().filter(|replica| replica.ready).count())
+fn serving(replicas: &[Replica]) -> u32 {
+    number(replicas.iter().filter(|replica| replica.serves).count())
 }
 
-fn role(view: &View, draft: &Draft, agent: AgentIx, spec: &Deployment) -> Role {
+fn role(view: &View, draft: &Draft, agent: AgentIx, spec: &Deployment, published: bool) -> Role {
     let facts = view.agent(agent);
     let gone = matches!(draft.fate(agent), Fate::Stops | Fate::Retires);
+    let serves = facts.is_ready() && (!published || facts.is_exposed());
     if gone || !draft.is_there(view, agent) {
         return Role::Out;
     }
     if !facts.is_touchable() {
-        return Role::Fixed(facts.is_ready());
+        return Role::Fixed(serves);
     }
     if facts.is_stray() {
         return Role::Stray;
@@ -111,7 +120,12 @@ fn role(view: &View, draft: &Draft, agent: AgentIx, spec: &Deployment) -> Role {
         Standing::Quarantined(_) if draft.is_out_of_service(view, agent) => Role::Bad,
         Standing::Quarantined(_) | Standing::Unjudged => Role::Fixed(false),
         Standing::Accepted => {
-            let replica = replica(view, agent, spec);
+            let replica = Replica {
+                agent,
+                ready: facts.is_ready(),
+                serves,
+                current: is_current(view, agent, spec),
+            };
             match !facts.drifted && view.admits(spec, facts.target) {
                 true => Role::Good(replica),
                 false => Role::Mover(replica),
@@ -120,14 +134,11 @@ fn role(view: &View, draft: &Draft, agent: AgentIx, spec: &Deployment) -> Role {
     }
 }
 
-/// A replica that follows an instruction unknown here counts as outdated: it must be told again.
-fn replica(view: &View, agent: AgentIx, spec: &Deployment) -> Replica {
+/// Whether an agent is told to run the version of now. One that follows an instruction unknown here must be
+/// told again.
+pub(crate) fn is_current(view: &View, agent: AgentIx, spec: &Deployment) -> bool {
     let facts = view.agent(agent);
     let assigned = facts.fact.assigned.as_ref();
     let same = assigned.is_some_and(|assigned| assigned.workload == spec.workload);
-    Replica {
-        agent,
-        ready: facts.is_ready(),
-        current: same && facts.instruction != Instruction::Astray,
-    }
+    same && facts.instruction != Instruction::Astray
 }

@@ -112,7 +112,10 @@ impl Display for HoldReason {
                 of,
             } => write!(f, "{removed} of {of} agents of target {target} would go"),
             Self::Owner { owner, removed } => {
-                write!(f, "all {removed} replicas of owner {owner} would go")
+                write!(
+                    f,
+                    "{removed} replicas of owner {owner} would go and none would be ready"
+                )
             }
             Self::Orphans { removed, of } => {
                 write!(f, "{removed} of {of} machines belong to nothing")
@@ -194,14 +197,11 @@ impl Display for WaitReason {
             Self::MaxUnavailable {
                 unavailable,
                 allowed,
-            } => write!(
-                f,
-                "{unavailable} replicas are not ready and {allowed} may be"
-            ),
+            } => write!(f, "replicas not serving: {unavailable}, allowed: {allowed}"),
             Self::QuotaExceeded { owner, quota } => {
                 write!(f, "the quota of {owner}, {quota} agents, is used up")
             }
-            Self::LaunchBackoff { failures } => write!(f, "{failures} launches failed in a row"),
+            Self::LaunchBackoff { failures } => write!(f, "launches failed in a row: {failures}"),
             Self::Held { digest } => write!(f, "held until a person approves {digest}"),
             Self::Frozen => f.write_str("a document cannot be read, so it stays as it is"),
             Self::InQuarantine { reason } => write!(f, "in quarantine: {reason}"),
@@ -227,25 +227,22 @@ impl Display for WaitReason {
 fn capacity(reason: &WaitReason, f: &mut Formatter<'_>) -> Result {
     match reason {
         WaitReason::CapacityOrdered { missing } => {
-            write!(f, "{missing} agents are missing and ordered")
+            write!(f, "agents missing: {missing}; ordered")
         }
         WaitReason::CapacityExhausted { missing } => {
-            write!(f, "{missing} agents are missing and the maximum is reached")
+            write!(f, "agents missing: {missing}; the maximum is reached")
         }
         WaitReason::ReservedForOthers { missing } => {
-            write!(
-                f,
-                "{missing} agents are missing; the free ones are reserved"
-            )
+            write!(f, "agents missing: {missing}; the free ones are reserved")
         }
         WaitReason::FreeAgentsUnusable { missing } => {
             write!(
                 f,
-                "{missing} agents are missing; the free ones cannot take work now"
+                "agents missing: {missing}; the free ones cannot take work now"
             )
         }
         WaitReason::AboveMaximum { by } => {
-            write!(f, "{by} agents above the maximum, all in use")
+            write!(f, "agents above the maximum: {by}, all in use")
         }
         _ => f.write_str("no target has agents of this size and place"),
     }

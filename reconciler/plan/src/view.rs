@@ -7,8 +7,8 @@ use easyenclave_schemas::{
 
 use crate::names::{Groups, Names};
 use crate::{
-    Agent, Deployment, Desired, Frozen, LaunchOrder, Liveness, Observed, Quarantine, Reported,
-    Target, Trust, WaitReason,
+    Agent, Deployment, Desired, Exposure, Frozen, LaunchOrder, Liveness, Observed, Quarantine,
+    Reported, Target, Trust, WaitReason,
 };
 
 macro_rules! index {
@@ -327,6 +327,11 @@ impl AgentView<'_> {
             && self.instruction == Instruction::Ready
             && self.standing == Standing::Accepted
             && !self.retiring
+    }
+
+    /// Whether something of it is published.
+    pub(crate) fn is_exposed(&self) -> bool {
+        self.fact.exposed != Exposure::Hidden
     }
 
     /// Whether what it carries was never decided here.

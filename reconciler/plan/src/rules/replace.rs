@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 
 use crate::breaker::{self, Verdict};
-use crate::census::{Census, Replica};
+use crate::census::{Census, Replica, is_current};
 use crate::draft::{self, Draft, Need, Surge};
 use crate::view::{AgentIx, DeploymentIx, OwnerIx, Standing, TargetIx, View, Wanted, number};
 use crate::{Action, Deployment, HoldReason, WaitReason};
@@ -85,8 +85,8 @@ fn shed(
     if census.movers.is_empty() && census.bad.is_empty() {
         return;
     }
-    let lost_ready = ready_among(census, &surplus);
-    let going = leaving(spec, census, lost_ready);
+    let lost = serving_among(census, &surplus);
+    let going = leaving(spec, census, lost);
     // Each replica that was placed makes up for one that leaves; beyond that, replicas are removed.
     let (moved, removed) = going.split_at(going.len().min(kept as usize));
     for agent in moved {
@@ -110,23 +110,25 @@ fn allowed(spec: &Deployment, census: &Census) -> u32 {
     spec.replicas + u32::from(exchanges)
 }
 
-fn ready_among(census: &Census, agents: &[AgentIx]) -> u32 {
-    let gone = |r: &&Replica| r.ready && agents.contains(&r.agent);
+fn serving_among(census: &Census, agents: &[AgentIx]) -> u32 {
+    let gone = |r: &&Replica| r.serves && agents.contains(&r.agent);
     number(census.good.iter().filter(gone).count())
 }
 
 /// The misplaced replicas that may leave now. One that serves leaves when enough others serve; one that
 /// does not, when its replacement has a place.
-fn leaving(spec: &Deployment, census: &Census, lost_ready: u32) -> Vec<AgentIx> {
-    let mut serving = census.ready() - lost_ready;
+fn leaving(spec: &Deployment, census: &Census, lost: u32) -> Vec<AgentIx> {
+    let mut serving = census.serving() - lost;
     let mut there = census.placed() + number(census.movers.len());
     let mut going = Vec::new();
     let mut movers = census.movers.clone();
-    movers.sort_unstable_by_key(|r| (r.ready, Reverse(r.agent)));
+    movers.sort_unstable_by_key(|r| (r.ready, r.serves, Reverse(r.agent)));
     for mover in movers {
-        if there > spec.replicas && (!mover.ready || serving > spec.replicas) {
+        if there > spec.replicas
+            && (!mover.ready || serving - u32::from(mover.serves) >= spec.replicas)
+        {
             there -= 1;
-            serving -= u32::from(mover.ready);
+            serving -= u32::from(mover.serves);
             going.push(mover.agent);
         }
     }
@@ -145,20 +147,21 @@ fn removal(view: &View, deployment: DeploymentIx, agent: AgentIx) -> Removal {
     }
 }
 
-/// Lets removals through, or holds them: first what would take all of an owner, then pool by pool.
+/// Lets removals through, or holds them: first what would leave an owner without a ready replica, then pool by
+/// pool. A renamed deployment goes unasked as soon as its new name is ready.
 fn remove(view: &View, draft: &mut Draft, mut removals: Vec<Removal>) {
     if removals.is_empty() {
         return;
     }
     removals.sort_unstable();
-    let totals = carried_by_owner(view, draft);
+    let ready = ready_by_owner(view, draft);
     let mut rest = Vec::new();
     for group in removals.chunk_by(|a, b| a.owner == b.owner) {
         let owner = group[0].owner;
         let removed = number(group.len());
-        let all =
-            removed >= totals[owner.at()] && removed > view.desired.limits.breaker.max_removals;
-        if !all {
+        let gone = group.iter().filter(|r| view.agent(r.agent).is_ready());
+        let left = ready[owner.at()] - number(gone.count());
+        if left > 0 || removed <= view.desired.limits.breaker.max_removals {
             rest.extend_from_slice(group);
             continue;
         }
@@ -174,18 +177,17 @@ fn remove(view: &View, draft: &mut Draft, mut removals: Vec<Removal>) {
     }
 }
 
-/// What each owner runs that could be stopped now.
-fn carried_by_owner(view: &View, draft: &Draft) -> Vec<u32> {
-    let mut totals = vec![0; view.owners.len()];
+/// The replicas of each owner that are ready now.
+fn ready_by_owner(view: &View, draft: &Draft) -> Vec<u32> {
+    let mut ready = vec![0; view.owners.len()];
     for agent in view.all_agents() {
         if let Some(deployment) = draft.carries(view, agent)
-            && draft.is_there(view, agent)
-            && view.agent(agent).is_touchable()
+            && view.agent(agent).is_ready()
         {
-            totals[view.deployment(deployment).owner.at()] += 1;
+            ready[view.deployment(deployment).owner.at()] += 1;
         }
     }
-    totals
+    ready
 }
 
 fn actions(view: &View, removals: &[Removal]) -> Vec<Action> {
@@ -267,7 +269,7 @@ impl Update<'_, '_> {
             if !facts.is_ready() {
                 let (reason, until) = facts.unready(self.view.desired, self.view.now);
                 draft.wait_deployment(self.view, self.deployment, reason, until);
-            } else if !facts.is_touchable() && (over || !self.is_current(agent)) {
+            } else if !facts.is_touchable() && (over || !is_current(self.view, agent, self.spec)) {
                 left(self.view, draft, self.deployment, agent);
             }
         }
@@ -275,11 +277,6 @@ impl Update<'_, '_> {
             draft.wait_agent(self.view, mover.agent, WaitReason::Moving, None);
             draft.wait_deployment(self.view, self.deployment, WaitReason::Moving, None);
         }
-    }
-
-    fn is_current(&self, agent: AgentIx) -> bool {
-        let assigned = self.view.agent(agent).fact.assigned.as_ref();
-        assigned.is_some_and(|assigned| assigned.workload == self.spec.workload)
     }
 
     /// Updates in place what may be taken away. Says whether one agent more is needed to go on.
@@ -291,7 +288,7 @@ impl Update<'_, '_> {
             draft.assign(view, replica.agent, deployment);
         }
         let floor = self.spec.replicas.saturating_sub(self.spec.max_unavailable);
-        let spare = census.ready().saturating_sub(floor);
+        let spare = census.serving().saturating_sub(floor);
         if steady.is_empty() {
             return Surge::No;
         }
@@ -321,7 +318,7 @@ impl Update<'_, '_> {
         self.wait_for_room(draft, census);
         match (
             census.placed() > self.spec.replicas,
-            census.ready() >= self.spec.replicas,
+            census.serving() >= self.spec.replicas,
         ) {
             (true, _) => Surge::No,
             (false, true) => Surge::Now,
@@ -331,7 +328,7 @@ impl Update<'_, '_> {
 
     fn wait_for_room(&self, draft: &mut Draft, census: &Census) {
         let reason = WaitReason::MaxUnavailable {
-            unavailable: self.spec.replicas.saturating_sub(census.ready()),
+            unavailable: self.spec.replicas.saturating_sub(census.serving()),
             allowed: self.spec.max_unavailable,
         };
         draft.wait_deployment(self.view, self.deployment, reason, None);

@@ -256,11 +256,12 @@ impl World {
                 Reported::Running(replica)
             }
             (_, None) => Reported::Idle(agent.generation),
-            (_, Some(assigned)) => Reported::Running(Replica {
+            (before, Some(assigned)) => Reported::Running(Replica {
                 generation: agent.generation,
                 deployment: assigned.deployment.clone(),
                 workload: assigned.workload,
-                ready: false,
+                // One that nobody has heard since the start has been running all the time.
+                ready: *before == Reported::Unknown && !broken.contains(&assigned.workload),
             }),
         };
     }
