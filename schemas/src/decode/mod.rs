@@ -1,1 +1,164 @@
-//! placeholder
+//! State documents from YAML: text → tree with places → held against the kind's JSON Schema → typed →
+//! judged by the kind's rules. Every problem is reported with its place; no bytes make it panic.
+
+mod pattern;
+mod problem;
+mod rules;
+mod scalar;
+mod schema;
+mod shape;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod typed;
+mod walk;
+mod words;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+pub use problem::{Problem, did_you_mean};
+pub use schema::json_schema;
+
+use crate::documents::{Document, Identity};
+use problem::{At, Problems};
+use tree::{Node, Value};
+
+/// The longest document, in bytes. One that somebody wrote by hand has less than 10 KiB.
+pub const MAX_BYTES: usize = 256 * 1024;
+
+/// A document that knows where its fields stand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Located {
+    /// The document.
+    pub document: Document,
+    /// What identifies it.
+    pub identity: Identity,
+    /// The places of all values by a hash of their pointers, sorted: repositories have many documents,
+    /// and only those with problems across documents are ever asked. A collision shows a wrong line.
+    places: Box<[(u64, At)]>,
+}
+
+impl Located {
+    /// The line and column, from 1, of the value under a JSON pointer. When there is none, of the
+    /// nearest value above it.
+    pub fn position(&self, pointer: &str) -> (u32, u32) {
+        let mut pointer = pointer;
+        loop {
+            let wanted = hash(pointer);
+            if let Ok(index) = self.places.binary_search_by_key(&wanted, |(hash, _)| *hash) {
+                let at = self.places[index].1;
+                return (at.line, at.column);
+            }
+            match pointer.rfind('/') {
+                Some(end) => pointer = &pointer[..end],
+                None => return (1, 1),
+            }
+        }
+    }
+}
+
+/// Reads a document.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the text, up to a bound.
+pub fn decode(text: &[u8]) -> Result<Located, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let located = read(text, &mut problems);
+    match located {
+        Some(located) if problems.is_empty() => Ok(located),
+        _ => Err(problems.into_sorted()),
+    }
+}
+
+fn read(text: &[u8], problems: &mut Problems) -> Option<Located> {
+    let text = utf8(text, problems)?;
+    let root = tree::parse(text, problems)?;
+    walk::walk(&root, shape::of(&root), problems);
+    if !problems.is_empty() {
+        return None;
+    }
+    let document = match typed::document(&root) {
+        Ok(document) => document,
+        Err(error) => {
+            // The schema is at least as strict as the types, so this is a second net.
+            problems.add(Problem::new(
+                root.at,
+                "invalid",
+                problem::shorten(&error.to_string(), 200),
+            ));
+            return None;
+        }
+    };
+    let identity = typed::identity(&document);
+    let located = Located {
+        document,
+        identity,
+        places: places(&root),
+    };
+    for finding in rules::judge(&located.document) {
+        let (line, column) = located.position(&finding.pointer);
+        let problem = Problem::new(At { line, column }, finding.code, finding.message);
+        problems.add(problem.of(finding.pointer));
+    }
+    Some(located)
+}
+
+fn utf8<'a>(text: &'a [u8], problems: &mut Problems) -> Option<&'a str> {
+    if text.len() > MAX_BYTES {
+        let message = format!("the file is larger than {} KiB", MAX_BYTES / 1024);
+        problems.add(Problem::new(At::new(1, 1), "too-large", message));
+        return None;
+    }
+    match std::str::from_utf8(text) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            let valid = String::from_utf8_lossy(&text[..error.valid_up_to()]);
+            let line = valid.matches('\n').count() + 1;
+            let column = valid
+                .rsplit('\n')
+                .next()
+                .map_or(0, |last| last.chars().count())
+                + 1;
+            let message = "the file is not UTF-8 text";
+            problems.add(Problem::new(At::new(line, column), "not-utf8", message));
+            None
+        }
+    }
+}
+
+fn hash(pointer: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    pointer.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn places(root: &Node<'_>) -> Box<[(u64, At)]> {
+    let mut places = Vec::new();
+    let mut pointer = String::new();
+    collect(root, &mut pointer, &mut places);
+    places.sort_by_key(|(hash, _)| *hash);
+    places.into()
+}
+
+fn collect(node: &Node<'_>, pointer: &mut String, places: &mut Vec<(u64, At)>) {
+    places.push((hash(pointer), node.at));
+    let end = pointer.len();
+    match &node.value {
+        Value::Map(entries) => {
+            for entry in entries {
+                walk::push_field(pointer, &entry.key);
+                collect(&entry.node, pointer, places);
+                pointer.truncate(end);
+            }
+        }
+        Value::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                pointer.push('/');
+                pointer.push_str(&index.to_string());
+                collect(item, pointer, places);
+                pointer.truncate(end);
+            }
+        }
+        Value::Scalar(_) | Value::Broken => {}
+    }
+}

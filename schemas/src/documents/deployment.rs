@@ -126,7 +126,7 @@ pub enum Probe {
     /// A connection to the workload's port.
     Tcp {},
     /// A command; exit code 0 is good.
-    Command(Vec<String>),
+    Command(#[cfg_attr(feature = "documents", schemars(length(min = 1, max = 100)))] Vec<String>),
 }
 
 /// A GET of a path.
@@ -159,10 +159,20 @@ impl Default for Rollout {
 }
 
 /// How a deployment is reached.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "documents", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Expose {
     /// The path that people should open, starting with `/`.
+    #[cfg_attr(
+        feature = "documents",
+        schemars(regex(pattern = r"^/[!-~]*$"), length(max = 1000))
+    )]
     pub path: String,
+}
+
+impl Default for Expose {
+    fn default() -> Self {
+        Self { path: "/".into() }
+    }
 }

@@ -24,6 +24,7 @@ pub struct OwnerSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GithubIdentity {
     /// The organisation or user that owns the repository.
+    #[cfg_attr(feature = "documents", schemars(length(min = 1, max = 100)))]
     pub organization: String,
     /// The repository's name without its owner; any when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -94,6 +94,7 @@ pub struct PlatformFlags {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Measurement {
     /// What was measured, for people: an image's name or release.
+    #[cfg_attr(feature = "documents", schemars(length(min = 1, max = 200)))]
     pub name: String,
     /// The size it holds for; every size when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -18,6 +18,9 @@ pub struct ReservationSpec {
     pub count: u32,
     /// When it ends; never when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "documents", schemars(with = "Option<String>"))]
+    #[cfg_attr(
+        feature = "documents",
+        schemars(with = "String", extend("format" = "date-time"))
+    )]
     pub until: Option<Timestamp>,
 }

@@ -1,0 +1,140 @@
+//! The patterns and formats of our schemas, each in words and as a function. A test holds the functions to
+//! the regular expressions.
+
+use crate::Timestamp;
+use crate::documents::Span;
+
+/// A pattern.
+#[derive(Debug)]
+pub(super) struct Pattern {
+    /// Its regular expression or format, as the schema has it.
+    rule: &'static str,
+    /// What is expected, in words.
+    pub(super) words: &'static str,
+    pub(super) fits: fn(&str) -> bool,
+}
+
+/// The pattern of this regular expression or format.
+pub(super) fn named(rule: &str) -> Option<&'static Pattern> {
+    PATTERNS.iter().find(|pattern| pattern.rule == rule)
+}
+
+static PATTERNS: [Pattern; 6] = [
+    Pattern {
+        rule: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        words: "a-z, 0-9 and '-', starting and ending with a letter or digit",
+        fits: is_name,
+    },
+    Pattern {
+        rule: "^[0-9a-f]{64}$",
+        words: "64 lower-case hex digits",
+        fits: is_hex::<64>,
+    },
+    Pattern {
+        rule: "^[0-9a-f]{96}$",
+        words: "96 lower-case hex digits",
+        fits: is_hex::<96>,
+    },
+    Pattern {
+        rule: "^/[!-~]*$",
+        words: "a path that starts with '/', without spaces",
+        fits: is_path,
+    },
+    Pattern {
+        rule: "^[0-9]{1,9}(ms|s|m|h|d)$",
+        words: "a duration such as 250ms, 30s, 5m, 12h or 30d, ten years at most",
+        fits: is_span,
+    },
+    Pattern {
+        rule: "date-time",
+        words: "a time such as 2026-01-31T12:00:00Z",
+        fits: |text| text.parse::<Timestamp>().is_ok(),
+    },
+];
+
+fn is_name(text: &str) -> bool {
+    let edge = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = text.as_bytes();
+    bytes.first().is_some_and(edge)
+        && bytes.last().is_some_and(edge)
+        && bytes.iter().all(|b| edge(b) || *b == b'-')
+}
+
+fn is_hex<const DIGITS: usize>(text: &str) -> bool {
+    text.len() == DIGITS && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+fn is_span(text: &str) -> bool {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    digits <= 9 && text.parse::<Span>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn functions_accept_what_the_expressions_accept() {
+        let hex = "0123456789abcdef".repeat(8);
+        let samples = [
+            "",
+            "a",
+            "-a",
+            "a-",
+            "a-1",
+            "A",
+            "a_b",
+            "é",
+            "/",
+            "/a b",
+            "/a%20b?c=d",
+            "a/",
+            "/é",
+            "1s",
+            "0ms",
+            "30d",
+            "s",
+            "1",
+            "1.5s",
+            "-1s",
+            "1 s",
+            "1234567890ms",
+            "999999999ms",
+            &hex[..64],
+            &hex[..63],
+            &hex[..96],
+            &hex[..97],
+            "a\n",
+            "/\n",
+            "5m\n",
+        ];
+        for pattern in PATTERNS
+            .iter()
+            .filter(|pattern| pattern.rule != "date-time")
+        {
+            let schema = json!({ "type": "string", "pattern": pattern.rule });
+            let validator = jsonschema::validator_for(&schema).expect("a schema");
+            for sample in samples {
+                let expected = validator.is_valid(&json!(sample));
+                assert_eq!(
+                    (pattern.fits)(sample),
+                    expected,
+                    "{sample:?} for {}",
+                    pattern.rule
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn durations_are_bounded_beyond_the_expression() {
+        let span = named("^[0-9]{1,9}(ms|s|m|h|d)$").expect("in the table");
+        assert!((span.fits)("3650d"));
+        assert!(!(span.fits)("3651d"));
+    }
+}

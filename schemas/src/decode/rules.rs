@@ -1,0 +1,192 @@
+//! What holds within one document beyond its schema: a table of small functions for each kind.
+//! A rule sees one document and nothing else.
+
+use super::walk::push_field;
+use crate::documents::{
+    DeploymentSpec, Document, FleetSpec, Health, PolicySpec, Probe, Span, TargetSpec, TrustRootKind,
+};
+
+/// Something that a rule found.
+pub(super) struct Finding {
+    /// The field, or the nearest thing above it that is there.
+    pub(super) pointer: String,
+    pub(super) code: &'static str,
+    pub(super) message: String,
+}
+
+type Rule<S> = fn(&S, &mut Vec<Finding>);
+
+const FLEET: &[Rule<FleetSpec>] = &[timing];
+const POLICY: &[Rule<PolicySpec>] = &[key_id, max_age, measured_twice];
+const TARGET: &[Rule<TargetSpec>] = &[min_max];
+const DEPLOYMENT: &[Rule<DeploymentSpec>] = &[command, environment, probe, health_interval];
+
+/// All that the rules of its kind find in a document.
+pub(super) fn judge(document: &Document) -> Vec<Finding> {
+    match document {
+        Document::Fleet(object) => apply(FLEET, &object.spec),
+        Document::AttestationPolicy(object) => apply(POLICY, &object.spec),
+        Document::CapacityTarget(object) => apply(TARGET, &object.spec),
+        Document::Deployment(object) => apply(DEPLOYMENT, &object.spec),
+        Document::Owner(_)
+        | Document::Provider(_)
+        | Document::CapacityReservation(_)
+        | Document::Approval(_) => Vec::new(),
+    }
+}
+
+fn apply<S>(rules: &[Rule<S>], spec: &S) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for rule in rules {
+        rule(spec, &mut findings);
+    }
+    findings
+}
+
+fn find(findings: &mut Vec<Finding>, pointer: &str, code: &'static str, message: String) {
+    findings.push(Finding {
+        pointer: pointer.into(),
+        code,
+        message,
+    });
+}
+
+/// With no time at all, everything would be lost or late at once.
+fn timing(spec: &FleetSpec, findings: &mut Vec<Finding>) {
+    let timing = &spec.timing;
+    let fields = [
+        ("lostAfter", timing.lost_after),
+        ("registerWithin", timing.register_within),
+        ("readyWithin", timing.ready_within),
+    ];
+    for (name, span) in fields {
+        let pointer = format!("/spec/timing/{name}");
+        at_least(findings, &pointer, span, "100ms");
+    }
+}
+
+fn key_id(spec: &PolicySpec, findings: &mut Vec<Finding>) {
+    match (spec.trust_root.kind, &spec.trust_root.key_id) {
+        (TrustRootKind::Simulated, None) => {
+            let message =
+                "missing field `keyId` in `spec.trustRoot`: a simulated root is named by it";
+            find(findings, "/spec/trustRoot", "missing-field", message.into());
+        }
+        (TrustRootKind::Intel, Some(_)) => {
+            let message = "`spec.trustRoot.keyId` is for simulated roots; Intel's root is built in";
+            find(
+                findings,
+                "/spec/trustRoot/keyId",
+                "refused-field",
+                message.into(),
+            );
+        }
+        (TrustRootKind::Simulated, Some(_)) | (TrustRootKind::Intel, None) => {}
+    }
+}
+
+fn max_age(spec: &PolicySpec, findings: &mut Vec<Finding>) {
+    at_least(findings, "/spec/maxAge", spec.max_age, "1s");
+}
+
+fn measured_twice(spec: &PolicySpec, findings: &mut Vec<Finding>) {
+    let mut seen = std::collections::BTreeMap::new();
+    for (index, measurement) in spec.measurements.iter().enumerate() {
+        let identity = (&measurement.mrtd, &measurement.node_size);
+        if let Some(first) = seen.insert(identity, &measurement.name) {
+            let pointer = format!("/spec/measurements/{index}");
+            let message =
+                format!("`spec.measurements[{index}]` repeats the measurement named \"{first}\"");
+            find(findings, &pointer, "repeated", message);
+        }
+    }
+}
+
+fn min_max(spec: &TargetSpec, findings: &mut Vec<Finding>) {
+    if spec.min > spec.max {
+        let message = format!(
+            "`spec.min` is {}, more than `spec.max`, {}",
+            spec.min, spec.max
+        );
+        find(findings, "/spec/min", "min-over-max", message);
+    }
+}
+
+fn command(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
+    runnable(
+        findings,
+        "spec.workload.process.command",
+        &spec.workload.process.command,
+    );
+}
+
+fn probe(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
+    if let Some(Health {
+        probe: Probe::Command(command),
+        ..
+    }) = &spec.health
+    {
+        runnable(findings, "spec.health.probe.command", command);
+    }
+}
+
+/// The operating system takes no empty program and no NUL.
+fn runnable(findings: &mut Vec<Finding>, name: &str, command: &[String]) {
+    let pointer = |index: usize| format!("/{}/{index}", name.replace('.', "/"));
+    if command
+        .first()
+        .is_some_and(|program| program.trim().is_empty())
+    {
+        let message = format!("`{name}[0]`: expected a program, found an empty text");
+        find(findings, &pointer(0), "empty-command", message);
+    }
+    for (index, argument) in command.iter().enumerate() {
+        if argument.contains('\0') {
+            let message = format!("`{name}[{index}]` contains a NUL character");
+            find(findings, &pointer(index), "nul", message);
+        }
+    }
+}
+
+fn environment(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
+    for (name, value) in &spec.workload.process.env {
+        let mut pointer = "/spec/workload/process/env".to_owned();
+        push_field(&mut pointer, name);
+        if !is_variable(name) {
+            let message = "environment variables are named with letters, digits and '_', not \
+                           starting with a digit";
+            find(findings, &pointer, "variable-name", message.into());
+        } else if is_reserved(name) {
+            let message = format!("environment variable {name} is set by the agent");
+            find(findings, &pointer, "variable-reserved", message);
+        }
+        if value.contains('\0') {
+            let message = "an environment variable's value contains a NUL character".into();
+            find(findings, &pointer, "nul", message);
+        }
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(inner)
+}
+
+fn is_reserved(name: &str) -> bool {
+    ["PORT", "PATH", "HOME"].contains(&name) || name.starts_with("EASYENCLAVE_")
+}
+
+fn health_interval(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
+    if let Some(health) = &spec.health {
+        at_least(findings, "/spec/health/interval", health.interval, "100ms");
+        at_least(findings, "/spec/health/timeout", health.timeout, "10ms");
+    }
+}
+
+fn at_least(findings: &mut Vec<Finding>, pointer: &str, span: Span, least: &str) {
+    if span < least.parse().expect("bounds are durations") {
+        let name = pointer.trim_start_matches('/').replace('/', ".");
+        let message = format!("`{name}`: expected at least {least}, found {span}");
+        find(findings, pointer, "too-short", message);
+    }
+}

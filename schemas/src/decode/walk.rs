@@ -1,0 +1,210 @@
+//! Holds a tree against the shape of its kind and reports everything that does not fit, each thing once
+//! and at its own line and column.
+
+use std::fmt::Write as _;
+
+use super::problem::{At, Problem, Problems, did_you_mean, shorten};
+use super::shape::{Field, Shape};
+use super::tree::{Entry, Node, Value};
+use super::words::{code, expected, fits, found, suggestion};
+
+/// Reports all that does not fit.
+pub(super) fn walk(root: &Node<'_>, shape: &Shape, problems: &mut Problems) {
+    Walker {
+        path: Vec::new(),
+        problems,
+    }
+    .node(root, root.at, shape);
+}
+
+#[derive(Clone, Copy)]
+enum Step<'t> {
+    Field(&'t str),
+    Item(usize),
+}
+
+struct Walker<'t, 'p> {
+    path: Vec<Step<'t>>,
+    problems: &'p mut Problems,
+}
+
+impl<'t> Walker<'t, '_> {
+    /// `name` is where the node's name stands: fields that are missing are reported there.
+    fn node(&mut self, node: &'t Node<'_>, name: At, shape: &Shape) {
+        match (shape, &node.value) {
+            (Shape::Any, _) | (_, Value::Broken) => {}
+            (Shape::Refused, _) => self.refused(name),
+            (Shape::Fields(fields), Value::Map(entries)) => {
+                self.known(fields, entries);
+                self.missing(fields, node, name);
+            }
+            (Shape::OneOf(fields), Value::Map(entries)) => {
+                self.known(fields, entries);
+                self.exactly_one(fields, entries, name);
+            }
+            (Shape::Free(shape), Value::Map(entries)) => {
+                for entry in entries {
+                    self.step(Step::Field(&entry.key), &entry.node, entry.at, shape);
+                }
+            }
+            (
+                Shape::List {
+                    items,
+                    fewest,
+                    most,
+                },
+                Value::List(found),
+            ) => {
+                if found.len() < *fewest || found.len() > *most {
+                    self.unexpected(node, shape);
+                }
+                for (index, item) in found.iter().enumerate() {
+                    self.step(Step::Item(index), item, item.at, items);
+                }
+            }
+            (shape, Value::Scalar(scalar)) if fits(shape, scalar) => {}
+            (shape, _) => self.unexpected(node, shape),
+        }
+    }
+
+    fn step(&mut self, step: Step<'t>, node: &'t Node<'_>, name: At, shape: &Shape) {
+        self.path.push(step);
+        self.node(node, name, shape);
+        self.path.pop();
+    }
+
+    fn known(&mut self, fields: &[Field], entries: &'t [Entry<'_>]) {
+        for entry in entries {
+            match fields.iter().find(|field| field.name == entry.key) {
+                Some(field) => {
+                    self.step(Step::Field(&entry.key), &entry.node, entry.at, &field.shape);
+                }
+                None => self.unknown(fields, entry, entries),
+            }
+        }
+    }
+
+    fn unknown(&mut self, fields: &[Field], entry: &'t Entry<'_>, entries: &[Entry<'_>]) {
+        let free = || {
+            let accepted = fields
+                .iter()
+                .filter(|field| !matches!(field.shape, Shape::Refused));
+            accepted.filter(|field| entries.iter().all(|entry| entry.key != field.name))
+        };
+        let near = did_you_mean(&entry.key, free().map(|field| field.name.as_str()));
+        let mut message = format!(
+            "unknown field `{}`{}",
+            shorten(&entry.key, 60),
+            self.within()
+        );
+        if near.is_none() {
+            let names: Vec<_> = free().map(|field| field.name.as_str()).collect();
+            match names.as_slice() {
+                [] => message.push_str("; it takes no other field"),
+                names => _ = write!(message, "; other fields are {}", names.join(", ")),
+            }
+        }
+        self.path.push(Step::Field(&entry.key));
+        self.report(Problem::new(entry.at, "unknown-field", message).suggest(near));
+        self.path.pop();
+    }
+
+    fn missing(&mut self, fields: &[Field], node: &Node<'_>, name: At) {
+        for field in fields.iter().filter(|field| field.required) {
+            if node.entry(&field.name).is_none() {
+                let message = format!("missing field `{}`{}", field.name, self.within());
+                self.report(Problem::new(name, "missing-field", message));
+            }
+        }
+    }
+
+    fn exactly_one(&mut self, fields: &[Field], entries: &[Entry<'_>], name: At) {
+        let names: Vec<_> = fields.iter().map(|field| field.name.as_str()).collect();
+        let mut given = entries
+            .iter()
+            .filter(|entry| names.contains(&entry.key.as_ref()));
+        let (first, second) = (given.next(), given.next());
+        let (at, found) = match (first, second) {
+            (Some(_), None) => return,
+            (Some(first), Some(second)) => (second.at, format!("{} and {}", first.key, second.key)),
+            _ => (name, "none".into()),
+        };
+        let message = format!(
+            "`{}`: expected exactly one of {}, found {found}",
+            self.name(),
+            names.join(", ")
+        );
+        self.report(Problem::new(at, "exactly-one", message));
+    }
+
+    fn refused(&mut self, name: At) {
+        let message = format!("`{}` has no place in this kind of document", self.name());
+        self.report(Problem::new(name, "refused-field", message));
+    }
+
+    fn unexpected(&mut self, node: &Node<'_>, shape: &Shape) {
+        let (code, found) = (code(shape, &node.value), found(&node.value));
+        let mut message = match self.path.is_empty() {
+            true => format!("expected {}, found {found}", expected(shape)),
+            false => format!(
+                "`{}`: expected {}, found {found}",
+                self.name(),
+                expected(shape)
+            ),
+        };
+        let suggestion = suggestion(shape, &node.value);
+        if code == "wrong-type" && matches!(shape, Shape::Text { .. }) && suggestion.is_some() {
+            message.push_str("; quote it to make it a text");
+        }
+        self.report(Problem::new(node.at, code, message).suggest(suggestion));
+    }
+
+    fn report(&mut self, problem: Problem) {
+        let pointer = self.pointer();
+        self.problems.add(problem.of(pointer));
+    }
+
+    fn within(&self) -> String {
+        if self.path.is_empty() {
+            String::new()
+        } else {
+            format!(" in `{}`", self.name())
+        }
+    }
+
+    /// The place as people write it: `spec.workload.process.command[1]`.
+    fn name(&self) -> String {
+        let mut name = String::new();
+        for step in &self.path {
+            match step {
+                Step::Field(field) if name.is_empty() => name.push_str(&shorten(field, 60)),
+                Step::Field(field) => _ = write!(name, ".{}", shorten(field, 60)),
+                Step::Item(index) => _ = write!(name, "[{index}]"),
+            }
+        }
+        name
+    }
+
+    fn pointer(&self) -> String {
+        let mut pointer = String::new();
+        for step in &self.path {
+            match step {
+                Step::Field(field) => push_field(&mut pointer, field),
+                Step::Item(index) => _ = write!(pointer, "/{index}"),
+            }
+        }
+        pointer
+    }
+}
+
+/// Appends a field to a JSON pointer.
+pub(super) fn push_field(pointer: &mut String, field: &str) {
+    pointer.push('/');
+    for c in field.chars() {
+        match c {
+            '~' => pointer.push_str("~0"),
+            '/' => pointer.push_str("~1"),
+            c => pointer.push(c),
+        }
+    }
+}
