@@ -1,1 +1,113 @@
-//! placeholder
+//! The agent: makes a key that never leaves its memory, proves where it runs, takes instructions from one
+//! reconciler, and keeps what it was told to run running. It decides nothing about the fleet, and it ends
+//! what it started before it ends itself.
+
+mod api;
+mod client;
+mod clock;
+mod config;
+mod converge;
+mod instructions;
+mod join;
+mod node;
+mod report;
+mod runtime;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use easyenclave_schemas::wire::AgentConfig;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+pub use config::load;
+pub use join::Refused;
+
+use api::Api;
+use config::Surroundings;
+use node::Node;
+use runtime::{Log, Place};
+
+/// How long the workload may take to end when the agent does. Longer than it takes to kill it.
+const LEAVE: Duration = Duration::from_secs(12);
+
+/// Exit codes of the agent's program.
+pub mod exit {
+    /// It was told to end, and nothing of its workload is left.
+    pub const DONE: u8 = 0;
+    /// Something failed; starting another agent may help.
+    pub const FAILED: u8 = 1;
+    /// It was called wrongly, or its configuration is not one.
+    pub const USAGE: u8 = 2;
+    /// The reconciler refuses it for good; starting it again does not help.
+    pub const REFUSED: u8 = 3;
+
+    /// The code for an error of [`crate::run`].
+    pub fn code(error: &anyhow::Error) -> u8 {
+        if error.is::<crate::Refused>() {
+            REFUSED
+        } else {
+            FAILED
+        }
+    }
+}
+
+/// Runs an agent until `shutdown`, then ends its workload.
+///
+/// # Errors
+/// When it cannot be set up, or the reconciler refuses it for good; see [`exit::code`].
+pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    // Another part of the same program may have chosen a provider already; there is only this one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = config.data_dir.display().to_string();
+    tokio::fs::create_dir_all(&config.data_dir)
+        .await
+        .with_context(|| folder)?;
+    let surroundings = Surroundings::of_process(&config)?;
+    let reconciler = config::reconciler_key(&config)?;
+    let listener = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .context("the agent's own port")?;
+    let address = format!("http://{}", listener.local_addr()?);
+    let log = Log::new(&config.data_dir);
+    let place = Place {
+        surroundings,
+        order: config.order_id.clone(),
+        agent_url: address.clone(),
+        home: config.data_dir.join("work"),
+        log: log.clone(),
+    };
+    let node = Arc::new(Node::new(config, address)?);
+    let routes = api::router(Api {
+        node: Arc::clone(&node),
+        reconciler,
+        log,
+    });
+    let mut server = JoinSet::new();
+    server.spawn(async { axum::serve(listener, routes).await });
+    let (stop, stopped) = watch::channel(());
+    let mut workload = JoinSet::new();
+    workload.spawn(converge::converge(Arc::clone(&node), place, stopped));
+    let result = tokio::select! {
+        result = take_part(&node) => result,
+        () = shutdown => Ok(()),
+        _ = server.join_next() => Err(anyhow::anyhow!("the agent's own API has ended")),
+        _ = workload.join_next() => Err(anyhow::anyhow!("the agent's runtime has ended")),
+    };
+    drop(stop);
+    if timeout(LEAVE, workload.join_next()).await.is_err() {
+        tracing::error!("the workload has not ended in time and is left behind");
+    }
+    result
+}
+
+/// Joins, then reports for good.
+async fn take_part(node: &Arc<Node>) -> anyhow::Result<()> {
+    let interval = join::join(node).await?;
+    report::report(Arc::clone(node), interval).await;
+    Ok(())
+}

@@ -5,6 +5,7 @@ mod agents;
 mod config;
 mod deploy;
 mod error;
+mod health;
 mod orders;
 
 pub use agents::{
@@ -14,6 +15,7 @@ pub use agents::{
 pub use config::{AgentConfig, PlatformConfig};
 pub use deploy::{DeployAccepted, DeployRequest, UndeployRequest};
 pub use error::ErrorBody;
+pub use health::{AgentActivity, AgentHealth, VerdictSummary};
 pub use orders::{
     ClaimRequest, ClaimResponse, InventoryRequest, LaunchSpec, Order, OrderReport, OrderStatus,
     OrderUpdate, OrderWork, Unit,

@@ -1,0 +1,253 @@
+//! The agent's own API: instructions and logs for the reconciler, health for anybody. What is not signed by
+//! the reconciler's key, was seen before, or is out of date changes nothing. Handlers only note what is wanted;
+//! the work is done elsewhere.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Query, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use easyenclave_schemas::signature::{
+    PublicKey, SignatureError, Verified, sign_response, verify_request,
+};
+use easyenclave_schemas::wire::{
+    DeployAccepted, DeployRequest, ErrorBody, UndeployRequest, routes,
+};
+use http::{HeaderValue, StatusCode, Uri, header};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::client::WINDOW;
+use crate::clock;
+use crate::instructions::{Instruction, Refusal};
+use crate::node::Node;
+use crate::runtime::Log;
+
+/// The longest message, in bytes.
+const BODY: usize = 256 * 1024;
+
+/// How long a message may take to arrive.
+const ARRIVAL: Duration = Duration::from_secs(10);
+
+/// The most lines of the log in one answer.
+const LINES: usize = 1000;
+
+/// What the handlers use.
+pub(crate) struct Api {
+    pub(crate) node: Arc<Node>,
+    pub(crate) reconciler: PublicKey,
+    pub(crate) log: Log,
+}
+
+/// The routes.
+pub(crate) fn router(api: Api) -> Router {
+    Router::new()
+        .route(routes::DEPLOY, post(instruct::<DeployRequest>))
+        .route(routes::UNDEPLOY, post(instruct::<UndeployRequest>))
+        .route(routes::AGENT_HEALTH, get(health))
+        .route(routes::AGENT_LOGS, get(logs))
+        .with_state(Arc::new(api))
+}
+
+async fn instruct<T>(State(api): State<Arc<Api>>, request: Request) -> Response
+where
+    T: DeserializeOwned + Into<Instruction>,
+{
+    let (verified, body, _) = match api.verified(request).await {
+        Ok(verified) => verified,
+        Err(refused) => return refused.into_response(),
+    };
+    match api.take::<T>(&body) {
+        Ok(accepted) => api.answer(StatusCode::ACCEPTED, JSON, to_json(&accepted), &verified),
+        Err(refused) => api.refuse(&refused, &verified),
+    }
+}
+
+async fn health(State(api): State<Arc<Api>>) -> Response {
+    Json(api.node.health()).into_response()
+}
+
+#[derive(Deserialize)]
+struct LogQuery {
+    #[serde(default = "some_lines")]
+    lines: usize,
+}
+
+fn some_lines() -> usize {
+    200
+}
+
+async fn logs(State(api): State<Arc<Api>>, request: Request) -> Response {
+    let (verified, _, uri) = match api.verified(request).await {
+        Ok(verified) => verified,
+        Err(refused) => return refused.into_response(),
+    };
+    match api.tail(&uri).await {
+        Ok(text) => api.answer(StatusCode::OK, TEXT, text.into_bytes(), &verified),
+        Err(refused) => api.refuse(&refused, &verified),
+    }
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+impl Api {
+    /// A message of the reconciler that was not seen before.
+    async fn verified(&self, request: Request) -> Result<(Verified, Bytes, Uri), Refused> {
+        let (head, body) = request.into_parts();
+        let body = read(body).await?;
+        let target = head
+            .uri
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
+        let (method, now) = (head.method.as_str(), clock::now());
+        let verified = verify_request(
+            &self.reconciler,
+            method,
+            target,
+            &body,
+            &head.headers,
+            now,
+            WINDOW,
+        )?;
+        self.node.inbox().replays.admit(&verified, now)?;
+        Ok((verified, body, head.uri))
+    }
+
+    /// Takes an instruction in: it is wanted from now on.
+    fn take<T>(&self, body: &[u8]) -> Result<DeployAccepted, Refused>
+    where
+        T: DeserializeOwned + Into<Instruction>,
+    {
+        let message: T = serde_json::from_slice(body).map_err(|error| {
+            let message = format!("the body cannot be read: {error}");
+            Refused::new(StatusCode::BAD_REQUEST, "invalid_body", message)
+        })?;
+        // The lock is held until it is passed on, so that two calls cannot overtake each other.
+        let mut inbox = self.node.inbox();
+        let wanted = inbox.instructions.take(message.into())?;
+        let generation = wanted.generation;
+        self.node.wanted.send_if_modified(|last| {
+            let changed = *last != wanted;
+            *last = wanted;
+            changed
+        });
+        Ok(DeployAccepted { generation })
+    }
+
+    async fn tail(&self, uri: &Uri) -> Result<String, Refused> {
+        let query = Query::<LogQuery>::try_from_uri(uri).map_err(|_| {
+            let message = "`lines` has to be a number";
+            Refused::new(StatusCode::BAD_REQUEST, "invalid_query", message)
+        })?;
+        self.log
+            .tail(query.lines.min(LINES))
+            .await
+            .map_err(|error| {
+                tracing::error!(error = %error, "the log cannot be read");
+                let message = "the log cannot be read";
+                Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "log_unreadable", message)
+            })
+    }
+
+    fn refuse(&self, refused: &Refused, request: &Verified) -> Response {
+        self.answer(refused.status, JSON, to_json(&refused.body()), request)
+    }
+
+    /// An answer with the agent's signature.
+    fn answer(
+        &self,
+        status: StatusCode,
+        kind: HeaderValue,
+        body: Vec<u8>,
+        request: &Verified,
+    ) -> Response {
+        let keypair = &self.node.keypair;
+        let signed = sign_response(keypair, status.as_u16(), &body, request, clock::now());
+        let mut response = (status, body).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        for (name, value) in signed {
+            let value = HeaderValue::from_str(&value).expect("a signature's header is plain ASCII");
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+async fn read(body: Body) -> Result<Bytes, Refused> {
+    match timeout(ARRIVAL, to_bytes(body, BODY)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => {
+            let message = format!("the body broke off, or is longer than {BODY} bytes");
+            Err(Refused::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_long",
+                message,
+            ))
+        }
+        Err(_) => {
+            let message = "the body did not arrive in time";
+            Err(Refused::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "body_too_slow",
+                message,
+            ))
+        }
+    }
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("an answer is plain data")
+}
+
+/// A refused request.
+struct Refused {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl Refused {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+        }
+    }
+
+    fn body(&self) -> ErrorBody {
+        ErrorBody::new(self.code, self.message.as_str())
+    }
+}
+
+impl From<SignatureError> for Refused {
+    fn from(error: SignatureError) -> Self {
+        let (status, code) = match error {
+            SignatureError::Missing => (StatusCode::UNAUTHORIZED, "unsigned"),
+            SignatureError::Replayed => (StatusCode::CONFLICT, "replayed"),
+            SignatureError::TooOld | SignatureError::FromFuture => {
+                (StatusCode::UNAUTHORIZED, "outside_window")
+            }
+            SignatureError::Crowded => (StatusCode::SERVICE_UNAVAILABLE, "crowded"),
+            _ => (StatusCode::UNAUTHORIZED, "bad_signature"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(StatusCode::CONFLICT, refusal.code(), refusal.to_string())
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.status, Json(self.body())).into_response()
+    }
+}

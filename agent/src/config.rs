@@ -1,0 +1,122 @@
+//! What an agent is given: its configuration file, and the surroundings of its process. The environment
+//! is read here and nowhere else.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use easyenclave_processes::labels;
+use easyenclave_schemas::Digest;
+use easyenclave_schemas::signature::PublicKey;
+use easyenclave_schemas::wire::AgentConfig;
+
+/// The longest configuration file, in bytes.
+const LONGEST: u64 = 64 * 1024;
+
+/// Where programs are looked for when the agent was given no search path.
+const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Reads a configuration file.
+///
+/// # Errors
+/// When it cannot be read, or is not a configuration; the error names the file and never quotes it.
+pub fn load(path: &Path) -> anyhow::Result<AgentConfig> {
+    let named = || format!("agent configuration {}", path.display());
+    let length = fs::metadata(path).with_context(named)?.len();
+    if length > LONGEST {
+        anyhow::bail!("{} is longer than {LONGEST} bytes", named());
+    }
+    let text = fs::read(path).with_context(named)?;
+    let config: AgentConfig = serde_json::from_slice(&text)
+        .map_err(|error| anyhow::anyhow!("line {}, column {}", error.line(), error.column()))
+        .with_context(|| format!("{} is not in the expected format", named()))?;
+    reconciler_key(&config).with_context(named)?;
+    Ok(config)
+}
+
+/// The only key that instructs this agent.
+pub(crate) fn reconciler_key(config: &AgentConfig) -> anyhow::Result<PublicKey> {
+    config.reconciler_key.parse().context("reconciler_key")
+}
+
+/// What a process finds around itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Surroundings {
+    /// Where workloads look for programs.
+    pub(crate) path: OsString,
+    /// The label that tells this fleet's machines of this worker from all others.
+    pub(crate) fleet: String,
+}
+
+impl Surroundings {
+    /// Those of this process. The folder of the agent's program comes first in the search path, so
+    /// that a workload finds what was installed beside it.
+    pub(crate) fn of_process(config: &AgentConfig) -> anyhow::Result<Self> {
+        let own = env::current_exe().context("the agent's own program")?;
+        let system = env::var_os("PATH").unwrap_or_else(|| SYSTEM_PATH.into());
+        let folder = own.parent().map(Path::to_path_buf);
+        let path = env::join_paths(folder.into_iter().chain(env::split_paths(&system)));
+        let fleet = env::var(labels::FLEET).unwrap_or_else(|_| own_fleet(config));
+        Ok(Self {
+            path: path.context("the search path of the agent")?,
+            fleet,
+        })
+    }
+}
+
+/// An agent that nobody labelled is told from others by its folder.
+fn own_fleet(config: &AgentConfig) -> String {
+    let folder = config.data_dir.as_os_str().as_encoded_bytes();
+    format!("{}@{}", config.fleet_id, Digest::of(folder).short(12))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = r#"{"fleet_id":"demo","order_id":"tiny-1","bootstrap_token":"s3cr3t",
+        "reconciler_url":"http://127.0.0.1:1","reconciler_key":"KEY","datacenter":"local",
+        "node_size":"tiny","platform":{"simulated":{"dir":"/nowhere"}},"data_dir":"/nowhere",
+        "worker_id":"worker-1"}"#;
+
+    fn read(text: &str) -> Result<AgentConfig, String> {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), text).expect("written");
+        load(file.path()).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_configuration_is_read_and_labelled_by_its_folder() {
+        let config = read(&CONFIG.replace("KEY", &"ab".repeat(32))).expect("a configuration");
+        assert_eq!(config.order_id.as_str(), "tiny-1");
+        assert!(
+            own_fleet(&config).starts_with("demo@"),
+            "{}",
+            own_fleet(&config)
+        );
+        let path = Surroundings::of_process(&config).expect("a process").path;
+        let own = env::current_exe().expect("a program");
+        assert_eq!(env::split_paths(&path).next().as_deref(), own.parent());
+    }
+
+    #[test]
+    fn a_wrong_one_says_where_and_gives_nothing_away() {
+        let error = read(&CONFIG.replace("\"tiny\"", "7")).expect_err("a number");
+        assert!(error.contains("line 3, column"), "{error}");
+        let error = read(CONFIG).expect_err("no key");
+        assert!(
+            error.contains("reconciler_key: expected an Ed25519"),
+            "{error}"
+        );
+        let error = read(&" ".repeat(100_000)).expect_err("long");
+        assert!(error.contains("longer than 65536"), "{error}");
+        let error = format!(
+            "{:#}",
+            load(Path::new("/nowhere/config")).expect_err("missing")
+        );
+        assert!(error.contains("/nowhere/config: No such file"), "{error}");
+        assert!(!read("s3cr3t").expect_err("no JSON").contains("s3cr3t"));
+    }
+}
