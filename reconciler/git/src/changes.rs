@@ -180,7 +180,7 @@ fn changed_tree(
             None => root.remove(path),
         }
     }
-    root.write(repository)
+    root.write(repository, &mut Vec::new())
 }
 
 pub(crate) fn tip(repository: &Repository, name: &str) -> Result<Option<Oid>, GitError> {

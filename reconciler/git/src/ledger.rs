@@ -9,6 +9,7 @@ use git2::{Oid, Repository};
 
 use crate::changes::{advance, refusal, tip};
 use crate::commit::{NewCommit, signed};
+use crate::pack::pack;
 use crate::process::{first_words, git};
 use crate::source::open_bare;
 use crate::tree::Folder;
@@ -30,6 +31,8 @@ pub struct Ledger {
     branch: String,
     signer: Signer,
     root: Folder,
+    /// What was set and not yet written.
+    staged: BTreeMap<String, Option<Vec<u8>>>,
     last: Option<(String, i64)>,
 }
 
@@ -54,12 +57,15 @@ impl Ledger {
         signer: Signer,
     ) -> Result<Self, LedgerError> {
         let repository = open_bare(clone)?;
+        // Every object that a tree names was written just before it.
+        git2::opts::strict_object_creation(false);
         let mut ledger = Self {
             location: absolute(location),
             clone: clone.to_path_buf(),
             branch: branch.into(),
             signer,
             root: Folder::default(),
+            staged: BTreeMap::new(),
             last: None,
         };
         ledger.reload(&repository)?;
@@ -121,11 +127,10 @@ impl Ledger {
     /// Sets a file in the next commit.
     ///
     /// # Errors
-    /// When the path cannot be one, or the object cannot be written.
-    pub fn set(&mut self, path: &str, bytes: &[u8]) -> Result<(), LedgerError> {
+    /// When the path cannot be one.
+    pub fn set(&mut self, path: &str, bytes: Vec<u8>) -> Result<(), LedgerError> {
         check(path)?;
-        let blob = self.repository()?.blob(bytes).map_err(GitError::from)?;
-        self.root.set(path, blob);
+        self.staged.insert(path.to_owned(), Some(bytes));
         Ok(())
     }
 
@@ -135,7 +140,7 @@ impl Ledger {
     /// When the path cannot be one.
     pub fn remove(&mut self, path: &str) -> Result<(), LedgerError> {
         check(path)?;
-        self.root.remove(path);
+        self.staged.insert(path.to_owned(), None);
         Ok(())
     }
 
@@ -145,14 +150,45 @@ impl Ledger {
     /// When an object cannot be written or signed.
     pub fn record(&mut self, message: &str, when: i64) -> Result<Option<CommitId>, LedgerError> {
         let repository = self.repository()?;
-        let tree = self.root.write(&repository)?;
         let parent = tip(&repository, &self.name())?;
         self.last = Some((message.to_owned(), when));
-        if tree_of(&repository, parent)? == Some(tree) {
-            return Ok(None);
+        let before = tree_of(&repository, parent)?;
+        let mut failed = None;
+        let commit = pack(&repository, |new| {
+            let tree = self.stage(&repository, new)?;
+            if before == Some(tree) {
+                new.clear();
+                return Ok(None);
+            }
+            match self.commit(&repository, tree, parent, message, when) {
+                Ok(commit) => new.push(commit),
+                Err(error) => failed = Some(error),
+            }
+            Ok(new.last().copied().filter(|_| failed.is_none()))
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
         }
-        let commit = self.commit(&repository, tree, parent, message, when)?;
+        let Some(commit) = commit else {
+            return Ok(None);
+        };
+        advance(&repository, &self.name(), parent, commit, message)?;
         Ok(Some(CommitId::of(commit)))
+    }
+
+    /// Writes what was set and removed, and answers the tree.
+    fn stage(&mut self, repository: &Repository, new: &mut Vec<Oid>) -> Result<Oid, GitError> {
+        for (path, bytes) in std::mem::take(&mut self.staged) {
+            match bytes {
+                Some(bytes) => {
+                    let blob = repository.blob(&bytes)?;
+                    new.push(blob);
+                    self.root.set(&path, blob);
+                }
+                None => self.root.remove(&path),
+            }
+        }
+        self.root.write(repository, new)
     }
 
     /// Pushes our tip. What the remote refuses or misses stays here and goes with the next push.
@@ -197,9 +233,9 @@ impl Ledger {
         ];
         let output = match git(&self.clone, "push", &args, deadline).await {
             Err(GitError::Timeout { operation, limit }) => {
-                // It may have landed: only the remote knows.
-                self.fetch(deadline).await?;
-                return match self.remote_tip()? == Some(ours) {
+                // It may have landed: only the remote knows, if it can be asked.
+                let asked = self.fetch(deadline).await.is_ok();
+                return match asked && self.remote_tip()? == Some(ours) {
                     true => Ok(()),
                     false => Err(GitError::Timeout { operation, limit }),
                 };
@@ -291,7 +327,7 @@ impl Ledger {
             true => format!("somebody else moved the branch to {short}"),
             false => format!("the branch was replaced by {short}, which is no history of ours"),
         };
-        let tree = self.root.write(&repository)?;
+        let tree = self.root.write(&repository, &mut Vec::new())?;
         let name = self.name();
         if tree_of(&repository, Some(theirs))? == Some(tree) {
             advance(&repository, &name, Some(ours), theirs, "rebuild")?;
@@ -302,7 +338,8 @@ impl Ledger {
             .clone()
             .unwrap_or_else(|| ("status: rebuild".into(), 0));
         advance(&repository, &name, Some(ours), theirs, "rebuild")?;
-        self.commit(&repository, tree, Some(theirs), &message, when)?;
+        let commit = self.commit(&repository, tree, Some(theirs), &message, when)?;
+        advance(&repository, &name, Some(theirs), commit, &message)?;
         Ok(Some(why))
     }
 
@@ -321,9 +358,7 @@ impl Ledger {
             author: AUTHOR,
             when,
         };
-        let commit = signed(repository, &new, &self.signer)?;
-        advance(repository, &self.name(), parent, commit, message)?;
-        Ok(commit)
+        signed(repository, &new, &self.signer)
     }
 
     fn reload(&mut self, repository: &Repository) -> Result<(), LedgerError> {

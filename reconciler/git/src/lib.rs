@@ -7,6 +7,7 @@ mod commit;
 mod error;
 mod ids;
 mod ledger;
+mod pack;
 mod process;
 mod sign;
 mod source;

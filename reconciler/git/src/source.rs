@@ -35,9 +35,12 @@ struct Inner {
     memo: Mutex<Memo>,
 }
 
+/// Every file below a folder, with its whole path.
+type Files = Arc<Vec<(String, Oid)>>;
+
 #[derive(Default)]
 struct Memo {
-    folders: HashMap<(Oid, String), Arc<Vec<(String, Oid)>>>,
+    folders: HashMap<(Oid, String), Files>,
     read: usize,
 }
 
@@ -243,14 +246,13 @@ impl Memo {
         Ok(())
     }
 
-    /// Every file below a folder, with its whole path.
     fn below(
         &mut self,
         repository: &Repository,
         tree: Oid,
         prefix: &str,
         depth: usize,
-    ) -> Result<Arc<Vec<(String, Oid)>>, GitError> {
+    ) -> Result<Files, GitError> {
         let key = (tree, prefix.to_owned());
         if let Some(known) = self.folders.get(&key) {
             return Ok(Arc::clone(known));

@@ -79,8 +79,12 @@ impl Folder {
         }
     }
 
-    /// Writes the folders that changed, and answers the tree's id.
-    pub(crate) fn write(&mut self, repository: &Repository) -> Result<Oid, GitError> {
+    /// Writes the folders that changed, notes them in `new`, and answers the tree's id.
+    pub(crate) fn write(
+        &mut self,
+        repository: &Repository,
+        new: &mut Vec<Oid>,
+    ) -> Result<Oid, GitError> {
         if let Some(written) = self.written {
             return Ok(written);
         }
@@ -89,13 +93,14 @@ impl Folder {
             match entry {
                 Entry::Blob(blob) => builder.insert(name, *blob, FileMode::Blob.into())?,
                 Entry::Folder(folder) => {
-                    let tree = folder.write(repository)?;
+                    let tree = folder.write(repository, new)?;
                     builder.insert(name, tree, FileMode::Tree.into())?
                 }
             };
         }
         let tree = builder.write()?;
         self.written = Some(tree);
+        new.push(tree);
         Ok(tree)
     }
 

@@ -1,0 +1,320 @@
+//! The status branch against real Git: signatures, remotes that move, refuse, stay silent or vanish.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use easyenclave_git::{
+    GitError, Ledger, LedgerError, Signer, Source, commit_files, init_repository, trust_signers,
+};
+use tempfile::TempDir;
+
+const AUTHOR: (&str, &str) = ("Ada", "ada@example.invalid");
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A state repository, and a ledger that writes to it.
+struct Setup {
+    dir: TempDir,
+    remote: PathBuf,
+}
+
+impl Setup {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let remote = dir.path().join("state.git");
+        let files = BTreeMap::from([("fleet.yaml".to_owned(), b"x".to_vec())]);
+        init_repository(&remote, "main", &files, "start", AUTHOR, 1).expect("made");
+        Self { dir, remote }
+    }
+
+    fn ledger(&self) -> Ledger {
+        self.ledger_to(&self.remote.display().to_string())
+    }
+
+    fn ledger_to(&self, location: &str) -> Ledger {
+        let signer = self.signer();
+        Ledger::open(
+            location,
+            &self.dir.path().join("status.git"),
+            "status",
+            signer,
+        )
+        .expect("open")
+    }
+
+    fn signer(&self) -> Signer {
+        Signer::open_or_create(&self.dir.path().join("keys/signing")).expect("a key")
+    }
+
+    fn git(&self, args: &[&str]) -> Output {
+        let mut command = Command::new("git");
+        command.arg("-C").arg(&self.remote).args(args);
+        command
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null");
+        command.output().expect("git runs")
+    }
+
+    fn lines(&self, args: &[&str]) -> Vec<String> {
+        let output = self.git(args);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Somebody else commits to the status branch.
+    fn intrude(&self, path: &str) {
+        let changes = BTreeMap::from([(path.to_owned(), Some(b"theirs".to_vec()))]);
+        let remote = self.remote.display().to_string();
+        commit_files(&remote, "status", &changes, "intruder", AUTHOR, 2).expect("committed");
+    }
+}
+
+fn record(ledger: &mut Ledger, path: &str, text: &str) {
+    ledger.set(path, text.into()).expect("a path");
+    ledger
+        .record(&format!("set {path}"), 1_700_000_000)
+        .expect("recorded")
+        .expect("a commit");
+}
+
+fn has_ssh_keygen() -> bool {
+    let found = Command::new("ssh-keygen").arg("-?").output().is_ok();
+    if !found {
+        let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|value| value == "all");
+        assert!(!required, "ssh-keygen is required");
+        println!("SKIPPED: needs ssh-keygen (Debian: apt-get install openssh-client)");
+    }
+    found
+}
+
+#[tokio::test]
+async fn commits_are_signed_so_that_git_verifies_them() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    record(&mut ledger, "agents/aa/x.yaml", "one");
+    ledger.push(DEADLINE).await.expect("pushed");
+    if !has_ssh_keygen() {
+        return;
+    }
+    let allowed = setup.dir.path().join("allowed_signers");
+    let line = setup
+        .signer()
+        .allowed_signers_line("status@easyenclave.invalid");
+    std::fs::write(&allowed, line + "\n").expect("written");
+    trust_signers(&setup.remote, &allowed).expect("configured");
+    let verified = setup.git(&["verify-commit", "status"]);
+    let words = String::from_utf8_lossy(&verified.stderr).into_owned();
+    assert!(verified.status.success(), "{words}");
+    assert!(
+        words.contains("Good \"git\" signature for status@easyenclave.invalid"),
+        "{words}"
+    );
+    std::fs::write(&allowed, "").expect("written");
+    assert!(!setup.git(&["verify-commit", "status"]).status.success());
+}
+
+#[tokio::test]
+async fn nothing_new_makes_no_commit() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    record(&mut ledger, "a", "1");
+    ledger.push(DEADLINE).await.expect("pushed");
+    assert!(!ledger.pending());
+    ledger.set("a", b"1".to_vec()).expect("a path");
+    ledger.set("b", b"2".to_vec()).expect("a path");
+    ledger.remove("b").expect("a path");
+    assert_eq!(ledger.record("again", 2).expect("recorded"), None);
+    assert_eq!(setup.lines(&["log", "--format=%s", "status"]), ["set a"]);
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_from_what_the_branch_holds() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    record(&mut ledger, "deep/er/a", "1");
+    ledger.push(DEADLINE).await.expect("pushed");
+    std::fs::remove_dir_all(setup.dir.path().join("status.git")).expect("lost");
+    let mut ledger = setup.ledger();
+    assert!(
+        ledger.load().expect("read").is_empty(),
+        "nothing is fetched at opening"
+    );
+    ledger.sync(DEADLINE).await.expect("fetched");
+    let files = ledger.load().expect("read");
+    assert_eq!(files, BTreeMap::from([("deep/er/a".into(), b"1".to_vec())]));
+    record(&mut ledger, "b", "2");
+    ledger.push(DEADLINE).await.expect("pushed");
+    assert_eq!(
+        setup.lines(&["log", "--format=%s", "status"]),
+        ["set b", "set deep/er/a"]
+    );
+}
+
+#[tokio::test]
+async fn a_branch_that_moved_is_built_upon() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    record(&mut ledger, "a", "1");
+    ledger.push(DEADLINE).await.expect("pushed");
+    setup.intrude("theirs");
+    record(&mut ledger, "a", "2");
+    let pushed = ledger.push(DEADLINE).await.expect("pushed");
+    assert!(
+        pushed
+            .rebuilt
+            .expect("said")
+            .contains("somebody else moved")
+    );
+    let log = setup.lines(&["log", "--format=%s", "status"]);
+    assert_eq!(
+        log,
+        ["set a", "intruder", "set a"],
+        "their commit stays in history"
+    );
+    assert_eq!(
+        setup.lines(&["ls-tree", "-r", "--name-only", "status"]),
+        ["a"]
+    );
+    assert!(!ledger.pending());
+}
+
+#[tokio::test]
+async fn a_branch_with_another_history_is_built_upon_and_said() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    record(&mut ledger, "a", "1");
+    ledger.push(DEADLINE).await.expect("pushed");
+    setup.lines(&["update-ref", "refs/heads/status", "refs/heads/main"]);
+    record(&mut ledger, "a", "2");
+    let pushed = ledger.push(DEADLINE).await.expect("pushed");
+    assert!(pushed.rebuilt.expect("said").contains("no history of ours"));
+    assert_eq!(
+        setup.lines(&["log", "--format=%s", "status"]),
+        ["set a", "start"]
+    );
+}
+
+#[tokio::test]
+async fn a_branch_that_was_deleted_comes_back_with_its_history() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    record(&mut ledger, "a", "1");
+    ledger.push(DEADLINE).await.expect("pushed");
+    setup.lines(&["update-ref", "-d", "refs/heads/status"]);
+    record(&mut ledger, "a", "2");
+    ledger.push(DEADLINE).await.expect("pushed");
+    assert_eq!(
+        setup.lines(&["log", "--format=%s", "status"]),
+        ["set a", "set a"]
+    );
+}
+
+#[tokio::test]
+async fn a_refused_push_is_told_in_the_remotes_words_and_goes_later() {
+    let setup = Setup::new();
+    let hook = setup.remote.join("hooks/pre-receive");
+    std::fs::create_dir_all(hook.parent().expect("a folder")).expect("made");
+    let mut file = std::fs::File::create(&hook).expect("made");
+    file.write_all(b"#!/bin/sh\necho 'no pushes on Fridays' >&2\nexit 1\n")
+        .expect("written");
+    drop(file);
+    std::fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).expect("executable");
+    let mut ledger = setup.ledger();
+    record(&mut ledger, "a", "1");
+    let error = ledger.push(DEADLINE).await.expect_err("refused");
+    assert_eq!(error.reason(), "Refused", "{error}");
+    assert!(
+        error.to_string().contains("no pushes on Fridays"),
+        "{error}"
+    );
+    record(&mut ledger, "a", "2");
+    std::fs::remove_file(&hook).expect("removed");
+    ledger.push(DEADLINE).await.expect("pushed");
+    assert_eq!(
+        setup.lines(&["log", "--format=%s", "status"]),
+        ["set a", "set a"]
+    );
+}
+
+#[tokio::test]
+async fn a_silent_remote_is_given_up_at_the_deadline_and_nothing_is_left_running() {
+    let setup = Setup::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let silent = std::thread::spawn(move || listener.accept().map(|(stream, _)| stream));
+    let url = format!("git://{address}/state.git");
+    let mut ledger = setup.ledger_to(&url);
+    record(&mut ledger, "a", "1");
+    let error = ledger
+        .push(Duration::from_secs(1))
+        .await
+        .expect_err("silence");
+    assert!(
+        matches!(error, LedgerError::Git(GitError::Timeout { .. })),
+        "{error:?}"
+    );
+    assert!(ledger.pending(), "it goes with the next push");
+    let stream = silent.join().expect("no panic").expect("a connection");
+    assert!(!children_name(&url), "the child is gone");
+    drop(stream);
+}
+
+#[tokio::test]
+async fn a_remote_that_is_gone_is_unreachable_and_not_empty() {
+    let setup = Setup::new();
+    let gone = format!("file://{}/gone.git", setup.dir.path().display());
+    let source = Source::open(&gone, &setup.dir.path().join("mirror.git"), "main").expect("opened");
+    let error = source.fetch(DEADLINE).await.expect_err("gone");
+    assert!(matches!(error, GitError::Unreachable { .. }), "{error:?}");
+    let mut ledger = setup.ledger_to(&gone);
+    record(&mut ledger, "a", "1");
+    let error = ledger.push(DEADLINE).await.expect_err("gone");
+    assert_eq!(error.reason(), "Unreachable");
+}
+
+#[tokio::test]
+async fn a_mirror_follows_its_remote() {
+    let setup = Setup::new();
+    let url = format!("file://{}", setup.remote.display());
+    let mirror = setup.dir.path().join("mirror.git");
+    let source = Source::open(&url, &mirror, "main").expect("opened");
+    assert!(!source.is_local());
+    source.fetch(DEADLINE).await.expect("fetched");
+    let first = source.head().expect("readable").expect("a tip");
+    let changes = BTreeMap::from([("a".to_owned(), Some(b"1".to_vec()))]);
+    let remote = setup.remote.display().to_string();
+    let second = commit_files(&remote, "main", &changes, "two", AUTHOR, 2).expect("committed");
+    source.fetch(DEADLINE).await.expect("fetched");
+    assert_eq!(source.head().expect("readable"), Some(second));
+    assert!(source.is_ancestor(first, second).expect("readable"));
+    assert!(!source.is_ancestor(second, first).expect("readable"));
+}
+
+#[test]
+fn a_path_that_is_none_is_refused() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    for path in ["", "/a", "a//b", "../a", "a/.git/b"] {
+        let error = ledger.set(path, b"x".to_vec()).expect_err(path);
+        assert!(matches!(error, LedgerError::Path(_)), "{path:?}");
+    }
+}
+
+fn children_name(text: &str) -> bool {
+    let processes = std::fs::read_dir(Path::new("/proc")).expect("a Linux system");
+    processes.flatten().any(|process| {
+        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(text)
+    })
+}
