@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod deliver;
+pub mod desired;
 pub mod examples;
 pub mod execute;
 mod http;

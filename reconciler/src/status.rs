@@ -138,7 +138,7 @@ impl Publisher {
         let previous = self.recorded.as_deref();
         for (path, bytes) in status.changes(previous) {
             match bytes {
-                Some(bytes) => self.ledger.set(&path, &bytes)?,
+                Some(bytes) => self.ledger.set(&path, bytes)?,
                 None => self.ledger.remove(&path)?,
             }
         }

@@ -113,11 +113,12 @@ mod tests {
                 blob(size)
             );
         }
-        let check = Command::new("git")
+        let mut check = Command::new("git");
+        check
             .arg("--git-dir")
             .arg(dir.path())
             .args(["fsck", "--strict"]);
-        let check = { check }.output().expect("git runs");
+        let check = check.output().expect("git runs");
         assert!(
             check.status.success(),
             "{}",

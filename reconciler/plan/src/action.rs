@@ -173,7 +173,7 @@ pub enum WaitReason {
     InstructionUnderWay,
     /// The replica has started and is not ready.
     ReplicaNotReady { agent: AgentId },
-    /// The replica has not become ready in the time that the fleet allows.
+    /// The replica is not ready, and the time that the fleet allows for that is over.
     ReplicaFailing { agent: AgentId },
     /// The replica is to leave its agent, once its replacement is ready.
     Moving,

@@ -3,7 +3,7 @@
 
 use crate::Deployment;
 use crate::draft::{Draft, Fate};
-use crate::view::{AgentIx, DeploymentIx, Instruction, Standing, View, number};
+use crate::view::{AgentIx, DeploymentIx, Standing, View, number};
 
 /// The replicas of one deployment.
 #[derive(Default)]
@@ -52,10 +52,7 @@ impl Census {
         spec: &Deployment,
     ) {
         self.clear();
-        let published = spec.exposed
-            && view
-                .replicas(deployment)
-                .any(|a| view.agent(a).is_exposed());
+        let published = spec.exposed && view.replicas(deployment).any(|a| view.agent(a).exposed);
         for agent in view.replicas(deployment) {
             match role(view, draft, agent, spec, published) {
                 Role::Out => {}
@@ -78,6 +75,17 @@ impl Census {
         self.movers.clear();
         self.bad.clear();
         self.strays.clear();
+    }
+
+    /// Whether everything is as it should be.
+    pub(crate) fn is_settled(&self, spec: &Deployment) -> bool {
+        let fine = |r: &Replica| r.ready && r.current;
+        number(self.good.len()) == spec.replicas
+            && self.good.iter().all(fine)
+            && self.fixed == 0
+            && self.movers.is_empty()
+            && self.bad.is_empty()
+            && self.strays.is_empty()
     }
 
     /// Replicas that count as there.
@@ -106,7 +114,7 @@ fn serving(replicas: &[Replica]) -> u32 {
 fn role(view: &View, draft: &Draft, agent: AgentIx, spec: &Deployment, published: bool) -> Role {
     let facts = view.agent(agent);
     let gone = matches!(draft.fate(agent), Fate::Stops | Fate::Retires);
-    let serves = facts.is_ready() && (!published || facts.is_exposed());
+    let serves = facts.is_ready() && (!published || facts.exposed);
     if gone || !draft.is_there(view, agent) {
         return Role::Out;
     }
@@ -124,7 +132,7 @@ fn role(view: &View, draft: &Draft, agent: AgentIx, spec: &Deployment, published
                 agent,
                 ready: facts.is_ready(),
                 serves,
-                current: is_current(view, agent, spec),
+                current: facts.current,
             };
             match !facts.drifted && view.admits(spec, facts.target) {
                 true => Role::Good(replica),
@@ -132,13 +140,4 @@ fn role(view: &View, draft: &Draft, agent: AgentIx, spec: &Deployment, published
             }
         }
     }
-}
-
-/// Whether an agent is told to run the version of now. One that follows an instruction unknown here must be
-/// told again.
-pub(crate) fn is_current(view: &View, agent: AgentIx, spec: &Deployment) -> bool {
-    let facts = view.agent(agent);
-    let assigned = facts.fact.assigned.as_ref();
-    let same = assigned.is_some_and(|assigned| assigned.workload == spec.workload);
-    same && facts.instruction != Instruction::Astray
 }

@@ -188,7 +188,10 @@ impl Display for WaitReason {
             Self::InstructionUnderWay => f.write_str("told, and has not confirmed yet"),
             Self::ReplicaNotReady { agent } => write!(f, "the replica on {agent} is not ready"),
             Self::ReplicaFailing { agent } => {
-                write!(f, "the replica on {agent} did not become ready in time")
+                write!(
+                    f,
+                    "the replica on {agent} is not ready and its time is over"
+                )
             }
             Self::Moving => f.write_str("its replica moves when the replacement is ready"),
             Self::ReplicaStays { agent } => {

@@ -2,7 +2,7 @@
 
 use easyenclave_schemas::{Digest, Timestamp};
 
-use crate::view::{AgentIx, DeploymentIx, Life, OwnerIx, Standing, View};
+use crate::view::{AgentIx, DeploymentIx, Life, OwnerIx, View};
 use crate::{Action, Agent, Plan, RetireReason, Subject, Wait, WaitReason};
 
 /// The plan in the making.
@@ -196,7 +196,7 @@ impl Draft {
     /// in quarantine, the cause is the policy or the network, and new agents would fare no better.
     pub(crate) fn is_out_of_service(&self, view: &View, agent: AgentIx) -> bool {
         let facts = view.agent(agent);
-        matches!(facts.standing, Standing::Quarantined(_))
+        facts.distrusted
             && facts.life == Life::Heard
             && !facts.frozen
             && !view.target(facts.target).failing

@@ -95,9 +95,7 @@ pub(crate) fn reservations(view: &View, draft: &mut Draft, pools: &Pools, provid
             continue;
         };
         let mine = reservation.count.min(left.own(target, owner));
-        for _ in 0..mine {
-            left.take(target, owner);
-        }
+        left.take(target, owner, mine);
         let covered = mine.min(free[target.at()]);
         free[target.at()] -= covered;
         if mine > covered {

@@ -1,27 +1,38 @@
 //! Names as small numbers, and lists grouped by number. Sorted arrays only: nothing here has an order of its own.
 
+use std::hash::{Hash, Hasher};
+
 /// The names of the desired state in order, then those that only the world still uses.
 pub(crate) struct Names<'a, K> {
     wanted: Vec<&'a K>,
     others: Vec<&'a K>,
+    /// Where to find wanted names: open addressing, one more than the number, zero for nothing.
+    table: Vec<u32>,
 }
 
-impl<'a, K: Ord> Names<'a, K> {
+impl<'a, K: Ord + Hash> Names<'a, K> {
     /// From the desired names, which come sorted.
     pub(crate) fn new(wanted: impl Iterator<Item = &'a K>) -> Self {
-        Self {
-            wanted: wanted.collect(),
+        let wanted: Vec<&K> = wanted.collect();
+        let mut names = Self {
+            table: vec![0; (2 * wanted.len()).next_power_of_two()],
+            wanted: Vec::new(),
             others: Vec::new(),
+        };
+        for (number, name) in (1..).zip(&wanted) {
+            let slot = names.slots(name).find(|slot| names.table[*slot] == 0);
+            names.table[slot.expect("half of the table is empty")] = number;
         }
+        names.wanted = wanted;
+        names
     }
 
     /// The number of each name that is `seen`, once; names that are not wanted are added.
     pub(crate) fn number(&mut self, seen: impl Iterator<Item = Option<&'a K>>) -> Vec<Option<u32>> {
         let mut unknown = Vec::new();
-        let mut last = 0;
         let mut numbers: Vec<Option<u32>> = Vec::with_capacity(seen.size_hint().0);
         for (at, name) in seen.enumerate() {
-            let found = name.and_then(|name| self.find_wanted(name, &mut last));
+            let found = name.and_then(|name| self.find_wanted(name));
             if let (Some(name), None) = (name, found) {
                 unknown.push((at, name));
             }
@@ -39,19 +50,26 @@ impl<'a, K: Ord> Names<'a, K> {
     /// The number of a name.
     pub(crate) fn find(&self, name: &K) -> Option<u32> {
         let beyond = || {
-            let found = self.others.binary_search(&name).ok();
-            found.map(|at| at + self.wanted.len())
+            let at = self.others.binary_search(&name).ok()?;
+            u32::try_from(at + self.wanted.len()).ok()
         };
-        let found = self.wanted.binary_search(&name).ok().or_else(beyond);
-        found.and_then(|at| u32::try_from(at).ok())
+        self.find_wanted(name).or_else(beyond)
     }
 
-    /// Neighbours often share a name, so the last hit is tried before searching.
-    fn find_wanted(&self, name: &K, last: &mut usize) -> Option<u32> {
-        if self.wanted.get(*last) != Some(&name) {
-            *last = self.wanted.binary_search(&name).ok()?;
-        }
-        u32::try_from(*last).ok()
+    fn find_wanted(&self, name: &K) -> Option<u32> {
+        let numbers = self.slots(name).map(|slot| self.table[slot]);
+        let mut found = numbers
+            .take_while(|number| *number != 0)
+            .map(|number| number - 1);
+        found.find(|number| self.wanted[*number as usize] == name)
+    }
+
+    /// Where a name may be, in the order of looking.
+    fn slots(&self, name: &K) -> impl Iterator<Item = usize> + use<K> {
+        let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+        name.hash(&mut hasher);
+        let (start, mask) = (hasher.0 ^ (hasher.0 >> 32), self.table.len() - 1);
+        (0..=mask).map(move |step| (start as usize).wrapping_add(step) & mask)
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &'a K> + '_ {
@@ -65,6 +83,22 @@ impl<'a, K: Ord> Names<'a, K> {
 
     pub(crate) fn len(&self) -> usize {
         self.wanted.len() + self.others.len()
+    }
+}
+
+/// FNV-1a: the same in every run, and quick for short names. Names come from reviewed documents, so nobody
+/// gains by making them collide, and no result depends on where they end up.
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
     }
 }
 

@@ -52,7 +52,7 @@ impl<'v, 'a> Pools<'v, 'a> {
     /// How many agents a target should have.
     pub(crate) fn wanted(&self, target: TargetIx, spec: &Target) -> u32 {
         let used = self.supply(target).used + self.demand[target.at()];
-        let wanted = used + self.reserved.total(target);
+        let wanted = used.saturating_add(self.reserved.total(target));
         wanted.saturating_add(spec.warm).max(spec.min).min(spec.max)
     }
 
@@ -102,9 +102,7 @@ impl<'v, 'a> Pools<'v, 'a> {
     }
 
     fn provide(&mut self, target: TargetIx, owner: OwnerIx, count: u32) {
-        for _ in 0..count {
-            self.reserved.take(target, owner);
-        }
+        self.reserved.take(target, owner, count);
         self.demand[target.at()] += count;
     }
 
@@ -118,7 +116,8 @@ impl<'v, 'a> Pools<'v, 'a> {
             return 0;
         };
         let supply = self.supply(target);
-        let taken = supply.used + self.demand[target.at()] + self.reserved.others(target, owner);
+        let taken = supply.used + self.demand[target.at()];
+        let taken = taken.saturating_add(self.reserved.others(target, owner));
         let supplied = supply.all().max(spec.min);
         supplied.saturating_sub(taken.saturating_add(spec.warm))
     }
@@ -133,6 +132,6 @@ impl<'v, 'a> Pools<'v, 'a> {
             .map_or(0, |spec| spec.max);
         let supply = self.supply(target);
         let taken = supply.used + supply.useless + self.demand[target.at()];
-        max.saturating_sub(taken + self.reserved.others(target, owner))
+        max.saturating_sub(taken.saturating_add(self.reserved.others(target, owner)))
     }
 }

@@ -20,7 +20,8 @@ impl Reserved {
             totals: vec![0; view.targets.len()],
         };
         for (target, _, count) in &reserved.left {
-            reserved.totals[target.at()] += count;
+            let total = &mut reserved.totals[target.at()];
+            *total = total.saturating_add(*count);
         }
         if !reserved.left.is_empty() {
             reserved.subtract_use(view, draft);
@@ -33,23 +34,21 @@ impl Reserved {
             if let Some(deployment) = draft.carries(view, agent)
                 && draft.serves(view, agent)
             {
-                self.take(view.agent(agent).target, view.deployment(deployment).owner);
+                let owner = view.deployment(deployment).owner;
+                self.take(view.agent(agent).target, owner, 1);
             }
         }
     }
 
-    /// An owner uses one more agent of a target. Says whether a reservation covered it.
-    pub(crate) fn take(&mut self, target: TargetIx, owner: OwnerIx) -> bool {
-        let Ok(at) = self.find(target, owner) else {
-            return false;
-        };
-        let left = &mut self.left[at].2;
-        let covered = *left > 0;
-        if covered {
-            *left -= 1;
-            self.totals[target.at()] -= 1;
+    /// An owner uses `count` more agents of a target, those that are reserved for it first.
+    pub(crate) fn take(&mut self, target: TargetIx, owner: OwnerIx, count: u32) {
+        if let Ok(at) = self.find(target, owner) {
+            let left = &mut self.left[at].2;
+            let covered = count.min(*left);
+            *left -= covered;
+            let total = &mut self.totals[target.at()];
+            *total = total.saturating_sub(covered);
         }
-        covered
     }
 
     /// Set aside for an owner.
@@ -59,7 +58,7 @@ impl Reserved {
 
     /// Set aside for all others.
     pub(crate) fn others(&self, target: TargetIx, owner: OwnerIx) -> u32 {
-        self.total(target) - self.own(target, owner)
+        self.total(target).saturating_sub(self.own(target, owner))
     }
 
     /// Set aside in all.

@@ -33,13 +33,10 @@ pub(crate) fn report(view: &View, draft: &mut Draft) {
 /// Whether what a frozen agent carries is what its deployment wants, as far as that is known.
 fn is_as_wanted(view: &View, agent: AgentIx) -> bool {
     let facts = view.agent(agent);
-    let assigned = facts.fact.assigned.as_ref();
-    if facts.instruction == Instruction::Astray {
-        return false;
-    }
     match facts.deployment.map(|d| view.deployment(d).state) {
-        None | Some(Wanted::Frozen) => true,
+        None => true,
+        Some(Wanted::Frozen) => facts.instruction != Instruction::Astray,
         Some(Wanted::No) => false,
-        Some(Wanted::Yes(spec)) => assigned.is_some_and(|a| a.workload == spec.workload),
+        Some(Wanted::Yes(_)) => facts.current,
     }
 }

@@ -1,6 +1,8 @@
 //! The inputs with every name turned into a small number, computed once a pass, so that the rules
 //! compare integers and walk arrays. Derives facts only; it decides nothing.
 
+use std::time::Duration;
+
 use easyenclave_schemas::{
     AgentId, DeploymentId, Generation, OrderId, OwnerName, TargetName, Timestamp,
 };
@@ -10,6 +12,10 @@ use crate::{
     Agent, Deployment, Desired, Exposure, Frozen, LaunchOrder, Liveness, Observed, Quarantine,
     Reported, Target, Trust, WaitReason,
 };
+
+/// How long an agent whose trust ran out is given to renew it before its replica is replaced. After an outage of the
+/// reconciler many agents need a moment, and to replace them all would be worse than to wait.
+const RENEWAL: Duration = Duration::from_secs(60);
 
 macro_rules! index {
     ($(#[$doc:meta])* $type:ident) => {
@@ -105,6 +111,13 @@ pub(crate) struct AgentView<'a> {
     pub(crate) frozen: bool,
     /// Its target has another size or another place by now.
     pub(crate) drifted: bool,
+    /// Its evidence is refused, or ran out and was not renewed when asked for: there is no more to wait for.
+    pub(crate) distrusted: bool,
+    /// Something of it is published.
+    pub(crate) exposed: bool,
+    /// It is told to run the version that its deployment has now. One that follows an instruction unknown here
+    /// is not: it must be told again.
+    pub(crate) current: bool,
 }
 
 /// Whether an agent is there.
@@ -280,6 +293,9 @@ impl<'a> View<'a> {
                 retiring: leaving.peek() == Some(&id),
                 frozen: self.is_frozen(target, deployment),
                 drifted: drifted(fact, self.target(target).state),
+                distrusted: distrusted(fact, self.now),
+                exposed: fact.exposed != Exposure::Hidden,
+                current: deployment.is_some_and(|d| current(fact, self.deployment(d).state)),
             });
         }
     }
@@ -329,11 +345,6 @@ impl AgentView<'_> {
             && !self.retiring
     }
 
-    /// Whether something of it is published.
-    pub(crate) fn is_exposed(&self) -> bool {
-        self.fact.exposed != Exposure::Hidden
-    }
-
     /// Whether what it carries was never decided here.
     pub(crate) fn is_stray(&self) -> bool {
         self.fact.assigned.is_none() && self.deployment.is_some()
@@ -348,7 +359,8 @@ impl AgentView<'_> {
             .next()
     }
 
-    /// Why its replica is not ready, and until when that is no failure.
+    /// Why its replica is not ready, and until when that is no failure. What keeps an agent that is silent or
+    /// not trusted is the agent's own matter.
     pub(crate) fn unready(
         &self,
         desired: &Desired,
@@ -357,6 +369,9 @@ impl AgentView<'_> {
         let agent = self.id.clone();
         let since = self.fact.assigned.as_ref().map(|assigned| assigned.since);
         let deadline = since.map(|since| since.plus(desired.limits.ready_within));
+        if self.life != Life::Heard || self.standing != Standing::Accepted {
+            return (WaitReason::ReplicaNotReady { agent }, None);
+        }
         match deadline {
             Some(deadline) if deadline <= now => (WaitReason::ReplicaFailing { agent }, None),
             deadline => (WaitReason::ReplicaNotReady { agent }, deadline),
@@ -490,6 +505,12 @@ fn instruction(agent: &Agent) -> Instruction {
     }
 }
 
+fn current(agent: &Agent, deployment: Wanted<&Deployment>) -> bool {
+    let assigned = agent.assigned.as_ref().zip(deployment.spec());
+    assigned.is_some_and(|(assigned, spec)| assigned.workload == spec.workload)
+        && instruction(agent) != Instruction::Astray
+}
+
 fn standing(agent: &Agent, now: Timestamp) -> Standing {
     match (agent.trust, agent.quarantined) {
         (Trust::Accepted(until), _) if until > now => Standing::Accepted,
@@ -497,6 +518,14 @@ fn standing(agent: &Agent, now: Timestamp) -> Standing {
         (Trust::Refused, _) => Standing::Quarantined(Quarantine::Refused),
         (Trust::Unknown, Some(reason)) => Standing::Quarantined(reason),
         (Trust::Unknown, None) => Standing::Unjudged,
+    }
+}
+
+fn distrusted(agent: &Agent, now: Timestamp) -> bool {
+    match agent.trust {
+        Trust::Accepted(until) => until.plus(RENEWAL) <= now,
+        Trust::Refused => true,
+        Trust::Unknown => false,
     }
 }
 

@@ -100,7 +100,7 @@ fn a_stuck_roll_out_does_not_delay_the_fix() {
     .assert_eq(&world.text());
     world.advance(300);
     expect![[r#"
-        wait: deployment acme/web: the replica on tiny#1 did not become ready in time
+        wait: deployment acme/web: the replica on tiny#1 is not ready and its time is over
         wait: deployment acme/web: replicas not serving: 1, allowed: 1"#]]
     .assert_eq(&world.text());
     world.desired = desired("target tiny 0 4\ndeploy acme/web x3 v3");
@@ -120,7 +120,7 @@ fn a_lost_agent_is_replaced_when_its_time_is_over() {
     world.cut(&lost);
     world.advance(29);
     expect![[r#"
-        wait: deployment acme/web: the replica on tiny#0 is not ready (until 2026-01-01T00:05:03Z)
+        wait: deployment acme/web: the replica on tiny#0 is not ready
         wait: agent tiny#0: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:36Z)"#]].assert_eq(&world.text());
     world.advance(1);
     expect![[r#"
@@ -152,8 +152,8 @@ fn when_many_fall_silent_a_person_decides() {
     }
     world.advance(15);
     expect![[r#"
-        wait: deployment acme/web: the replica on tiny#1 is not ready (until 2026-01-01T00:05:03Z)
-        wait: deployment acme/web: the replica on tiny#0 is not ready (until 2026-01-01T00:05:03Z)
+        wait: deployment acme/web: the replica on tiny#1 is not ready
+        wait: deployment acme/web: the replica on tiny#0 is not ready
         wait: agent tiny#1: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:46Z)
         wait: agent tiny#0: 2 of 4 agents of its target are silent"#]].assert_eq(&world.text());
     world.advance(10);
@@ -161,8 +161,8 @@ fn when_many_fall_silent_a_person_decides() {
         hold: 2 of 4 agents of target tiny would go
           retire tiny#1 in local: silent past the deadline
           retire tiny#0 in local: silent past the deadline
-        wait: deployment acme/web: the replica on tiny#1 is not ready (until 2026-01-01T00:05:03Z)
-        wait: deployment acme/web: the replica on tiny#0 is not ready (until 2026-01-01T00:05:03Z)
+        wait: deployment acme/web: the replica on tiny#1 is not ready
+        wait: deployment acme/web: the replica on tiny#0 is not ready
         wait: agent tiny#1: held until a person approves DIGEST
         wait: agent tiny#0: held until a person approves DIGEST"#]]
     .assert_eq(&world.text());
@@ -334,8 +334,7 @@ fn an_agent_whose_trust_lapses_leaves_service_and_returns() {
     );
     assert_eq!(world.quarantined(&agent), Some(Quarantine::TrustLapsed));
     expect![[r#"
-        wait: deployment acme/web: the replica on tiny#0 did not become ready in time
-        wait: deployment acme/web: agents missing: 1; the maximum is reached
+        wait: deployment acme/web: the replica on tiny#0 is not ready
         wait: agent tiny#0: in quarantine: its trust ran out
         wait: agent tiny#0: asked for fresh evidence (until 2026-01-01T01:01:07Z)"#]]
     .assert_eq(&world.text());
@@ -378,9 +377,9 @@ fn a_policy_that_refuses_most_agents_replaces_none() {
     "#]]
     .assert_eq(&world.settle());
     expect![[r#"
-        wait: deployment acme/web: the replica on tiny#1 is not ready (until 2026-01-01T00:05:03Z)
-        wait: deployment acme/web: the replica on tiny#2 is not ready (until 2026-01-01T00:05:03Z)
-        wait: deployment acme/web: the replica on tiny#0 is not ready (until 2026-01-01T00:05:03Z)
+        wait: deployment acme/web: the replica on tiny#1 is not ready
+        wait: deployment acme/web: the replica on tiny#2 is not ready
+        wait: deployment acme/web: the replica on tiny#0 is not ready
         wait: agent tiny#1: in quarantine: its evidence is refused
         wait: agent tiny#2: in quarantine: its evidence is refused
         wait: agent tiny#0: in quarantine: its evidence is refused"#]]
@@ -396,8 +395,8 @@ fn after_a_restart_nothing_is_done_until_agents_are_heard() {
     }
     world.now = NOW;
     expect![[r#"
-        wait: deployment acme/web: the replica on tiny#1 is not ready (until 2026-01-01T00:05:03Z)
-        wait: deployment acme/web: the replica on tiny#2 is not ready (until 2026-01-01T00:05:03Z)
+        wait: deployment acme/web: the replica on tiny#1 is not ready
+        wait: deployment acme/web: the replica on tiny#2 is not ready
         wait: agent tiny#1: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:30Z)
         wait: agent tiny#2: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:30Z)
         wait: agent tiny#0: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:30Z)"#]].assert_eq(&world.text());

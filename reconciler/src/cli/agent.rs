@@ -2,9 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
-use easyenclave_agent::AgentError;
-
 use super::{Ended, exit, shutdown};
 
 #[derive(Debug, clap::Args)]
@@ -15,16 +12,13 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Ended {
-    let text = std::fs::read(&args.config)
-        .with_context(|| format!("reading {}", args.config.display()))?;
-    let config = serde_json::from_slice(&text)
-        .with_context(|| format!("reading {}", args.config.display()))?;
+    let config = easyenclave_agent::load(&args.config)?;
     match easyenclave_agent::run(config, shutdown()).await {
         Ok(()) => Ok(exit::OK),
-        Err(error @ AgentError::Refused(..)) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "refused for good");
+        Err(error) if error.is::<easyenclave_agent::Refused>() => {
+            tracing::error!(error = format!("{error:#}"), "refused for good");
             Ok(exit::REFUSED)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }

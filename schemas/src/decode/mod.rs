@@ -70,6 +70,14 @@ pub fn decode(text: &[u8]) -> Result<Located, Vec<Problem>> {
     }
 }
 
+/// What a document says it is, even when it is wrong elsewhere. `None` when that cannot be told.
+pub fn identify(text: &[u8]) -> Option<Identity> {
+    let mut ignored = Problems::default();
+    let text = utf8(text, &mut ignored)?;
+    let root = tree::parse(text, &mut ignored)?;
+    typed::claimed(&root)
+}
+
 fn read(text: &[u8], problems: &mut Problems) -> Option<Located> {
     let text = utf8(text, problems)?;
     let root = tree::parse(text, problems)?;

@@ -1,5 +1,7 @@
 //! Questions that the checks ask of the raw inputs, each answered from scratch.
 
+use std::time::Duration;
+
 use easyenclave_schemas::{AgentId, DeploymentId, OwnerName, TargetName, Timestamp};
 
 use crate::{
@@ -161,7 +163,13 @@ impl<'a> Facts<'a> {
 
     /// Whether an agent is out of service because of its own evidence.
     pub(super) fn is_out(&self, agent: &Agent) -> bool {
-        self.is_distrusted(agent)
+        let minute = Duration::from_secs(60);
+        let definite = match agent.trust {
+            Trust::Accepted(until) => until.plus(minute) <= self.now,
+            Trust::Refused => true,
+            Trust::Unknown => false,
+        };
+        definite
             && agent.liveness == Liveness::Heard
             && !self.is_frozen(agent)
             && !self.is_failing(&agent.target)

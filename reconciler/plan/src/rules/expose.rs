@@ -65,3 +65,88 @@ fn publish(view: &View, draft: &mut Draft, agent: AgentIx) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::testing::check;
+
+    const ONE: &str = "target tiny 1 2\ndeploy acme/a x1 v1 exposed";
+
+    #[test]
+    fn a_ready_replica_is_published() {
+        check(
+            ONE,
+            "agent a tiny #0 runs acme/a v1",
+            expect!["expose acme/a on a"],
+        );
+        check(
+            ONE,
+            "agent a tiny #0 starts acme/a v1",
+            expect![
+                "wait: deployment acme/a: the replica on a is not ready (until 2026-01-01T00:04:00Z)"
+            ],
+        );
+        check(
+            ONE,
+            "agent a tiny #0 told acme/a v1",
+            expect![[r#"
+            wait: deployment acme/a: the replica on a is not ready (until 2026-01-01T00:04:00Z)
+            wait: agent a: told, and has not confirmed yet"#]],
+        );
+    }
+
+    #[test]
+    fn a_replica_that_is_not_ready_is_taken_back() {
+        check(
+            ONE,
+            "agent a tiny #0 starts acme/a v1 exposed acme/a",
+            expect![[r#"
+                unexpose acme/a on a
+                wait: deployment acme/a: the replica on a is not ready (until 2026-01-01T00:04:00Z)"#]],
+        );
+    }
+
+    #[test]
+    fn silence_changes_nothing_that_is_published() {
+        check(
+            ONE,
+            "agent a tiny #0 runs acme/a v1 exposed acme/a silent 5",
+            expect![[r#"
+                wait: deployment acme/a: the replica on a is not ready
+                wait: agent a: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:25Z)"#]],
+        );
+        check(
+            ONE,
+            "agent a tiny #0 runs acme/a v1 exposed acme/a unheard",
+            expect![[r#"
+                wait: deployment acme/a: the replica on a is not ready (until 2026-01-01T00:04:00Z)
+                wait: agent a: not heard of since the start"#]],
+        );
+    }
+
+    #[test]
+    fn what_is_not_to_be_published_any_more_is_taken_back() {
+        let state = "target tiny 1 2\ndeploy acme/a x1 v1";
+        check(
+            state,
+            "agent a tiny #0 runs acme/a v1 exposed acme/a",
+            expect!["unexpose acme/a on a"],
+        );
+        check(
+            ONE,
+            "agent a tiny #0 runs acme/a v1 exposed acme/b",
+            expect!["unexpose acme/b on a"],
+        );
+        check(
+            ONE,
+            "agent a tiny #0 runs acme/a v1 exposed acme/a silent 40",
+            expect![[r#"
+                unexpose acme/a on a
+                retire a in local: silent past the deadline
+                launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size tiny in local by process under sim
+                wait: deployment acme/a: agents missing: 1; ordered"#]],
+        );
+    }
+}

@@ -114,7 +114,7 @@ impl<'v, 'a> Free<'v, 'a> {
             };
             draft.assign(self.view, agent, deployment);
             draft.uses_more(owner, 1);
-            self.reserved.take(target, owner);
+            self.reserved.take(target, owner, 1);
             taken += 1;
         }
         taken
@@ -128,4 +128,123 @@ pub(crate) fn is_free(view: &View, draft: &Draft, agent: AgentIx) -> bool {
         && facts.is_eligible()
         && draft.fate(agent) == Fate::Stays
         && view.target(facts.target).state.spec().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::testing::check;
+
+    #[test]
+    fn free_agents_are_taken_in_the_order_of_their_ids() {
+        let world = "agent c tiny #0 idle\nagent a tiny #1 idle\nagent b tiny #2 idle";
+        check(
+            "target tiny 3 3\ndeploy acme/a x2 v1",
+            world,
+            expect![[r#"
+            assign acme/a to a generation 2 workload v1
+            assign acme/a to b generation 2 workload v1"#]],
+        );
+    }
+
+    #[test]
+    fn agents_that_cannot_take_work_are_left_and_nothing_is_ordered_twice() {
+        let state = "target tiny 0 9\ndeploy acme/a x1 v1";
+        check(
+            state,
+            "agent a tiny #0 stopping",
+            expect![[r#"
+            wait: deployment acme/a: agents missing: 1; the free ones cannot take work now
+            wait: agent a: told, and has not confirmed yet"#]],
+        );
+        check(
+            state,
+            "agent a tiny #0 unheard",
+            expect![[r#"
+            wait: deployment acme/a: agents missing: 1; the free ones cannot take work now
+            wait: agent a: not heard of since the start"#]],
+        );
+        check(
+            state,
+            "agent a tiny #0 silent 5",
+            expect![[r#"
+            wait: deployment acme/a: agents missing: 1; the free ones cannot take work now
+            wait: agent a: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:25Z)"#]],
+        );
+        check(
+            state,
+            "agent a tiny #0 unjudged",
+            expect![[r#"
+            wait: deployment acme/a: agents missing: 1; the free ones cannot take work now
+            wait: agent a: its evidence cannot be judged now"#]],
+        );
+    }
+
+    #[test]
+    fn an_agent_of_another_size_or_place_is_not_used() {
+        let state =
+            "target tiny 1 1\ntarget big 1 1 size big\ndeploy acme/a x1 v1 size big not-in local";
+        check(
+            state,
+            "agent a tiny #0 idle\nagent b big #0 size big",
+            expect!["wait: deployment acme/a: no target has agents of this size and place"],
+        );
+    }
+
+    #[test]
+    fn the_owners_own_reservation_is_used_first() {
+        let state = "target east 1 1\ntarget west 1 1\nreserve acme/r west 1\ndeploy acme/a x1 v1";
+        check(
+            state,
+            "agent a east #0 idle\nagent b west #0 idle",
+            expect!["assign acme/a to b generation 2 workload v1"],
+        );
+    }
+
+    #[test]
+    fn what_is_reserved_for_others_stays_free() {
+        let state = "target tiny 2 2\nreserve acme/r tiny 1\ndeploy bolt/a x2 v1";
+        check(
+            state,
+            "agent a tiny #0 idle\nagent b tiny #1 idle",
+            expect![[r#"
+                assign bolt/a to a generation 2 workload v1
+                wait: deployment bolt/a: agents missing: 1; the free ones are reserved"#]],
+        );
+        let ended = "target tiny 2 2\nreserve acme/r tiny 1 ended 0\ndeploy bolt/a x2 v1";
+        check(
+            ended,
+            "agent a tiny #0 idle\nagent b tiny #1 idle",
+            expect![[r#"
+                assign bolt/a to a generation 2 workload v1
+                assign bolt/a to b generation 2 workload v1"#]],
+        );
+    }
+
+    #[test]
+    fn a_quota_counts_all_of_an_owner() {
+        let state = "quota acme 2\ntarget tiny 3 3\ndeploy acme/a x1 v1\ndeploy acme/b x2 v1";
+        let world = "agent a tiny #0 runs acme/a v1\nagent b tiny #1 idle\nagent c tiny #2 idle";
+        check(
+            state,
+            world,
+            expect![[r#"
+            assign acme/b to b generation 2 workload v1
+            wait: deployment acme/b: the quota of acme, 2 agents, is used up"#]],
+        );
+    }
+
+    #[test]
+    fn what_fits_only_here_comes_before_what_fits_anywhere() {
+        let state =
+            "target east 1 1\ntarget west 1 1\ndeploy acme/a x1 v1\ndeploy acme/b x1 v1 on east";
+        check(
+            state,
+            "agent a east #0 idle\nagent b west #0 idle",
+            expect![[r#"
+                assign acme/b to a generation 2 workload v1
+                assign acme/a to b generation 2 workload v1"#]],
+        );
+    }
 }

@@ -200,3 +200,181 @@ fn claims(state: OrderState) -> u8 {
         | OrderState::Cancelled => 2,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::testing::check;
+
+    #[test]
+    fn minimum_warm_and_reserved_agents_are_ordered() {
+        check(
+            "target tiny 2 9",
+            "",
+            expect![[r#"
+            launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size tiny in local by process under sim
+            launch tiny-55bb1394b081 for tiny slot 0 generation 1 failures 0 size tiny in local by process under sim"#]],
+        );
+        check(
+            "target tiny 0 9 warm 1\nreserve acme/r tiny 1",
+            "agent a tiny #0 idle",
+            expect![
+                "launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size tiny in local by process under sim"
+            ],
+        );
+    }
+
+    #[test]
+    fn everything_that_may_be_a_machine_counts_against_the_maximum() {
+        let world = "agent a tiny #0 refused out-refused\nagent b tiny #1 gone\nretiring b\n\
+                     order tiny #2 g1 open\norphan x 5 of tiny";
+        check(
+            "target tiny 5 5",
+            world,
+            expect![[r#"
+            launch tiny-9e21383a4f14 for tiny slot 3 generation 1 failures 0 size tiny in local by process under sim
+            wait: target tiny: agents missing: 3; the maximum is reached
+            wait: agent a: in quarantine: its evidence is refused
+            wait: agent a: goes when those before it have gone
+            wait: agent b: the machine is being destroyed
+            wait: order tiny-32913ac7cea7: its agent has not registered yet (until 2026-01-01T00:10:00Z)
+            wait: order x: belongs to nothing; its owner may turn up (until 2026-01-01T00:00:25Z)"#]],
+        );
+    }
+
+    #[test]
+    fn an_order_that_failed_rests_and_counts_its_failures() {
+        let state = "target tiny 1 3";
+        check(
+            state,
+            "order tiny #0 g3 failed 0 failures 2",
+            expect!["wait: target tiny: launches failed in a row: 3 (until 2026-01-01T00:00:08Z)"],
+        );
+        check(
+            state,
+            "order tiny #0 g3 failed 10 failures 2",
+            expect![
+                "launch tiny-9b348722ea32 for tiny slot 0 generation 4 failures 3 size tiny in local by process under sim"
+            ],
+        );
+        check(
+            state,
+            "order tiny #0 g3 failed 719 failures 60",
+            expect![
+                "launch tiny-9b348722ea32 for tiny slot 0 generation 4 failures 61 size tiny in local by process under sim"
+            ],
+        );
+        check(
+            state,
+            "order tiny #0 g3 cancelled failures 2",
+            expect![
+                "launch tiny-9b348722ea32 for tiny slot 0 generation 4 failures 0 size tiny in local by process under sim"
+            ],
+        );
+    }
+
+    #[test]
+    fn an_order_id_that_something_still_has_is_passed_over() {
+        let taken = format!("orphan {} 5 of tiny", crate::testing::unit("tiny", 0, 1));
+        check(
+            "target tiny 1 3",
+            &taken,
+            expect![[r#"
+            launch tiny-4dfee8e46e1e for tiny slot 0 generation 2 failures 0 size tiny in local by process under sim
+            wait: order tiny-55bb1394b081: belongs to nothing; its owner may turn up (until 2026-01-01T00:00:25Z)"#]],
+        );
+    }
+
+    #[test]
+    fn orders_nobody_claimed_are_withdrawn_first_and_machines_in_the_making_never() {
+        let world =
+            "order tiny #0 g1 claimed\norder tiny #1 g1 open\norder tiny #2 g1 provisioning";
+        check(
+            "target tiny 2 3",
+            world,
+            expect![[r#"
+            cancel tiny-0889ddbd6832: not needed
+            wait: order tiny-32913ac7cea7: its agent has not registered yet (until 2026-01-01T00:10:00Z)
+            wait: order tiny-55bb1394b081: its agent has not registered yet (until 2026-01-01T00:10:00Z)"#]],
+        );
+        check(
+            "target tiny 0 3",
+            world,
+            expect![[r#"
+            cancel tiny-0889ddbd6832: not needed
+            cancel tiny-55bb1394b081: not needed
+            wait: order tiny-32913ac7cea7: its agent has not registered yet (until 2026-01-01T00:10:00Z)"#]],
+        );
+    }
+
+    #[test]
+    fn idle_agents_go_from_the_highest_slot_a_few_at_a_time() {
+        let world = "agent a tiny #0 idle\nagent b tiny #2 idle\nagent c tiny #1 idle";
+        check(
+            "target tiny 1 3",
+            world,
+            expect![[r#"
+            retire b in local: not needed
+            wait: agent c: goes when those before it have gone"#]],
+        );
+        check(
+            "target tiny 1 3",
+            &format!("{world}\nagent d tiny #3 gone\nretiring d"),
+            expect![[r#"
+                wait: agent b: goes when those before it have gone
+                wait: agent c: goes when those before it have gone
+                wait: agent d: the machine is being destroyed"#]],
+        );
+        check(
+            "breaker 2 25\ntarget tiny 1 3",
+            world,
+            expect![[r#"
+            retire b in local: not needed
+            retire c in local: not needed"#]],
+        );
+    }
+
+    #[test]
+    fn a_silent_agent_makes_no_other_superfluous() {
+        check(
+            "target tiny 1 3",
+            "agent a tiny #0 idle\nagent b tiny #1 silent 5",
+            expect![
+                "wait: agent b: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:25Z)"
+            ],
+        );
+    }
+
+    #[test]
+    fn agents_in_use_above_a_lowered_maximum_stay() {
+        let world = "agent a tiny #0 runs acme/a v1\nagent b tiny #1 runs acme/a v1";
+        check(
+            "target tiny 0 1\ndeploy acme/a x2 v1",
+            world,
+            expect!["wait: target tiny: agents above the maximum: 1, all in use"],
+        );
+    }
+
+    #[test]
+    fn agents_of_another_size_than_their_target_are_exchanged() {
+        check(
+            "target tiny 1 2 size big",
+            "agent a tiny #0 idle",
+            expect![[r#"
+                retire a in local: not needed
+                launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size big in local by process under sim"#]],
+        );
+    }
+
+    #[test]
+    fn a_frozen_target_keeps_its_orders() {
+        check(
+            "freeze-target tiny",
+            "order tiny #0 g1 open opened 900\nagent a tiny #1 idle",
+            expect![[r#"
+                wait: target tiny: a document cannot be read, so it stays as it is
+                wait: order tiny-55bb1394b081: a document cannot be read, so it stays as it is"#]],
+        );
+    }
+}

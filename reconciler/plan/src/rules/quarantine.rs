@@ -67,3 +67,123 @@ fn challenge(view: &View, draft: &mut Draft, agent: AgentIx) {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::testing::check;
+
+    const ONE: &str = "target tiny 1 2\ndeploy acme/a x1 v1 exposed";
+
+    #[test]
+    fn lapsed_trust_takes_an_agent_out_even_if_it_is_silent() {
+        check(
+            ONE,
+            "agent a tiny #0 runs acme/a v1 exposed acme/a lapsed 1",
+            expect![[r#"
+                unexpose acme/a on a
+                quarantine a: its trust ran out
+                challenge a
+                wait: deployment acme/a: the replica on a is not ready
+                wait: agent a: in quarantine: its trust ran out"#]],
+        );
+        let silent = "agent a tiny #0 runs acme/a v1 exposed acme/a lapsed 1 silent 5";
+        check(
+            ONE,
+            silent,
+            expect![[r#"
+                unexpose acme/a on a
+                quarantine a: its trust ran out
+                wait: deployment acme/a: the replica on a is not ready
+                wait: agent a: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:25Z)
+                wait: agent a: in quarantine: its trust ran out"#]],
+        );
+    }
+
+    #[test]
+    fn refused_evidence_is_not_asked_for_again() {
+        check(
+            "target tiny 1 2",
+            "agent a tiny #0 refused out-refused",
+            expect![[r#"
+                retire a in local: its evidence is refused
+                launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size tiny in local by process under sim
+                wait: agent a: in quarantine: its evidence is refused"#]],
+        );
+    }
+
+    #[test]
+    fn accepted_evidence_puts_an_agent_back_into_work_at_once() {
+        check(
+            ONE,
+            "agent a tiny #0 runs acme/a v1 out-lapsed",
+            expect![[r#"
+                release a
+                expose acme/a on a"#]],
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_judged_keeps_what_it_has() {
+        check(
+            ONE,
+            "agent a tiny #0 runs acme/a v1 exposed acme/a unjudged",
+            expect![[r#"
+                wait: deployment acme/a: the replica on a is not ready
+                wait: agent a: its evidence cannot be judged now"#]],
+        );
+        check(
+            ONE,
+            "agent a tiny #0 unjudged",
+            expect![[r#"
+            wait: deployment acme/a: agents missing: 1; the free ones cannot take work now
+            wait: agent a: its evidence cannot be judged now"#]],
+        );
+        check(
+            ONE,
+            "agent a tiny #0 unjudged out-lapsed",
+            expect![[r#"
+                wait: deployment acme/a: agents missing: 1; the free ones cannot take work now
+                wait: agent a: its evidence cannot be judged now"#]],
+        );
+    }
+
+    #[test]
+    fn trust_is_renewed_in_time_and_asked_for_once_a_minute() {
+        let state = "target tiny 1 1";
+        check(state, "agent a tiny #0 trusted 301", expect![""]);
+        check(state, "agent a tiny #0 trusted 300", expect!["challenge a"]);
+        check(
+            state,
+            "agent a tiny #0 trusted 300 challenged 59",
+            expect!["wait: agent a: asked for fresh evidence (until 2026-01-01T00:00:01Z)"],
+        );
+        check(
+            state,
+            "agent a tiny #0 trusted 300 challenged 60",
+            expect!["challenge a"],
+        );
+        check(
+            state,
+            "agent a tiny #0 trusted 300 silent 5",
+            expect![
+                "wait: agent a: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:25Z)"
+            ],
+        );
+    }
+
+    #[test]
+    fn trust_matters_for_frozen_things_too() {
+        let world = "agent a tiny #0 runs acme/a v1 exposed acme/a refused";
+        check(
+            "target tiny 1 2\nfreeze-deploy acme/a",
+            world,
+            expect![[r#"
+            unexpose acme/a on a
+            quarantine a: its evidence is refused
+            wait: deployment acme/a: a document cannot be read, so it stays as it is
+            wait: agent a: in quarantine: its evidence is refused"#]],
+        );
+    }
+}

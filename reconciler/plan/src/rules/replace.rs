@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 
 use crate::breaker::{self, Verdict};
-use crate::census::{Census, Replica, is_current};
+use crate::census::{Census, Replica};
 use crate::draft::{self, Draft, Need, Surge};
 use crate::view::{AgentIx, DeploymentIx, OwnerIx, Standing, TargetIx, View, Wanted, number};
 use crate::{Action, Deployment, HoldReason, WaitReason};
@@ -21,33 +21,30 @@ struct Removal {
 pub(crate) fn rule(view: &View, draft: &mut Draft) {
     let mut census = Census::default();
     let mut removals = Vec::new();
+    let mut unsettled = Vec::new();
     for deployment in view.all_deployments() {
         match view.deployment(deployment).state {
-            Wanted::Frozen => {}
-            Wanted::No => stop_all(view, draft, deployment, &mut removals),
-            Wanted::Yes(spec) if spec.replicas == 0 => {
-                stop_all(view, draft, deployment, &mut removals);
-            }
-            Wanted::Yes(spec) => {
+            Wanted::Yes(spec) if spec.replicas > 0 => {
                 census.count(view, draft, deployment, spec);
-                shed(view, draft, deployment, spec, &census, &mut removals);
+                if !census.is_settled(spec) {
+                    shed(view, draft, deployment, spec, &census, &mut removals);
+                    unsettled.push((deployment, spec));
+                }
             }
+            Wanted::Yes(_) | Wanted::No => stop_all(view, draft, deployment, &mut removals),
+            Wanted::Frozen => {}
         }
     }
     remove(view, draft, removals);
     draft.count_use(view);
-    for deployment in view.all_deployments() {
-        if let Wanted::Yes(spec) = view.deployment(deployment).state
-            && spec.replicas > 0
-        {
-            census.count(view, draft, deployment, spec);
-            Update {
-                view,
-                deployment,
-                spec,
-            }
-            .run(draft, &mut census);
-        }
+    for (deployment, spec) in unsettled {
+        census.count(view, draft, deployment, spec);
+        let update = Update {
+            view,
+            deployment,
+            spec,
+        };
+        update.run(draft, &mut census);
     }
 }
 
@@ -100,14 +97,16 @@ fn shed(
 fn surplus(spec: &Deployment, census: &Census) -> Vec<AgentIx> {
     let over = number(census.good.len()).saturating_sub(allowed(spec, census));
     let mut good = census.good.clone();
-    good.sort_unstable_by_key(|r| (r.ready, r.current, Reverse(r.agent)));
+    good.sort_unstable_by_key(|r| (r.ready, r.serves, r.current, Reverse(r.agent)));
     good.iter().take(over as usize).map(|r| r.agent).collect()
 }
 
 /// How many replicas may be there: one more than wanted during a roll-out that may not take any away.
 fn allowed(spec: &Deployment, census: &Census) -> u32 {
-    let exchanges = spec.max_unavailable == 0 && census.outdated().any(|r| r.ready);
-    spec.replicas + u32::from(exchanges)
+    let old = census.outdated().any(|r| r.ready);
+    let new = census.good.iter().any(|r| r.current || !r.ready);
+    let surge = u32::from(spec.max_unavailable == 0 && old && new);
+    spec.replicas.saturating_add(surge)
 }
 
 fn serving_among(census: &Census, agents: &[AgentIx]) -> u32 {
@@ -269,7 +268,7 @@ impl Update<'_, '_> {
             if !facts.is_ready() {
                 let (reason, until) = facts.unready(self.view.desired, self.view.now);
                 draft.wait_deployment(self.view, self.deployment, reason, until);
-            } else if !facts.is_touchable() && (over || !is_current(self.view, agent, self.spec)) {
+            } else if !facts.is_touchable() && (over || !facts.current) {
                 left(self.view, draft, self.deployment, agent);
             }
         }
@@ -332,5 +331,169 @@ impl Update<'_, '_> {
             allowed: self.spec.max_unavailable,
         };
         draft.wait_deployment(self.view, self.deployment, reason, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::testing::check;
+
+    #[test]
+    fn the_replicas_that_serve_least_stop_first() {
+        let state = "breaker 2 25\ntarget tiny 0 4\ndeploy acme/a x2 v1";
+        let world = "agent a tiny #0 starts acme/a v1\nagent b tiny #1 runs acme/a v2\n\
+                     agent c tiny #2 runs acme/a v1\nagent d tiny #3 runs acme/a v1";
+        check(
+            state,
+            world,
+            expect![[r#"
+            unassign acme/a from a generation 3
+            unassign acme/a from b generation 3"#]],
+        );
+    }
+
+    #[test]
+    fn a_silent_replica_counts_and_makes_no_other_go() {
+        let state = "target tiny 0 4\ndeploy acme/a x1 v1";
+        let world = "agent a tiny #0 runs acme/a v1\nagent b tiny #1 runs acme/a v1 silent 5";
+        check(
+            state,
+            world,
+            expect![[r#"
+                wait: deployment acme/a: the replica on b is not ready
+                wait: agent b: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:25Z)"#]],
+        );
+    }
+
+    #[test]
+    fn a_deleted_deployment_stops_where_agents_answer() {
+        let world = "agent a tiny #0 runs acme/a v1\nagent b tiny #1 runs acme/a v1 silent 5\n\
+                     agent c tiny #2 runs acme/b v1\nagent d tiny #3 idle";
+        check(
+            "target tiny 4 4\ndeploy acme/b x1 v1",
+            world,
+            expect![[r#"
+            unassign acme/a from a generation 3
+            wait: deployment acme/a: the replica on b cannot be changed now
+            wait: agent b: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:25Z)"#]],
+        );
+    }
+
+    #[test]
+    fn the_last_ready_replicas_of_an_owner_are_held() {
+        let world = "agent a tiny #0 runs acme/a v1\nagent b tiny #1 runs acme/a v1\n\
+                     agent c tiny #2 idle\nagent d big #0 idle";
+        let state = "breaker 1 100\ntarget tiny 3 4\ntarget big 1 1";
+        check(
+            state,
+            world,
+            expect![[r#"
+            hold: 2 replicas of owner acme would go and none would be ready
+              unassign acme/a from a generation 3
+              unassign acme/a from b generation 3
+            wait: deployment acme/a: held until a person approves DIGEST
+            wait: agent a: held until a person approves DIGEST
+            wait: agent b: held until a person approves DIGEST"#]],
+        );
+    }
+
+    #[test]
+    fn only_what_may_be_missing_is_updated() {
+        let state = "target tiny 0 4\ndeploy acme/a x3 v2 unavailable 2";
+        let world = "agent a tiny #0 runs acme/a v1\nagent b tiny #1 runs acme/a v1\n\
+                     agent c tiny #2 runs acme/a v1";
+        check(
+            state,
+            world,
+            expect![[r#"
+            assign acme/a to a generation 3 workload v2
+            assign acme/a to b generation 3 workload v2
+            wait: deployment acme/a: replicas not serving: 0, allowed: 2"#]],
+        );
+    }
+
+    #[test]
+    fn a_replica_that_does_not_serve_is_updated_at_once() {
+        let state = "target tiny 0 4\ndeploy acme/a x2 v3 unavailable 0";
+        let world = "agent a tiny #0 runs acme/a v1\nagent b tiny #1 told acme/a v2";
+        check(
+            state,
+            world,
+            expect![[r#"
+            assign acme/a to b generation 3 workload v3
+            launch tiny-32913ac7cea7 for tiny slot 2 generation 1 failures 0 size tiny in local by process under sim
+            wait: deployment acme/a: the replica on b is not ready (until 2026-01-01T00:04:00Z)
+            wait: deployment acme/a: replicas not serving: 1, allowed: 0"#]],
+        );
+    }
+
+    #[test]
+    fn a_published_replica_waits_for_its_substitute_to_be_published() {
+        let state = "target tiny 0 4\ndeploy acme/a x2 v2 exposed";
+        let world = "agent a tiny #0 runs acme/a v2\nagent b tiny #1 runs acme/a v1 exposed acme/a";
+        check(
+            state,
+            world,
+            expect![[r#"
+            expose acme/a on a
+            wait: deployment acme/a: replicas not serving: 1, allowed: 1"#]],
+        );
+    }
+
+    #[test]
+    fn a_silent_agent_is_not_rolled_out_to() {
+        let state = "target tiny 0 4\ndeploy acme/a x2 v2 unavailable 2";
+        let world = "agent a tiny #0 runs acme/a v1 silent 5\nagent b tiny #1 runs acme/a v1";
+        check(
+            state,
+            world,
+            expect![[r#"
+                assign acme/a to b generation 3 workload v2
+                wait: deployment acme/a: the replica on a is not ready
+                wait: agent a: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:25Z)"#]],
+        );
+    }
+
+    #[test]
+    fn a_replica_in_the_wrong_place_moves_when_its_substitute_serves() {
+        let state = "target near 0 2 in near\ntarget far 0 2 in far\ndeploy acme/a x1 v1 in far";
+        let stays =
+            "agent a near #0 runs acme/a v1 in near\nagent b far #0 starts acme/a v1 in far";
+        check(
+            state,
+            stays,
+            expect![[r#"
+            wait: deployment acme/a: the replica on b is not ready (until 2026-01-01T00:04:00Z)
+            wait: deployment acme/a: its replica moves when the replacement is ready
+            wait: agent a: its replica moves when the replacement is ready"#]],
+        );
+        let goes = "agent a near #0 runs acme/a v1 in near\nagent b far #0 runs acme/a v1 in far";
+        check(state, goes, expect!["unassign acme/a from a generation 3"]);
+    }
+
+    #[test]
+    fn a_stray_is_taken_over_or_stopped() {
+        let world = "agent a tiny #0 strays acme/a v1";
+        check(
+            "target tiny 1 1\ndeploy acme/a x1 v1",
+            world,
+            expect![[r#"
+            assign acme/a to a generation 3 workload v1
+            wait: deployment acme/a: the replica on a is not ready"#]],
+        );
+        check(
+            "target tiny 1 1",
+            world,
+            expect!["unassign acme/a from a generation 3"],
+        );
+        check(
+            "target tiny 1 1\nfreeze-deploy acme/a",
+            world,
+            expect![[r#"
+            wait: deployment acme/a: a document cannot be read, so it stays as it is
+            wait: agent a: a document cannot be read, so it stays as it is"#]],
+        );
     }
 }

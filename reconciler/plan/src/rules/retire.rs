@@ -199,3 +199,154 @@ fn orphan_state(view: &View, order: &OrderId, orphan: &Orphan) -> Option<WaitRea
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::testing::check;
+
+    #[test]
+    fn silence_waits_until_its_deadline() {
+        let state = "target tiny 0 4\ndeploy acme/a x1 v1";
+        check(
+            state,
+            "agent a tiny #0 runs acme/a v1 silent 29",
+            expect![[r#"
+                wait: deployment acme/a: the replica on a is not ready
+                wait: agent a: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:01Z)"#]],
+        );
+        check(
+            state,
+            "agent a tiny #0 runs acme/a v1 silent 30",
+            expect![[r#"
+                retire a in local: silent past the deadline
+                launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size tiny in local by process under sim
+                wait: deployment acme/a: agents missing: 1; ordered"#]],
+        );
+    }
+
+    #[test]
+    fn an_agent_that_is_gone_is_cleaned_up_without_asking() {
+        let world = "agent a tiny #0 gone\nagent b tiny #1 gone\nagent c tiny #2 gone";
+        check(
+            "target tiny 0 4",
+            world,
+            expect![[r#"
+            retire a in local: its machine is gone
+            retire b in local: its machine is gone
+            retire c in local: its machine is gone"#]],
+        );
+    }
+
+    #[test]
+    fn an_agent_on_its_way_out_is_not_told_again() {
+        let world = "agent a tiny #0 runs acme/a v1 gone\nretiring a";
+        check(
+            "target tiny 0 1\ndeploy acme/a x1 v1",
+            world,
+            expect![[r#"
+            wait: deployment acme/a: agents missing: 1; the maximum is reached
+            wait: agent a: the machine is being destroyed"#]],
+        );
+    }
+
+    #[test]
+    fn lost_agents_beyond_the_breaker_are_held() {
+        let world = "agent a tiny #0 silent 40\nagent b tiny #1 silent 40\nagent c tiny #2 idle";
+        check(
+            "target tiny 3 4",
+            world,
+            expect![[r#"
+            hold: 2 of 3 agents of target tiny would go
+              retire a in local: silent past the deadline
+              retire b in local: silent past the deadline
+            wait: agent a: held until a person approves DIGEST
+            wait: agent b: held until a person approves DIGEST"#]],
+        );
+    }
+
+    #[test]
+    fn a_lost_agent_waits_while_others_are_silent_too() {
+        let world = "agent a tiny #0 silent 40\nagent b tiny #1 silent 4\nagent c tiny #2 idle";
+        check(
+            "target tiny 3 4",
+            world,
+            expect![[r#"
+            wait: agent a: 2 of 3 agents of its target are silent
+            wait: agent b: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:26Z)"#]],
+        );
+    }
+
+    #[test]
+    fn a_lost_agent_of_something_frozen_stays() {
+        let world = "agent a tiny #0 runs acme/a v1 silent 40";
+        check(
+            "target tiny 0 4\nfreeze-deploy acme/a",
+            world,
+            expect![[r#"
+            wait: deployment acme/a: a document cannot be read, so it stays as it is
+            wait: agent a: a document cannot be read, so it stays as it is"#]],
+        );
+        check(
+            "freeze-target tiny\ndeploy acme/a x1 v1",
+            world,
+            expect![[r#"
+                wait: deployment acme/a: the replica on a is not ready
+                wait: target tiny: a document cannot be read, so it stays as it is
+                wait: agent a: a document cannot be read, so it stays as it is"#]],
+        );
+    }
+
+    #[test]
+    fn a_replica_that_fits_nowhere_else_goes_with_its_target() {
+        let world = "agent a old #0 runs acme/a v1 exposed acme/a";
+        check(
+            "deploy acme/a x1 v1 exposed",
+            world,
+            expect![[r#"
+            unexpose acme/a on a
+            retire a in local: its target is gone
+            wait: deployment acme/a: no target has agents of this size and place"#]],
+        );
+    }
+
+    #[test]
+    fn orders_of_a_removed_target_are_withdrawn() {
+        check(
+            "",
+            "order old #0 g1 claimed\norder old #1 g1 fulfilled",
+            expect!["cancel old-1ee55ba201fa: its target is gone"],
+        );
+    }
+
+    #[test]
+    fn many_orphans_at_once_are_held() {
+        let state = "target tiny 0 9";
+        let few = "orphan x 40\norphan y 40 of tiny\nagent a tiny #0 idle\nagent b tiny #1 idle";
+        check(
+            state,
+            few,
+            expect![[r#"
+            retire b in local: not needed
+            hold: 2 of 4 machines belong to nothing
+              retire x in local: it belongs to nothing
+              retire y in local: it belongs to nothing
+            wait: agent a: goes when those before it have gone
+            wait: agent x: held until a person approves DIGEST
+            wait: agent y: held until a person approves DIGEST"#]],
+        );
+        check(
+            state,
+            "orphan x 40\nretiring x",
+            expect!["wait: order x: the machine is being destroyed"],
+        );
+        check(
+            state,
+            "orphan x 40\nagent a tiny #0 idle",
+            expect![[r#"
+            retire a in local: not needed
+            retire x in local: it belongs to nothing"#]],
+        );
+    }
+}

@@ -161,7 +161,8 @@ fn trust() -> impl Strategy<Value = Trust> {
     prop_oneof![
         12 => Just(Trust::Accepted(NOW.plus(Duration::from_secs(3600)))),
         1 => Just(Trust::Accepted(NOW.plus(Duration::from_secs(60)))),
-        2 => Just(Trust::Accepted(ago(10))),
+        1 => Just(Trust::Accepted(ago(10))),
+        2 => Just(Trust::Accepted(ago(100))),
         2 => Just(Trust::Refused),
         1 => Just(Trust::Unknown),
     ]
