@@ -11,6 +11,7 @@ pub mod desired;
 pub mod examples;
 pub mod execute;
 mod http;
+pub mod join;
 pub mod journal;
 pub mod keys;
 pub mod observe;

@@ -1,0 +1,394 @@
+//! What must hold across documents: one table of small functions. Each finding blames one document, the
+//! one that should change; a document that another one's failure touches is never blamed for it.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use easyenclave_schemas::TargetName;
+use easyenclave_schemas::decode::did_you_mean;
+use easyenclave_schemas::documents::{DeploymentSpec, Kind, TargetSpec};
+
+use super::facts::{Considered, Facts, Held, Standing};
+use super::paths::{FLEET, may_hold};
+
+/// Something that a check found.
+#[derive(Debug)]
+pub(super) struct Finding {
+    /// The file of the document to blame.
+    pub(super) file: usize,
+    /// The field.
+    pub(super) pointer: Cow<'static, str>,
+    pub(super) code: &'static str,
+    pub(super) message: String,
+    pub(super) suggestion: Option<String>,
+}
+
+impl Finding {
+    fn new(
+        version: Considered<'_>,
+        pointer: impl Into<Cow<'static, str>>,
+        code: &'static str,
+        message: String,
+    ) -> Self {
+        Self {
+            file: version.file,
+            pointer: pointer.into(),
+            code,
+            message,
+            suggestion: None,
+        }
+    }
+}
+
+type Check = fn(&Facts<'_>, &mut Vec<Finding>);
+
+const CHECKS: [Check; 9] = [
+    places,
+    identities_are_unique,
+    owners_exist,
+    target_names,
+    reservation_targets,
+    placement_targets,
+    sizes_are_offered,
+    quotas,
+    reservations_fit,
+];
+
+/// Everything that does not hold.
+pub(super) fn run(facts: &Facts<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for check in CHECKS {
+        check(facts, &mut findings);
+    }
+    findings
+}
+
+fn identities_are_unique(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    for (version, kept) in &facts.doubles {
+        let (line, column) = kept.read.located.position("/metadata/name");
+        let identity = &version.read.located.identity;
+        let message = format!("{identity} is also in {}:{line}:{column}", kept.path);
+        findings.push(Finding::new(
+            *version,
+            "/metadata/name",
+            "duplicate-identity",
+            message,
+        ));
+    }
+}
+
+/// Who may write to a folder is told by its path, so what an owner's folder holds is the owner's.
+fn places(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    for version in &facts.all {
+        let identity = &version.read.located.identity;
+        if may_hold(version.path, identity) {
+            continue;
+        }
+        let kind = identity.kind;
+        let (pointer, message) = match &identity.owner {
+            _ if version.path == FLEET => (
+                "/kind",
+                format!("{FLEET} holds the kind Fleet, found {kind}"),
+            ),
+            Some(owner) if kind == Kind::Deployment => (
+                "/metadata/owner",
+                format!("deployments of {owner} lie under deployments/{owner}/"),
+            ),
+            Some(owner) if version.path.starts_with("reservations/") => (
+                "/metadata/owner",
+                format!("this folder does not belong to {owner}"),
+            ),
+            _ if kind == Kind::Fleet => (
+                "/kind",
+                format!("the fleet is described in {FLEET} and nowhere else"),
+            ),
+            _ => (
+                "/kind",
+                format!("deployments/ holds the kind Deployment, found {kind}"),
+            ),
+        };
+        findings.push(Finding::new(*version, pointer, "wrong-place", message));
+    }
+}
+
+fn owners_exist(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    let deployments = facts
+        .deployments
+        .iter()
+        .map(|held| (held.version, held.owner()));
+    let reservations = facts
+        .reservations
+        .iter()
+        .map(|held| (held.version, held.owner()));
+    for (version, owner) in deployments.chain(reservations) {
+        let name = Name {
+            kind: Kind::Owner,
+            name: owner,
+            pointer: "/metadata/owner".into(),
+        };
+        resolve(facts, &facts.owners, version, name, findings);
+    }
+}
+
+fn target_names(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    for target in facts.targets.values() {
+        let (provider, policy) = (&target.object.spec.provider, &target.object.spec.policy);
+        let name = Name {
+            kind: Kind::Provider,
+            name: provider.as_str(),
+            pointer: "/spec/provider".into(),
+        };
+        resolve(facts, &facts.providers, target.version, name, findings);
+        let name = Name {
+            kind: Kind::AttestationPolicy,
+            name: policy.as_str(),
+            pointer: "/spec/policy".into(),
+        };
+        resolve(facts, &facts.policies, target.version, name, findings);
+    }
+}
+
+fn reservation_targets(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    for held in &facts.reservations {
+        let name = held.object.spec.target.as_str();
+        let name = Name {
+            kind: Kind::CapacityTarget,
+            name,
+            pointer: "/spec/target".into(),
+        };
+        resolve(facts, &facts.targets, held.version, name, findings);
+    }
+}
+
+fn placement_targets(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    for held in &facts.deployments {
+        for (index, target) in held.object.spec.placement.targets.iter().enumerate() {
+            let pointer = format!("/spec/placement/targets/{index}").into();
+            let name = Name {
+                kind: Kind::CapacityTarget,
+                name: target.as_str(),
+                pointer,
+            };
+            resolve(facts, &facts.targets, held.version, name, findings);
+        }
+    }
+}
+
+/// A name that a document refers to.
+struct Name<'n> {
+    kind: Kind,
+    name: &'n str,
+    pointer: Cow<'static, str>,
+}
+
+fn resolve<S>(
+    facts: &Facts<'_>,
+    known: &BTreeMap<&str, Held<'_, S>>,
+    version: Considered<'_>,
+    wanted: Name<'_>,
+    findings: &mut Vec<Finding>,
+) {
+    let Name {
+        kind,
+        name,
+        pointer,
+    } = wanted;
+    if known.contains_key(name) || facts.is_unreadable(kind, name) {
+        return;
+    }
+    let near = did_you_mean(name, known.keys().copied()).map(str::to_owned);
+    let mut message = format!("there is no {kind} named {name}");
+    if near.is_none() && !known.is_empty() && known.len() <= 8 {
+        let names: Vec<_> = known.keys().copied().collect();
+        message.push_str(&format!("; there are {}", names.join(", ")));
+    }
+    let finding = Finding::new(version, pointer, "unknown-name", message);
+    findings.push(Finding {
+        suggestion: near,
+        ..finding
+    });
+}
+
+/// Some target that a deployment may use has agents of the size that it needs.
+fn sizes_are_offered(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    let hidden = facts
+        .unreadable
+        .iter()
+        .any(|identity| identity.kind == Kind::CapacityTarget);
+    let sizes = facts
+        .targets
+        .values()
+        .map(|target| target.object.spec.node_size.as_str());
+    let sizes: BTreeSet<_> = sizes.collect();
+    for held in &facts.deployments {
+        let spec = &held.object.spec;
+        let unknown = |name: &TargetName| !facts.targets.contains_key(name.as_str());
+        if hidden
+            || spec.placement.targets.iter().any(unknown)
+            || facts.targets.values().any(|target| offers(spec, target))
+        {
+            continue;
+        }
+        let size = spec.node_size.as_str();
+        let message = format!("no target that `spec.placement` admits has agents of size {size}");
+        let near = did_you_mean(size, sizes.iter().copied().filter(|other| *other != size));
+        let finding = Finding::new(held.version, "/spec/nodeSize", "size-not-offered", message);
+        findings.push(Finding {
+            suggestion: near.map(str::to_owned),
+            ..finding
+        });
+    }
+}
+
+fn offers(deployment: &DeploymentSpec, target: &Held<'_, TargetSpec>) -> bool {
+    let placement = &deployment.placement;
+    let spec = &target.object.spec;
+    let named = |name: &TargetName| name.as_str() == target.name();
+    spec.node_size == deployment.node_size
+        && (placement.targets.is_empty() || placement.targets.iter().any(named))
+        && (placement.allowed_datacenters.is_empty()
+            || placement.allowed_datacenters.contains(&spec.datacenter))
+        && !placement.denied_datacenters.contains(&spec.datacenter)
+}
+
+/// An owner's replicas, and an owner's reserved agents, stay within the quota.
+fn quotas(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    let deployments = facts.deployments.iter().map(|held| {
+        let (version, count) = (held.version, held.object.spec.replicas);
+        (
+            held.owner(),
+            Share {
+                version,
+                count,
+                pointer: "/spec/replicas",
+            },
+        )
+    });
+    let reservations = facts.reservations.iter().map(|held| {
+        let (version, count) = (held.version, held.object.spec.count);
+        (
+            held.owner(),
+            Share {
+                version,
+                count,
+                pointer: "/spec/count",
+            },
+        )
+    });
+    for (what, shares) in [
+        ("replicas of all deployments", group(deployments)),
+        ("reserved agents", group(reservations)),
+    ] {
+        for (name, shares) in shares {
+            let Some(owner) = facts.owners.get(name) else {
+                continue;
+            };
+            let limit = Limit {
+                version: owner.version,
+                most: owner.object.spec.quota.agents,
+                pointer: "/spec/quota/agents",
+                code: "over-quota",
+                sum: format!("{what} of {name}"),
+                name: "the quota".into(),
+            };
+            limit.hold(shares, findings);
+        }
+    }
+}
+
+/// No more agents of a target are reserved than it may have.
+fn reservations_fit(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    let reservations = facts.reservations.iter().map(|held| {
+        let (version, count) = (held.version, held.object.spec.count);
+        (
+            held.object.spec.target.as_str(),
+            Share {
+                version,
+                count,
+                pointer: "/spec/count",
+            },
+        )
+    });
+    for (name, shares) in group(reservations) {
+        let Some(target) = facts.targets.get(name) else {
+            continue;
+        };
+        let limit = Limit {
+            version: target.version,
+            most: target.object.spec.max,
+            pointer: "/spec/max",
+            code: "over-reserved",
+            sum: format!("reserved agents of target {name}"),
+            name: "its `spec.max`".into(),
+        };
+        limit.hold(shares, findings);
+    }
+}
+
+/// What a document takes of something limited.
+struct Share<'a> {
+    version: Considered<'a>,
+    count: u32,
+    pointer: &'static str,
+}
+
+fn group<'a>(
+    shares: impl Iterator<Item = (&'a str, Share<'a>)>,
+) -> BTreeMap<&'a str, Vec<Share<'a>>> {
+    let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (name, share) in shares {
+        groups.entry(name).or_default().push(share);
+    }
+    groups
+}
+
+/// A limit on the sum of what several documents take.
+struct Limit<'a> {
+    /// The document that sets it, and where.
+    version: Considered<'a>,
+    pointer: &'static str,
+    most: u32,
+    code: &'static str,
+    sum: String,
+    name: String,
+}
+
+impl Limit<'_> {
+    /// What was in force before goes first. So a change that takes too much is blamed itself; and a
+    /// changed limit below what is in force is blamed, not those who hold to the old one.
+    fn hold(&self, mut shares: Vec<Share<'_>>, findings: &mut Vec<Finding>) {
+        let total: u64 = shares.iter().map(|share| u64::from(share.count)).sum();
+        if total <= u64::from(self.most) {
+            return;
+        }
+        let message = format!(
+            "{} come to {total}; {} is {}",
+            self.sum, self.name, self.most
+        );
+        let before = |share: &&Share<'_>| share.version.standing != Standing::Changed;
+        let held: u64 = shares
+            .iter()
+            .filter(before)
+            .map(|share| u64::from(share.count))
+            .sum();
+        if self.version.standing == Standing::Changed && held > u64::from(self.most) {
+            findings.push(Finding::new(self.version, self.pointer, self.code, message));
+            return;
+        }
+        shares.sort_by_key(|share| share.version.standing == Standing::Changed);
+        let mut sum = 0;
+        for share in shares.iter().filter(|share| share.count > 0) {
+            if sum + u64::from(share.count) <= u64::from(self.most) {
+                sum += u64::from(share.count);
+            } else {
+                let message = message.clone();
+                findings.push(Finding::new(
+                    share.version,
+                    share.pointer,
+                    self.code,
+                    message,
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Files of the state repository → the model. Documents are decoded, held against each other, and put in
+//! force as far as they are good. Nothing here knows Git: files come by path and blob id.
+
+mod blobs;
+mod checks;
+mod dir;
+mod facts;
+mod loader;
+mod model;
+mod paths;
+mod report;
+#[cfg(test)]
+mod tests;
+
+pub use dir::check_dir;
+pub use loader::{Loaded, Loader};
+pub use model::Model;
+pub use paths::is_document;
+pub use report::{Checked, FileProblem};

@@ -1,0 +1,206 @@
+//! Documents → model: the one place where what people wrote becomes what the planner and the executor use.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use easyenclave_plan::{
+    Breaker, Deployment, Desired, Frozen, Limits, Placement, Reservation, Target,
+};
+use easyenclave_schemas::documents::{
+    DeploymentSpec, FleetSpec, Identity, Kind, PolicySpec, ProviderSpec, ReservationSpec,
+    StatusSpec, TargetSpec,
+};
+use easyenclave_schemas::{
+    DeploymentId, DeploymentName, Digest, FleetId, OwnerName, PolicyName, ProviderName,
+    ReservationId, ReservationName, TargetName,
+};
+
+use super::facts::{Facts, Held};
+use crate::revision::WorkloadVersion;
+
+/// What a revision asks for.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// The planner's model.
+    pub desired: Desired,
+    /// What runs, by its digest.
+    pub workloads: BTreeMap<Digest, Arc<WorkloadVersion>>,
+    /// Policies.
+    pub policies: BTreeMap<PolicyName, PolicySpec>,
+    /// Providers.
+    pub providers: BTreeMap<ProviderName, ProviderSpec>,
+    /// The path that people should open, for deployments that are exposed.
+    pub paths: BTreeMap<DeploymentId, String>,
+    /// How status is written.
+    pub status: StatusSpec,
+}
+
+/// The schema holds every name to at least the type's bounds.
+const NAMED: &str = "the schema checked the name";
+
+/// The model of documents that passed. `None` without a fleet.
+pub(super) fn build(facts: &Facts<'_>) -> Option<Model> {
+    let fleet = facts.fleet.as_ref()?;
+    let mut model = Model {
+        desired: Desired {
+            fleet: FleetId::new(fleet.name()).expect(NAMED),
+            limits: limits(&fleet.object.spec),
+            quotas: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            reservations: BTreeMap::new(),
+            deployments: BTreeMap::new(),
+            frozen: facts.unreadable.iter().filter_map(frozen).collect(),
+            approvals: facts
+                .approvals
+                .iter()
+                .map(|held| held.object.spec.plan_digest)
+                .collect(),
+        },
+        workloads: BTreeMap::new(),
+        policies: specs(&facts.policies, |name| PolicyName::new(name).expect(NAMED)),
+        providers: specs(&facts.providers, |name| {
+            ProviderName::new(name).expect(NAMED)
+        }),
+        paths: BTreeMap::new(),
+        status: fleet.object.spec.status.clone(),
+    };
+    for (name, owner) in &facts.owners {
+        let name = OwnerName::new(*name).expect(NAMED);
+        model
+            .desired
+            .quotas
+            .insert(name, owner.object.spec.quota.agents);
+    }
+    facts
+        .targets
+        .values()
+        .for_each(|held| add_target(&mut model.desired, facts, held));
+    facts
+        .reservations
+        .iter()
+        .for_each(|held| add_reservation(&mut model.desired, held));
+    facts
+        .deployments
+        .iter()
+        .for_each(|held| add_deployment(&mut model, facts, held));
+    Some(model)
+}
+
+fn specs<N: Ord, S: Clone>(
+    documents: &BTreeMap<&str, Held<'_, S>>,
+    name: fn(&str) -> N,
+) -> BTreeMap<N, S> {
+    documents
+        .iter()
+        .map(|(text, held)| (name(text), held.object.spec.clone()))
+        .collect()
+}
+
+fn limits(spec: &FleetSpec) -> Limits {
+    Limits {
+        breaker: Breaker {
+            max_removals: spec.breaker.max_removals,
+            max_percent: spec.breaker.max_percent,
+        },
+        lost_after: spec.timing.lost_after.get(),
+        register_within: spec.timing.register_within.get(),
+        ready_within: spec.timing.ready_within.get(),
+    }
+}
+
+/// What must stay as it is while a document cannot be read.
+fn frozen(identity: &Identity) -> Option<Frozen> {
+    match identity.kind {
+        Kind::Deployment => Some(Frozen::Deployment(DeploymentId {
+            owner: OwnerName::new(identity.owner.as_deref()?).ok()?,
+            name: DeploymentName::new(identity.name.as_str()).ok()?,
+        })),
+        Kind::CapacityTarget => TargetName::new(identity.name.as_str())
+            .ok()
+            .map(Frozen::Target),
+        _ => None,
+    }
+}
+
+/// A target whose policy or provider cannot be read stays as it is.
+fn add_target(desired: &mut Desired, facts: &Facts<'_>, held: &Held<'_, TargetSpec>) {
+    let name = TargetName::new(held.name()).expect(NAMED);
+    let spec = &held.object.spec;
+    if facts.is_unreadable(Kind::Provider, spec.provider.as_str())
+        || facts.is_unreadable(Kind::AttestationPolicy, spec.policy.as_str())
+    {
+        desired.frozen.insert(Frozen::Target(name));
+        return;
+    }
+    let target = Target {
+        datacenter: spec.datacenter.clone(),
+        size: spec.node_size.clone(),
+        provider: spec.provider.clone(),
+        policy: spec.policy.clone(),
+        min: spec.min,
+        max: spec.max,
+        warm: spec.warm,
+    };
+    desired.targets.insert(name, target);
+}
+
+fn add_reservation(desired: &mut Desired, held: &Held<'_, ReservationSpec>) {
+    let id = ReservationId {
+        owner: OwnerName::new(held.owner()).expect(NAMED),
+        name: ReservationName::new(held.name()).expect(NAMED),
+    };
+    let spec = &held.object.spec;
+    let reservation = Reservation {
+        target: spec.target.clone(),
+        count: spec.count,
+        until: spec.until,
+    };
+    desired.reservations.insert(id, reservation);
+}
+
+/// A deployment whose owner cannot be read stays as it is: the quota is not known.
+fn add_deployment(model: &mut Model, facts: &Facts<'_>, held: &Held<'_, DeploymentSpec>) {
+    let id = DeploymentId {
+        owner: OwnerName::new(held.owner()).expect(NAMED),
+        name: DeploymentName::new(held.name()).expect(NAMED),
+    };
+    if facts.is_unreadable(Kind::Owner, held.owner()) {
+        model.desired.frozen.insert(Frozen::Deployment(id));
+        return;
+    }
+    let spec = &held.object.spec;
+    let (digest, version) = held
+        .version
+        .read
+        .workload
+        .as_ref()
+        .expect("deployments are read with their workload");
+    model.workloads.insert(*digest, Arc::clone(version));
+    if let Some(expose) = &spec.expose {
+        model.paths.insert(id.clone(), expose.path.clone());
+    }
+    model
+        .desired
+        .deployments
+        .insert(id, deployment(spec, *digest));
+}
+
+fn deployment(spec: &DeploymentSpec, workload: Digest) -> Deployment {
+    let placement = &spec.placement;
+    Deployment {
+        workload,
+        replicas: spec.replicas,
+        size: spec.node_size.clone(),
+        placement: Placement {
+            targets: set(&placement.targets),
+            allowed_datacenters: set(&placement.allowed_datacenters),
+            denied_datacenters: set(&placement.denied_datacenters),
+        },
+        max_unavailable: spec.rollout.max_unavailable,
+        exposed: spec.expose.is_some(),
+    }
+}
+
+fn set<N: Ord + Clone>(names: &[N]) -> BTreeSet<N> {
+    names.iter().cloned().collect()
+}

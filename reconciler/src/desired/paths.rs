@@ -1,0 +1,128 @@
+//! Which files of the state repository are documents, and what their places say of them.
+//! A path is never an identity; it only tells who may write there and, in need, what was meant.
+
+use easyenclave_schemas::documents::{Identity, Kind};
+
+/// The file of the fleet.
+pub(super) const FLEET: &str = "fleet.yaml";
+
+/// The folders of documents.
+pub(super) const FOLDERS: [&str; 7] = [
+    "owners",
+    "policies",
+    "providers",
+    "capacity",
+    "reservations",
+    "deployments",
+    "approvals",
+];
+
+/// Whether a file of this path, relative to the repository's root, is a state document. Other files
+/// may lie beside them: hidden ones, compose files, texts.
+pub fn is_document(path: &str) -> bool {
+    if path == FLEET {
+        return true;
+    }
+    let mut parts = path.split('/');
+    let (folder, file) = (parts.next().unwrap_or_default(), path.rsplit('/').next());
+    let file = file.unwrap_or_default();
+    let is_yaml = file.ends_with(".yaml") || file.ends_with(".yml");
+    let is_compose = file.starts_with("compose") || file.starts_with("docker-compose");
+    let is_hidden = parts.any(|part| part.starts_with('.'));
+    FOLDERS.contains(&folder) && path != folder && is_yaml && !is_compose && !is_hidden
+}
+
+/// What a file of this path would hold by custom, for files that cannot be read.
+pub(super) fn guess(path: &str) -> Option<Identity> {
+    let stem = path
+        .strip_suffix(".yaml")
+        .or_else(|| path.strip_suffix(".yml"))?;
+    let parts: Vec<_> = stem.split('/').collect();
+    let (kind, owner, name) = match parts.as_slice() {
+        ["owners", name] => (Kind::Owner, None, name),
+        ["policies", name] => (Kind::AttestationPolicy, None, name),
+        ["providers", name] => (Kind::Provider, None, name),
+        ["capacity", name] => (Kind::CapacityTarget, None, name),
+        ["reservations", owner, name] => (Kind::CapacityReservation, Some(*owner), name),
+        ["deployments", owner, name] => (Kind::Deployment, Some(*owner), name),
+        _ => return None,
+    };
+    Some(Identity {
+        kind,
+        owner: owner.map(str::to_owned),
+        name: (*name).to_owned(),
+    })
+}
+
+/// Whether a document has its place at this path as far as owners are concerned: who may write to an
+/// owner's folder must not speak for anybody else.
+pub(super) fn may_hold(path: &str, identity: &Identity) -> bool {
+    let owner = identity.owner.as_deref();
+    match identity.kind {
+        Kind::Deployment => owner_folder(path, "deployments") == owner,
+        _ if path.starts_with("deployments/") => false,
+        Kind::CapacityReservation => {
+            let folder = owner_folder(path, "reservations");
+            folder.is_none() || folder == owner
+        }
+        Kind::Fleet => path == FLEET,
+        _ => path != FLEET,
+    }
+}
+
+/// The folder below `deployments/` or `reservations/` that a file lies in, if it lies in one.
+pub(super) fn owner_folder<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
+    let below = path.strip_prefix(folder)?.strip_prefix('/')?;
+    below.split_once('/').map(|(owner, _)| owner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_yaml_files_in_their_folders() {
+        for path in [
+            "fleet.yaml",
+            "owners/acme.yaml",
+            "deployments/acme/web.yml",
+            "deployments/acme/a/b/c.yaml",
+            "approvals/x.yaml",
+            "reservations/acme/x.yaml",
+        ] {
+            assert!(is_document(path), "{path}");
+        }
+        for path in [
+            "",
+            "README.md",
+            "fleet.yml",
+            "other/fleet.yaml",
+            ".github/workflows/test.yaml",
+            "deployments/acme/compose.yaml",
+            "deployments/acme/compose.prod.yml",
+            "deployments/acme/docker-compose.yml",
+            "deployments/acme/.hidden.yaml",
+            "deployments/.acme/web.yaml",
+            "deployments/acme/README.md",
+            "deployments.yaml",
+            "charts/deployments/web.yaml",
+        ] {
+            assert!(!is_document(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_tells_what_was_meant() {
+        let shown = |path| guess(path).map(|identity| identity.to_string());
+        assert_eq!(
+            shown("deployments/acme/web.yaml").as_deref(),
+            Some("Deployment acme/web")
+        );
+        assert_eq!(
+            shown("capacity/tiny.yml").as_deref(),
+            Some("CapacityTarget tiny")
+        );
+        assert_eq!(shown("deployments/web.yaml"), None);
+        assert_eq!(shown("approvals/x.yaml"), None);
+    }
+}

@@ -1,0 +1,196 @@
+//! Problems of files, and how `check` prints them: for people, for programs, for GitHub's annotations.
+
+use std::fmt::Write as _;
+
+use easyenclave_schemas::decode::Problem;
+use easyenclave_schemas::status::ProblemStatus;
+use serde::Serialize;
+
+/// A problem of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FileProblem {
+    /// The file, relative to the repository's root.
+    pub file: String,
+    /// What is wrong. Line 0 stands for the file as a whole.
+    #[serde(flatten)]
+    pub problem: Problem,
+    /// What happens meanwhile.
+    #[serde(skip)]
+    pub consequence: &'static str,
+}
+
+impl FileProblem {
+    /// The problem as status shows it.
+    pub(super) fn to_status(&self) -> ProblemStatus {
+        let Problem {
+            line, column, code, ..
+        } = self.problem;
+        ProblemStatus {
+            file: self.file.clone(),
+            line,
+            column,
+            code: code.into(),
+            message: self.sentence(),
+            consequence: self.consequence.into(),
+        }
+    }
+
+    /// The message with its suggestion, in one line.
+    fn sentence(&self) -> String {
+        match &self.problem.suggestion {
+            Some(suggestion) => format!("{}; did you mean `{suggestion}`?", self.problem.message),
+            None => self.problem.message.clone(),
+        }
+    }
+}
+
+/// What came of checking a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// How many documents were looked at.
+    pub documents: usize,
+    /// What is wrong, in the order of files and lines.
+    pub problems: Vec<FileProblem>,
+}
+
+impl Checked {
+    /// For people: `file:line:col: message`, with a line of help where there is a suggestion.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for FileProblem { file, problem, .. } in &self.problems {
+            let _ = match problem.line {
+                0 => writeln!(text, "{file}: {}", problem.message),
+                _ => writeln!(text, "{file}:{problem}"),
+            };
+        }
+        text
+    }
+
+    /// For programs: a list of problems.
+    pub fn json(&self) -> String {
+        serde_json::to_string_pretty(&self.problems).expect("problems are plain data") + "\n"
+    }
+
+    /// As commands that a GitHub workflow turns into annotations.
+    pub fn github(&self) -> String {
+        let mut text = String::new();
+        for problem in &self.problems {
+            let Problem {
+                line, column, code, ..
+            } = problem.problem;
+            let file = property(&problem.file);
+            let place = if line == 0 {
+                String::new()
+            } else {
+                format!(",line={line},col={column}")
+            };
+            let message = data(&problem.sentence());
+            let _ = writeln!(text, "::error file={file}{place},title={code}::{message}");
+        }
+        text
+    }
+
+    /// One line for people.
+    pub fn summary(&self) -> String {
+        let documents = count(self.documents, "document");
+        match self.problems.len() {
+            0 => format!("{documents}, no problems"),
+            problems => format!("{documents}, {}", count(problems, "problem")),
+        }
+    }
+}
+
+fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A workflow command's message.
+fn data(text: &str) -> String {
+    text.replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
+}
+
+/// A workflow command's property.
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    fn checked() -> Checked {
+        let problem = Problem {
+            line: 3,
+            column: 5,
+            pointer: "/spec/replica".into(),
+            code: "unknown-field",
+            message: "100% unknown\n::error::field".into(),
+            suggestion: Some("replicas".into()),
+        };
+        let whole = Problem {
+            line: 0,
+            suggestion: None,
+            ..problem.clone()
+        };
+        let file = |file: &str, problem| FileProblem {
+            file: file.into(),
+            problem,
+            consequence: "",
+        };
+        Checked {
+            documents: 1,
+            problems: vec![file("a,b:c.yaml", problem), file("x", whole)],
+        }
+    }
+
+    #[test]
+    fn github_commands_cannot_be_forged() {
+        expect![[r#"
+            ::error file=a%2Cb%3Ac.yaml,line=3,col=5,title=unknown-field::100%25 unknown%0A::error::field; did you mean `replicas`?
+            ::error file=x,title=unknown-field::100%25 unknown%0A::error::field
+        "#]]
+        .assert_eq(&checked().github());
+    }
+
+    #[test]
+    fn programs_get_every_part() {
+        expect![[r#"
+            [
+              {
+                "file": "a,b:c.yaml",
+                "line": 3,
+                "column": 5,
+                "pointer": "/spec/replica",
+                "code": "unknown-field",
+                "message": "100% unknown\n::error::field",
+                "suggestion": "replicas"
+              },
+              {
+                "file": "x",
+                "line": 0,
+                "column": 5,
+                "pointer": "/spec/replica",
+                "code": "unknown-field",
+                "message": "100% unknown\n::error::field"
+              }
+            ]
+        "#]]
+        .assert_eq(&checked().json());
+    }
+
+    #[test]
+    fn a_summary_counts() {
+        assert_eq!(checked().summary(), "1 document, 2 problems");
+        assert_eq!(
+            Checked {
+                documents: 2,
+                problems: vec![]
+            }
+            .summary(),
+            "2 documents, no problems"
+        );
+    }
+}

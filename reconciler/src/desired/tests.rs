@@ -1,0 +1,1 @@
+//! Revisions as people push them.
