@@ -10,7 +10,7 @@ use anyhow::Context;
 use easyenclave_attestation::simulated::Platform;
 use easyenclave_git::{Ledger, Signer, Watch};
 use easyenclave_schemas::Timestamp;
-use easyenclave_store::SledStore;
+use easyenclave_store::{SledStore, Space};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use crate::clock::{Clock, System};
 use crate::config::DataDir;
 use crate::deliver::Delivery;
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalError};
 use crate::outage::Outage;
 use crate::pass::pass;
 use crate::report::{self, Notes, Status, Trouble};
@@ -36,6 +36,12 @@ const POLL: Duration = Duration::from_secs(15);
 
 /// A fetch that takes longer is stopped.
 const FETCH: Duration = Duration::from_secs(60);
+
+/// Used nonces and agents that are no more are forgotten this often.
+const TIDY: Duration = Duration::from_secs(60);
+
+/// The key of the commit in force.
+const ACCEPTED: &str = "accepted-commit";
 
 /// What a daemon is started with.
 #[derive(Debug, Clone)]
@@ -99,10 +105,10 @@ impl Daemon {
             );
         }
         let recorded = recorded(&ledger);
-        let last = recorded
-            .as_ref()
-            .map(|status| status.fleet.effective_commit.as_str());
-        let source = Source::open(&config.repository, &data.mirror(), &config.branch, last)?;
+        let last = accepted(&world.journal).await?;
+        let source =
+            Source::open(&config.repository, &data.mirror(), &config.branch, last.as_deref())?;
+        allow_signer(data, &ledger)?;
         let (status, _) = watch::channel(None);
         Ok(Self {
             world,
@@ -169,6 +175,8 @@ impl Daemon {
             changed,
             status,
             previous: recorded,
+            accepted: None,
+            tidied: Timestamp::default(),
         };
         tokio::select! {
             () = turns.run() => {}
@@ -229,6 +237,8 @@ struct Turns {
     changed: Arc<Notify>,
     status: watch::Sender<Option<Arc<Status>>>,
     previous: Option<Arc<Status>>,
+    accepted: Option<String>,
+    tidied: Timestamp,
 }
 
 impl Turns {
@@ -242,10 +252,36 @@ impl Turns {
         }
     }
 
+    /// Forgets what is over, once a minute, and keeps the commit in force.
+    async fn tidy(&mut self, now: Timestamp) {
+        let effective = self.world.revision().map(|revision| revision.effective.clone());
+        if effective != self.accepted
+            && let Some(commit) = effective
+        {
+            let kept = self.world.journal.keep(Space::Meta, ACCEPTED, commit.clone().into()).await;
+            match kept {
+                Ok(()) => self.accepted = Some(commit),
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "commit not kept");
+                }
+            }
+        }
+        if now.since(self.tidied) < TIDY {
+            return;
+        }
+        self.tidied = now;
+        if let Err(error) = self.world.journal.forget_nonces(now).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "nonces not forgotten");
+        }
+        let records = self.world.journal.read();
+        self.world.presence.retain(|agent| records.agents.contains_key(agent));
+    }
+
     /// One pass, and how long until the next if nothing happens before.
     async fn turn(&mut self) -> Duration {
         let now = self.world.clock.now();
         let trouble = self.source.refresh(&self.world).await;
+        self.tidy(now).await;
         let Some(revision) = self.world.revision() else {
             if let Some(trouble) = trouble {
                 tracing::error!(
@@ -284,6 +320,24 @@ impl Turns {
         self.status.send_replace(Some(next));
         wait
     }
+}
+
+/// The commit that was in force before a restart, so that history is never taken back unnoticed.
+async fn accepted(journal: &Journal) -> Result<Option<String>, JournalError> {
+    let value = journal.get(Space::Meta, ACCEPTED.into()).await?;
+    Ok(value.and_then(|bytes| String::from_utf8(bytes).ok()))
+}
+
+/// A file that `git verify-commit` takes. Keys that signed before stay in it.
+fn allow_signer(data: &DataDir, ledger: &Ledger) -> anyhow::Result<()> {
+    let path = data.allowed_signers();
+    let line = ledger.allowed_signers_line();
+    let known = std::fs::read_to_string(&path).unwrap_or_default();
+    if !known.lines().any(|other| other == line) {
+        std::fs::write(&path, format!("{known}{line}\n"))
+            .with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// The next wait that ends by itself, or the idle interval.

@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 
 /// Why an answer was not read.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
+pub(crate) enum ReadError {
     /// It is longer than allowed.
     #[error("the answer is longer than {0} bytes")]
     TooLong(usize),
@@ -17,7 +17,7 @@ pub enum ReadError {
 ///
 /// # Errors
 /// When it is longer, or the connection breaks.
-pub async fn read(answer: reqwest::Response, limit: usize) -> Result<Vec<u8>, ReadError> {
+pub(crate) async fn read(answer: reqwest::Response, limit: usize) -> Result<Vec<u8>, ReadError> {
     let mut body = Vec::new();
     let mut chunks = answer.bytes_stream();
     while let Some(chunk) = chunks.next().await {

@@ -115,6 +115,22 @@ impl Journal {
         Ok(value.expect("reading does not panic")?)
     }
 
+    /// Keeps a value outside agents and orders.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn keep(&self, space: Space, key: &str, value: Vec<u8>) -> Result<(), JournalError> {
+        let key = key.to_owned();
+        let kept = self
+            .transact(move |_, change| {
+                change.put(space, &key, value);
+                Ok::<_, ()>(())
+            })
+            .await?;
+        kept.unwrap_or_default();
+        Ok(())
+    }
+
     /// Forgets used nonces that have expired by now.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! Registration and attestation: who is taken in, and who stays. Every answer is a verdict or a
-//! rejection with a reason code; nothing is accepted on any other path.
+//! Attestation: evidence is judged, kept, and judged again when its policy changes. Every answer is a
+//! verdict or a rejection with a reason code; nothing is accepted on any other path.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use easyenclave_attestation::{
     Binding, Collateral, CollateralSource, PlatformFacts, Policy, verify,
 };
 use easyenclave_schemas::evidence::{Evidence, ReasonCode, Rejection, Verdict};
-use easyenclave_schemas::records::{AgentRecord, OrderPhase, OrderRecord, TrustRecord, WorkRecord};
-use easyenclave_schemas::wire::{AttestRequest, RegisterRequest};
-use easyenclave_schemas::{AgentId, Generation, Timestamp};
+use easyenclave_schemas::records::{AgentRecord, TrustRecord};
+use easyenclave_schemas::wire::AttestRequest;
+use easyenclave_schemas::{AgentId, Timestamp};
 use easyenclave_store::{Space, StoreError};
 use serde::{Deserialize, Serialize};
 
-use crate::journal::{JournalError, Records};
+use crate::journal::JournalError;
 use crate::revision::Revision;
 use crate::world::World;
 
@@ -25,11 +25,11 @@ pub struct Judge {
 
 /// Evidence with all that is needed to judge it again.
 #[derive(Debug, Serialize, Deserialize)]
-struct Kept {
-    evidence: Evidence,
-    nonce: String,
-    public_key: String,
-    collateral: Collateral,
+pub(crate) struct Kept {
+    pub(crate) evidence: Evidence,
+    pub(crate) nonce: String,
+    pub(crate) public_key: String,
+    pub(crate) collateral: Collateral,
 }
 
 impl Judge {
@@ -38,7 +38,7 @@ impl Judge {
         Self { collateral }
     }
 
-    async fn judge(
+    pub(crate) async fn judge(
         &self,
         evidence: &Evidence,
         binding: Binding,
@@ -50,46 +50,6 @@ impl Judge {
         let verdict = verify(evidence, &binding, &collateral, policy, now)?;
         Ok((verdict, collateral))
     }
-}
-
-/// Takes an agent in. The request's signature was checked against the key that it names.
-///
-/// # Errors
-/// A rejection with the first reason that was found.
-pub async fn register(
-    world: &World,
-    request: RegisterRequest,
-    now: Timestamp,
-) -> Result<Verdict, Rejection> {
-    let order = open_order(world, &request)?;
-    let policy = policy_for(world, &order)?;
-    let binding = use_nonce(world, &request.nonce, &request.public_key, now).await?;
-    let judged = world
-        .judge
-        .judge(&request.evidence, binding, &policy, now)
-        .await;
-    let (verdict, collateral) = match judged {
-        Ok(judged) => judged,
-        Err(rejection) => {
-            audit(
-                world,
-                "registration_attestation_rejected",
-                &request,
-                Err(&rejection),
-            );
-            return Err(rejection);
-        }
-    };
-    audit(
-        world,
-        "registration_attestation_accepted",
-        &request,
-        Ok(&verdict),
-    );
-    admit(world, request, verdict.clone(), collateral, now).await?;
-    world.wake.notify_one();
-    world.orders.notify_waiters();
-    Ok(verdict)
 }
 
 /// Takes fresh evidence of an agent that is already in.
@@ -193,65 +153,8 @@ fn refused(rejection: &Rejection, policy: &Policy) -> TrustRecord {
     }
 }
 
-/// The order behind a registration, when it is open to this agent and the token is its own.
-fn open_order(world: &World, request: &RegisterRequest) -> Result<Arc<OrderRecord>, Rejection> {
-    let records = world.journal.read();
-    let order = records
-        .orders
-        .get(&request.order_id)
-        .ok_or(ReasonCode::OrderUnknown)?;
-    admissible(world, &records, order, request)?;
-    Ok(Arc::clone(order))
-}
-
-/// The same key and order is the same agent; another key under a used token is a stranger.
-fn admissible(
-    world: &World,
-    records: &Records,
-    order: &OrderRecord,
-    request: &RegisterRequest,
-) -> Result<(), Rejection> {
-    let fence = order.claim.as_ref().map_or(0, |claim| claim.fence);
-    if !world
-        .tokens
-        .is_bootstrap(&request.bootstrap_token, &order.order, fence)
-    {
-        return Err(ReasonCode::TokenWrong.into());
-    }
-    match order.state {
-        OrderPhase::Claimed | OrderPhase::Provisioning => Ok(()),
-        OrderPhase::Fulfilled => match records.agents.get(&order.order.agent()) {
-            Some(known) if known.public_key == request.public_key => Ok(()),
-            _ => Err(ReasonCode::TokenUsed.into()),
-        },
-        OrderPhase::Open | OrderPhase::Failed(_) | OrderPhase::Cancelled => {
-            Err(ReasonCode::OrderUnknown.into())
-        }
-    }
-}
-
-fn policy_for(world: &World, order: &OrderRecord) -> Result<Policy, Rejection> {
-    let WorkRecord::Launch {
-        policy,
-        size,
-        target,
-        ..
-    } = &order.work
-    else {
-        return Err(ReasonCode::OrderUnknown.into());
-    };
-    let revision = world.revision().ok_or(ReasonCode::DependencyUnavailable)?;
-    // The target's policy of now counts, not that of the day when the order was opened.
-    let policy = revision
-        .desired
-        .targets
-        .get(target)
-        .map_or(policy, |target| &target.policy);
-    revision.policy(policy, size)
-}
-
 /// Uses the nonce up before anything is verified: whatever comes of it, it is never good again.
-async fn use_nonce(
+pub(crate) async fn use_nonce(
     world: &World,
     nonce: &str,
     public_key: &str,
@@ -285,86 +188,6 @@ fn binding(nonce: &str, public_key: &str) -> Result<Binding, Rejection> {
     Ok(Binding {
         nonce: bytes(nonce, ReasonCode::NonceUnknown)?,
         public_key: bytes(public_key, ReasonCode::SignatureInvalid)?,
-    })
-}
-
-/// Writes the agent and fulfils its order, if nobody else has done so meanwhile.
-async fn admit(
-    world: &World,
-    request: RegisterRequest,
-    verdict: Verdict,
-    collateral: Collateral,
-    now: Timestamp,
-) -> Result<(), Rejection> {
-    let kept = Kept {
-        evidence: request.evidence.clone(),
-        nonce: request.nonce.clone(),
-        public_key: request.public_key.clone(),
-        collateral,
-    };
-    let evidence = serde_json::to_vec(&kept).expect("evidence is plain data");
-    world
-        .journal
-        .transact(move |records, change| {
-            let order = records
-                .orders
-                .get(&request.order_id)
-                .ok_or(ReasonCode::OrderUnknown)?;
-            if !matches!(
-                order.state,
-                OrderPhase::Claimed | OrderPhase::Provisioning | OrderPhase::Fulfilled
-            ) {
-                return Err(Rejection::from(ReasonCode::OrderUnknown));
-            }
-            let known = records.agents.get(&order.order.agent());
-            if known.is_some_and(|known| known.public_key != request.public_key) {
-                return Err(ReasonCode::TokenUsed.into());
-            }
-            let agent = agent_record(order, &request, verdict, now, known.map(AsRef::as_ref))?;
-            change.put(Space::Evidence, agent.agent.as_str(), evidence);
-            change.put_agent(agent);
-            let mut order = OrderRecord::clone(order);
-            order.state = OrderPhase::Fulfilled;
-            order.error = None;
-            change.put_order(order);
-            Ok(())
-        })
-        .await
-        .map_err(|error| internal(&error))?
-}
-
-fn agent_record(
-    order: &OrderRecord,
-    request: &RegisterRequest,
-    verdict: Verdict,
-    now: Timestamp,
-    known: Option<&AgentRecord>,
-) -> Result<AgentRecord, Rejection> {
-    let WorkRecord::Launch {
-        target, slot, size, ..
-    } = &order.work
-    else {
-        return Err(ReasonCode::OrderUnknown.into());
-    };
-    let worker = order.claim.as_ref().map(|claim| claim.worker.clone());
-    Ok(AgentRecord {
-        agent: order.order.agent(),
-        target: target.clone(),
-        slot: *slot,
-        datacenter: order.datacenter.clone(),
-        size: size.clone(),
-        provider: order.provider.clone(),
-        worker: worker.ok_or(ReasonCode::OrderUnknown)?,
-        public_key: request.public_key.clone(),
-        address: request.address.clone(),
-        boot_id: request.boot_id.clone(),
-        version: request.version.chars().take(40).collect(),
-        registered_at: known.map_or(now, |known| known.registered_at),
-        trust: TrustRecord::Accepted(Box::new(verdict)),
-        generation: known.map_or(Generation::default(), |known| known.generation),
-        assigned: known.and_then(|known| known.assigned.clone()),
-        quarantined: known.and_then(|known| known.quarantined),
-        exposed: known.and_then(|known| known.exposed.clone()),
     })
 }
 
@@ -405,7 +228,7 @@ async fn set_trust(
     Ok(())
 }
 
-fn internal(error: &JournalError) -> Rejection {
+pub(crate) fn internal(error: &JournalError) -> Rejection {
     tracing::error!(
         error = error as &dyn std::error::Error,
         "records cannot be written"
@@ -413,34 +236,3 @@ fn internal(error: &JournalError) -> Rejection {
     ReasonCode::Internal.into()
 }
 
-/// The terminal event of a registration. Nothing in it is secret.
-fn audit(
-    world: &World,
-    event_name: &str,
-    request: &RegisterRequest,
-    result: Result<&Verdict, &Rejection>,
-) {
-    let _ = world;
-    let nonce_id: String = request.nonce.chars().take(8).collect();
-    match result {
-        Ok(verdict) => tracing::info!(
-            event_name,
-            order = %request.order_id,
-            nonce_id,
-            reason_code = "OK",
-            mrtd = %verdict.mrtd,
-            tcb_status = %verdict.tcb_status,
-            simulated = verdict.simulated,
-            trust_root = %verdict.trust_root,
-            result = "accepted",
-        ),
-        Err(rejection) => tracing::warn!(
-            event_name,
-            order = %request.order_id,
-            nonce_id,
-            reason_code = rejection.code.code(),
-            message = rejection.message,
-            result = "rejected",
-        ),
-    }
-}

@@ -107,6 +107,11 @@ impl Ledger {
         self.root.files().into_iter().map(read).collect()
     }
 
+    /// The line that makes `git verify-commit` believe this ledger's commits.
+    pub fn allowed_signers_line(&self) -> String {
+        self.signer.allowed_signers_line(AUTHOR.1)
+    }
+
     /// Our tip.
     ///
     /// # Errors

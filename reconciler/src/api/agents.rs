@@ -22,8 +22,8 @@ use super::{Refused, WINDOW};
 use crate::observe::HEARTBEAT;
 use crate::presence::Beat;
 use crate::tokens::NONCE_LIFE;
-use crate::trust;
 use crate::world::World;
+use crate::{join, trust};
 
 /// A nonce, for anybody: issuing one stores nothing.
 pub(super) async fn challenge(State(world): State<Arc<World>>) -> Response {
@@ -60,7 +60,7 @@ pub(super) async fn register(
     };
     let verified = signed.verify(now).map_err(refused)?;
     let agent_id = request.order_id.agent();
-    let verdict = trust::register(&world, request, now)
+    let verdict = join::register(&world, request, now)
         .await
         .map_err(|rejection| note(&world, &subject, rejection.into()))?;
     let answer = RegisterResponse {

@@ -59,7 +59,7 @@ pub(super) async fn run(args: Args) -> Ended {
     let daemon = Daemon::open(config.clone()).await?;
     let settings = Settings::of(&config, daemon.address()?);
     settings.save(&data)?;
-    allow_signer(&data)?;
+    easyenclave_git::trust_signers(&data.state_repository(), &data.allowed_signers())?;
     greet(&data, &settings, fresh);
     supervise(daemon, &data, &settings).await?;
     anstream::eprintln!(
@@ -162,18 +162,6 @@ fn read(dir: &Path, root: &str) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
         }
     }
     Ok(files)
-}
-
-/// A file for `git log --show-signature`, and the setting that makes the repository use it.
-fn allow_signer(data: &DataDir) -> anyhow::Result<()> {
-    let signer = easyenclave_git::Signer::open_or_create(&data.signing_key())?;
-    let file = data.allowed_signers();
-    std::fs::write(
-        &file,
-        signer.allowed_signers_line("status@easyenclave.invalid") + "\n",
-    )?;
-    easyenclave_git::trust_signers(&data.state_repository(), &file)?;
-    Ok(())
 }
 
 fn greet(data: &DataDir, settings: &Settings, fresh: bool) {

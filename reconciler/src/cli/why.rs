@@ -49,74 +49,43 @@ pub(super) async fn run(args: Args) -> Ended {
 }
 
 fn answers(status: &Status, name: &str) -> Vec<Answer> {
-    let mut answers = Vec::new();
-    for (id, thing) in &status.deployments {
-        if id.to_string() == name || id.name.as_str() == name {
-            let (conditions, waits) = (&thing.conditions, &thing.waits);
-            let phase = format!("{:?}", thing.phase).to_lowercase();
-            let mut answer = answer(
-                status,
-                "deployment",
-                id.to_string(),
-                phase,
-                conditions,
-                waits,
-            );
-            for replica in &thing.replicas {
-                if let Some(agent) = status.agents.get(&replica.agent) {
-                    answer.waits.extend(agent.waits.iter().cloned());
-                }
-            }
-            answers.push(answer);
-        }
-    }
-    for (id, thing) in status.agents.iter().filter(|(id, _)| id.as_str() == name) {
-        let (conditions, waits) = (&thing.conditions, &thing.waits);
+    let mut answers = deployments(status, name);
+    let agents = status.agents.iter().filter(|(id, _)| id.as_str() == name);
+    answers.extend(agents.map(|(id, thing)| {
         let phase = format!("{:?}", thing.phase).to_lowercase();
-        answers.push(answer(
-            status,
-            "agent",
-            id.to_string(),
-            phase,
-            conditions,
-            waits,
-        ));
-    }
-    for (id, thing) in status.capacity.iter().filter(|(id, _)| id.as_str() == name) {
-        let (conditions, waits) = (&thing.conditions, &thing.waits);
+        answer(status, "agent", id.to_string(), phase, &thing.conditions, &thing.waits)
+    }));
+    let targets = status.capacity.iter().filter(|(id, _)| id.as_str() == name);
+    answers.extend(targets.map(|(id, thing)| {
         let phase = thing.phase.clone();
-        answers.push(answer(
-            status,
-            "target",
-            id.to_string(),
-            phase,
-            conditions,
-            waits,
-        ));
-    }
-    for (id, thing) in status.orders.iter().filter(|(id, _)| id.as_str() == name) {
-        let (conditions, waits) = (&thing.conditions, &thing.waits);
+        answer(status, "target", id.to_string(), phase, &thing.conditions, &thing.waits)
+    }));
+    let orders = status.orders.iter().filter(|(id, _)| id.as_str() == name);
+    answers.extend(orders.map(|(id, thing)| {
         let phase = thing.phase.clone();
-        answers.push(answer(
-            status,
-            "order",
-            id.to_string(),
-            phase,
-            conditions,
-            waits,
-        ));
-    }
+        answer(status, "order", id.to_string(), phase, &thing.conditions, &thing.waits)
+    }));
     if answers.is_empty() && !notes(status, name).is_empty() {
-        answers.push(answer(
-            status,
-            "document",
-            name.into(),
-            "rejected".into(),
-            &[],
-            &[],
-        ));
+        answers.push(answer(status, "document", name.into(), "rejected".into(), &[], &[]));
     }
     answers
+}
+
+/// A deployment waits for what its replicas' agents wait for, too.
+fn deployments(status: &Status, name: &str) -> Vec<Answer> {
+    let named = status
+        .deployments
+        .iter()
+        .filter(|(id, _)| id.to_string() == name || id.name.as_str() == name);
+    named
+        .map(|(id, thing)| {
+            let agents = thing.replicas.iter().filter_map(|one| status.agents.get(&one.agent));
+            let mut waits = thing.waits.clone();
+            waits.extend(agents.flat_map(|agent| agent.waits.iter().cloned()));
+            let phase = format!("{:?}", thing.phase).to_lowercase();
+            answer(status, "deployment", id.to_string(), phase, &thing.conditions, &waits)
+        })
+        .collect()
 }
 
 fn answer(

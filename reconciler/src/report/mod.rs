@@ -21,7 +21,7 @@ use easyenclave_schemas::status::{
 };
 use easyenclave_schemas::{AgentId, DeploymentId, OrderId, TargetName, Timestamp};
 
-pub use files::{ReadStatusError, read};
+pub use files::{Changes, ReadStatusError, read};
 pub use observed::observed;
 pub use subject::message;
 

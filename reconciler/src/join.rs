@@ -1,0 +1,218 @@
+//! Registration: an agent is taken in when its order is open to it, its token is its own, its nonce is
+//! fresh and its evidence is accepted. Only this makes a launch order fulfilled.
+
+use std::sync::Arc;
+
+use easyenclave_attestation::{Collateral, Policy};
+use easyenclave_schemas::evidence::{ReasonCode, Rejection, Verdict};
+use easyenclave_schemas::records::{AgentRecord, OrderPhase, OrderRecord, TrustRecord, WorkRecord};
+use easyenclave_schemas::wire::RegisterRequest;
+use easyenclave_schemas::{Generation, Timestamp};
+use easyenclave_store::Space;
+
+use crate::journal::Records;
+use crate::trust::{Kept, internal, use_nonce};
+use crate::world::World;
+
+/// Takes an agent in. The request's signature was checked against the key that it names.
+///
+/// # Errors
+/// A rejection with the first reason that was found.
+pub async fn register(
+    world: &World,
+    request: RegisterRequest,
+    now: Timestamp,
+) -> Result<Verdict, Rejection> {
+    let order = open_order(world, &request)?;
+    let policy = policy_for(world, &order)?;
+    let binding = use_nonce(world, &request.nonce, &request.public_key, now).await?;
+    let judged = world
+        .judge
+        .judge(&request.evidence, binding, &policy, now)
+        .await;
+    let (verdict, collateral) = match judged {
+        Ok(judged) => judged,
+        Err(rejection) => {
+            audit("registration_attestation_rejected",
+                &request,
+                Err(&rejection),
+            );
+            return Err(rejection);
+        }
+    };
+    audit("registration_attestation_accepted",
+        &request,
+        Ok(&verdict),
+    );
+    admit(world, request, verdict.clone(), collateral, now).await?;
+    world.wake.notify_one();
+    world.orders.notify_waiters();
+    Ok(verdict)
+}
+
+/// The order behind a registration, when it is open to this agent and the token is its own.
+fn open_order(world: &World, request: &RegisterRequest) -> Result<Arc<OrderRecord>, Rejection> {
+    let records = world.journal.read();
+    let order = records
+        .orders
+        .get(&request.order_id)
+        .ok_or(ReasonCode::OrderUnknown)?;
+    admissible(world, &records, order, request)?;
+    Ok(Arc::clone(order))
+}
+
+/// The same key and order is the same agent; another key under a used token is a stranger.
+fn admissible(
+    world: &World,
+    records: &Records,
+    order: &OrderRecord,
+    request: &RegisterRequest,
+) -> Result<(), Rejection> {
+    let fence = order.claim.as_ref().map_or(0, |claim| claim.fence);
+    if !world
+        .tokens
+        .is_bootstrap(&request.bootstrap_token, &order.order, fence)
+    {
+        return Err(ReasonCode::TokenWrong.into());
+    }
+    match order.state {
+        OrderPhase::Claimed | OrderPhase::Provisioning => Ok(()),
+        OrderPhase::Fulfilled => match records.agents.get(&order.order.agent()) {
+            Some(known) if known.public_key == request.public_key => Ok(()),
+            _ => Err(ReasonCode::TokenUsed.into()),
+        },
+        OrderPhase::Open | OrderPhase::Failed(_) | OrderPhase::Cancelled => {
+            Err(ReasonCode::OrderUnknown.into())
+        }
+    }
+}
+
+fn policy_for(world: &World, order: &OrderRecord) -> Result<Policy, Rejection> {
+    let WorkRecord::Launch {
+        policy,
+        size,
+        target,
+        ..
+    } = &order.work
+    else {
+        return Err(ReasonCode::OrderUnknown.into());
+    };
+    let revision = world.revision().ok_or(ReasonCode::DependencyUnavailable)?;
+    // The target's policy of now counts, not that of the day when the order was opened.
+    let policy = revision
+        .desired
+        .targets
+        .get(target)
+        .map_or(policy, |target| &target.policy);
+    revision.policy(policy, size)
+}
+
+/// Writes the agent and fulfils its order, if nobody else has done so meanwhile.
+async fn admit(
+    world: &World,
+    request: RegisterRequest,
+    verdict: Verdict,
+    collateral: Collateral,
+    now: Timestamp,
+) -> Result<(), Rejection> {
+    let kept = Kept {
+        evidence: request.evidence.clone(),
+        nonce: request.nonce.clone(),
+        public_key: request.public_key.clone(),
+        collateral,
+    };
+    let evidence = serde_json::to_vec(&kept).expect("evidence is plain data");
+    world
+        .journal
+        .transact(move |records, change| {
+            let order = records
+                .orders
+                .get(&request.order_id)
+                .ok_or(ReasonCode::OrderUnknown)?;
+            if !matches!(
+                order.state,
+                OrderPhase::Claimed | OrderPhase::Provisioning | OrderPhase::Fulfilled
+            ) {
+                return Err(Rejection::from(ReasonCode::OrderUnknown));
+            }
+            let known = records.agents.get(&order.order.agent());
+            if known.is_some_and(|known| known.public_key != request.public_key) {
+                return Err(ReasonCode::TokenUsed.into());
+            }
+            let agent = agent_record(order, &request, verdict, now, known.map(AsRef::as_ref))?;
+            change.put(Space::Evidence, agent.agent.as_str(), evidence);
+            change.put_agent(agent);
+            let mut order = OrderRecord::clone(order);
+            order.state = OrderPhase::Fulfilled;
+            order.error = None;
+            change.put_order(order);
+            Ok(())
+        })
+        .await
+        .map_err(|error| internal(&error))?
+}
+
+fn agent_record(
+    order: &OrderRecord,
+    request: &RegisterRequest,
+    verdict: Verdict,
+    now: Timestamp,
+    known: Option<&AgentRecord>,
+) -> Result<AgentRecord, Rejection> {
+    let WorkRecord::Launch {
+        target, slot, size, ..
+    } = &order.work
+    else {
+        return Err(ReasonCode::OrderUnknown.into());
+    };
+    let worker = order.claim.as_ref().map(|claim| claim.worker.clone());
+    Ok(AgentRecord {
+        agent: order.order.agent(),
+        target: target.clone(),
+        slot: *slot,
+        datacenter: order.datacenter.clone(),
+        size: size.clone(),
+        provider: order.provider.clone(),
+        worker: worker.ok_or(ReasonCode::OrderUnknown)?,
+        public_key: request.public_key.clone(),
+        address: request.address.clone(),
+        boot_id: request.boot_id.clone(),
+        version: request.version.chars().take(40).collect(),
+        registered_at: known.map_or(now, |known| known.registered_at),
+        trust: TrustRecord::Accepted(Box::new(verdict)),
+        generation: known.map_or(Generation::default(), |known| known.generation),
+        assigned: known.and_then(|known| known.assigned.clone()),
+        quarantined: known.and_then(|known| known.quarantined),
+        exposed: known.and_then(|known| known.exposed.clone()),
+    })
+}
+
+/// The terminal event of a registration. Nothing in it is secret.
+fn audit(
+    event_name: &str,
+    request: &RegisterRequest,
+    result: Result<&Verdict, &Rejection>,
+) {
+    let nonce_id: String = request.nonce.chars().take(8).collect();
+    match result {
+        Ok(verdict) => tracing::info!(
+            event_name,
+            order = %request.order_id,
+            nonce_id,
+            reason_code = "OK",
+            mrtd = %verdict.mrtd,
+            tcb_status = %verdict.tcb_status,
+            simulated = verdict.simulated,
+            trust_root = %verdict.trust_root,
+            result = "accepted",
+        ),
+        Err(rejection) => tracing::warn!(
+            event_name,
+            order = %request.order_id,
+            nonce_id,
+            reason_code = rejection.code.code(),
+            message = rejection.message,
+            result = "rejected",
+        ),
+    }
+}
