@@ -8,7 +8,6 @@ pub mod config;
 pub mod daemon;
 pub mod deliver;
 pub mod desired;
-pub mod desired;
 pub mod examples;
 pub mod execute;
 mod http;

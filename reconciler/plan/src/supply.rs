@@ -29,7 +29,7 @@ impl Supply {
     /// What surely serves or can serve. Suspects do not count: whatever replaces them must not be taken for
     /// too many.
     pub(crate) fn sure(&self) -> u32 {
-        self.used + self.free
+        (self.used + self.free).saturating_sub(self.suspect)
     }
 
     /// What serves, may serve, or will.

@@ -1,5 +1,6 @@
 //! Questions that the checks ask of the raw inputs, each answered from scratch.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use easyenclave_schemas::{AgentId, DeploymentId, OwnerName, TargetName, Timestamp};
@@ -14,9 +15,71 @@ pub(super) struct Facts<'a> {
     pub(super) observed: &'a Observed,
     pub(super) plan: &'a Plan,
     pub(super) now: Timestamp,
+    /// What the plan tells agents to run; nothing is `None`.
+    told: BTreeMap<&'a AgentId, Option<&'a DeploymentId>>,
+    /// The agents whose publication the plan takes back.
+    hidden: BTreeSet<&'a AgentId>,
+    /// The agents whose machines the plan destroys.
+    retired: BTreeSet<&'a AgentId>,
+    /// The agents assigned to each deployment.
+    carriers: BTreeMap<&'a DeploymentId, Vec<&'a AgentId>>,
+    /// The targets much of whose agents are distrusted.
+    failing: BTreeSet<&'a TargetName>,
 }
 
 impl<'a> Facts<'a> {
+    pub(super) fn new(
+        desired: &'a Desired,
+        observed: &'a Observed,
+        plan: &'a Plan,
+        now: Timestamp,
+    ) -> Self {
+        let mut facts = Self {
+            desired,
+            observed,
+            plan,
+            now,
+            told: BTreeMap::new(),
+            hidden: BTreeSet::new(),
+            retired: BTreeSet::new(),
+            carriers: BTreeMap::new(),
+            failing: BTreeSet::new(),
+        };
+        for action in &plan.actions {
+            facts.read(action);
+        }
+        for (id, agent) in &observed.agents {
+            if let Some(assigned) = &agent.assigned {
+                let carriers = facts.carriers.entry(&assigned.deployment).or_default();
+                carriers.push(id);
+            }
+        }
+        let targets: BTreeSet<_> = observed.agents.values().map(|a| &a.target).collect();
+        let failing = targets.into_iter().filter(|t| facts.is_failing(t));
+        facts.failing = failing.collect();
+        facts
+    }
+
+    fn read(&mut self, action: &'a Action) {
+        match action {
+            Action::Assign {
+                agent, deployment, ..
+            } => drop(self.told.insert(agent, Some(deployment))),
+            Action::Unassign { agent, .. } => drop(self.told.insert(agent, None)),
+            Action::Retire { agent, .. } => {
+                self.told.insert(agent, None);
+                self.retired.insert(agent);
+            }
+            Action::Unexpose { agent, .. } => drop(self.hidden.insert(agent)),
+            Action::Quarantine { .. }
+            | Action::Release { .. }
+            | Action::Cancel { .. }
+            | Action::Challenge { .. }
+            | Action::Launch { .. }
+            | Action::Expose { .. } => {}
+        }
+    }
+
     pub(super) fn agent(&self, id: &AgentId) -> Option<&'a Agent> {
         self.observed.agents.get(id)
     }
@@ -107,27 +170,14 @@ impl<'a> Facts<'a> {
         &self,
         deployment: &DeploymentId,
     ) -> impl Iterator<Item = (&'a AgentId, &'a Agent)> {
-        let carries = move |agent: &Agent| {
-            let assigned = agent.assigned.as_ref();
-            assigned.is_some_and(|assigned| assigned.deployment == *deployment)
-        };
-        self.observed
-            .agents
-            .iter()
-            .filter(move |(_, agent)| carries(agent))
+        let carriers = self.carriers.get(deployment);
+        let carriers = carriers.into_iter().flatten();
+        carriers.filter_map(|id| self.observed.agents.get_key_value(*id))
     }
 
     /// What the plan instructs an agent to run, if it does: nothing is `Some(None)`.
     pub(super) fn instructed(&self, id: &AgentId) -> Option<Option<&'a DeploymentId>> {
-        self.plan.actions.iter().find_map(|action| match action {
-            Action::Assign {
-                agent, deployment, ..
-            } if agent == id => Some(Some(deployment)),
-            Action::Unassign { agent, .. } | Action::Retire { agent, .. } if agent == id => {
-                Some(None)
-            }
-            _ => None,
-        })
+        self.told.get(id).copied()
     }
 
     /// What an agent is to run once the plan is done.
@@ -137,13 +187,11 @@ impl<'a> Facts<'a> {
     }
 
     pub(super) fn retires(&self, id: &AgentId) -> bool {
-        let of = |a: &Action| matches!(a, Action::Retire { agent, .. } if agent == id);
-        self.plan.actions.iter().any(of)
+        self.retired.contains(id)
     }
 
     pub(super) fn hides(&self, id: &AgentId) -> bool {
-        let of = |a: &Action| matches!(a, Action::Unexpose { agent, .. } if agent == id);
-        self.plan.actions.iter().any(of)
+        self.hidden.contains(id)
     }
 
     pub(super) fn is_exposed(agent: &Agent) -> bool {
@@ -172,11 +220,11 @@ impl<'a> Facts<'a> {
         definite
             && agent.liveness == Liveness::Heard
             && !self.is_frozen(agent)
-            && !self.is_failing(&agent.target)
+            && !self.failing.contains(&agent.target)
     }
 
     /// Whether much of a pool is distrusted.
-    pub(super) fn is_failing(&self, target: &TargetName) -> bool {
+    fn is_failing(&self, target: &TargetName) -> bool {
         let pool = self.pool(target);
         let heard = |a: &&Agent| a.liveness == Liveness::Heard && self.is_distrusted(a);
         self.is_too_much(pool.iter().copied().filter(heard).count(), pool.len())

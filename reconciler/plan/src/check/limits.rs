@@ -61,7 +61,8 @@ fn maximum(facts: &Facts, name: &TargetName, target: &Target, findings: &mut Fin
 /// Nothing that is needed is retired as surplus.
 fn minimum(facts: &Facts, name: &TargetName, target: &Target, findings: &mut Findings) {
     let gone = |id: &AgentId| {
-        facts.plan.actions.iter().any(|action| {
+        facts.retires(id)
+            && facts.plan.actions.iter().any(|action| {
             matches!(action, Action::Retire { agent, reason: RetireReason::Surplus, .. } if agent == id)
         })
     };

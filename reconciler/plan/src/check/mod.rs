@@ -36,12 +36,7 @@ pub fn audit(
     now: Timestamp,
 ) -> Vec<Violation> {
     let mut findings = Findings(Vec::new());
-    let facts = Facts {
-        desired,
-        observed,
-        plan,
-        now,
-    };
+    let facts = Facts::new(desired, observed, plan, now);
     safety::check(&facts, &mut findings);
     limits::check(&facts, &mut findings);
     mention::check(&facts, &mut findings);
