@@ -71,7 +71,7 @@ impl<'v, 'a> Pools<'v, 'a> {
             .min(draft.quota_left(self.view, unplaced.deployment));
         let mut left = allowed;
         let mut shares = Vec::new();
-        for most in [Self::kept, Self::open] {
+        for most in [Self::kept, Self::supplied, Self::open] {
             for target in self.admitted(unplaced.deployment) {
                 let open = self.open(target, owner).min(most(self, target, owner));
                 let count = left.min(open);

@@ -1,8 +1,6 @@
 //! Desired states and worlds from short texts, and plans as texts, for tests only. Shared by the tests beside the
 //! rules and those in `tests/`, which is why it names the crate's items through `crate`.
 
-#![expect(dead_code, reason = "each test uses a part of it")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::Duration;
@@ -19,15 +17,15 @@ use crate::{
 
 /// 2026-01-01T00:00:00Z, when every test begins. Numbers in texts are seconds from here: ago for what has
 /// happened, ahead for what is to end.
-pub const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
 /// The digest of the version `v`.
-pub fn version(v: &str) -> Digest {
+pub(crate) fn version(v: &str) -> Digest {
     Digest::of(v.as_bytes())
 }
 
 /// Reads a name.
-pub fn name<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+pub(crate) fn name<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().expect("a name")
 }
 
@@ -73,7 +71,7 @@ fn lines(text: &str) -> impl Iterator<Item = Words<'_>> {
 }
 
 /// A desired state that wants nothing, with the defaults of a fleet document.
-pub fn nothing() -> Desired {
+pub(crate) fn nothing() -> Desired {
     Desired {
         fleet: name::<FleetId>("test"),
         limits: Limits {
@@ -95,7 +93,7 @@ pub fn nothing() -> Desired {
 }
 
 /// Reads a desired state, one thing a line.
-pub fn desired(text: &str) -> Desired {
+pub(crate) fn desired(text: &str) -> Desired {
     let mut desired = nothing();
     for mut words in lines(text) {
         match words.next() {
@@ -184,7 +182,7 @@ fn deployment(mut words: Words) -> Deployment {
 }
 
 /// Reads a world, one thing a line.
-pub fn observed(text: &str) -> Observed {
+pub(crate) fn observed(text: &str) -> Observed {
     let mut observed = Observed::default();
     for mut words in lines(text) {
         match words.next() {
@@ -207,7 +205,7 @@ pub fn observed(text: &str) -> Observed {
 }
 
 /// A trusted idle agent of a target.
-pub fn idle_agent(target: &str, slot: u32) -> Agent {
+pub(crate) fn idle_agent(target: &str, slot: u32) -> Agent {
     Agent {
         target: name(target),
         slot,
@@ -314,7 +312,7 @@ fn orphan(mut words: Words) -> Orphan {
 }
 
 /// A plan as people read it in tests: versions by name, held removals by their reason.
-pub fn text(plan: &Plan) -> String {
+pub(crate) fn text(plan: &Plan) -> String {
     let mut lines: Vec<String> = plan.actions.iter().map(ToString::to_string).collect();
     for hold in &plan.held {
         lines.push(format!("hold: {}", hold.reason));
@@ -332,12 +330,12 @@ pub fn text(plan: &Plan) -> String {
 }
 
 /// An order's or agent's id as the planner makes it.
-pub fn unit(target: &str, slot: u32, generation: u64) -> AgentId {
+pub(crate) fn unit(target: &str, slot: u32, generation: u64) -> AgentId {
     OrderId::launch(&name("test"), &name(target), slot, generation).agent()
 }
 
 /// Plans and compares with what is expected. The independent checker must find nothing either.
-pub fn check(state: &str, world: &str, expected: expect_test::Expect) {
+pub(crate) fn check(state: &str, world: &str, expected: expect_test::Expect) {
     let (desired, observed) = (desired(state), observed(world));
     let plan = crate::plan(&desired, &observed, NOW);
     expected.assert_eq(&text(&plan));

@@ -1,11 +1,6 @@
 //! The ten properties of a plan, each over generated fleets. Most cases are single plans of worlds in any
 //! condition, however odd; the others let passes and events follow each other in any order.
 
-mod fleets;
-#[path = "../src/testing.rs"]
-mod testing;
-mod world;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -14,9 +9,10 @@ use easyenclave_schemas::{AgentId, TargetName, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use fleets::{ago, deployment, desired, event, observed};
-use testing::{NOW, name, nothing, text, version};
-use world::World;
+use crate::fleets::{ago, deployment, desired, event, observed};
+use crate::testing::{NOW, name, nothing, text, version};
+use crate::world::World;
+use crate::{fleets, testing};
 
 /// So many times the usual number of cases, which `PROPTEST_CASES` sets. A failing case becomes a named test
 /// rather than a file of seeds.

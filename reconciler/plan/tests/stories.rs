@@ -1,15 +1,11 @@
 //! Stories of a fleet, told turn by turn in the simulated world: what is wanted changes, things break, and the
 //! planner brings them together again.
 
-#[path = "../src/testing.rs"]
-mod testing;
-mod world;
-
 use easyenclave_plan::*;
 use expect_test::expect;
 
-use testing::{NOW, desired, name, version};
-use world::World;
+use crate::testing::{NOW, desired, name, version};
+use crate::world::World;
 
 /// A settled fleet.
 fn settled(state: &str) -> World {
@@ -262,7 +258,7 @@ fn a_reservation_that_ends_gives_its_agents_back() {
 
 #[test]
 fn a_quota_is_never_exceeded() {
-    let mut world = settled("quota acme 2\ntarget tiny 0 4\ndeploy acme/web x3 v1");
+    let world = settled("quota acme 2\ntarget tiny 0 4\ndeploy acme/web x3 v1");
     assert_eq!(world.ready("acme/web"), 2);
     expect!["wait: deployment acme/web: the quota of acme, 2 agents, is used up"]
         .assert_eq(&world.text());

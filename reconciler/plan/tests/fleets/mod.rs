@@ -23,11 +23,11 @@ const DEPLOYMENTS: [&str; 6] = ["acme/a", "acme/b", "bolt/a", "bolt/b", "corp/a"
 const OWNERS: [&str; 3] = ["acme", "bolt", "corp"];
 const VERSIONS: [&str; 3] = ["v1", "v2", "v3"];
 
-pub fn ago(seconds: u64) -> Timestamp {
+pub(crate) fn ago(seconds: u64) -> Timestamp {
     NOW.minus(Duration::from_secs(seconds))
 }
 
-pub fn deployment_id() -> impl Strategy<Value = DeploymentId> {
+pub(crate) fn deployment_id() -> impl Strategy<Value = DeploymentId> {
     (0..DEPLOYMENTS.len()).prop_map(|at| name(DEPLOYMENTS[at]))
 }
 
@@ -52,7 +52,7 @@ fn rarely() -> impl Strategy<Value = bool> {
     prop_oneof![9 => Just(false), 1 => Just(true)]
 }
 
-pub fn target() -> impl Strategy<Value = Target> {
+pub(crate) fn target() -> impl Strategy<Value = Target> {
     (0..3_u32, 0..6_u32, 0..3_u32, rarely(), rarely()).prop_map(|(min, more, warm, big, far)| {
         Target {
             datacenter: name(place(far)),
@@ -66,7 +66,7 @@ pub fn target() -> impl Strategy<Value = Target> {
     })
 }
 
-pub fn deployment() -> impl Strategy<Value = Deployment> {
+pub(crate) fn deployment() -> impl Strategy<Value = Deployment> {
     let fields = (
         digest(),
         0..5_u32,
@@ -99,7 +99,7 @@ fn placement(kind: usize) -> Placement {
 }
 
 /// A desired state. Frozen things are rare, reservations and quotas are not.
-pub fn desired() -> impl Strategy<Value = Desired> {
+pub(crate) fn desired() -> impl Strategy<Value = Desired> {
     let targets = vec(target(), 0..=3);
     let deployments = vec(prop::option::weighted(0.8, deployment()), 0..=5);
     let reservations = vec((0..3_usize, target_name(), 0..3_u32, rarely()), 0..=2);
@@ -310,7 +310,7 @@ fn orphan() -> impl Strategy<Value = Orphan> {
 }
 
 /// A world in any condition.
-pub fn observed() -> impl Strategy<Value = Observed> {
+pub(crate) fn observed() -> impl Strategy<Value = Observed> {
     let agents = vec(agent(), 0..=10);
     (agents, vec(order(), 0..=4), vec(orphan(), 0..=2)).prop_map(|(agents, orders, orphans)| {
         let mut observed = Observed::default();
@@ -341,7 +341,7 @@ fn id(order: &LaunchOrder) -> OrderId {
 
 /// Something that happens between two passes. The number picks whom it happens to.
 #[derive(Debug, Clone, Copy)]
-pub enum Event {
+pub(crate) enum Event {
     Pass,
     Hear(usize),
     Work(usize),
@@ -354,7 +354,7 @@ pub enum Event {
 }
 
 /// What happens, without faults.
-pub fn calm_event() -> impl Strategy<Value = Event> {
+pub(crate) fn calm_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => Just(Event::Pass),
         6 => (0..12_usize).prop_map(Event::Hear),
@@ -365,7 +365,7 @@ pub fn calm_event() -> impl Strategy<Value = Event> {
 }
 
 /// What happens, with faults.
-pub fn event() -> impl Strategy<Value = Event> {
+pub(crate) fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         16 => calm_event(),
         1 => (0..12_usize).prop_map(Event::Fail),
@@ -385,14 +385,20 @@ fn pick<K: Clone, V>(map: &BTreeMap<K, V>, at: usize) -> Option<K> {
 
 impl World {
     /// Lets something happen.
-    pub fn happen(&mut self, event: Event) {
+    pub(crate) fn happen(&mut self, event: Event) {
         let agent = |world: &Self, at| pick::<AgentId, _>(&world.observed.agents, at);
         match event {
             Event::Pass => drop(self.pass()),
-            Event::Hear(at) => drop(agent(self, at).map(|id| self.hear(&id))),
+            Event::Hear(at) => {
+                if let Some(id) = agent(self, at) {
+                    self.hear(&id);
+                }
+            }
             Event::Work(at) => {
                 let order = pick(&self.observed.launches, at);
-                drop(order.map(|id| self.work_on(&id)));
+                if let Some(id) = order {
+                    self.work_on(&id);
+                }
             }
             Event::Fail(at) => {
                 let now = self.now;
@@ -404,9 +410,15 @@ impl World {
             }
             Event::Confirm(at) => {
                 let id = pick(&self.observed.retires, at);
-                drop(id.map(|id| self.confirm_retire(&id)));
+                if let Some(id) = id {
+                    self.confirm_retire(&id);
+                }
             }
-            Event::Cut(at) => drop(agent(self, at).map(|id| self.cut(&id))),
+            Event::Cut(at) => {
+                if let Some(id) = agent(self, at) {
+                    self.cut(&id);
+                }
+            }
             Event::Back(at) => {
                 if let Some(id) = agent(self, at) {
                     self.silent.remove(&id);

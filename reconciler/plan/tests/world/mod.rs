@@ -13,31 +13,31 @@ use easyenclave_schemas::{AgentId, Digest, Generation, OrderId, TargetName, Time
 use crate::testing::{NOW, desired, observed, text, version};
 
 /// How long evidence is good for here.
-pub const TRUST: Duration = Duration::from_secs(3600);
+pub(crate) const TRUST: Duration = Duration::from_secs(3600);
 
 /// The world and what is wanted of it.
-pub struct World {
-    pub desired: Desired,
-    pub observed: Observed,
-    pub now: Timestamp,
+pub(crate) struct World {
+    pub(crate) desired: Desired,
+    pub(crate) observed: Observed,
+    pub(crate) now: Timestamp,
     /// Agents that are cut off.
-    pub silent: BTreeSet<AgentId>,
+    pub(crate) silent: BTreeSet<AgentId>,
     /// Versions that never become ready.
-    pub broken: BTreeSet<Digest>,
+    pub(crate) broken: BTreeSet<Digest>,
     /// Targets whose launches fail.
-    pub full: BTreeSet<TargetName>,
+    pub(crate) full: BTreeSet<TargetName>,
     /// Agents that never answer a challenge.
-    pub mute: BTreeSet<AgentId>,
+    pub(crate) mute: BTreeSet<AgentId>,
     /// The names that texts show, by id.
     names: Vec<(String, String)>,
 }
 
 impl World {
-    pub fn new(state: &str, world: &str) -> Self {
+    pub(crate) fn new(state: &str, world: &str) -> Self {
         Self::of(desired(state), observed(world))
     }
 
-    pub fn of(desired: Desired, observed: Observed) -> Self {
+    pub(crate) fn of(desired: Desired, observed: Observed) -> Self {
         Self {
             desired,
             observed,
@@ -51,14 +51,14 @@ impl World {
     }
 
     /// Plans, audits and records. Nothing answers yet.
-    pub fn pass(&mut self) -> Plan {
+    pub(crate) fn pass(&mut self) -> Plan {
         let plan = self.plan();
         self.execute(&plan);
         plan
     }
 
     /// Plans and audits.
-    pub fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> Plan {
         let plan = plan(&self.desired, &self.observed, self.now);
         let violations = audit(&self.desired, &self.observed, &plan, self.now);
         assert!(violations.is_empty(), "{violations:#?}\n{}", text(&plan));
@@ -66,19 +66,19 @@ impl World {
     }
 
     /// A pass, and then everything moves on by one step and time by one second.
-    pub fn turn(&mut self) -> Plan {
+    pub(crate) fn turn(&mut self) -> Plan {
         let plan = self.pass();
         self.answer_all();
         self.advance(1);
         plan
     }
 
-    pub fn advance(&mut self, seconds: u64) {
+    pub(crate) fn advance(&mut self, seconds: u64) {
         self.now = self.now.plus(Duration::from_secs(seconds));
     }
 
     /// Turns until nothing is done and nothing moves. Returns the story: what was done in each turn.
-    pub fn settle(&mut self) -> String {
+    pub(crate) fn settle(&mut self) -> String {
         let start = self.now;
         let mut story = String::new();
         for _ in 0..200 {
@@ -96,7 +96,7 @@ impl World {
     }
 
     /// The plan of now as text.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.named(&text(&self.plan()))
     }
 
@@ -112,7 +112,7 @@ impl World {
     }
 
     /// Records what a plan says, as the executor does before anything answers.
-    pub fn execute(&mut self, plan: &Plan) {
+    pub(crate) fn execute(&mut self, plan: &Plan) {
         for action in &plan.actions {
             self.record(action);
         }
@@ -160,12 +160,12 @@ impl World {
         }
     }
 
-    pub fn agent(&mut self, id: &AgentId) -> &mut Agent {
+    pub(crate) fn agent(&mut self, id: &AgentId) -> &mut Agent {
         self.observed.agents.get_mut(id).expect("the agent")
     }
 
     /// An agent by its slot.
-    pub fn at(&self, target: &str, slot: u32) -> AgentId {
+    pub(crate) fn at(&self, target: &str, slot: u32) -> AgentId {
         let at =
             |(_, agent): &(&AgentId, &Agent)| agent.target.as_str() == target && agent.slot == slot;
         let found = self.observed.agents.iter().find(at);
@@ -211,7 +211,7 @@ impl World {
     }
 
     /// Everything moves on by one step.
-    pub fn answer_all(&mut self) {
+    pub(crate) fn answer_all(&mut self) {
         for id in self.observed.retires.keys().cloned().collect::<Vec<_>>() {
             self.confirm_retire(&id);
         }
@@ -224,7 +224,7 @@ impl World {
     }
 
     /// A worker confirms that a machine is destroyed.
-    pub fn confirm_retire(&mut self, id: &AgentId) {
+    pub(crate) fn confirm_retire(&mut self, id: &AgentId) {
         if self.observed.retires.remove(id).is_some() {
             self.observed.agents.remove(id);
             self.observed.orphans.remove(id.as_str());
@@ -233,7 +233,7 @@ impl World {
     }
 
     /// An agent's heartbeat: it reports, takes in its instruction and answers a challenge.
-    pub fn hear(&mut self, id: &AgentId) {
+    pub(crate) fn hear(&mut self, id: &AgentId) {
         let (now, broken, mute) = (self.now, self.broken.clone(), self.mute.contains(id));
         if self.silent.contains(id) || !self.observed.agents.contains_key(id) {
             return;
@@ -267,7 +267,7 @@ impl World {
     }
 
     /// A worker goes on with an order.
-    pub fn work_on(&mut self, id: &OrderId) {
+    pub(crate) fn work_on(&mut self, id: &OrderId) {
         let now = self.now;
         let Some(order) = self.observed.launches.get_mut(id) else {
             return;
@@ -308,20 +308,20 @@ impl World {
     }
 
     /// Cuts an agent off.
-    pub fn cut(&mut self, id: &AgentId) {
+    pub(crate) fn cut(&mut self, id: &AgentId) {
         let now = self.now;
         self.silent.insert(id.clone());
         self.agent(id).liveness = Liveness::Silent(now);
     }
 
     /// The evidence of an agent is refused from now on.
-    pub fn refuse(&mut self, id: &AgentId) {
+    pub(crate) fn refuse(&mut self, id: &AgentId) {
         self.mute.insert(id.clone());
         self.agent(id).trust = Trust::Refused;
     }
 
     /// How many replicas of a deployment are ready.
-    pub fn ready(&self, deployment: &str) -> usize {
+    pub(crate) fn ready(&self, deployment: &str) -> usize {
         let now = self.now;
         let ready = |agent: &&Agent| {
             let assigned = agent.assigned.as_ref().map(|a| a.deployment.to_string());
@@ -335,7 +335,7 @@ impl World {
     }
 
     /// Why an agent is out of service.
-    pub fn quarantined(&self, id: &AgentId) -> Option<Quarantine> {
+    pub(crate) fn quarantined(&self, id: &AgentId) -> Option<Quarantine> {
         self.observed
             .agents
             .get(id)

@@ -1,0 +1,103 @@
+//! Cases that the properties once found, as people would tell them: what one pass does must not make the next pass
+//! take it back.
+
+use easyenclave_plan::*;
+
+use crate::testing;
+use crate::world::World;
+
+/// Records one plan and expects that the next has nothing to do, although nobody has answered yet.
+fn once(state: &str, world: &str) {
+    let mut world = World::new(state, world);
+    let first = world.pass();
+    assert!(!first.is_empty(), "there is something to do");
+    let second = world.text();
+    assert!(
+        world.plan().is_empty(),
+        "first:\n{}\nthen:\n{second}",
+        testing::text(&first)
+    );
+}
+
+#[test]
+fn an_order_that_took_too_long_moves_no_share_to_another_target() {
+    let state = "target alpha 0 3\ntarget beta 2 6\ndeploy acme/a x4 v1\ndeploy acme/b x1 v1";
+    let mut world = World::new(state, "order alpha #20 g1 open opened 600");
+    world.pass();
+    world.pass();
+    let cancels = |plan: &Plan| {
+        plan.actions
+            .iter()
+            .any(|a| matches!(a, Action::Cancel { .. }))
+    };
+    assert!(!cancels(&world.plan()), "{}", world.text());
+}
+
+#[test]
+fn a_share_stays_where_it_was_ordered() {
+    once(
+        "target alpha 0 3\ntarget beta 2 4\ntarget gamma 1 4 warm 1\ndeploy acme/a x3 v1",
+        "order gamma #20 g1 claimed",
+    );
+}
+
+#[test]
+fn room_in_an_earlier_target_takes_no_order_back() {
+    let state = "target alpha 0 1\ntarget beta 0 1\ndeploy acme/a x1 v1";
+    let mut world = World::new(state, "agent a alpha #0 gone\nretiring a");
+    assert_eq!(world.pass().actions.len(), 1, "an order for beta");
+    world.confirm_retire(&testing::name("a"));
+    assert!(world.plan().is_empty(), "{}", world.text());
+}
+
+#[test]
+fn what_a_quota_denies_is_not_ordered() {
+    once(
+        "quota acme 4\ntarget alpha 0 0\ntarget beta 1 2 warm 1\n\
+         deploy acme/a x2 v1 on beta\ndeploy acme/b x3 v1",
+        "agent a alpha #0 runs acme/a v1\nagent b alpha #1 runs acme/a v1\nagent c alpha #2 idle\nagent d alpha #3 idle",
+    );
+}
+
+#[test]
+fn a_pool_that_shrinks_does_not_make_its_replacements_superfluous() {
+    once(
+        "breaker 0 50\ntarget alpha 1 3",
+        "agent a alpha #0 runs acme/a v1 exposed acme/a lapsed 100\nagent b alpha #1 idle in far",
+    );
+}
+
+#[test]
+fn a_renamed_deployment_stays_held_until_its_new_name_is_ready() {
+    let world =
+        "agent a tiny #0 runs acme/old v1\nagent b tiny #1 runs acme/old v1\nagent c tiny #2 idle";
+    let mut world = World::new(
+        "breaker 1 100\ntarget tiny 3 3\ndeploy acme/new x1 v1",
+        world,
+    );
+    let held = world.pass().held;
+    assert_eq!(held.len(), 1);
+    assert_eq!(world.plan().held, held);
+    world.settle();
+    assert_eq!(world.plan().held, [], "{}", world.text());
+    assert_eq!(world.ready("acme/new"), 1);
+    assert_eq!(world.ready("acme/old"), 0);
+}
+
+#[test]
+fn a_replica_too_many_is_not_published_before_it_goes() {
+    once(
+        "target alpha 2 2\ndeploy corp/a x1 v2 exposed unavailable 0",
+        "agent a alpha #0 runs corp/a v1\nagent b alpha #1 runs corp/a v1 exposed corp/a",
+    );
+}
+
+#[test]
+fn a_new_replica_that_is_not_ready_yet_is_no_surplus() {
+    let mut world = World::new("target tiny 0 2\ndeploy acme/a x1 v1 unavailable 0", "");
+    world.settle();
+    world.desired = testing::desired("target tiny 0 2\ndeploy acme/a x1 v2 unavailable 0");
+    let story = world.settle();
+    assert_eq!(story.matches("assign").count(), 2, "{story}");
+    assert_eq!(world.ready("acme/a"), 1);
+}
