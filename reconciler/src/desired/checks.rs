@@ -200,7 +200,7 @@ fn resolve<S>(
     let mut message = format!("there is no {kind} named {name}");
     if near.is_none() && !known.is_empty() && known.len() <= 8 {
         let names: Vec<_> = known.keys().copied().collect();
-        message.push_str(&format!("; there are {}", names.join(", ")));
+        message.push_str(&format!("; known are {}", names.join(", ")));
     }
     let finding = Finding::new(version, pointer, "unknown-name", message);
     findings.push(Finding {

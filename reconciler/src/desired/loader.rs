@@ -9,11 +9,12 @@ use easyenclave_schemas::documents::Identity;
 use easyenclave_schemas::status::ProblemStatus;
 
 use super::blobs::{BlobKey, Blobs, Read, ReadBlob};
-use super::checks::{self, Finding};
-use super::facts::{Considered, Facts, Standing};
+use super::checks;
+use super::facts::Standing;
 use super::model::{self, Model};
-use super::paths::{FLEET, guess, may_hold};
+use super::paths::{FLEET, guess};
 use super::report::FileProblem;
+use super::slot::{NOTHING, Origin, Slot, blame, facts, problems};
 
 /// Loads revisions, one after the other. Remembers what it decoded and what it accepted last.
 #[derive(Debug, Default)]
@@ -78,7 +79,7 @@ impl Loader {
         self.blobs.prepare(files.values().copied(), blob);
         let mut slots: Vec<_> = files
             .iter()
-            .map(|(path, key)| self.open(path, *key, blob))
+            .map(|(path, key)| self.open(path, *key, files, blob))
             .collect();
         for slot in slots.iter_mut().filter(|slot| slot.chosen.is_none()) {
             self.fall_back(slot, blob, history);
@@ -111,43 +112,44 @@ impl Loader {
         (model, problems)
     }
 
-    fn open<'f>(&mut self, path: &'f str, key: BlobKey, blob: ReadBlob<'_>) -> Slot<'f> {
-        let mut slot = Slot {
-            path,
-            key,
-            chosen: None,
-            standing: Standing::Changed,
-            claims: None,
-            problems: Vec::new(),
-            older: None,
-        };
+    fn open<'f>(
+        &mut self,
+        path: &'f str,
+        key: BlobKey,
+        files: &BTreeMap<String, BlobKey>,
+        blob: ReadBlob<'_>,
+    ) -> Slot<'f> {
+        let mut slot = Slot::new(path, key);
         match self.blobs.get(key, blob) {
             Ok(read) => {
-                slot.claims =
-                    Some(read.located.identity.clone()).filter(|claims| may_hold(path, claims));
-                slot.standing = self.standing(path, key, &read);
+                slot.claim(Some(&read.located.identity));
+                slot.standing = self.standing(&slot, &read, files);
                 slot.chosen = Some((key, read));
             }
             Err(unread) => {
-                let claims = unread
-                    .claims
-                    .clone()
-                    .filter(|claims| may_hold(path, claims));
-                slot.claims = claims.or_else(|| guess(path));
+                slot.claim(unread.claims.as_ref());
+                slot.claims = slot.claims.or_else(|| guess(path));
                 slot.problems = unread.problems.clone();
             }
         }
         slot
     }
 
-    /// A moved file is as unchanged as one that stayed.
-    fn standing(&self, path: &str, key: BlobKey, read: &Read) -> Standing {
+    /// A file that moved is as unchanged as one that stayed; a copy beside the first is not.
+    fn standing(
+        &self,
+        slot: &Slot<'_>,
+        read: &Read,
+        files: &BTreeMap<String, BlobKey>,
+    ) -> Standing {
+        let moved = self.paths.get(&read.located.identity);
+        let moved = moved.filter(|before| !files.contains_key(*before));
         let before = self
             .accepted
-            .get(path)
-            .or_else(|| self.by_identity(&read.located.identity));
+            .get(slot.path)
+            .or_else(|| self.accepted.get(moved?));
         match before {
-            Some((accepted, _)) if *accepted == key => Standing::Unchanged,
+            Some((accepted, _)) if *accepted == slot.key => Standing::Unchanged,
             _ => Standing::Changed,
         }
     }
@@ -229,97 +231,6 @@ impl Loader {
             .collect();
         self.blobs.retain(|key| used.contains(key));
     }
-}
-
-/// A file, and the version of it that is considered.
-struct Slot<'f> {
-    path: &'f str,
-    /// The version in the tree.
-    key: BlobKey,
-    /// The version considered; none when there is none that can be.
-    chosen: Option<(BlobKey, Arc<Read>)>,
-    standing: Standing,
-    /// What the version in the tree says it is; for one that cannot be read, what its path says.
-    claims: Option<Identity>,
-    /// What is wrong with the version in the tree.
-    problems: Vec<Problem>,
-    /// Older versions, the next to try last. None as long as they were not looked up.
-    older: Option<Vec<(BlobKey, Origin)>>,
-}
-
-/// Where an older version was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    /// It was in force.
-    Accepted,
-    /// The file's history. It must be the same document, or files that were reused would bring back
-    /// what was deleted.
-    Past,
-}
-
-fn facts<'a>(slots: &'a [Slot<'_>]) -> Facts<'a> {
-    let mut all = Vec::with_capacity(slots.len());
-    let mut unreadable = BTreeSet::new();
-    for (file, slot) in slots.iter().enumerate() {
-        match &slot.chosen {
-            Some((_, read)) => {
-                let (path, standing) = (slot.path, slot.standing);
-                all.push(Considered {
-                    file,
-                    path,
-                    read,
-                    standing,
-                });
-            }
-            None => unreadable.extend(slot.claims.clone()),
-        }
-    }
-    Facts::new(all, unreadable)
-}
-
-/// Notes findings with the files they blame, and lists those files. Only what is wrong with the
-/// version in the tree is told to people: they cannot change older ones.
-fn blame(slots: &mut [Slot<'_>], findings: Vec<Finding>) -> BTreeSet<usize> {
-    let mut blamed = BTreeSet::new();
-    for finding in findings {
-        blamed.insert(finding.file);
-        let slot = &mut slots[finding.file];
-        if let Some((_, read)) = &slot.chosen
-            && slot.standing != Standing::Older
-        {
-            let (line, column) = read.located.position(&finding.pointer);
-            slot.problems.push(Problem {
-                line,
-                column,
-                pointer: finding.pointer.into_owned(),
-                code: finding.code,
-                message: finding.message,
-                suggestion: finding.suggestion,
-            });
-        }
-    }
-    blamed
-}
-
-const NOTHING: &str = "nothing is changed";
-
-fn problems(slots: &[Slot<'_>], changes: bool) -> Vec<FileProblem> {
-    let mut all = Vec::new();
-    for slot in slots {
-        let consequence = match &slot.chosen {
-            _ if !changes => NOTHING,
-            Some(_) => "the last good version stays in force",
-            None => "nothing of it is touched",
-        };
-        let mut problems = slot.problems.clone();
-        problems.sort();
-        all.extend(problems.into_iter().map(|problem| FileProblem {
-            file: slot.path.to_owned(),
-            problem,
-            consequence,
-        }));
-    }
-    all
 }
 
 /// Why there is no model.

@@ -9,6 +9,7 @@ mod loader;
 mod model;
 mod paths;
 mod report;
+mod slot;
 #[cfg(test)]
 mod tests;
 

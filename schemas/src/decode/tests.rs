@@ -539,8 +539,8 @@ fn text_that_is_no_yaml() {
     check(
         "a:\n\tb: 1\n",
         expect![[r#"
-        2:2: not valid YAML: tabs disallowed within this context (block indentation)
-    "#]],
+            2:2: not valid YAML: tabs disallowed within this context (block indentation); indent with spaces
+        "#]],
     );
     check(
         "a: \"x\n",

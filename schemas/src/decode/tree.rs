@@ -104,7 +104,10 @@ fn parser_options() -> Options {
 
 fn syntax(error: &ScanError) -> Problem {
     let at = At::new(error.marker().line(), error.marker().col() + 1);
-    let kind = error.kind().to_string();
+    let mut kind = error.kind().to_string();
+    if kind.contains("tab") {
+        kind.push_str("; indent with spaces");
+    }
     Problem::new(
         at,
         "syntax",

@@ -1,0 +1,150 @@
+//! A file of a revision, the version of it that is considered, and what people are told of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use easyenclave_schemas::decode::Problem;
+use easyenclave_schemas::documents::{Identity, Kind};
+
+use super::blobs::{BlobKey, Read};
+use super::checks::Finding;
+use super::facts::{Considered, Facts, Standing};
+use super::paths::may_hold;
+use super::report::FileProblem;
+
+/// What happens when a revision says too little.
+pub(super) const NOTHING: &str = "nothing is changed";
+
+/// A file, and the version of it that is considered.
+pub(super) struct Slot<'f> {
+    pub(super) path: &'f str,
+    /// The version in the tree.
+    pub(super) key: BlobKey,
+    /// The version considered; none when there is none that can be.
+    pub(super) chosen: Option<(BlobKey, Arc<Read>)>,
+    pub(super) standing: Standing,
+    /// What the version in the tree says it is; for one that cannot be read, what its path says.
+    pub(super) claims: Option<Identity>,
+    /// What is wrong with the version in the tree.
+    pub(super) problems: Vec<Problem>,
+    /// Older versions, the next to try last. None as long as they were not looked up.
+    pub(super) older: Option<Vec<(BlobKey, Origin)>>,
+}
+
+impl<'f> Slot<'f> {
+    /// A file of which nothing is known yet.
+    pub(super) fn new(path: &'f str, key: BlobKey) -> Self {
+        Self {
+            path,
+            key,
+            chosen: None,
+            standing: Standing::Changed,
+            claims: None,
+            problems: Vec::new(),
+            older: None,
+        }
+    }
+
+    /// Notes what the version in the tree says it is, if it may say so at this path.
+    pub(super) fn claim(&mut self, identity: Option<&Identity>) {
+        self.claims = identity
+            .filter(|claims| may_hold(self.path, claims))
+            .cloned();
+    }
+
+    /// What happens to the document while the version in the tree is wrong.
+    fn consequence(&self, in_force: &BTreeSet<&Identity>) -> &'static str {
+        let Some(claims) = self.claims.as_ref().filter(|_| self.chosen.is_none()) else {
+            return if self.chosen.is_some() {
+                "the last good version stays in force"
+            } else {
+                "it is left out"
+            };
+        };
+        match claims.kind {
+            _ if in_force.contains(claims) => "the other file counts",
+            Kind::Deployment | Kind::CapacityTarget => "nothing of it is touched",
+            Kind::Owner | Kind::AttestationPolicy | Kind::Provider => {
+                "what depends on it is not touched"
+            }
+            Kind::Fleet | Kind::CapacityReservation | Kind::Approval => "it is left out",
+        }
+    }
+}
+
+/// Where an older version was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It was in force.
+    Accepted,
+    /// The file's history. It must be the same document, or files that were reused would bring back
+    /// what was deleted.
+    Past,
+}
+
+/// All versions considered, side by side.
+pub(super) fn facts<'a>(slots: &'a [Slot<'_>]) -> Facts<'a> {
+    let mut all = Vec::with_capacity(slots.len());
+    let mut unreadable = BTreeSet::new();
+    for (file, slot) in slots.iter().enumerate() {
+        match &slot.chosen {
+            Some((_, read)) => {
+                let (path, standing) = (slot.path, slot.standing);
+                all.push(Considered {
+                    file,
+                    path,
+                    read,
+                    standing,
+                });
+            }
+            None => unreadable.extend(slot.claims.clone()),
+        }
+    }
+    Facts::new(all, unreadable)
+}
+
+/// Notes findings with the files they blame, and lists those files. Only what is wrong with the
+/// version in the tree is told to people: they cannot change older ones.
+pub(super) fn blame(slots: &mut [Slot<'_>], findings: Vec<Finding>) -> BTreeSet<usize> {
+    let mut blamed = BTreeSet::new();
+    for finding in findings {
+        blamed.insert(finding.file);
+        let slot = &mut slots[finding.file];
+        if let Some((_, read)) = &slot.chosen
+            && slot.standing != Standing::Older
+        {
+            let (line, column) = read.located.position(&finding.pointer);
+            slot.problems.push(Problem {
+                line,
+                column,
+                pointer: finding.pointer.into_owned(),
+                code: finding.code,
+                message: finding.message,
+                suggestion: finding.suggestion,
+            });
+        }
+    }
+    blamed
+}
+
+/// What people are told. With nothing changed, that is all that happens.
+pub(super) fn problems(slots: &[Slot<'_>], changes: bool) -> Vec<FileProblem> {
+    let chosen = slots.iter().filter_map(|slot| slot.chosen.as_ref());
+    let in_force: BTreeSet<_> = chosen.map(|(_, read)| &read.located.identity).collect();
+    let mut all = Vec::new();
+    for slot in slots.iter().filter(|slot| !slot.problems.is_empty()) {
+        let consequence = if changes {
+            slot.consequence(&in_force)
+        } else {
+            NOTHING
+        };
+        let mut problems = slot.problems.clone();
+        problems.sort();
+        all.extend(problems.into_iter().map(|problem| FileProblem {
+            file: slot.path.to_owned(),
+            problem,
+            consequence,
+        }));
+    }
+    all
+}
