@@ -93,6 +93,14 @@ fn a_replica_too_many_is_not_published_before_it_goes() {
 }
 
 #[test]
+fn an_old_replica_that_is_not_published_is_not_published_before_its_update() {
+    once(
+        "breaker 0 0\ntarget alpha 2 2\ndeploy bolt/a x1 v1 exposed",
+        "agent a alpha #0 runs bolt/a v3\nagent b alpha #1 starts bolt/a v1 exposed bolt/a",
+    );
+}
+
+#[test]
 fn a_new_replica_that_is_not_ready_yet_is_no_surplus() {
     let mut world = World::new("target tiny 0 2\ndeploy acme/a x1 v1 unavailable 0", "");
     world.settle();

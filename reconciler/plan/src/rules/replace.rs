@@ -280,45 +280,49 @@ impl Update<'_, '_> {
 
     /// Updates in place what may be taken away. Says whether one agent more is needed to go on.
     fn roll(&self, draft: &mut Draft, census: &Census) -> Surge {
-        let (view, deployment) = (self.view, self.deployment);
-        let (steady, idle): (Vec<&Replica>, Vec<&Replica>) =
-            census.outdated().partition(|r| r.ready);
-        for replica in idle {
-            draft.assign(view, replica.agent, deployment);
+        for replica in census.outdated().filter(|r| !r.ready) {
+            draft.assign(self.view, replica.agent, self.deployment);
         }
-        let floor = self.spec.replicas.saturating_sub(self.spec.max_unavailable);
-        let spare = census.serving().saturating_sub(floor);
-        if steady.is_empty() {
+        let steady = census.outdated().filter(|r| r.ready).count();
+        if steady == 0 {
             return Surge::No;
         }
+        let takable = self.takable(census);
         if self.spec.max_unavailable == 0 {
-            return self.exchange(draft, census, &steady, spare);
+            return self.exchange(draft, census, &takable);
         }
-        for replica in steady.iter().take(spare as usize) {
-            draft.assign(view, replica.agent, deployment);
+        for agent in &takable {
+            draft.assign(self.view, *agent, self.deployment);
         }
-        if steady.len() > spare as usize {
+        if steady > takable.len() {
             self.wait_for_room(draft, census);
         }
         Surge::No
     }
 
+    /// The ready replicas of an old version that may be taken away now, those that do not serve first.
+    fn takable(&self, census: &Census) -> Vec<AgentIx> {
+        let floor = self.spec.replicas.saturating_sub(self.spec.max_unavailable);
+        let mut serving = census.serving();
+        let mut steady: Vec<&Replica> = census.outdated().filter(|r| r.ready).collect();
+        steady.sort_by_key(|replica| replica.serves);
+        steady.retain(|replica| {
+            let left = serving - u32::from(replica.serves);
+            let may_go = left >= floor;
+            serving = if may_go { left } else { serving };
+            may_go
+        });
+        steady.iter().map(|replica| replica.agent).collect()
+    }
+
     /// A roll-out that may take nothing away: a new replica is placed, and when it serves, an old one stops.
-    fn exchange(
-        &self,
-        draft: &mut Draft,
-        census: &Census,
-        steady: &[&Replica],
-        spare: u32,
-    ) -> Surge {
-        for replica in steady.iter().take(spare as usize) {
-            draft.unassign(self.view, replica.agent, self.deployment);
+    fn exchange(&self, draft: &mut Draft, census: &Census, takable: &[AgentIx]) -> Surge {
+        for agent in takable {
+            draft.unassign(self.view, *agent, self.deployment);
         }
         self.wait_for_room(draft, census);
-        match (
-            census.placed() > self.spec.replicas,
-            census.serving() >= self.spec.replicas,
-        ) {
+        let surges = census.placed() > self.spec.replicas;
+        match (surges, census.serving() >= self.spec.replicas) {
             (true, _) => Surge::No,
             (false, true) => Surge::Now,
             (false, false) => Surge::Later,

@@ -1,0 +1,258 @@
+//! What one agent's facts come to: whether it is there, how far it is with its instruction, what its trust is
+//! worth. Derives only; what is unknown stays unknown.
+
+use std::time::Duration;
+
+use easyenclave_schemas::{AgentId, DeploymentId, Generation, Timestamp};
+
+use super::{DeploymentIx, TargetIx, Wanted};
+use crate::{
+    Agent, Deployment, Desired, Exposure, Liveness, Quarantine, Reported, Target, Trust, WaitReason,
+};
+
+/// How long an agent whose trust ran out is given to renew it before its replica is replaced. After an outage of the
+/// reconciler many agents need a moment, and to replace them all would be worse than to wait.
+const RENEWAL: Duration = Duration::from_secs(60);
+
+/// An agent.
+pub(crate) struct AgentView<'a> {
+    pub(crate) id: &'a AgentId,
+    pub(crate) fact: &'a Agent,
+    pub(crate) target: TargetIx,
+    /// What was decided to run on it; for a stray, what runs on it undecided.
+    pub(crate) deployment: Option<DeploymentIx>,
+    pub(crate) life: Life,
+    pub(crate) instruction: Instruction,
+    pub(crate) standing: Standing,
+    /// A retire order for it is under way.
+    pub(crate) retiring: bool,
+    /// Its target or its deployment is frozen.
+    pub(crate) frozen: bool,
+    /// Its target has another size or another place by now.
+    pub(crate) drifted: bool,
+    /// Its evidence is refused, or ran out and was not renewed when asked for: there is no more to wait for.
+    pub(crate) distrusted: bool,
+    /// Something of it is published.
+    pub(crate) exposed: bool,
+    /// It is told to run the version that its deployment has now. One that follows an instruction unknown here
+    /// is not: it must be told again.
+    pub(crate) current: bool,
+}
+
+/// Whether an agent is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Heard,
+    /// Unknown until then.
+    Silent(Timestamp),
+    /// Silent past the deadline.
+    Lost,
+    /// Proved absent.
+    Gone,
+}
+
+/// How far an agent is with its last instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Instruction {
+    /// It has not said.
+    Unknown,
+    /// It has not confirmed it.
+    UnderWay,
+    /// Nothing is to run and nothing runs.
+    Idle,
+    /// What is to run is there or starting, and is not ready.
+    NotReady,
+    /// What is to run is there and ready.
+    Ready,
+    /// It runs something that was not decided, or follows an instruction that is not known here.
+    Astray,
+}
+
+/// What an agent's trust comes to now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Accepted,
+    Quarantined(Quarantine),
+    /// It cannot be judged: it keeps what it has and gets nothing new.
+    Unjudged,
+}
+
+/// Where an agent belongs, as the view numbered it.
+pub(super) struct Place<'a> {
+    pub(super) target: (TargetIx, Wanted<&'a Target>),
+    pub(super) deployment: Option<(DeploymentIx, Wanted<&'a Deployment>)>,
+}
+
+impl<'a> AgentView<'a> {
+    pub(super) fn new(
+        desired: &Desired,
+        now: Timestamp,
+        (id, fact): (&'a AgentId, &'a Agent),
+        place: &Place,
+        retiring: bool,
+    ) -> Self {
+        let (target, home) = place.target;
+        let frozen = place
+            .deployment
+            .is_some_and(|(_, state)| matches!(state, Wanted::Frozen));
+        Self {
+            id,
+            fact,
+            target,
+            deployment: place.deployment.map(|(deployment, _)| deployment),
+            life: life(fact, desired, now),
+            instruction: instruction(fact),
+            standing: standing(fact, now),
+            retiring,
+            frozen: frozen || matches!(home, Wanted::Frozen),
+            drifted: drifted(fact, home),
+            distrusted: distrusted(fact, now),
+            exposed: fact.exposed != Exposure::Hidden,
+            current: place
+                .deployment
+                .is_some_and(|(_, state)| current(fact, state)),
+        }
+    }
+}
+
+impl AgentView<'_> {
+    /// Whether it answers and nothing forbids to instruct it.
+    pub(crate) fn is_touchable(&self) -> bool {
+        self.life == Life::Heard
+            && self.instruction != Instruction::Unknown
+            && !self.retiring
+            && !self.frozen
+    }
+
+    /// Whether it may get new work, as far as it is concerned.
+    pub(crate) fn is_eligible(&self) -> bool {
+        self.is_touchable() && self.standing == Standing::Accepted && !self.drifted
+    }
+
+    /// Whether it runs what it should, is content, and is trusted.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.life == Life::Heard
+            && self.instruction == Instruction::Ready
+            && self.standing == Standing::Accepted
+            && !self.retiring
+    }
+
+    /// Whether what it carries was never decided here.
+    pub(crate) fn is_stray(&self) -> bool {
+        self.fact.assigned.is_none() && self.deployment.is_some()
+    }
+
+    /// The generation of the next instruction: above all that either side has seen.
+    pub(crate) fn next_generation(&self) -> Generation {
+        let reported = reported_generation(&self.fact.reported);
+        self.fact
+            .generation
+            .max(reported.unwrap_or_default())
+            .next()
+    }
+
+    /// Why its replica is not ready, and until when that is no failure. What keeps an agent that is silent or
+    /// not trusted is the agent's own matter.
+    pub(crate) fn unready(
+        &self,
+        desired: &Desired,
+        now: Timestamp,
+    ) -> (WaitReason, Option<Timestamp>) {
+        let agent = self.id.clone();
+        let since = self.fact.assigned.as_ref().map(|assigned| assigned.since);
+        let deadline = since.map(|since| since.plus(desired.limits.ready_within));
+        if self.life != Life::Heard || self.standing != Standing::Accepted {
+            return (WaitReason::ReplicaNotReady { agent }, None);
+        }
+        match deadline {
+            Some(deadline) if deadline <= now => (WaitReason::ReplicaFailing { agent }, None),
+            deadline => (WaitReason::ReplicaNotReady { agent }, deadline),
+        }
+    }
+}
+
+/// The deployment that an agent carries, decided or stray.
+pub(super) fn carries(agent: &Agent) -> Option<&DeploymentId> {
+    match (&agent.assigned, &agent.reported) {
+        (Some(assigned), _) => Some(&assigned.deployment),
+        (None, Reported::Running(replica)) if replica.generation >= agent.generation => {
+            Some(&replica.deployment)
+        }
+        (None, _) => None,
+    }
+}
+
+fn life(agent: &Agent, desired: &Desired, now: Timestamp) -> Life {
+    match agent.liveness {
+        Liveness::Heard => Life::Heard,
+        Liveness::Gone => Life::Gone,
+        Liveness::Silent(since) => match since.plus(desired.limits.lost_after) {
+            deadline if deadline <= now => Life::Lost,
+            deadline => Life::Silent(deadline),
+        },
+    }
+}
+
+fn reported_generation(reported: &Reported) -> Option<Generation> {
+    match reported {
+        Reported::Unknown => None,
+        Reported::Idle(generation) => Some(*generation),
+        Reported::Running(replica) => Some(replica.generation),
+    }
+}
+
+fn instruction(agent: &Agent) -> Instruction {
+    let Some(reported) = reported_generation(&agent.reported) else {
+        return Instruction::Unknown;
+    };
+    if reported < agent.generation {
+        return Instruction::UnderWay;
+    }
+    let idle = agent.assigned.is_none() && matches!(agent.reported, Reported::Idle(_));
+    if reported > agent.generation && !idle {
+        return Instruction::Astray;
+    }
+    match (&agent.assigned, &agent.reported) {
+        (None, Reported::Running(_)) => Instruction::Astray,
+        (None, _) => Instruction::Idle,
+        (Some(assigned), Reported::Running(replica)) => {
+            let same =
+                replica.deployment == assigned.deployment && replica.workload == assigned.workload;
+            match (same, replica.ready) {
+                (true, true) => Instruction::Ready,
+                (true, false) => Instruction::NotReady,
+                (false, _) => Instruction::Astray,
+            }
+        }
+        (Some(_), _) => Instruction::NotReady,
+    }
+}
+
+fn current(agent: &Agent, deployment: Wanted<&Deployment>) -> bool {
+    let assigned = agent.assigned.as_ref().zip(deployment.spec());
+    assigned.is_some_and(|(assigned, spec)| assigned.workload == spec.workload)
+        && instruction(agent) != Instruction::Astray
+}
+
+fn standing(agent: &Agent, now: Timestamp) -> Standing {
+    match (agent.trust, agent.quarantined) {
+        (Trust::Accepted(until), _) if until > now => Standing::Accepted,
+        (Trust::Accepted(_), _) => Standing::Quarantined(Quarantine::TrustLapsed),
+        (Trust::Refused, _) => Standing::Quarantined(Quarantine::Refused),
+        (Trust::Unknown, Some(reason)) => Standing::Quarantined(reason),
+        (Trust::Unknown, None) => Standing::Unjudged,
+    }
+}
+
+fn distrusted(agent: &Agent, now: Timestamp) -> bool {
+    match agent.trust {
+        Trust::Accepted(until) => until.plus(RENEWAL) <= now,
+        Trust::Refused => true,
+        Trust::Unknown => false,
+    }
+}
+
+fn drifted(agent: &Agent, target: Wanted<&Target>) -> bool {
+    let same = |spec: &Target| spec.size == agent.size && spec.datacenter == agent.datacenter;
+    target.spec().is_some_and(|spec| !same(spec))
+}
