@@ -5,8 +5,17 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, geteuid, getpid, pidfd_open, pidfd_send_signal};
+
+/// A program that is being loaded has no environment yet, for well under a millisecond as a rule. It is
+/// looked at so often, a millisecond apart, before the listing fails.
+const LOOKS: u32 = 200;
+
+/// The bit of a kernel thread in a process's flags. Such a thread has no environment.
+const KERNEL_THREAD: u32 = 0x0020_0000;
 
 /// Only variables with this prefix are kept of an environment.
 const PREFIX: &[u8] = b"EASYENCLAVE_";
@@ -25,6 +34,18 @@ struct Stat {
     session: i32,
     started: u64,
     ended: bool,
+    environment: Environment,
+}
+
+/// Whether a process has an environment, by what the kernel says of its memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Environment {
+    /// It has none, and will not get one.
+    None,
+    /// Its program is being loaded.
+    Coming,
+    /// It has one.
+    There,
 }
 
 impl Process {
@@ -104,12 +125,20 @@ fn read(pid: Pid, user: u32) -> io::Result<Option<Process>> {
     if fs::metadata(&folder)?.uid() != user {
         return Ok(None);
     }
-    let stat = stat(&folder)?;
-    if stat.ended {
-        return Ok(None);
+    for _ in 0..LOOKS {
+        let stat = stat(&folder)?;
+        if stat.ended {
+            return Ok(None);
+        }
+        let environ = fs::read(folder.join("environ"))?;
+        if stat.environment == Environment::None || !environ.is_empty() {
+            let labels = labels(&environ);
+            return Ok(Some(Process { pid, stat, labels }));
+        }
+        thread::sleep(Duration::from_millis(1));
     }
-    let labels = labels(&fs::read(folder.join("environ"))?);
-    Ok(Some(Process { pid, stat, labels }))
+    let message = format!("{} does not get an environment", folder.display());
+    Err(io::Error::new(io::ErrorKind::TimedOut, message))
 }
 
 fn folder(pid: Pid) -> std::path::PathBuf {
@@ -125,11 +154,20 @@ fn stat(folder: &Path) -> io::Result<Stat> {
 /// The name of a program may hold anything, so fields are counted after the last parenthesis.
 fn parse(stat: &str) -> Option<Stat> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let flags: u32 = fields.get(6)?.parse().ok()?;
+    let (start, end): (u64, u64) = (fields.get(47)?.parse().ok()?, fields.get(48)?.parse().ok()?);
+    // The end is noted after the start.
+    let environment = match (flags & KERNEL_THREAD, start.min(end)) {
+        (0, 0) => Environment::Coming,
+        (0, _) if start < end => Environment::There,
+        _ => Environment::None,
+    };
     Some(Stat {
         ended: matches!(*fields.first()?, "Z" | "X" | "x"),
         group: fields.get(2)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
         started: fields.get(19)?.parse().ok()?,
+        environment,
     })
 }
 
@@ -158,26 +196,74 @@ fn is_hidden(error: &io::Error) -> bool {
 mod tests {
     use super::*;
 
+    /// A line of `/proc/PID/stat` after the name, with these flags and this environment.
+    fn line(name: &str, flags: u32, start: u64, end: u64) -> String {
+        let zeros = "0 ".repeat(25);
+        format!(
+            "9 ({name}) S 1 77 78 0 -1 {flags} 1 0 0 0 0 0 0 0 20 0 1 0 4242 {zeros}0 0 {start} {end} 0"
+        )
+    }
+
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
-        let tail = "1 77 78 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
-        let stat = parse(&format!("9 (a) Z (b) S {tail}")).expect("a stat line");
-        assert_eq!(
-            stat,
-            Stat {
-                group: 77,
-                session: 78,
-                started: 4242,
-                ended: false
-            }
-        );
-        assert!(
-            parse(&format!("9 (a) Z {tail}"))
-                .expect("a stat line")
-                .ended
-        );
+        let expected = Stat {
+            group: 77,
+            session: 78,
+            started: 4242,
+            ended: false,
+            environment: Environment::There,
+        };
+        assert_eq!(parse(&line("a) Z (b", 0x40_0000, 10, 20)), Some(expected));
+        let zombie = line("a", 0x40_0000, 0, 0).replace(") S", ") Z");
+        assert!(parse(&zombie).expect("a stat line").ended);
         assert_eq!(parse("9 (a"), None);
         assert_eq!(parse("9 (a) S 1 2"), None);
+    }
+
+    #[test]
+    fn no_environment_is_told_from_one_that_is_coming() {
+        let environment = |line: String| parse(&line).expect("a stat line").environment;
+        assert_eq!(
+            environment(line("loading", 0x40_0000, 0, 0)),
+            Environment::Coming
+        );
+        assert_eq!(
+            environment(line("loading", 0x40_0000, 10, 0)),
+            Environment::Coming
+        );
+        assert_eq!(
+            environment(line("bare", 0x40_0000, 10, 10)),
+            Environment::None
+        );
+        assert_eq!(
+            environment(line("kthreadd", 0x20_8040, 0, 0)),
+            Environment::None
+        );
+    }
+
+    /// Starting a program is over for its parent before the kernel shows the environment.
+    #[test]
+    fn a_process_is_found_as_soon_as_it_was_started() {
+        let path = std::env::var_os("PATH").expect("a search path");
+        for _ in 0..50 {
+            let mut sleep = std::process::Command::new("sleep");
+            sleep
+                .arg("60")
+                .env_clear()
+                .env("PATH", &path)
+                .env("EASYENCLAVE_TEST", "started");
+            let mut child = sleep.spawn().expect("sleep starts");
+            let found = list()
+                .expect("listed")
+                .into_iter()
+                .find(|other| other.id() == child.id());
+            child.kill().expect("killed");
+            child.wait().expect("ended");
+            assert_eq!(
+                found.expect("running").label("EASYENCLAVE_TEST"),
+                Some("started")
+            );
+        }
     }
 
     #[test]
