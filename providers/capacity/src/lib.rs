@@ -1,6 +1,7 @@
 //! Capacity: the worker that claims orders, and the ways of making machines behind one trait. A provider does
 //! what it is told and says what is there; it decides nothing and retries nothing.
 
+mod config;
 #[cfg(feature = "testing")]
 pub mod conformance;
 #[cfg(feature = "testing")]
@@ -11,6 +12,7 @@ pub mod worker;
 use std::io;
 
 use async_trait::async_trait;
+pub use config::AgentProgram;
 use easyenclave_schemas::wire::{LaunchSpec, Unit};
 use easyenclave_schemas::{Datacenter, FleetId, OrderId, Secret, WorkerId};
 

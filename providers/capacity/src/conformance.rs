@@ -1,0 +1,199 @@
+//! What every provider has to do, as tests that run against any of them: the guarantees of [`Provider`], line by line.
+//! Panics with what does not hold.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use easyenclave_schemas::wire::{LaunchSpec, Unit};
+use easyenclave_schemas::{Datacenter, FleetId, NodeSize, OrderId, Secret, WorkerId};
+use tokio::time::{Instant, sleep};
+
+use crate::{LaunchRequest, ProvideError, Provider};
+
+/// A provider under test, with what its trait does not offer. Its agents run until they are ended.
+#[async_trait]
+pub trait Stand: Send {
+    /// The provider.
+    fn provider(&self) -> Arc<dyn Provider>;
+
+    /// The worker's process ends and another starts: the provider is dropped and opened again.
+    async fn restart(&mut self);
+
+    /// The agent of a unit dies at once, without a chance to clean up.
+    async fn crash(&self, order: &OrderId);
+
+    /// How many things of a unit there are, seen without the provider: processes, folders.
+    async fn things(&self, order: &OrderId) -> usize;
+}
+
+/// Runs the suite, each part on a stand of its own.
+pub async fn conformance<S: Stand>(make: impl Fn() -> S) {
+    one_unit_however_often_it_is_ensured(make()).await;
+    removing_leaves_nothing_and_may_be_repeated(make()).await;
+    units_are_found_again_after_a_restart(make()).await;
+    a_dead_agent_is_listed_and_can_be_removed_or_replaced(make()).await;
+    no_more_than_the_limit(make()).await;
+    calls_at_once_for_one_unit_and_for_many(make()).await;
+}
+
+/// A request for this unit.
+pub fn request(name: &str, max_units: u32) -> LaunchRequest {
+    LaunchRequest {
+        order: order(name),
+        fleet: FleetId::new("demo").expect("a name"),
+        datacenter: Datacenter::new("local").expect("a name"),
+        worker: WorkerId::new("worker-1").expect("a name"),
+        spec: LaunchSpec {
+            node_size: NodeSize::new("tiny").expect("a name"),
+            max_units,
+            reconciler_url: "http://127.0.0.1:9".into(),
+            reconciler_key: "ab".repeat(32),
+        },
+        bootstrap_token: Secret::new("token".into()),
+    }
+}
+
+fn order(name: &str) -> OrderId {
+    OrderId::new(name).expect("a name")
+}
+
+async fn ensure(stand: &impl Stand, name: &str) {
+    let ensured = stand.provider().ensure(&request(name, 10)).await;
+    ensured.unwrap_or_else(|error| panic!("ensure {name}: {error:?}"));
+}
+
+async fn remove(stand: &impl Stand, name: &str) {
+    let removed = stand.provider().remove(&order(name)).await;
+    removed.unwrap_or_else(|error| panic!("remove {name}: {error:?}"));
+    assert_eq!(
+        stand.things(&order(name)).await,
+        0,
+        "something of {name} is left"
+    );
+}
+
+async fn listing(stand: &impl Stand) -> Vec<(String, bool)> {
+    let units = stand.provider().list().await.expect("a listing");
+    units
+        .into_iter()
+        .map(|Unit { order_id, alive }| (order_id.to_string(), alive))
+        .collect()
+}
+
+fn units(expected: &[(&str, bool)]) -> Vec<(String, bool)> {
+    expected
+        .iter()
+        .map(|(name, alive)| ((*name).to_owned(), *alive))
+        .collect()
+}
+
+/// Waits for a listing: a death is seen a moment later.
+async fn until_listed(stand: &impl Stand, expected: &[(&str, bool)]) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while listing(stand).await != units(expected) {
+        assert!(
+            Instant::now() < deadline,
+            "{:?}, not {expected:?}",
+            listing(stand).await
+        );
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn one_unit_however_often_it_is_ensured(stand: impl Stand) {
+    assert_eq!(listing(&stand).await, []);
+    ensure(&stand, "a").await;
+    let things = stand.things(&order("a")).await;
+    assert!(things > 0);
+    ensure(&stand, "a").await;
+    ensure(&stand, "b").await;
+    assert_eq!(listing(&stand).await, units(&[("a", true), ("b", true)]));
+    remove(&stand, "a").await;
+    remove(&stand, "b").await;
+}
+
+async fn removing_leaves_nothing_and_may_be_repeated(stand: impl Stand) {
+    remove(&stand, "never-made").await;
+    ensure(&stand, "a").await;
+    ensure(&stand, "b").await;
+    remove(&stand, "a").await;
+    remove(&stand, "a").await;
+    assert_eq!(listing(&stand).await, units(&[("b", true)]));
+    ensure(&stand, "a").await;
+    assert_eq!(listing(&stand).await, units(&[("a", true), ("b", true)]));
+    remove(&stand, "a").await;
+    remove(&stand, "b").await;
+    assert_eq!(listing(&stand).await, []);
+}
+
+async fn units_are_found_again_after_a_restart(mut stand: impl Stand) {
+    ensure(&stand, "a").await;
+    stand.restart().await;
+    assert_eq!(listing(&stand).await, units(&[("a", true)]));
+    ensure(&stand, "a").await;
+    assert_eq!(listing(&stand).await, units(&[("a", true)]));
+    stand.restart().await;
+    remove(&stand, "a").await;
+    assert_eq!(listing(&stand).await, []);
+}
+
+async fn a_dead_agent_is_listed_and_can_be_removed_or_replaced(mut stand: impl Stand) {
+    for name in ["a", "b"] {
+        ensure(&stand, name).await;
+        stand.crash(&order(name)).await;
+    }
+    until_listed(&stand, &[("a", false), ("b", false)]).await;
+    stand.restart().await;
+    assert_eq!(listing(&stand).await, units(&[("a", false), ("b", false)]));
+    remove(&stand, "a").await;
+    ensure(&stand, "b").await;
+    assert_eq!(listing(&stand).await, units(&[("b", true)]));
+    remove(&stand, "b").await;
+}
+
+async fn no_more_than_the_limit(stand: impl Stand) {
+    let provider = stand.provider();
+    provider.ensure(&request("a", 1)).await.expect("the first");
+    provider
+        .ensure(&request("a", 1))
+        .await
+        .expect("it is there");
+    let refused = provider
+        .ensure(&request("b", 1))
+        .await
+        .expect_err("one is enough");
+    assert!(
+        matches!(refused, ProvideError::NoCapacity { limit: 1 }),
+        "{refused:?}"
+    );
+    assert_eq!(
+        stand.things(&order("b")).await,
+        0,
+        "a refused unit is not half made"
+    );
+    remove(&stand, "a").await;
+    provider
+        .ensure(&request("b", 1))
+        .await
+        .expect("there is room again");
+    remove(&stand, "b").await;
+}
+
+async fn calls_at_once_for_one_unit_and_for_many(stand: impl Stand) {
+    let mut calls = tokio::task::JoinSet::new();
+    for name in ["a", "a", "a", "b", "b", "c"] {
+        let provider = stand.provider();
+        calls.spawn(async move { provider.ensure(&request(name, 3)).await });
+    }
+    while let Some(ensured) = calls.join_next().await {
+        ensured.expect("no panic").expect("ensured");
+    }
+    assert_eq!(
+        listing(&stand).await,
+        units(&[("a", true), ("b", true), ("c", true)])
+    );
+    for name in ["a", "b", "c"] {
+        remove(&stand, name).await;
+    }
+}

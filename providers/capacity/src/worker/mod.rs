@@ -1,0 +1,290 @@
+//! The worker: claims orders, has its provider carry them out, and lists what there is. It keeps nothing but its
+//! own name; what it held before a restart, the reconciler gives it again, and the provider finds what exists.
+
+mod client;
+mod inventory;
+mod name;
+mod orders;
+mod pace;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use easyenclave_schemas::wire::{ClaimRequest, ClaimResponse};
+use easyenclave_schemas::{Epoch, OrderId, WorkerId};
+use tokio::sync::Notify;
+use tokio::task::{Id, JoinSet};
+use tokio::time::sleep;
+
+pub use crate::config::WorkerConfig;
+use crate::process::ProcessProvider;
+use crate::{ProvideError, Provider};
+pub use client::KeyNotSendable;
+use client::{CallError, Client};
+pub use name::worker_id;
+use pace::Pace;
+
+/// So many orders are worked on at a time.
+const AT_ONCE: usize = 8;
+
+/// So many units are removed at a time when the worker ends.
+const REMOVED_AT_ONCE: usize = 16;
+
+/// How long the reconciler is asked to wait for an order.
+const WAIT: Duration = Duration::from_secs(20);
+
+/// The pause after an answer without an order, in case the reconciler does not wait.
+const NOTHING: Duration = Duration::from_millis(200);
+
+/// The pause after an order that cannot be taken: it is offered again at once.
+const NOT_TAKEN: Duration = Duration::from_secs(5);
+
+/// Why a worker ends.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The provider cannot be set up, or units cannot be removed.
+    #[error("provider of the worker")]
+    Provider(#[from] ProvideError),
+    /// Its name cannot be kept.
+    #[error("worker id in {}", path.display())]
+    Name {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The launcher key cannot be sent.
+    #[error(transparent)]
+    Key(#[from] KeyNotSendable),
+    /// No HTTP client can be made.
+    #[error("HTTP client of the worker")]
+    Client(#[from] reqwest::Error),
+    /// The reconciler does not accept the launcher key.
+    #[error("the reconciler refuses the worker: {0}")]
+    Refused(String),
+}
+
+/// Runs a worker of the process provider until `shutdown`.
+///
+/// # Errors
+/// When it cannot be set up, or the reconciler does not accept its key. An outage is no error.
+pub async fn run(
+    config: WorkerConfig,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), WorkerError> {
+    let provider =
+        ProcessProvider::open(&config.data_dir, config.agent(), config.platform.clone())?;
+    let provider: Arc<dyn Provider> = Arc::new(provider);
+    let result = run_with(Arc::clone(&provider), &config, shutdown).await;
+    if config.stop_units_on_exit {
+        remove_all(provider).await?;
+    }
+    result
+}
+
+/// Runs a worker of any provider until `shutdown`; its units stay.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    provider: Arc<dyn Provider>,
+    config: &WorkerConfig,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), WorkerError> {
+    let desk = Arc::new(Desk {
+        client: Client::new(&config.reconciler_url, &config.launcher_key)?,
+        worker: config.worker_id.clone(),
+        provider,
+        changed: Notify::new(),
+        epoch: Mutex::default(),
+    });
+    tracing::info!(worker = %desk.worker, provider = %config.provider, "worker started");
+    tokio::select! {
+        result = take_orders(&desk, config) => result,
+        never = inventory::keep(&desk, config) => match never {},
+        () = shutdown => Ok(()),
+    }
+}
+
+/// What those who work on orders share.
+struct Desk {
+    client: Client,
+    worker: WorkerId,
+    provider: Arc<dyn Provider>,
+    /// Told when a unit was made or removed, so that it is listed at once.
+    changed: Notify,
+    /// The highest that was seen.
+    epoch: Mutex<Epoch>,
+}
+
+impl Desk {
+    /// Whether an order of this epoch counts.
+    fn see(&self, epoch: Epoch) -> bool {
+        let mut seen = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = epoch.max(*seen);
+        *seen == epoch
+    }
+}
+
+/// Orders that are worked on.
+#[derive(Default)]
+struct InHand {
+    tasks: JoinSet<()>,
+    orders: BTreeMap<OrderId, Id>,
+    taken: u64,
+}
+
+impl InHand {
+    fn start(&mut self, desk: &Arc<Desk>, claim: orders::Claim) {
+        let order = claim.order.order_id.clone();
+        let task = self.tasks.spawn(orders::work(Arc::clone(desk), claim));
+        self.orders.insert(order, task.id());
+        self.taken += 1;
+    }
+
+    /// Puts away what is done; waits for one order when there are `most`.
+    async fn tidy(&mut self, most: usize) {
+        while let Some(done) = match self.tasks.len() >= most {
+            true => self.tasks.join_next_with_id().await,
+            false => self.tasks.try_join_next_with_id(),
+        } {
+            let id = done
+                .as_ref()
+                .map_or_else(|error| error.id(), |(id, ())| *id);
+            if let Err(error) = done {
+                tracing::error!(error = %error, "work on an order broke off");
+            }
+            self.orders.retain(|_, task| *task != id);
+        }
+    }
+}
+
+async fn take_orders(desk: &Arc<Desk>, config: &WorkerConfig) -> Result<(), WorkerError> {
+    let (mut in_hand, mut pace) = (InHand::default(), Pace::default());
+    loop {
+        in_hand.tidy(AT_ONCE).await;
+        if in_hand.taken >= config.most_orders() {
+            in_hand.tidy(1).await;
+            return Ok(());
+        }
+        let answer = desk.client.claim(&ask(desk, config, &in_hand)).await;
+        match answer.map(|answer| acceptable(desk, config, &in_hand, answer)) {
+            Ok(Ok(Some(claim))) => {
+                pace.worked();
+                in_hand.start(desk, claim);
+            }
+            Ok(Ok(None)) => {
+                pace.worked();
+                sleep(NOTHING).await;
+            }
+            Ok(Err(reason)) => {
+                tracing::warn!(reason, "an order is not taken");
+                sleep(NOT_TAKEN).await;
+            }
+            Err(error) if is_about_the_key(&error) => {
+                return Err(WorkerError::Refused(error.to_string()));
+            }
+            Err(error) => {
+                let pause = pace.failed();
+                if pace.is_told() {
+                    let (failures, error) = (pace.failures(), chain(&error));
+                    tracing::warn!(failures, error, "orders cannot be claimed");
+                }
+                sleep(pause).await;
+            }
+        }
+    }
+}
+
+fn ask(desk: &Desk, config: &WorkerConfig, in_hand: &InHand) -> ClaimRequest {
+    ClaimRequest {
+        worker_id: desk.worker.clone(),
+        provider: config.provider.clone(),
+        datacenter: Some(config.datacenter.clone()),
+        node_size: config.node_size.clone(),
+        in_hand: in_hand.orders.keys().cloned().collect(),
+        wait_millis: u64::try_from(WAIT.as_millis()).unwrap_or(0),
+    }
+}
+
+/// The claimed order, unless it is not for this worker to carry out.
+fn acceptable(
+    desk: &Desk,
+    config: &WorkerConfig,
+    in_hand: &InHand,
+    answer: ClaimResponse,
+) -> Result<Option<orders::Claim>, String> {
+    let Some(order) = answer.order.filter(|_| answer.claimed) else {
+        return Ok(None);
+    };
+    let id = order.order_id.clone();
+    if !desk.see(order.epoch) {
+        return Err(format!(
+            "{id} has epoch {}, and a higher one was seen",
+            order.epoch
+        ));
+    }
+    if order.provider != config.provider || order.datacenter != config.datacenter {
+        return Err(format!(
+            "{id} is for {} in {}",
+            order.provider, order.datacenter
+        ));
+    }
+    if in_hand.orders.contains_key(&id) {
+        return Err(format!("{id} is worked on already"));
+    }
+    Ok(Some(orders::Claim {
+        order,
+        bootstrap_token: answer.bootstrap_token,
+    }))
+}
+
+fn is_about_the_key(error: &CallError) -> bool {
+    ["invalid_launcher_key", "missing_launcher_key"].contains(&error.code())
+}
+
+/// Removes every unit, so that nothing is left when a newcomer's fleet ends.
+async fn remove_all(provider: Arc<dyn Provider>) -> Result<(), ProvideError> {
+    let mut removals = JoinSet::new();
+    let mut result = Ok(());
+    for unit in provider.list().await? {
+        if removals.len() >= REMOVED_AT_ONCE {
+            result = result.and(joined(&mut removals).await);
+        }
+        let provider = Arc::clone(&provider);
+        removals.spawn(async move { provider.remove(&unit.order_id).await });
+    }
+    while !removals.is_empty() {
+        result = result.and(joined(&mut removals).await);
+    }
+    result
+}
+
+async fn joined(removals: &mut JoinSet<Result<(), ProvideError>>) -> Result<(), ProvideError> {
+    match removals.join_next().await {
+        Some(Ok(result)) => result,
+        Some(Err(error)) => {
+            let what = "removal of a unit broke off".into();
+            Err(ProvideError::Retry {
+                what,
+                source: std::io::Error::other(error),
+            })
+        }
+        None => Ok(()),
+    }
+}
+
+/// An error with its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,267 @@
+//! One order from its claim to its end. A launch is watched until its agent has joined; whatever else happens to
+//! the order, its unit is removed. A retirement is tried until nothing is left.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use easyenclave_schemas::wire::{LaunchSpec, Order, OrderReport, OrderUpdate, OrderWork};
+use easyenclave_schemas::{OrderId, Secret};
+use tokio::time::sleep;
+
+use super::client::CallError;
+use super::pace::Pace;
+use super::{Desk, chain};
+use crate::{LaunchRequest, ProvideError};
+
+/// The first look whether a launched agent has joined comes after this; later ones come more rarely …
+const FIRST_LOOK: Duration = Duration::from_millis(250);
+/// … down to this. Each look also renews the claim, which lasts a minute.
+const RAREST_LOOK: Duration = Duration::from_secs(10);
+
+/// What may work later is tried so often before the order counts as failed.
+const TRIES: u32 = 4;
+
+/// The longest error in a report, in characters.
+const ERROR: usize = 450;
+
+/// A claimed order.
+pub(super) struct Claim {
+    pub(super) order: Order,
+    pub(super) bootstrap_token: Option<Secret<String>>,
+}
+
+/// How an order stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It is ours to carry out.
+    Held,
+    /// Its agent has joined, or its machine is gone: done.
+    Done,
+    /// It failed, was cancelled or forgotten, or another worker holds it.
+    Lost,
+    /// The reconciler does not say.
+    Unknown,
+}
+
+/// Carries out an order.
+pub(super) async fn work(desk: Arc<Desk>, claim: Claim) {
+    let Claim {
+        order,
+        bootstrap_token,
+    } = claim;
+    tracing::info!(order = %order.order_id, fence = order.fence, "order claimed");
+    let job = Job {
+        desk: &desk,
+        order: &order,
+    };
+    match (&order.work, bootstrap_token) {
+        (OrderWork::Launch(spec), Some(token)) => job.launch(job.request(&desk, spec, token)).await,
+        (OrderWork::Launch(_), None) => job.fail("the order came without a bootstrap token").await,
+        (OrderWork::Retire { unit }, _) => job.retire(unit).await,
+    }
+}
+
+struct Job<'a> {
+    desk: &'a Desk,
+    order: &'a Order,
+}
+
+impl Job<'_> {
+    fn request(&self, desk: &Desk, spec: &LaunchSpec, token: Secret<String>) -> LaunchRequest {
+        LaunchRequest {
+            order: self.order.order_id.clone(),
+            fleet: self.order.fleet_id.clone(),
+            datacenter: self.order.datacenter.clone(),
+            worker: desk.worker.clone(),
+            spec: spec.clone(),
+            bootstrap_token: token,
+        }
+    }
+
+    async fn launch(&self, request: LaunchRequest) {
+        if self.report(OrderReport::Provisioning, None).await == Standing::Lost {
+            return self.clean_up(&request.order).await;
+        }
+        match self.make(&request).await {
+            Ok(()) => self.desk.changed.notify_one(),
+            Err(error) => {
+                self.clean_up(&request.order).await;
+                return self.fail(&chain(&error)).await;
+            }
+        }
+        if let Some(error) = self.watch(&request.order).await {
+            self.clean_up(&request.order).await;
+            self.fail(&error).await;
+        }
+    }
+
+    async fn make(&self, request: &LaunchRequest) -> Result<(), ProvideError> {
+        let mut pace = Pace::default();
+        loop {
+            match self.desk.provider.ensure(request).await {
+                Err(error @ ProvideError::Retry { .. }) => {
+                    let pause = pace.failed();
+                    if pace.failures() >= TRIES {
+                        return Err(error);
+                    }
+                    sleep(pause).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Waits until the order is over. Answers why the launch has failed, if it is this that knows.
+    async fn watch(&self, unit: &OrderId) -> Option<String> {
+        let mut pause = FIRST_LOOK;
+        loop {
+            sleep(pause).await;
+            pause = (pause * 2).min(RAREST_LOOK);
+            match self.report(OrderReport::Provisioning, None).await {
+                Standing::Done => return None,
+                Standing::Lost => {
+                    self.clean_up(unit).await;
+                    return None;
+                }
+                Standing::Held | Standing::Unknown => {}
+            }
+            if self.is_dead(unit).await {
+                let words = self
+                    .desk
+                    .provider
+                    .last_words(unit)
+                    .await
+                    .unwrap_or_default();
+                return Some(format!("the agent ended before it joined: {words}"));
+            }
+        }
+    }
+
+    /// Whether the unit is known to be dead; a listing that fails says nothing.
+    async fn is_dead(&self, unit: &OrderId) -> bool {
+        let listed = self.desk.provider.list().await;
+        listed.is_ok_and(|units| {
+            !units
+                .iter()
+                .any(|known| known.order_id == *unit && known.alive)
+        })
+    }
+
+    async fn retire(&self, unit: &OrderId) {
+        let mut pace = Pace::default();
+        let mut error = None;
+        loop {
+            let standing = self
+                .report(OrderReport::Provisioning, error.as_deref())
+                .await;
+            if matches!(standing, Standing::Lost | Standing::Done) {
+                return;
+            }
+            match self.desk.provider.remove(unit).await {
+                Ok(()) => break,
+                Err(failed) => error = Some(chain(&failed)),
+            }
+            sleep(pace.failed()).await;
+        }
+        self.desk.changed.notify_one();
+        self.settle(OrderReport::Removed, None).await;
+        tracing::info!(unit = %unit, "unit removed");
+    }
+
+    /// Removes the unit of an order that is over, for as long as it takes.
+    async fn clean_up(&self, unit: &OrderId) {
+        let mut pace = Pace::default();
+        while let Err(error) = self.desk.provider.remove(unit).await {
+            let pause = pace.failed();
+            if pace.is_told() {
+                let (failures, error) = (pace.failures(), chain(&error));
+                tracing::warn!(unit = %unit, failures, error, "unit cannot be removed");
+            }
+            sleep(pause).await;
+        }
+        self.desk.changed.notify_one();
+    }
+
+    async fn fail(&self, error: &str) {
+        tracing::warn!(order = %self.order.order_id, error, "order failed");
+        self.settle(OrderReport::Failed, Some(error)).await;
+    }
+
+    /// Reports until the reconciler has heard it.
+    async fn settle(&self, status: OrderReport, error: Option<&str>) {
+        let mut pace = Pace::default();
+        while self.report(status, error).await == Standing::Unknown {
+            sleep(pace.failed()).await;
+        }
+    }
+
+    async fn report(&self, status: OrderReport, error: Option<&str>) -> Standing {
+        let update = OrderUpdate {
+            worker_id: self.desk.worker.clone(),
+            fence: self.order.fence,
+            status,
+            error: error.map(line),
+        };
+        let answer = self.desk.client.update(&self.order.order_id, &update).await;
+        match answer {
+            Ok(answer) => standing(&answer.status),
+            Err(error) => refused(&error),
+        }
+    }
+}
+
+fn standing(status: &str) -> Standing {
+    match status {
+        "open" | "claimed" | "provisioning" => Standing::Held,
+        "fulfilled" => Standing::Done,
+        "failed" | "cancelled" => Standing::Lost,
+        _ => Standing::Unknown,
+    }
+}
+
+/// Only these two codes mean that the order is not ours any more. Whatever else a server says that may not be
+/// the reconciler, such as a bare 404, changes nothing.
+fn refused(error: &CallError) -> Standing {
+    match error.code() {
+        "claim_lost" | "order_not_found" => Standing::Lost,
+        _ => Standing::Unknown,
+    }
+}
+
+/// One bounded line.
+fn line(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(ERROR)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_reconcilers_own_words_give_an_order_up() {
+        assert_eq!(standing("provisioning"), Standing::Held);
+        assert_eq!(standing("fulfilled"), Standing::Done);
+        assert_eq!(standing("cancelled"), Standing::Lost);
+        assert_eq!(standing("something new"), Standing::Unknown);
+        let refusal = |code: &str| CallError::Refused {
+            code: code.into(),
+            message: "no".into(),
+        };
+        assert_eq!(refused(&refusal("claim_lost")), Standing::Lost);
+        assert_eq!(refused(&refusal("order_not_found")), Standing::Lost);
+        for code in ["404", "409", "store_unavailable", "wrong_report"] {
+            assert_eq!(refused(&refusal(code)), Standing::Unknown, "{code}");
+        }
+        assert_eq!(refused(&CallError::Answer), Standing::Unknown);
+    }
+
+    #[test]
+    fn an_error_is_one_bounded_line() {
+        let long = format!("a\nb{}", "x".repeat(1000));
+        assert_eq!(line(&long).chars().count(), ERROR);
+        assert!(line(&long).starts_with("a bx"));
+    }
+}

@@ -1,0 +1,304 @@
+//! The conformance suite on the process provider with a small real program, and on the fake.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use easyenclave_capacity::conformance::{Stand, conformance, request};
+use easyenclave_capacity::fake::FakeProvider;
+use easyenclave_capacity::process::ProcessProvider;
+use easyenclave_capacity::{AgentProgram, ProvideError, Provider};
+use easyenclave_processes::{Process, labels, list};
+use easyenclave_schemas::OrderId;
+use easyenclave_schemas::wire::{AgentConfig, PlatformConfig};
+use tokio::time::{Instant, sleep};
+
+/// An agent with a workload that knows nothing of it, and one that clears up when it is asked to end.
+const KIND: &str = "env -u EASYENCLAVE_ROLE EASYENCLAVE_GENERATION=1 sleep 300 & workload=$!
+    trap 'kill $workload; exit 0' TERM; echo up >> up; wait";
+
+/// One that does not, and whose workload is in a session of its own.
+const DEAF: &str = "env -u EASYENCLAVE_ROLE EASYENCLAVE_GENERATION=1 setsid sleep 300 &
+    trap '' TERM; echo up >> up; while :; do sleep 300; done";
+
+/// One that ends at once.
+const BROKEN: &str =
+    "echo starting; echo 'refused with EE-ATT-031: the token is wrong' >&2; exit 3";
+
+pub(crate) fn program(script: &str) -> AgentProgram {
+    AgentProgram {
+        program: "sh".into(),
+        arguments: vec!["-c".into(), script.into(), "agent".into()],
+        environment: vec![(
+            "PATH".into(),
+            std::env::var_os("PATH").expect("a search path"),
+        )],
+    }
+}
+
+pub(crate) fn open(folder: &Path, script: &str) -> Result<ProcessProvider, ProvideError> {
+    let platform = PlatformConfig::Simulated {
+        dir: folder.join("guest"),
+    };
+    ProcessProvider::open(folder, program(script), platform)
+}
+
+/// The fleet label that a provider in this folder gives, without the fleet's name.
+fn ours(folder: &Path, process: &Process) -> bool {
+    let units = folder.join("units").canonicalize().expect("it was opened");
+    let mark = easyenclave_schemas::Digest::of(units.as_os_str().as_encoded_bytes()).short(12);
+    process.label(labels::FLEET) == Some(format!("demo@{mark}").as_str())
+}
+
+/// Every process of a provider in this folder.
+pub(crate) fn processes(folder: &Path) -> Vec<Process> {
+    let mut found = list().expect("listed");
+    found.retain(|process| ours(folder, process));
+    found
+}
+
+pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+struct ProcessStand {
+    folder: tempfile::TempDir,
+    provider: Option<Arc<ProcessProvider>>,
+}
+
+impl ProcessStand {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let provider = Some(Arc::new(open(folder.path(), KIND).expect("opened")));
+        Self { folder, provider }
+    }
+
+    fn unit(&self, order: &OrderId) -> PathBuf {
+        self.folder.path().join("units").join(order.as_str())
+    }
+
+    fn of(&self, order: &OrderId) -> Vec<Process> {
+        let mut found = processes(self.folder.path());
+        found.retain(|process| process.label(labels::ORDER) == Some(order.as_str()));
+        found
+    }
+}
+
+#[async_trait]
+impl Stand for ProcessStand {
+    fn provider(&self) -> Arc<dyn Provider> {
+        Arc::clone(self.provider.as_ref().expect("open")) as Arc<dyn Provider>
+    }
+
+    async fn restart(&mut self) {
+        self.provider = None;
+        self.provider = Some(Arc::new(
+            open(self.folder.path(), KIND).expect("opened again"),
+        ));
+    }
+
+    async fn crash(&self, order: &OrderId) {
+        // The script writes its line when the workload runs and the trap is set.
+        until("the agent is up", || self.unit(order).join("up").exists()).await;
+        let agents = self
+            .of(order)
+            .into_iter()
+            .filter(|process| process.label(labels::ROLE) == Some(labels::AGENT));
+        for agent in agents {
+            let pid = agent.id().to_string();
+            assert!(
+                Command::new("kill")
+                    .args(["-9", &pid])
+                    .status()
+                    .expect("kill")
+                    .success()
+            );
+        }
+    }
+
+    async fn things(&self, order: &OrderId) -> usize {
+        self.of(order).len() + usize::from(self.unit(order).exists())
+    }
+}
+
+struct FakeStand(Arc<FakeProvider>);
+
+#[async_trait]
+impl Stand for FakeStand {
+    fn provider(&self) -> Arc<dyn Provider> {
+        Arc::clone(&self.0) as Arc<dyn Provider>
+    }
+
+    async fn restart(&mut self) {}
+
+    async fn crash(&self, order: &OrderId) {
+        self.0.crash(order, "");
+    }
+
+    async fn things(&self, order: &OrderId) -> usize {
+        usize::from(self.0.request(order).is_some())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_process_provider_conforms() {
+    conformance(ProcessStand::new).await;
+}
+
+#[tokio::test]
+async fn the_fake_conforms() {
+    conformance(|| FakeStand(Arc::default())).await;
+}
+
+#[tokio::test]
+async fn an_agent_is_given_its_configuration_and_nothing_of_the_workers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = "env > env; cp \"$2\" seen; echo up > up; exec sleep 300";
+    let provider = open(folder.path(), script).expect("opened");
+    provider.ensure(&request("a", 1)).await.expect("ensured");
+    let unit = folder.path().join("units/a");
+    until("it is up", || unit.join("up").exists()).await;
+    let env = std::fs::read_to_string(unit.join("env")).expect("written");
+    let mut names: Vec<_> = env
+        .lines()
+        .filter_map(|line| Some(line.split_once('=')?.0))
+        .collect();
+    names.retain(|name| !["_", "PWD", "SHLVL", "OLDPWD"].contains(name));
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [
+            "EASYENCLAVE_FLEET",
+            "EASYENCLAVE_ORDER",
+            "EASYENCLAVE_ROLE",
+            "PATH"
+        ]
+    );
+    let config = std::fs::read(unit.join("seen")).expect("copied");
+    let config: AgentConfig = serde_json::from_slice(&config).expect("a configuration");
+    assert_eq!(config.bootstrap_token.reveal(), "token");
+    assert_eq!(
+        config.data_dir,
+        unit.canonicalize().expect("there").join("state")
+    );
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: PathBuf| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    assert_eq!(
+        (mode(unit.join("config.json")), mode(unit.clone())),
+        (0o600, 0o700)
+    );
+    provider
+        .remove(&request("a", 1).order)
+        .await
+        .expect("removed");
+    assert!(processes(folder.path()).is_empty() && !unit.exists());
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_listen_is_killed_with_its_workload() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let provider = open(folder.path(), DEAF).expect("opened");
+    provider.ensure(&request("a", 1)).await.expect("ensured");
+    until("it is up", || folder.path().join("units/a/up").exists()).await;
+    until("both run", || processes(folder.path()).len() >= 2).await;
+    provider
+        .remove(&request("a", 1).order)
+        .await
+        .expect("removed");
+    assert_eq!(processes(folder.path()), []);
+}
+
+#[tokio::test]
+async fn an_agent_that_ends_at_once_leaves_its_last_words() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let provider = open(folder.path(), BROKEN).expect("opened");
+    let order = request("a", 1).order;
+    assert_eq!(provider.last_words(&order).await.expect("no words"), "");
+    provider.ensure(&request("a", 1)).await.expect("ensured");
+    until("it has ended", || processes(folder.path()).is_empty()).await;
+    let words = provider.last_words(&order).await.expect("words");
+    assert_eq!(words, "refused with EE-ATT-031: the token is wrong");
+    let units = provider.list().await.expect("listed");
+    assert!(units.len() == 1 && !units[0].alive, "{units:?}");
+    provider.remove(&order).await.expect("removed");
+}
+
+#[tokio::test]
+async fn a_folder_without_a_process_is_a_dead_unit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let provider = open(folder.path(), KIND).expect("opened");
+    std::fs::create_dir(folder.path().join("units/a")).expect("made");
+    std::fs::create_dir(folder.path().join("units/NOT A NAME")).expect("made");
+    let units = provider.list().await.expect("listed");
+    assert_eq!((units.len(), units[0].alive), (1, false));
+    provider
+        .ensure(&request("a", 1))
+        .await
+        .expect("the crashed launch goes on");
+    assert!(provider.list().await.expect("listed")[0].alive);
+    provider
+        .remove(&request("a", 1).order)
+        .await
+        .expect("removed");
+    assert_eq!(provider.list().await.expect("listed"), []);
+}
+
+#[tokio::test]
+async fn a_program_that_is_missing_needs_a_person_and_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let platform = PlatformConfig::Simulated {
+        dir: folder.path().into(),
+    };
+    let missing = AgentProgram {
+        program: "/nowhere/agent".into(),
+        ..program("")
+    };
+    let provider = ProcessProvider::open(folder.path(), missing, platform).expect("opened");
+    let error = provider
+        .ensure(&request("a", 1))
+        .await
+        .expect_err("missing");
+    assert!(
+        matches!(error, ProvideError::NeedsPerson { .. }),
+        "{error:?}"
+    );
+    assert_eq!(error.to_string(), "agent program /nowhere/agent");
+    provider
+        .remove(&request("a", 1).order)
+        .await
+        .expect("removed");
+}
+
+#[tokio::test]
+async fn two_providers_do_not_share_a_folder_and_two_folders_share_nothing() {
+    let (one, two) = (
+        tempfile::tempdir().expect("one"),
+        tempfile::tempdir().expect("two"),
+    );
+    let first = open(one.path(), KIND).expect("opened");
+    let error = open(one.path(), KIND).expect_err("in use");
+    assert!(
+        matches!(error, ProvideError::NeedsPerson { .. }),
+        "{error:?}"
+    );
+    let second = open(two.path(), KIND).expect("opened");
+    first.ensure(&request("a", 1)).await.expect("ensured");
+    second.ensure(&request("a", 1)).await.expect("ensured");
+    first.remove(&request("a", 1).order).await.expect("removed");
+    assert_eq!(first.list().await.expect("listed"), []);
+    assert!(
+        second.list().await.expect("listed")[0].alive,
+        "another fleet's unit of that name"
+    );
+    second
+        .remove(&request("a", 1).order)
+        .await
+        .expect("removed");
+    assert!(processes(one.path()).is_empty() && processes(two.path()).is_empty());
+}

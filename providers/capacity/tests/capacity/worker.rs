@@ -1,0 +1,384 @@
+//! The worker from claim to removal, on the fake and on processes.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use easyenclave_capacity::fake::FakeProvider;
+use easyenclave_capacity::worker::{WorkerConfig, WorkerError, run, run_with, worker_id};
+use easyenclave_capacity::{ProvideError, Provider};
+use easyenclave_schemas::wire::{OrderReport, OrderUpdate, OrderWork, PlatformConfig};
+use easyenclave_schemas::{OrderId, Secret};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::provider::{processes, until};
+use crate::reconciler::{KEY, Reconciler, Script};
+
+const SOON: Duration = Duration::from_secs(15);
+
+fn config(url: &str, folder: &Path) -> WorkerConfig {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    WorkerConfig {
+        reconciler_url: url.into(),
+        launcher_key: Secret::new(KEY.into()),
+        worker_id: worker_id(folder).expect("a name"),
+        provider: "local".parse().expect("a name"),
+        datacenter: "local".parse().expect("a name"),
+        node_size: None,
+        data_dir: folder.into(),
+        platform: PlatformConfig::Simulated {
+            dir: folder.join("guest"),
+        },
+        agent_program: "sh".into(),
+        agent_args: vec!["-c".into(), "echo up > up; exec sleep 300".into()],
+        one_shot: false,
+        max_orders: 0,
+        stop_units_on_exit: true,
+    }
+}
+
+/// A worker on the fake provider.
+struct Bench {
+    reconciler: Reconciler,
+    provider: Arc<FakeProvider>,
+    worker: JoinHandle<Result<(), WorkerError>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    async fn with(change: impl Fn(&mut WorkerConfig)) -> Self {
+        let reconciler = Reconciler::start().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut config = config(&reconciler.url, folder.path());
+        change(&mut config);
+        let provider = Arc::new(FakeProvider::default());
+        let of_worker = Arc::clone(&provider) as Arc<dyn Provider>;
+        let worker =
+            tokio::spawn(async move { run_with(of_worker, &config, std::future::pending()).await });
+        Self {
+            reconciler,
+            provider,
+            worker,
+            _folder: folder,
+        }
+    }
+
+    async fn exists(&self, order: &OrderId) {
+        until("the unit is made", || {
+            self.provider.request(order).is_some()
+        })
+        .await;
+    }
+
+    async fn is_gone(&self, order: &OrderId) {
+        until("the unit is removed", || {
+            self.provider.request(order).is_none()
+        })
+        .await;
+    }
+
+    /// Waits for a worker that ends by itself.
+    async fn ended(&mut self) -> Result<(), WorkerError> {
+        let ended = timeout(SOON, &mut self.worker).await;
+        ended.expect("it ends").expect("it does not panic")
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.worker.abort();
+    }
+}
+
+/// Reports on an order with this status.
+fn reports(script: &Script, order: &OrderId, status: OrderReport) -> Vec<OrderUpdate> {
+    let of_order = script
+        .updates
+        .iter()
+        .filter(|(id, update)| id == order && update.status == status);
+    of_order.map(|(_, update)| update.clone()).collect()
+}
+
+fn reported(
+    order: &OrderId,
+    status: OrderReport,
+    times: usize,
+) -> impl Fn(&Script) -> Option<OrderUpdate> {
+    move |script| reports(script, order, status).into_iter().nth(times - 1)
+}
+
+#[tokio::test]
+async fn a_launch_is_renewed_until_its_agent_has_joined() {
+    let bench = Bench::new().await;
+    let order = bench.reconciler.launch("a");
+    let renewed = reported(&order, OrderReport::Provisioning, 3);
+    let update = bench.reconciler.until("it is renewed", renewed).await;
+    assert_eq!(update.fence, 3);
+    let made_of = bench.provider.request(&order).expect("made");
+    assert_eq!(
+        (
+            made_of.bootstrap_token.reveal().as_str(),
+            made_of.spec.max_units
+        ),
+        ("token", 4)
+    );
+    let in_hand = |script: &Script| script.claims.last()?.in_hand.contains(&order).then_some(());
+    bench.reconciler.until("it is in hand", in_hand).await;
+    bench.reconciler.stands(&order, "fulfilled");
+    let free = |script: &Script| script.claims.last()?.in_hand.is_empty().then_some(());
+    bench.reconciler.until("it is put away", free).await;
+    bench.exists(&order).await;
+    let listed = |script: &Script| Some(script.listings.last()?.units.first()?.alive);
+    assert!(bench.reconciler.until("it is listed", listed).await);
+}
+
+#[tokio::test]
+async fn an_order_that_is_over_takes_its_unit_with_it() {
+    for standing in ["cancelled", "failed", "!claim_lost", "!order_not_found"] {
+        let bench = Bench::new().await;
+        let order = bench.reconciler.launch("a");
+        bench.exists(&order).await;
+        bench.reconciler.stands(&order, standing);
+        bench.is_gone(&order).await;
+        let script = bench.reconciler.script();
+        assert!(
+            reports(&script, &order, OrderReport::Failed).is_empty(),
+            "{standing}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_dies_before_it_joins_fails_its_order_with_its_last_words() {
+    let bench = Bench::new().await;
+    let order = bench.reconciler.launch("a");
+    bench.exists(&order).await;
+    bench.provider.crash(&order, "refused with EE-ATT-031");
+    let failed = reported(&order, OrderReport::Failed, 1);
+    let update = bench.reconciler.until("it fails", failed).await;
+    let error = update.error.expect("why");
+    assert_eq!(
+        error,
+        "the agent ended before it joined: refused with EE-ATT-031"
+    );
+    bench.is_gone(&order).await;
+}
+
+#[tokio::test]
+async fn what_may_pass_is_tried_again_and_what_may_not_fails_the_order() {
+    let bench = Bench::new().await;
+    let retry = || ProvideError::Retry {
+        what: "folder".into(),
+        source: std::io::Error::other("disk is busy"),
+    };
+    let listed = |script: &Script| (!script.listings.is_empty()).then_some(());
+    bench
+        .reconciler
+        .until("the first listing is over", listed)
+        .await;
+    bench.provider.fail(retry());
+    bench.provider.fail(retry());
+    let order = bench.reconciler.launch("a");
+    bench.exists(&order).await;
+    bench.reconciler.stands(&order, "fulfilled");
+    // Four fit, and there is one already.
+    let orders: Vec<_> = ["b", "c", "d", "e"]
+        .map(|name| bench.reconciler.launch(name))
+        .into();
+    let failed = |script: &Script| {
+        let of = |order| reports(script, order, OrderReport::Failed).pop();
+        orders.iter().find_map(of)
+    };
+    let error = bench
+        .reconciler
+        .until("one fails", failed)
+        .await
+        .error
+        .expect("why");
+    assert_eq!(error, "4 agents are running, and no more are allowed here");
+}
+
+#[tokio::test]
+async fn a_retirement_is_tried_until_nothing_is_left() {
+    let bench = Bench::new().await;
+    let launch = bench.reconciler.launch("a");
+    bench.exists(&launch).await;
+    bench.reconciler.stands(&launch, "fulfilled");
+    let busy = || ProvideError::Retry {
+        what: "processes of a cannot be ended".into(),
+        source: std::io::Error::other("busy"),
+    };
+    // More faults than listings take meanwhile.
+    for _ in 0..3 {
+        bench.provider.fail(busy());
+    }
+    let order = bench.reconciler.retire("a");
+    bench
+        .reconciler
+        .until("it is done", reported(&order, OrderReport::Removed, 1))
+        .await;
+    bench.is_gone(&launch).await;
+    let empty = |script: &Script| script.listings.last()?.units.is_empty().then_some(());
+    bench
+        .reconciler
+        .until("the empty listing is sent", empty)
+        .await;
+}
+
+#[tokio::test]
+async fn removal_is_reported_until_it_is_heard() {
+    let bench = Bench::new().await;
+    let order = bench.reconciler.retire("never-made");
+    bench
+        .reconciler
+        .until(
+            "it is claimed",
+            reported(&order, OrderReport::Provisioning, 1),
+        )
+        .await;
+    bench
+        .reconciler
+        .until("it is done", reported(&order, OrderReport::Removed, 1))
+        .await;
+    bench.reconciler.script().down = true;
+    let other = bench.reconciler.retire("neither");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    bench.reconciler.script().down = false;
+    bench
+        .reconciler
+        .until("it is done too", reported(&other, OrderReport::Removed, 1))
+        .await;
+}
+
+#[tokio::test]
+async fn units_outlive_an_outage_of_the_reconciler() {
+    let bench = Bench::new().await;
+    let order = bench.reconciler.launch("a");
+    bench.exists(&order).await;
+    bench.reconciler.script().down = true;
+    let before = bench.reconciler.script().claims.len();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(bench.provider.request(&order).is_some());
+    bench.reconciler.script().down = false;
+    let again = |script: &Script| (script.claims.len() > before).then_some(());
+    bench.reconciler.until("it claims again", again).await;
+    bench
+        .reconciler
+        .until("it renews", reported(&order, OrderReport::Provisioning, 2))
+        .await;
+}
+
+#[tokio::test]
+async fn orders_of_an_older_leader_are_not_carried_out() {
+    let bench = Bench::new().await;
+    let newer = bench.reconciler.launch("a");
+    bench.exists(&newer).await;
+    let spec = bench.provider.request(&newer).expect("made").spec;
+    let (launch, retire) = (
+        OrderWork::Launch(spec),
+        OrderWork::Retire {
+            unit: newer.clone(),
+        },
+    );
+    let old = bench.reconciler.offer("old", retire, 0);
+    let taken = |script: &Script| script.orders.is_empty().then_some(());
+    bench.reconciler.until("it is offered", taken).await;
+    let last = bench.reconciler.offer("b", launch, 1);
+    bench.exists(&last).await;
+    assert!(
+        bench
+            .reconciler
+            .script()
+            .updates
+            .iter()
+            .all(|(order, _)| *order != old)
+    );
+    assert!(bench.provider.request(&newer).is_some());
+}
+
+#[tokio::test]
+async fn a_wrong_key_ends_the_worker() {
+    let wrong = |config: &mut WorkerConfig| config.launcher_key = Secret::new("stolen".into());
+    let mut bench = Bench::with(wrong).await;
+    let error = bench.ended().await.expect_err("refused");
+    assert!(matches!(error, WorkerError::Refused(_)), "{error:?}");
+    assert!(!error.to_string().contains("stolen"));
+}
+
+#[tokio::test]
+async fn one_shot_is_one_order() {
+    let mut bench = Bench::with(|config| config.one_shot = true).await;
+    let (first, _) = (bench.reconciler.retire("a"), bench.reconciler.retire("b"));
+    bench.ended().await.expect("it ends by itself");
+    let script = bench.reconciler.script();
+    assert_eq!(reports(&script, &first, OrderReport::Removed).len(), 1);
+    assert_eq!(script.orders.len(), 1, "the second is not claimed");
+}
+
+mod on_processes {
+    use super::*;
+
+    /// A running worker, and what ends it.
+    type Running = (oneshot::Sender<()>, JoinHandle<Result<(), WorkerError>>);
+
+    fn start(config: WorkerConfig) -> Running {
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async { stopped.await.unwrap_or(()) };
+        (stop, tokio::spawn(async { run(config, shutdown).await }))
+    }
+
+    async fn end((stop, worker): Running) {
+        stop.send(()).expect("it runs");
+        let ended = timeout(SOON, worker)
+            .await
+            .expect("it ends")
+            .expect("it does not panic");
+        ended.expect("it ends well");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn units_stay_over_a_restart_and_go_with_the_last_worker() {
+        let reconciler = Reconciler::start().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut config = config(&reconciler.url, folder.path());
+        config.stop_units_on_exit = false;
+        let order = reconciler.launch("a");
+        reconciler.launch("b");
+        let worker = start(config.clone());
+        until("both run", || processes(folder.path()).len() == 2).await;
+        let before = processes(folder.path());
+        end(worker).await;
+        assert_eq!(processes(folder.path()), before, "units stay");
+        reconciler.script().listings.clear();
+        config.stop_units_on_exit = true;
+        config.worker_id = worker_id(folder.path()).expect("a name");
+        assert_eq!(
+            Some(&config.worker_id),
+            reconciler
+                .script()
+                .claims
+                .first()
+                .map(|claim| &claim.worker_id)
+        );
+        let worker = start(config);
+        let listed = |script: &Script| (script.listings.last()?.units.len() == 2).then_some(());
+        reconciler.until("the same are listed", listed).await;
+        reconciler.launch("a");
+        reconciler
+            .until("it goes on", reported(&order, OrderReport::Provisioning, 2))
+            .await;
+        assert_eq!(processes(folder.path()), before, "and none was added");
+        end(worker).await;
+        assert_eq!(processes(folder.path()), []);
+        let left = std::fs::read_dir(folder.path().join("units"))
+            .expect("there")
+            .count();
+        assert_eq!(left, 0);
+    }
+}
