@@ -68,6 +68,15 @@ fn a_pool_that_shrinks_does_not_make_its_replacements_superfluous() {
 }
 
 #[test]
+fn retiring_some_of_a_pool_does_not_make_the_others_suspect() {
+    once(
+        "breaker 0 50\ntarget alpha 2 4\ndeploy acme/b x1 v1",
+        "agent a beta #1 idle\nagent b beta #2 silent 50\nagent c beta #0 lapsed 100\n\
+         agent d beta #3 runs acme/b v1 exposed acme/b lapsed 100",
+    );
+}
+
+#[test]
 fn a_renamed_deployment_stays_held_until_its_new_name_is_ready() {
     let world =
         "agent a tiny #0 runs acme/old v1\nagent b tiny #1 runs acme/old v1\nagent c tiny #2 idle";

@@ -159,6 +159,7 @@ fn when_many_fall_silent_a_person_decides() {
           retire tiny#0 in local: silent past the deadline
         wait: deployment acme/web: the replica on tiny#1 is not ready
         wait: deployment acme/web: the replica on tiny#0 is not ready
+        wait: deployment acme/web: held until a person approves DIGEST
         wait: agent tiny#1: held until a person approves DIGEST
         wait: agent tiny#0: held until a person approves DIGEST"#]]
     .assert_eq(&world.text());

@@ -225,9 +225,11 @@ impl<'a> Facts<'a> {
 
     /// Whether much of a pool is distrusted.
     fn is_failing(&self, target: &TargetName) -> bool {
-        let pool = self.pool(target);
         let heard = |a: &&Agent| a.liveness == Liveness::Heard && self.is_distrusted(a);
-        self.is_too_much(pool.iter().copied().filter(heard).count(), pool.len())
+        let agents = self.observed.agents.values();
+        let there = agents.filter(|a| a.target == *target && a.liveness != Liveness::Gone);
+        let suspects = self.pool(target).into_iter().filter(heard);
+        self.is_too_much(suspects.count(), there.count())
     }
 
     /// A target's agents that are or may be alive and are not being destroyed.

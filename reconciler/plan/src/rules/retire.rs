@@ -70,6 +70,10 @@ fn retire_lost(view: &View, draft: &mut Draft, target: TargetIx, lost: &[AgentIx
         Verdict::Held(digest) => {
             for agent in lost {
                 draft.hold(view, *agent, digest);
+                if let Some(deployment) = view.agent(*agent).deployment {
+                    let reason = WaitReason::Held { digest };
+                    draft.wait_deployment(view, deployment, reason, None);
+                }
             }
         }
         Verdict::Allowed | Verdict::Approved => {

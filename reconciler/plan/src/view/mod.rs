@@ -225,19 +225,21 @@ impl<'a> View<'a> {
     }
 
     fn count(&mut self) {
+        let mut there = vec![0; self.targets.len()];
         let mut quarantined = vec![0; self.targets.len()];
-        for agent in &self.agents {
-            let target = &mut self.targets[agent.target.at()];
-            if agent.retiring || agent.life == Life::Gone {
-                continue;
+        for agent in self.agents.iter().filter(|agent| agent.life != Life::Gone) {
+            let at = agent.target.at();
+            // Agents on their way out count here, so that retiring some does not make the others suspect.
+            there[at] += 1;
+            if !agent.retiring {
+                let suspect = matches!(agent.standing, Standing::Quarantined(_));
+                quarantined[at] += u32::from(suspect && agent.life == Life::Heard);
+                self.targets[at].live += 1;
+                self.targets[at].silent += u32::from(agent.life != Life::Heard);
             }
-            target.live += 1;
-            target.silent += u32::from(agent.life != Life::Heard);
-            let suspect = matches!(agent.standing, Standing::Quarantined(_));
-            quarantined[agent.target.at()] += u32::from(suspect && agent.life == Life::Heard);
         }
         for (at, quarantined) in quarantined.into_iter().enumerate() {
-            self.targets[at].failing = self.trips(quarantined, self.targets[at].live);
+            self.targets[at].failing = self.trips(quarantined, there[at]);
         }
     }
 }
