@@ -1,6 +1,6 @@
 //! Decoded documents by the id of their blob. A blob is decoded once; many new ones on several threads.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::num::NonZero;
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub(super) type Decoded = Result<Arc<Read>, Arc<Unread>>;
 
 /// All that was decoded and is still of use.
 #[derive(Debug, Default)]
-pub(super) struct Blobs(BTreeMap<BlobKey, Decoded>);
+pub(super) struct Blobs(HashMap<BlobKey, Decoded>);
 
 /// Fewer new blobs than this are not worth a thread.
 const FEW: usize = 32;
@@ -80,6 +80,11 @@ impl Blobs {
                     .extend(kept.map(|(key, (decoded, _))| (key, decoded)));
             }
         });
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Forgets what is no longer of use.

@@ -1,6 +1,6 @@
 //! All documents of a revision side by side, indexed by name, as the checks and the model see them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use easyenclave_schemas::documents::{
     ApprovalSpec, DeploymentSpec, Document, FleetSpec, Identity, Kind, Object, OwnerSpec,
@@ -81,7 +81,7 @@ impl<'a> Facts<'a> {
         };
         let mut order: Vec<_> = all.iter().copied().collect();
         order.sort_by_key(|version| (version.standing, version.file));
-        let mut first: BTreeMap<&Identity, Considered<'_>> = BTreeMap::new();
+        let mut first: HashMap<&Identity, Considered<'_>> = HashMap::with_capacity(all.len());
         for version in order {
             let identity = &version.read.located.identity;
             match first.get(identity) {

@@ -12,7 +12,7 @@ use super::blobs::{BlobKey, Blobs, Read, ReadBlob};
 use super::checks;
 use super::facts::Standing;
 use super::model::{self, Model};
-use super::paths::{FLEET, guess};
+use super::paths::FLEET;
 use super::report::FileProblem;
 use super::slot::{NOTHING, Origin, Slot, blame, facts, problems};
 
@@ -22,8 +22,8 @@ pub struct Loader {
     blobs: Blobs,
     /// The versions in force, by path.
     accepted: BTreeMap<String, (BlobKey, Arc<Read>)>,
-    /// Their paths by identity.
-    paths: BTreeMap<Identity, String>,
+    /// Those whose files are gone: they may have moved.
+    gone: BTreeMap<Identity, (BlobKey, Arc<Read>)>,
     /// Older versions of files that fail, with the failing version that they were looked up for.
     older: BTreeMap<String, (BlobKey, Vec<BlobKey>)>,
 }
@@ -43,6 +43,9 @@ type History<'a> = &'a dyn Fn(&str) -> Vec<BlobKey>;
 /// So many rounds of falling back to older versions are enough for any honest repository; after them,
 /// what fails is left out at once.
 const ROUNDS: usize = 100;
+
+/// So many decoded documents more are not worth forgetting.
+const SPARE: usize = 1000;
 
 impl Loader {
     /// Loads a revision: its documents by path with their blobs' ids. `blob` reads a blob, `history`
@@ -77,9 +80,14 @@ impl Loader {
         history: History<'_>,
     ) -> (Option<Model>, Vec<FileProblem>) {
         self.blobs.prepare(files.values().copied(), blob);
+        let gone = |(path, _): &(&String, _)| !files.contains_key(*path);
+        let identity = |(_, (key, read)): (_, &(_, Arc<Read>))| {
+            (read.located.identity.clone(), (*key, Arc::clone(read)))
+        };
+        self.gone = self.accepted.iter().filter(gone).map(identity).collect();
         let mut slots: Vec<_> = files
             .iter()
-            .map(|(path, key)| self.open(path, *key, files, blob))
+            .map(|(path, key)| self.open(path, *key, blob))
             .collect();
         for slot in slots.iter_mut().filter(|slot| slot.chosen.is_none()) {
             self.fall_back(slot, blob, history);
@@ -93,7 +101,7 @@ impl Loader {
             }
             let blamed = blame(&mut slots, findings);
             for index in blamed {
-                slots[index].chosen = None;
+                slots[index].reject();
                 if round < ROUNDS {
                     self.fall_back(&mut slots[index], blob, history);
                 }
@@ -112,23 +120,15 @@ impl Loader {
         (model, problems)
     }
 
-    fn open<'f>(
-        &mut self,
-        path: &'f str,
-        key: BlobKey,
-        files: &BTreeMap<String, BlobKey>,
-        blob: ReadBlob<'_>,
-    ) -> Slot<'f> {
+    fn open<'f>(&mut self, path: &'f str, key: BlobKey, blob: ReadBlob<'_>) -> Slot<'f> {
         let mut slot = Slot::new(path, key);
         match self.blobs.get(key, blob) {
             Ok(read) => {
-                slot.claim(Some(&read.located.identity));
-                slot.standing = self.standing(&slot, &read, files);
+                slot.standing = self.standing(&slot, &read);
                 slot.chosen = Some((key, read));
             }
             Err(unread) => {
-                slot.claim(unread.claims.as_ref());
-                slot.claims = slot.claims.or_else(|| guess(path));
+                slot.fail(unread.claims.as_ref());
                 slot.problems = unread.problems.clone();
             }
         }
@@ -136,26 +136,13 @@ impl Loader {
     }
 
     /// A file that moved is as unchanged as one that stayed; a copy beside the first is not.
-    fn standing(
-        &self,
-        slot: &Slot<'_>,
-        read: &Read,
-        files: &BTreeMap<String, BlobKey>,
-    ) -> Standing {
-        let moved = self.paths.get(&read.located.identity);
-        let moved = moved.filter(|before| !files.contains_key(*before));
-        let before = self
-            .accepted
-            .get(slot.path)
-            .or_else(|| self.accepted.get(moved?));
+    fn standing(&self, slot: &Slot<'_>, read: &Read) -> Standing {
+        let before = self.accepted.get(slot.path);
+        let before = before.or_else(|| self.gone.get(&read.located.identity));
         match before {
             Some((accepted, _)) if *accepted == slot.key => Standing::Unchanged,
             _ => Standing::Changed,
         }
-    }
-
-    fn by_identity(&self, identity: &Identity) -> Option<&(BlobKey, Arc<Read>)> {
-        self.accepted.get(self.paths.get(identity)?)
     }
 
     /// Takes the next older version that can be read; none when there is no more.
@@ -168,7 +155,7 @@ impl Loader {
         slot.chosen = std::iter::from_fn(|| older.pop()).find_map(|(key, origin)| {
             let read = self.blobs.get(key, blob).ok()?;
             let same = slot
-                .claims
+                .says
                 .as_ref()
                 .is_none_or(|is| *is == read.located.identity);
             (same || origin == Origin::Accepted).then_some((key, read))
@@ -180,7 +167,7 @@ impl Loader {
     /// the one to try first.
     fn older_versions(&mut self, slot: &Slot<'_>, history: History<'_>) -> Vec<(BlobKey, Origin)> {
         let accepted = self.accepted.get(slot.path);
-        let accepted = accepted.or_else(|| self.by_identity(slot.claims.as_ref()?));
+        let accepted = accepted.or_else(|| self.gone.get(slot.says.as_ref()?));
         let accepted = accepted.map(|(key, _)| *key).filter(|key| *key != slot.key);
         let known = self
             .older
@@ -208,16 +195,16 @@ impl Loader {
     fn accept(&mut self, slots: &[Slot<'_>]) {
         let chosen = |slot: &Slot<'_>| Some((slot.path.to_owned(), slot.chosen.clone()?));
         self.accepted = slots.iter().filter_map(chosen).collect();
-        let identity = |(path, (_, read)): (&String, &(_, Arc<Read>))| {
-            (read.located.identity.clone(), path.clone())
-        };
-        self.paths = self.accepted.iter().map(identity).collect();
     }
 
-    /// Memory stays in proportion to one revision.
+    /// Memory stays in proportion to one revision; it is not worth sorting out at every one.
     fn forget(&mut self, files: &BTreeMap<String, BlobKey>) {
+        self.gone.clear();
         self.older
             .retain(|path, (key, _)| files.get(path) == Some(key));
+        if self.blobs.len() <= 2 * (files.len() + self.older.len()) + SPARE {
+            return;
+        }
         let accepted = self.accepted.values().map(|(key, _)| *key);
         let older = self
             .older

@@ -9,7 +9,7 @@ use easyenclave_schemas::documents::{Identity, Kind};
 use super::blobs::{BlobKey, Read};
 use super::checks::Finding;
 use super::facts::{Considered, Facts, Standing};
-use super::paths::may_hold;
+use super::paths::{guess, may_hold};
 use super::report::FileProblem;
 
 /// What happens when a revision says too little.
@@ -23,8 +23,8 @@ pub(super) struct Slot<'f> {
     /// The version considered; none when there is none that can be.
     pub(super) chosen: Option<(BlobKey, Arc<Read>)>,
     pub(super) standing: Standing,
-    /// What the version in the tree says it is; for one that cannot be read, what its path says.
-    pub(super) claims: Option<Identity>,
+    /// What a failed version in the tree says it is, if it may say so at this path.
+    pub(super) says: Option<Identity>,
     /// What is wrong with the version in the tree.
     pub(super) problems: Vec<Problem>,
     /// Older versions, the next to try last. None as long as they were not looked up.
@@ -39,30 +39,46 @@ impl<'f> Slot<'f> {
             key,
             chosen: None,
             standing: Standing::Changed,
-            claims: None,
+            says: None,
             problems: Vec::new(),
             older: None,
         }
     }
 
-    /// Notes what the version in the tree says it is, if it may say so at this path.
-    pub(super) fn claim(&mut self, identity: Option<&Identity>) {
-        self.claims = identity
-            .filter(|claims| may_hold(self.path, claims))
+    /// The version in the tree cannot be used. Who may write here must not speak for others.
+    pub(super) fn fail(&mut self, identity: Option<&Identity>) {
+        self.says = identity
+            .filter(|identity| may_hold(self.path, identity))
             .cloned();
+    }
+
+    /// The version considered does not stand.
+    pub(super) fn reject(&mut self) {
+        if let Some((_, read)) = self.chosen.take()
+            && self.standing != Standing::Older
+        {
+            self.fail(Some(&read.located.identity));
+        }
+    }
+
+    /// What cannot be read and has no good version: as it says, or else by the custom of its path.
+    fn unreadable(&self) -> Option<Identity> {
+        if self.chosen.is_some() {
+            return None;
+        }
+        self.says.clone().or_else(|| guess(self.path))
     }
 
     /// What happens to the document while the version in the tree is wrong.
     fn consequence(&self, in_force: &BTreeSet<&Identity>) -> &'static str {
-        let Some(claims) = self.claims.as_ref().filter(|_| self.chosen.is_none()) else {
-            return if self.chosen.is_some() {
-                "the last good version stays in force"
-            } else {
-                "it is left out"
-            };
+        if self.chosen.is_some() {
+            return "the last good version stays in force";
+        }
+        let Some(claims) = self.unreadable() else {
+            return "it is left out";
         };
         match claims.kind {
-            _ if in_force.contains(claims) => "the other file counts",
+            _ if in_force.contains(&claims) => "the other file counts",
             Kind::Deployment | Kind::CapacityTarget => "nothing of it is touched",
             Kind::Owner | Kind::AttestationPolicy | Kind::Provider => {
                 "what depends on it is not touched"
@@ -97,7 +113,7 @@ pub(super) fn facts<'a>(slots: &'a [Slot<'_>]) -> Facts<'a> {
                     standing,
                 });
             }
-            None => unreadable.extend(slot.claims.clone()),
+            None => unreadable.extend(slot.unreadable()),
         }
     }
     Facts::new(all, unreadable)

@@ -240,6 +240,22 @@ fn what_never_was_good_is_frozen_by_what_it_claims_or_else_by_its_path() {
 }
 
 #[test]
+fn after_a_restart_garbage_in_a_file_of_another_name_is_not_taken_for_a_removal() {
+    let mut story = Story::example();
+    story.copy(HELLO, "deployments/acme/frontend.yaml");
+    story.remove(HELLO);
+    story.write("deployments/acme/frontend.yaml", "}");
+    story.restart();
+    story.check(expect![[r#"
+        deployments/acme/frontend.yaml:1:1: not valid YAML: misplaced bracket (the last good version stays in force)
+        deployment acme/hello x1
+        deployment acme/hello-again x2
+        target tiny of 32 tiny
+        owner acme 20
+    "#]]);
+}
+
+#[test]
 fn a_moved_file_is_no_change_even_when_it_breaks() {
     let mut story = Story::example();
     let before = show(&story.load());
@@ -404,15 +420,17 @@ fn a_folder_speaks_for_its_owner_only() {
     story.edit("deployments/hello.yaml", "name: hello", "name: fourth");
     story.write("reservations/other/a.yaml", &reservation("acme", "a", 1));
     story.check(expect![[r#"
-        deployments/acme/owner.yaml:3:7: deployments/ holds the kind Deployment, found Owner (it is left out)
+        deployments/acme/owner.yaml:3:7: deployments/ holds the kind Deployment, found Owner (nothing of it is touched)
         deployments/hello.yaml:6:10: deployments of acme lie under deployments/acme/ (it is left out)
-        deployments/other/hello.yaml:6:10: deployments of acme lie under deployments/acme/ (it is left out)
-        providers/fleet.yaml:3:7: the fleet is described in fleet.yaml and nowhere else (it is left out)
-        providers/fleet.yaml:5:9: Fleet demo is also in fleet.yaml:5:9 (it is left out)
+        deployments/other/hello.yaml:6:10: deployments of acme lie under deployments/acme/ (nothing of it is touched)
+        providers/fleet.yaml:3:7: the fleet is described in fleet.yaml and nowhere else (what depends on it is not touched)
+        providers/fleet.yaml:5:9: Fleet demo is also in fleet.yaml:5:9 (what depends on it is not touched)
         reservations/other/a.yaml:5:10: this folder does not belong to acme (it is left out)
         deployment acme/hello x1
         deployment acme/hello-again x2
         target tiny of 32 tiny
+        frozen deployment acme/owner
+        frozen deployment other/hello
         owner acme 20
     "#]]);
 }
