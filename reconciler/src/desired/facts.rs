@@ -79,7 +79,7 @@ impl<'a> Facts<'a> {
             unreadable,
             ..Self::default()
         };
-        let mut order: Vec<_> = all.iter().copied().collect();
+        let mut order = all.clone();
         order.sort_by_key(|version| (version.standing, version.file));
         let mut first: HashMap<&Identity, Considered<'_>> = HashMap::with_capacity(all.len());
         for version in order {

@@ -561,6 +561,30 @@ fn an_outage_is_not_remembered_as_a_mistake() {
     assert_eq!(show(&story.load()), before);
 }
 
+/// Whatever one byte does to a file, the others stay in force, and a refused file is reported.
+#[test]
+fn mutated_files_harm_nothing_else() {
+    let mut story = Story::example();
+    let good = story.tree.clone();
+    for (path, text) in &good {
+        for at in (0..text.len()).step_by(5) {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] = b"\t:{\0-z"[at % 6];
+            story.write(path, &String::from_utf8_lossy(&bytes));
+            let loaded = story.load();
+            assert!(
+                loaded.problems.iter().all(|problem| problem.line > 0),
+                "{loaded:?}"
+            );
+            let model = loaded.model.expect("the fleet stays");
+            let known = model.desired.deployments.len() + model.desired.frozen.len();
+            assert!(known >= 2, "{path} at {at}: {:?}", model.desired);
+            story.tree.clone_from(&good);
+            assert_eq!(story.load().problems, []);
+        }
+    }
+}
+
 /// Every invalid example gives exactly the output beside it.
 #[test]
 fn invalid_examples_give_the_output_beside_them() {

@@ -3,6 +3,7 @@
 use expect_test::{Expect, expect};
 
 use super::*;
+use crate::documents::Kind;
 
 const HELLO: &str = r#"# Says hello.
 apiVersion: easyenclave.dev/v1
@@ -593,6 +594,67 @@ fn limits_hold() {
     let many: String = (0..200).map(|n| format!("f{n}: 1\n")).collect();
     let problems = decode(many.as_bytes()).expect_err("unknown fields");
     assert_eq!(problems.len(), 50);
+}
+
+/// Every byte of the examples changed, dropped and doubled: an answer always, and never an accepted text
+/// that the committed schema refuses.
+#[test]
+fn mutated_documents_get_an_answer_that_the_schema_agrees_with() {
+    for text in [HELLO, POLICY] {
+        for at in 0..text.len() {
+            for byte in [
+                b'\0', b'\t', b'\n', b' ', b'-', b':', b'[', b'{', b'"', b'1', b'*', 0xff,
+            ] {
+                let mut changed = text.as_bytes().to_vec();
+                changed[at] = byte;
+                agree(&changed);
+                changed = text.as_bytes().to_vec();
+                changed.insert(at, byte);
+                agree(&changed);
+            }
+            let mut shorter = text.as_bytes().to_vec();
+            shorter.remove(at);
+            agree(&shorter);
+            agree(&text.as_bytes()[..at]);
+        }
+    }
+}
+
+/// The decoder accepts nothing that a validator refuses. Refused by the decoder alone may be what JSON
+/// cannot say: rules, formats and YAML's own extras.
+fn agree(text: &[u8]) {
+    static VALIDATORS: std::sync::LazyLock<Vec<jsonschema::Validator>> =
+        std::sync::LazyLock::new(|| {
+            let validator = |kind: &Kind| {
+                jsonschema::validator_for(&json_schema(*kind)).expect("the schema is one")
+            };
+            Kind::ALL.iter().map(validator).collect()
+        });
+    let mut problems = Problems::default();
+    let Some(text) = utf8(text, &mut problems) else {
+        return;
+    };
+    let Some(root) = tree::parse(text, &mut problems).filter(|_| problems.is_empty()) else {
+        assert!(decode(text.as_bytes()).is_err());
+        return;
+    };
+    let claimed = root.field("kind").and_then(Node::text);
+    let Some(index) = Kind::ALL
+        .iter()
+        .position(|kind| claimed == Some(kind.as_str()))
+    else {
+        assert!(decode(text.as_bytes()).is_err());
+        return;
+    };
+    let value = typed::json(&root);
+    walk::walk(&root, shape::of(&root), &mut problems);
+    let valid = VALIDATORS[index].is_valid(&value);
+    assert_eq!(
+        problems.is_empty(),
+        valid,
+        "{text}\n{:?}",
+        problems.into_sorted()
+    );
 }
 
 #[test]

@@ -53,12 +53,26 @@ pub(super) fn claimed(root: &Node<'_>) -> Option<Identity> {
     let kind = root.field("kind")?.text()?;
     let kind = Kind::ALL.into_iter().find(|other| other.as_str() == kind)?;
     let metadata = root.field("metadata")?;
-    let text = |field| metadata.field(field).and_then(Node::text).map(str::to_owned);
-    let owner = if kind.is_owned() { Some(text("owner")?) } else { None };
-    Some(Identity { kind, owner, name: text("name")? })
+    let text = |field| {
+        metadata
+            .field(field)
+            .and_then(Node::text)
+            .map(str::to_owned)
+    };
+    let owner = if kind.is_owned() {
+        Some(text("owner")?)
+    } else {
+        None
+    };
+    Some(Identity {
+        kind,
+        owner,
+        name: text("name")?,
+    })
 }
 
-fn json(node: &Node<'_>) -> Json {
+/// The tree as JSON, numbers with fractions as texts: no field takes one.
+pub(super) fn json(node: &Node<'_>) -> Json {
     match &node.value {
         Value::Scalar(Scalar::Null(_)) | Value::Broken => Json::Null,
         Value::Scalar(Scalar::Bool(_, value)) => Json::Bool(*value),
