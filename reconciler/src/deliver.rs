@@ -119,6 +119,7 @@ impl Delivery {
     ) {
         match result {
             Ok(generation) => {
+                tracing::info!(agent = %agent.agent, generation = generation.0, "instruction taken in");
                 self.pauses.remove(&agent.agent);
                 world.presence.acknowledged(&agent.agent, generation, now);
             }

@@ -1,0 +1,140 @@
+//! The command line: what it prints, and its exit codes.
+
+use crate::harness::{Fleet, deployment, find};
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_plan_needs_only_a_clone() {
+    let fleet = Fleet::started(2, 0);
+    fleet.wait_running(2);
+    fleet.git(&["branch", "change", "main"]);
+    let state = fleet.state().display().to_string();
+    let changes = [(
+        "deployments/acme/web.yaml".to_owned(),
+        Some(deployment("web", 4, "").into()),
+    )];
+    easyenclave_git::commit_files(
+        &state,
+        "change",
+        &changes.into_iter().collect(),
+        "four",
+        ("Ada", "ada@example.invalid"),
+        3,
+    )
+    .expect("committed");
+    let plan = |output: &str| {
+        let args = [
+            "plan", "--repo", &state, "--base", "main", "--head", "change", "--status", "status",
+        ];
+        fleet.run(&[args.as_slice(), &["--output", output]].concat())
+    };
+    let json = plan("json");
+    assert_eq!(json.status.code(), Some(0), "{}", text(&json.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(json["changes"][0], "deployment acme/web: changed");
+    assert_eq!(json["actions"].as_array().map(Vec::len), Some(2), "{json}");
+    let markdown = text(&plan("markdown").stdout);
+    assert!(
+        markdown.contains(json["digest"].as_str().expect("a digest")),
+        "{markdown}"
+    );
+    assert!(markdown.chars().count() <= 65_000);
+    let base = fleet.run(&[
+        "plan", "--repo", &state, "--head", "main", "--status", "status",
+    ]);
+    assert!(
+        text(&base.stdout).contains("nothing to do"),
+        "{}",
+        text(&base.stdout)
+    );
+    fleet.stop();
+}
+
+#[test]
+fn a_plan_that_removes_too_much_says_so_by_its_exit_code() {
+    let fleet = Fleet::started(3, 0);
+    fleet.wait_running(3);
+    fleet.git(&["branch", "change", "main"]);
+    let state = fleet.state().display().to_string();
+    let changes = [("deployments/acme/web.yaml".to_owned(), None)];
+    let author = ("Ada", "ada@example.invalid");
+    easyenclave_git::commit_files(&state, "change", &changes.into(), "none", author, 3)
+        .expect("ok");
+    let plan = fleet.run(&[
+        "plan", "--repo", &state, "--head", "change", "--status", "status",
+    ]);
+    assert_eq!(plan.status.code(), Some(4), "{}", text(&plan.stdout));
+    assert!(
+        text(&plan.stdout).contains("held"),
+        "{}",
+        text(&plan.stdout)
+    );
+    fleet.stop();
+}
+
+#[test]
+fn init_makes_a_state_that_checks() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let run = |args: &[&str]| {
+        let mut command = std::process::Command::new(crate::harness::PROGRAM);
+        command
+            .args(args)
+            .current_dir(dir.path())
+            .output()
+            .expect("the program runs")
+    };
+    let made = run(&["init", "state"]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let checked = run(&["check", "state"]);
+    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stdout));
+    let again = run(&["init", "state"]);
+    assert_eq!(again.status.code(), Some(1), "it overwrites nothing");
+    let file = dir.path().join("state/capacity/tiny.yaml");
+    let wrong = std::fs::read_to_string(&file)
+        .expect("there")
+        .replace("policy:", "polciy:");
+    std::fs::write(&file, wrong).expect("written");
+    let checked = run(&["check", "state"]);
+    assert_eq!(checked.status.code(), Some(1));
+    assert!(
+        text(&checked.stdout).contains("capacity/tiny.yaml:"),
+        "{}",
+        text(&checked.stdout)
+    );
+    let annotated = run(&["check", "state", "--output", "github"]);
+    assert!(
+        text(&annotated.stdout).starts_with("::error "),
+        "{}",
+        text(&annotated.stdout)
+    );
+}
+
+#[test]
+fn why_and_status_say_what_a_deployment_waits_for() {
+    let mut fleet = Fleet::new(2, 0);
+    fleet.start_serve();
+    let status = fleet.wait("the deployment waits", |status| {
+        let web = find(&status["deployments"], "deployment", "acme/web");
+        web["waits"]
+            .as_array()
+            .is_some_and(|waits| !waits.is_empty())
+    });
+    let web = find(&status["deployments"], "deployment", "acme/web");
+    assert_eq!(web["waits"][0]["reason"], "CapacityOrdered", "{web}");
+    let why = text(&fleet.run(&["why", "web", "--data", "data"]).stdout);
+    assert!(why.contains("CapacityOrdered"), "{why}");
+    let unknown = fleet.run(&["why", "nothing", "--data", "data"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    for name in ["deployments", "agents", "orders", "targets"] {
+        assert!(status[name].is_array(), "{name}");
+        for thing in status[name].as_array().expect("a list") {
+            for field in ["phase", "conditions", "waits"] {
+                assert!(!thing[field].is_null(), "{name} without {field}: {thing}");
+            }
+        }
+    }
+    fleet.stop();
+}

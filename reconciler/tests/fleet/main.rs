@@ -1,0 +1,11 @@
+//! Whole fleets of real processes: Git repository, reconciler, worker, agents and workloads, on loopback.
+//! Each test keeps everything in a folder of its own and leaves no process behind.
+
+mod harness;
+
+mod changes;
+mod commands;
+mod crashes;
+mod losses;
+mod mistakes;
+mod remotes;

@@ -1,0 +1,190 @@
+//! Mistakes that people push, one after another. What ran before still runs; the status branch names the
+//! problem; the fix, or the approval, is taken up.
+
+use serde_json::Value;
+
+use crate::harness::{Fleet, condition, deployment, find};
+
+const WEB: &str = "deployments/acme/web.yaml";
+
+/// The one problem of the status, and that the fleet still runs as it did.
+fn problem(fleet: &Fleet, replicas: u64, file: &str) -> Value {
+    let status = fleet.wait(&format!("{file} is a problem"), |status| {
+        status["problems"]
+            .as_array()
+            .is_some_and(|list| !list.is_empty())
+            && find(&status["problems"], "file", file)["line"].is_u64()
+    });
+    let web = find(&status["deployments"], "deployment", "acme/web");
+    assert_eq!(
+        (&web["phase"], &web["ready"]),
+        (&"running".into(), &replicas.into()),
+        "{web}"
+    );
+    assert_eq!(
+        fleet.workloads().len() as u64,
+        replicas,
+        "what ran still runs"
+    );
+    find(&status["problems"], "file", file).clone()
+}
+
+fn mended(fleet: &Fleet, replicas: u64) {
+    fleet.wait("no problems are left", |status| {
+        let web = find(&status["deployments"], "deployment", "acme/web");
+        status["problems"].as_array().is_some_and(Vec::is_empty)
+            && web["phase"] == "running"
+            && web["ready"] == replicas
+    });
+}
+
+#[test]
+fn broken_yaml_an_unknown_field_and_a_missing_target() {
+    let fleet = Fleet::started(2, 0);
+    fleet.wait_running(2);
+
+    fleet.commit(WEB, Some("kind: Deployment\n  broken: [\n"));
+    let found = problem(&fleet, 2, WEB);
+    assert_eq!(
+        (&found["line"], &found["column"]),
+        (&2.into(), &9.into()),
+        "{found}"
+    );
+    assert!(
+        found["consequence"]
+            .as_str()
+            .is_some_and(|text| text.contains("last good")),
+        "{found}"
+    );
+
+    fleet.commit(
+        WEB,
+        Some(&deployment("web", 2, "").replace("replicas:", "replicsa:")),
+    );
+    let found = problem(&fleet, 2, WEB);
+    let message = found["message"].as_str().expect("a text");
+    assert!(
+        message.contains("replicsa") && message.contains("replicas"),
+        "{found}"
+    );
+
+    let missing = deployment("web", 3, "  placement:\n    targets: [tyni]\n");
+    fleet.commit(WEB, Some(&missing));
+    let found = problem(&fleet, 2, WEB);
+    let message = found["message"].as_str().expect("a text");
+    assert!(
+        message.contains("tyni") && message.contains("tiny"),
+        "{found}"
+    );
+
+    fleet.commit(WEB, Some(&deployment("web", 3, "")));
+    mended(&fleet, 3);
+    fleet.stop();
+}
+
+#[test]
+fn an_empty_tree_changes_nothing() {
+    let fleet = Fleet::started(2, 0);
+    fleet.wait_running(2);
+    let files = fleet.git(&["ls-tree", "-r", "--name-only", "main"]);
+    let files = String::from_utf8_lossy(&files.stdout).into_owned();
+    let all: Vec<_> = files.lines().map(|path| (path, None)).collect();
+    let before = fleet.git(&["rev-parse", "main"]);
+    let empty = fleet.commit_all(&all);
+    let status = fleet.wait("the empty tree was considered", |status| {
+        status["fleet"]["desiredCommit"] == empty.as_str()
+    });
+    let readable = condition(&status["fleet"], "Readable");
+    assert_eq!(readable["status"], "False", "{readable}");
+    assert_ne!(status["fleet"]["effectiveCommit"], empty.as_str());
+    assert_eq!(fleet.workloads().len(), 2);
+    let before = String::from_utf8_lossy(&before.stdout).trim().to_owned();
+    let output = fleet.git(&["show", &format!("{before}:{WEB}")]);
+    let web = String::from_utf8_lossy(&output.stdout).replace("replicas: 2", "replicas: 3");
+    // The revert, with one more replica, so that it can be told from before.
+    let restored: Vec<(String, String)> = files
+        .lines()
+        .map(|path| {
+            let output = fleet.git(&["show", &format!("{before}:{path}")]);
+            (
+                path.to_owned(),
+                String::from_utf8_lossy(&output.stdout).into_owned(),
+            )
+        })
+        .collect();
+    let mut restored: Vec<_> = restored
+        .iter()
+        .map(|(path, text)| (path.as_str(), Some(text.as_str())))
+        .collect();
+    restored.retain(|(path, _)| *path != WEB);
+    restored.push((WEB, Some(web.as_str())));
+    fleet.commit_all(&restored);
+    fleet.wait_running(3);
+    fleet.stop();
+}
+
+#[test]
+fn a_renamed_file_is_no_change() {
+    let fleet = Fleet::started(2, 0);
+    let before = fleet.wait_running(2);
+    let commit = fleet.commit_all(&[
+        (WEB, None),
+        (
+            "deployments/acme/renamed.yaml",
+            Some(&deployment("web", 2, "")),
+        ),
+    ]);
+    let after = fleet.wait("the rename was considered", |status| {
+        status["fleet"]["effectiveCommit"] == commit.as_str()
+    });
+    assert_eq!(before["agents"], after["agents"], "no agent was touched");
+    assert!(after["problems"].as_array().is_some_and(Vec::is_empty));
+    fleet.stop();
+}
+
+#[test]
+fn deleting_half_of_the_deployments_is_held_until_it_is_approved() {
+    let fleet = Fleet::started(1, 0);
+    for name in ["b", "c", "d"] {
+        let path = format!("deployments/acme/{name}.yaml");
+        fleet.commit(&path, Some(&deployment(name, 1, "")));
+    }
+    let all_run = |status: &Value| status["fleet"]["counts"]["deploymentsRunning"] == 4;
+    fleet.wait("four deployments run", all_run);
+    fleet.commit_all(&[
+        ("deployments/acme/c.yaml", None),
+        ("deployments/acme/d.yaml", None),
+    ]);
+    let status = fleet.wait("the removal is held", |status| {
+        status["fleet"]["held"]
+            .as_array()
+            .is_some_and(|held| held.len() == 1)
+    });
+    assert_eq!(fleet.workloads().len(), 4, "what ran still runs");
+    let digest = status["fleet"]["held"][0]["digest"]
+        .as_str()
+        .expect("a digest")
+        .to_owned();
+    let why = fleet.run(&["why", "acme/c", "--data", "data"]);
+    let why = String::from_utf8_lossy(&why.stdout).into_owned();
+    assert!(why.contains(&digest), "{why}");
+    let approved = fleet.run(&[
+        "approve",
+        &digest,
+        "--data",
+        "data",
+        "--reason",
+        "cleaning up",
+    ]);
+    assert!(
+        approved.status.success(),
+        "{}",
+        String::from_utf8_lossy(&approved.stderr)
+    );
+    fleet.wait("the removal has happened", |status| {
+        let gone = |name: &str| find(&status["deployments"], "deployment", name).is_null();
+        gone("acme/c") && gone("acme/d") && status["fleet"]["held"].is_null()
+    });
+    fleet.until("two workloads are left", || fleet.workloads().len() == 2);
+    fleet.stop();
+}
