@@ -1,0 +1,520 @@
+//! A reconciler that says what a test wants, and an agent that it has launched.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::routing::{get, post};
+use easyenclave_attestation::simulated::Platform;
+use easyenclave_attestation::{QuoteView, report_data};
+use easyenclave_processes::{labels, list};
+use easyenclave_schemas::evidence::{Evidence, Verdict};
+use easyenclave_schemas::signature::{
+    Keypair, PublicKey, Verified, sign_request, sign_response, verify_request, verify_response,
+};
+use easyenclave_schemas::wire::{
+    AgentConfig, AgentHealth, AttestRequest, Challenge, ErrorBody, HeartbeatRequest,
+    HeartbeatResponse, PlatformConfig, RegisterRequest, RegisterResponse, WorkloadReport, routes,
+};
+use easyenclave_schemas::{AgentId, Digest, Epoch, Generation, OrderId, Secret, Timestamp};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+pub(crate) const SOON: Duration = Duration::from_secs(15);
+const WINDOW: Duration = Duration::from_secs(120);
+
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
+    Timestamp::from_millis(i64::try_from(since.as_millis()).expect("before the end"))
+}
+
+/// A text that no other test uses, nor another run of this one.
+pub(crate) fn unique() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!(
+        "{}x{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    )
+}
+
+/// What the reconciler says next, and what it was told.
+pub(crate) struct Script {
+    /// Codes of refusals, one for each registration; accepted when there is none.
+    pub(crate) refusals: Vec<(StatusCode, &'static str)>,
+    /// Nobody answers heartbeats while this is set.
+    pub(crate) down: bool,
+    pub(crate) heartbeat_millis: u64,
+    pub(crate) epoch: Epoch,
+    pub(crate) trusted_until: Option<Timestamp>,
+    /// Given out with the next heartbeats, until fresh evidence has come.
+    pub(crate) challenge: Option<Challenge>,
+    pub(crate) challenges: u32,
+    pub(crate) registrations: Vec<RegisterRequest>,
+    pub(crate) beats: Vec<HeartbeatRequest>,
+    pub(crate) evidence: Vec<AttestRequest>,
+    agent_key: Option<PublicKey>,
+}
+
+struct Shared {
+    script: Mutex<Script>,
+    /// Signs the answers.
+    signer: Keypair,
+}
+
+pub(crate) struct Reconciler {
+    pub(crate) url: String,
+    shared: Arc<Shared>,
+    server: JoinHandle<()>,
+}
+
+impl Reconciler {
+    /// A reconciler that signs with this key.
+    pub(crate) async fn start(signer: Keypair) -> Self {
+        let script = Script {
+            refusals: Vec::new(),
+            down: false,
+            heartbeat_millis: 50,
+            epoch: Epoch(2),
+            trusted_until: Some(verdict().trusted_until),
+            challenge: None,
+            challenges: 0,
+            registrations: Vec::new(),
+            beats: Vec::new(),
+            evidence: Vec::new(),
+            agent_key: None,
+        };
+        let shared = Arc::new(Shared {
+            script: Mutex::new(script),
+            signer,
+        });
+        let router = Router::new()
+            .route(routes::CHALLENGE, get(challenge))
+            .route(routes::REGISTER, post(register))
+            .route("/api/v1/agents/{agent}/heartbeat", post(heartbeat))
+            .route("/api/v1/agents/{agent}/attest", post(attest))
+            .with_state(Arc::clone(&shared));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let server =
+            tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
+        Self {
+            url,
+            shared,
+            server,
+        }
+    }
+
+    pub(crate) fn script(&self) -> MutexGuard<'_, Script> {
+        self.shared.script.lock().expect("no panic holds it")
+    }
+
+    /// Waits until the reconciler was told what is looked for.
+    pub(crate) async fn until<T>(&self, what: &str, find: impl Fn(&Script) -> Option<T>) -> T {
+        let deadline = Instant::now() + SOON;
+        loop {
+            if let Some(found) = find(&self.script()) {
+                return found;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{what}: {:?}",
+                self.script().beats.last()
+            );
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Drop for Reconciler {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+type Reply = (StatusCode, HeaderMap, Vec<u8>);
+
+fn refuse(status: StatusCode, code: &str) -> Reply {
+    let body = serde_json::to_vec(&ErrorBody::new(code, "as the test says")).expect("plain data");
+    (status, HeaderMap::new(), body)
+}
+
+fn sign<T: Serialize>(shared: &Shared, answer: &T, request: &Verified) -> Reply {
+    let body = serde_json::to_vec(answer).expect("plain data");
+    let signed = sign_response(&shared.signer, 200, &body, request, now());
+    (StatusCode::OK, map(signed), body)
+}
+
+fn map(headers: [(&'static str, String); 3]) -> HeaderMap {
+    let pair = |(name, value): (&'static str, String)| {
+        (
+            HeaderName::from_static(name),
+            HeaderValue::from_str(&value).expect("ASCII"),
+        )
+    };
+    headers.into_iter().map(pair).collect()
+}
+
+fn verified(key: &PublicKey, path: &str, headers: &HeaderMap, body: &[u8]) -> Verified {
+    verify_request(key, "POST", path, body, headers, now(), WINDOW).expect("signed by the agent")
+}
+
+fn bound(evidence: &Evidence, nonce: &str, key: &PublicKey) {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(nonce, &mut bytes).expect("a nonce");
+    let quote = QuoteView::parse(evidence.quote.as_bytes()).expect("a quote");
+    assert_eq!(quote.report_data(), report_data(&bytes, key.as_bytes()));
+}
+
+pub(crate) fn nonce(number: u32) -> Challenge {
+    let nonce = Digest::of(&number.to_le_bytes()).to_string();
+    Challenge {
+        nonce,
+        expires_in_seconds: 300,
+    }
+}
+
+async fn challenge(State(shared): State<Arc<Shared>>) -> axum::Json<Challenge> {
+    let mut script = shared.script.lock().expect("no panic holds it");
+    script.challenges += 1;
+    axum::Json(nonce(script.challenges))
+}
+
+async fn register(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Reply {
+    let request: RegisterRequest = serde_json::from_slice(&body).expect("a registration");
+    let key: PublicKey = request.public_key.parse().expect("a key");
+    let verified = verified(&key, routes::REGISTER, &headers, &body);
+    bound(&request.evidence, &request.nonce, &key);
+    let mut script = shared.script.lock().expect("no panic holds it");
+    let agent_id = request.order_id.agent();
+    script.registrations.push(request);
+    script.agent_key = Some(key);
+    if !script.refusals.is_empty() {
+        let (status, code) = script.refusals.remove(0);
+        return refuse(status, code);
+    }
+    let (heartbeat_millis, epoch) = (script.heartbeat_millis, script.epoch);
+    let answer = RegisterResponse {
+        agent_id,
+        heartbeat_millis,
+        epoch,
+        verdict: verdict(),
+    };
+    sign(&shared, &answer, &verified)
+}
+
+async fn heartbeat(
+    State(shared): State<Arc<Shared>>,
+    axum::extract::Path(agent): axum::extract::Path<AgentId>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Reply {
+    let mut script = shared.script.lock().expect("no panic holds it");
+    if script.down {
+        return refuse(StatusCode::BAD_GATEWAY, "");
+    }
+    let key = script.agent_key.expect("it has registered");
+    let verified = verified(&key, &routes::heartbeat(&agent), &headers, &body);
+    let beat: HeartbeatRequest = serde_json::from_slice(&body).expect("a heartbeat");
+    let last = script.beats.last().map_or(0, |beat| beat.sequence);
+    assert!(beat.sequence > last, "{} after {last}", beat.sequence);
+    script.beats.push(beat);
+    let answer = HeartbeatResponse {
+        epoch: script.epoch,
+        heartbeat_millis: script.heartbeat_millis,
+        challenge: script.challenge.clone(),
+        trusted_until: script.trusted_until,
+    };
+    sign(&shared, &answer, &verified)
+}
+
+async fn attest(
+    State(shared): State<Arc<Shared>>,
+    axum::extract::Path(agent): axum::extract::Path<AgentId>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Reply {
+    let mut script = shared.script.lock().expect("no panic holds it");
+    let key = script.agent_key.expect("it has registered");
+    let verified = verified(&key, &routes::attest(&agent), &headers, &body);
+    let request: AttestRequest = serde_json::from_slice(&body).expect("evidence");
+    bound(&request.evidence, &request.nonce, &key);
+    script.evidence.push(request);
+    script.challenge = None;
+    sign(&shared, &verdict(), &verified)
+}
+
+/// What a reconciler says of an agent that it trusts.
+pub(crate) fn verdict() -> Verdict {
+    let digest = "ab".repeat(48);
+    let verdict = json!({
+        "acceptedAt": "2026-01-31T12:00:00Z", "trustedUntil": "2026-02-01T12:00:00Z",
+        "trustRoot": digest, "simulated": true, "tcbStatus": "UpToDate", "advisoryIds": [],
+        "mrtd": digest, "rtmrs": [digest, digest, digest, digest], "mrseam": digest,
+        "mrconfigid": digest, "fmspc": "ab".repeat(6), "policyDigest": "ab".repeat(32),
+        "evidenceDigest": "ab".repeat(32), "collateralDigest": "ab".repeat(32),
+    });
+    serde_json::from_value(verdict).expect("a verdict")
+}
+
+/// An agent with its reconciler, in this process.
+pub(crate) struct Agent {
+    pub(crate) reconciler: Reconciler,
+    pub(crate) keypair: Keypair,
+    pub(crate) config: AgentConfig,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<anyhow::Result<()>>,
+    generations: u64,
+    _folder: tempfile::TempDir,
+}
+
+/// A configuration for an agent in this folder.
+pub(crate) fn config(url: &str, key: &PublicKey, folder: &std::path::Path) -> AgentConfig {
+    let platform = folder.join("platform");
+    Platform::open_or_create(&platform, now()).expect("a simulated platform");
+    AgentConfig {
+        fleet_id: "demo".parse().expect("a name"),
+        order_id: OrderId::new(format!("tiny-{}", unique())).expect("a name"),
+        bootstrap_token: Secret::new("token".into()),
+        reconciler_url: url.into(),
+        reconciler_key: key.to_string(),
+        datacenter: "local".parse().expect("a name"),
+        node_size: "tiny".parse().expect("a name"),
+        platform: PlatformConfig::Simulated {
+            dir: Platform::guest_dir(&platform),
+        },
+        data_dir: folder.join("state"),
+        worker_id: "worker-1".parse().expect("a name"),
+    }
+}
+
+/// The same key once more.
+pub(crate) fn copy(key: &Keypair) -> Keypair {
+    Keypair::from_pkcs8(key.pkcs8().reveal()).expect("a key")
+}
+
+impl Agent {
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// An agent whose reconciler says this.
+    pub(crate) async fn with(change: impl FnOnce(&mut Script)) -> Self {
+        let keypair = Keypair::generate().expect("randomness");
+        let signer = copy(&keypair);
+        Self::signed(keypair, signer, change).await
+    }
+
+    /// An agent that was told of one key, and whose reconciler signs with another.
+    pub(crate) async fn signed(
+        keypair: Keypair,
+        signer: Keypair,
+        change: impl FnOnce(&mut Script),
+    ) -> Self {
+        let reconciler = Reconciler::start(signer).await;
+        change(&mut reconciler.script());
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config(&reconciler.url, &keypair.public(), folder.path());
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async { stopped.await.unwrap_or(()) };
+        let running = tokio::spawn(easyenclave_agent::run(config.clone(), shutdown));
+        let stop = Some(stop);
+        Self {
+            reconciler,
+            keypair,
+            config,
+            stop,
+            running,
+            generations: 0,
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn id(&self) -> AgentId {
+        self.config.order_id.agent()
+    }
+
+    /// Where the agent's own API answers.
+    pub(crate) async fn address(&self) -> String {
+        let address = |script: &Script| Some(script.registrations.last()?.address.clone());
+        self.reconciler.until("it registers", address).await
+    }
+
+    /// An instruction to run a script of the shell.
+    pub(crate) fn deploy(&mut self, script: &str) -> Value {
+        self.generations += 1;
+        json!({
+            "agent_id": self.id(), "epoch": 2, "generation": self.generations,
+            "deployment": "acme/web", "workload_digest": Digest::of(script.as_bytes()),
+            "workload": { "process": { "command": ["sh", "-c", script] } },
+        })
+    }
+
+    /// An instruction to stop what runs.
+    pub(crate) fn undeploy(&mut self) -> Value {
+        self.generations += 1;
+        json!({ "agent_id": self.id(), "epoch": 2, "generation": self.generations })
+    }
+
+    /// Posts a message with this signature.
+    pub(crate) async fn post(
+        &self,
+        route: &str,
+        message: &Value,
+        headers: HeaderMap,
+    ) -> (StatusCode, HeaderMap, Vec<u8>) {
+        let body = message.to_string();
+        let url = format!("{}{route}", self.address().await);
+        let request = client().post(url).headers(headers).body(body);
+        receive(request).await
+    }
+
+    /// A signature of the reconciler over a message.
+    pub(crate) fn signature(&self, route: &str, message: &Value, nonce: &str) -> HeaderMap {
+        let body = message.to_string();
+        map(sign_request(
+            &self.keypair,
+            "POST",
+            route,
+            body.as_bytes(),
+            now(),
+            nonce,
+        ))
+    }
+
+    /// Instructs the agent as the reconciler does. Answers the status and the body, after checking that
+    /// the answer is the agent's.
+    pub(crate) async fn instruct(&self, route: &str, message: &Value) -> (StatusCode, Value) {
+        let nonce = unique();
+        let headers = self.signature(route, message, &nonce);
+        let (status, headers, body) = self.post(route, message, headers).await;
+        let key = self
+            .reconciler
+            .script()
+            .agent_key
+            .expect("it has registered");
+        verify_response(
+            &key,
+            status.as_u16(),
+            &body,
+            &headers,
+            &nonce,
+            now(),
+            WINDOW,
+        )
+        .expect("signed by the agent");
+        (status, serde_json::from_slice(&body).expect("JSON"))
+    }
+
+    /// Has the agent run a script.
+    pub(crate) async fn run(&mut self, script: &str) -> Generation {
+        let message = self.deploy(script);
+        let (status, body) = self.instruct(routes::DEPLOY, &message).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+        assert_eq!(body["generation"], message["generation"]);
+        Generation(self.generations)
+    }
+
+    /// A GET with the reconciler's signature.
+    pub(crate) async fn get(&self, target: &str) -> (StatusCode, HeaderMap, Vec<u8>) {
+        let url = format!("{}{target}", self.address().await);
+        let signed = map(sign_request(
+            &self.keypair,
+            "GET",
+            target,
+            b"",
+            now(),
+            &unique(),
+        ));
+        receive(client().get(url).headers(signed)).await
+    }
+
+    pub(crate) async fn health(&self) -> AgentHealth {
+        let url = format!("{}{}", self.address().await, routes::AGENT_HEALTH);
+        let (status, _, body) = receive(client().get(url)).await;
+        assert_eq!(status, StatusCode::OK);
+        serde_json::from_slice(&body).expect("health")
+    }
+
+    /// Waits for a heartbeat whose workload is as wanted.
+    pub(crate) async fn reported(
+        &self,
+        what: &str,
+        wanted: impl Fn(&WorkloadReport) -> bool,
+    ) -> WorkloadReport {
+        let last = |script: &Script| script.beats.last()?.workload.clone().filter(&wanted);
+        self.reconciler.until(what, last).await
+    }
+
+    /// Waits for a heartbeat without a workload that knows of this instruction.
+    pub(crate) async fn idle(&self, generation: Generation) {
+        let last = |script: &Script| {
+            let beat = script.beats.last()?;
+            (beat.workload.is_none() && beat.generation >= generation).then_some(())
+        };
+        self.reconciler.until("it is idle", last).await;
+    }
+
+    /// Processes of this agent's workload.
+    pub(crate) fn processes(&self) -> usize {
+        workload(&self.config.order_id)
+    }
+
+    /// Waits until the agent ends by itself.
+    pub(crate) async fn ended(&mut self) -> anyhow::Error {
+        let ended = timeout(SOON, &mut self.running).await.expect("it ends");
+        ended.expect("it does not panic").expect_err("it fails")
+    }
+
+    /// Tells the agent to end, and shows that nothing is left.
+    pub(crate) async fn stop(mut self) {
+        let stop = self.stop.take().expect("not stopped yet");
+        stop.send(()).expect("it runs");
+        let ended = timeout(SOON, &mut self.running).await.expect("it ends");
+        ended.expect("it does not panic").expect("it ends well");
+        assert_eq!(self.processes(), 0);
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+/// Processes of an order's workload.
+pub(crate) fn workload(order: &OrderId) -> usize {
+    let processes = list().expect("listed");
+    processes
+        .iter()
+        .filter(|other| other.label(labels::ORDER) == Some(order.as_str()))
+        .count()
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .timeout(SOON)
+        .build()
+        .expect("a client")
+}
+
+async fn receive(request: reqwest::RequestBuilder) -> (StatusCode, HeaderMap, Vec<u8>) {
+    let answer = request.send().await.expect("answered");
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    (
+        status,
+        headers,
+        answer.bytes().await.expect("a body").to_vec(),
+    )
+}

@@ -1,0 +1,7 @@
+//! A whole agent against a reconciler that says what a test wants.
+
+mod fleet;
+mod instructions;
+mod joining;
+mod program;
+mod reporting;

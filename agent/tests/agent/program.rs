@@ -1,0 +1,105 @@
+//! The agent's own small program: its exit codes, and what it leaves behind.
+
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+
+use easyenclave_agent::exit;
+use easyenclave_schemas::signature::Keypair;
+use http::StatusCode;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::fleet::{Reconciler, SOON, Script, config, copy, workload};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_easyenclave-agent");
+
+fn start(arguments: &[&str]) -> Child {
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(arguments)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    command.spawn().expect("it starts")
+}
+
+/// Waits for the end. Answers what was said on stderr; stdout is for data, of which there is none.
+async fn end(child: Child) -> (ExitStatus, String) {
+    let output = timeout(SOON, child.wait_with_output())
+        .await
+        .expect("it ends")
+        .expect("its output");
+    assert!(output.stdout.is_empty());
+    (
+        output.status,
+        String::from_utf8(output.stderr).expect("text"),
+    )
+}
+
+fn write(config: &easyenclave_schemas::wire::AgentConfig, folder: &Path) -> String {
+    let path = folder.join("config.json");
+    std::fs::write(&path, serde_json::to_vec(config).expect("plain data")).expect("written");
+    path.display().to_string()
+}
+
+#[tokio::test]
+async fn a_wrong_call_says_how_it_is_called() {
+    for arguments in [
+        &[][..],
+        &["--config"],
+        &["--help"],
+        &["--config", "/nowhere", "more"],
+    ] {
+        let (status, said) = end(start(arguments)).await;
+        assert_eq!(status.code(), Some(i32::from(exit::USAGE)), "{arguments:?}");
+        assert!(
+            said.contains("usage: easyenclave-agent --config FILE"),
+            "{said}"
+        );
+    }
+    let (status, said) = end(start(&["--config", "/nowhere/config.json"])).await;
+    assert_eq!(status.code(), Some(i32::from(exit::USAGE)));
+    assert!(said.contains("/nowhere/config.json"), "{said}");
+}
+
+#[tokio::test]
+async fn a_refused_agent_says_so_and_gives_no_secret_away() {
+    let key = Keypair::generate().expect("a key");
+    let reconciler = Reconciler::start(copy(&key)).await;
+    reconciler.script().refusals = vec![(StatusCode::FORBIDDEN, "EE-ATT-031"); 100];
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = config(&reconciler.url, &key.public(), folder.path());
+    config.bootstrap_token = easyenclave_schemas::Secret::new("s3cr3t".into());
+    let (status, said) = end(start(&["--config", &write(&config, folder.path())])).await;
+    assert_eq!(status.code(), Some(i32::from(exit::REFUSED)));
+    let last = said.lines().last().expect("last words");
+    assert!(
+        last.contains("refuses this agent with EE-ATT-031: as the test says"),
+        "{said}"
+    );
+    assert!(!said.contains("s3cr3t"), "{said}");
+}
+
+#[tokio::test]
+async fn it_ends_well_when_it_is_told_to() {
+    let key = Keypair::generate().expect("a key");
+    let reconciler = Reconciler::start(copy(&key)).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = config(&reconciler.url, &key.public(), folder.path());
+    for signal in ["-TERM", "-INT"] {
+        reconciler.script().beats.clear();
+        let child = start(&["--config", &write(&config, folder.path())]);
+        let beat = |script: &Script| script.beats.first().map(|_| ());
+        reconciler.until("it reports", beat).await;
+        let pid = child.id().expect("it runs").to_string();
+        let sent = Command::new("kill")
+            .args([signal, &pid])
+            .status()
+            .await
+            .expect("kill runs");
+        assert!(sent.success());
+        let (status, said) = end(child).await;
+        assert_eq!(status.code(), Some(i32::from(exit::DONE)), "{said}");
+        assert_eq!(workload(&config.order_id), 0);
+    }
+}

@@ -1,0 +1,100 @@
+//! What an agent reports, when, and what it makes of the answers.
+
+use std::time::Duration;
+
+use easyenclave_schemas::Epoch;
+use easyenclave_schemas::wire::{WorkloadReport, WorkloadState};
+use tokio::time::Instant;
+
+use crate::fleet::{Agent, Script, nonce};
+
+fn is_ready(report: &WorkloadReport) -> bool {
+    report.state == WorkloadState::Ready
+}
+
+#[tokio::test]
+async fn a_change_is_reported_at_once_however_rare_heartbeats_are() {
+    let mut agent = Agent::with(|script| script.heartbeat_millis = 60_000).await;
+    agent
+        .reconciler
+        .until("it reports", |script| script.beats.first().map(|_| ()))
+        .await;
+    let started = Instant::now();
+    agent.run("exec sleep 300").await;
+    agent.reported("it is ready", is_ready).await;
+    assert!(
+        started.elapsed() < Duration::from_secs(30),
+        "not with the next heartbeat"
+    );
+    let beats = agent.reconciler.script().beats.len();
+    assert!(beats <= 4, "{beats} heartbeats for two changes");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn trouble_on_the_network_does_not_touch_the_workload() {
+    let mut agent = Agent::start().await;
+    agent.run("echo started; exec sleep 300").await;
+    agent.reported("it is ready", is_ready).await;
+    let before = {
+        let mut script = agent.reconciler.script();
+        script.down = true;
+        script.beats.len()
+    };
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(
+        (agent.processes(), agent.reconciler.script().beats.len()),
+        (1, before)
+    );
+    agent.reconciler.script().down = false;
+    let again = |script: &Script| script.beats.get(before).cloned();
+    let beat = agent.reconciler.until("it reports again", again).await;
+    assert!(
+        beat.workload
+            .is_some_and(|workload| is_ready(&workload) && workload.restarts == 0)
+    );
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_crash_is_reported_with_its_exit_code() {
+    let mut agent = Agent::start().await;
+    agent.run("exit 4").await;
+    let restarting = |report: &WorkloadReport| report.state == WorkloadState::Restarting;
+    let report = agent.reported("it has crashed", restarting).await;
+    assert_eq!(report.message, "exited with code 4");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_challenge_brings_fresh_evidence() {
+    let agent = Agent::with(|script| script.challenge = Some(nonce(4711))).await;
+    let evidence = |script: &Script| script.evidence.first().cloned();
+    let evidence = agent.reconciler.until("it attests", evidence).await;
+    assert_eq!(evidence.nonce, nonce(4711).nonce);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn lost_trust_is_shown_and_an_older_leader_says_nothing_about_it() {
+    let agent = Agent::start().await;
+    agent
+        .reconciler
+        .until("it reports", |script| script.beats.first().map(|_| ()))
+        .await;
+    assert!(agent.health().await.verdict.is_some());
+    let two_more = async |change: &dyn Fn(&mut Script)| {
+        let until = {
+            let mut script = agent.reconciler.script();
+            change(&mut script);
+            script.beats.len() + 3
+        };
+        let enough = |script: &Script| (script.beats.len() >= until).then_some(());
+        agent.reconciler.until("it reports", enough).await;
+    };
+    two_more(&|script| (script.epoch, script.trusted_until) = (Epoch(1), None)).await;
+    assert!(agent.health().await.verdict.is_some(), "epoch 2 was seen");
+    two_more(&|script| script.epoch = Epoch(3)).await;
+    assert!(agent.health().await.verdict.is_none());
+    agent.stop().await;
+}
