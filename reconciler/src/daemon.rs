@@ -23,7 +23,7 @@ use crate::outage::Outage;
 use crate::pass::pass;
 use crate::report::{self, Notes, Status, Trouble};
 use crate::source::Source;
-use crate::status::Publisher;
+use crate::status::{Publisher, recorded};
 use crate::trust::Judge;
 use crate::world::{Parts, World};
 use crate::{api, keys};
@@ -92,22 +92,20 @@ impl Daemon {
             .unwrap_or_else(|| format!("http://{address}"));
         let world = Arc::new(World::new(parts(&config, public_url)?));
         let signer = Signer::open_or_create(&data.signing_key())?;
-        let mut ledger = Ledger::open(
+        let ledger = Ledger::open(
             &config.repository,
             &data.ledger(),
             &config.status_branch,
             signer,
         )?;
-        if let Err(error) = ledger.sync(Duration::from_secs(20)).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "status branch not fetched"
-            );
-        }
         let recorded = recorded(&ledger);
         let last = accepted(&world.journal).await?;
-        let source =
-            Source::open(&config.repository, &data.mirror(), &config.branch, last.as_deref())?;
+        let source = Source::open(
+            &config.repository,
+            &data.mirror(),
+            &config.branch,
+            last.as_deref(),
+        )?;
         allow_signer(data, &ledger)?;
         let (status, _) = watch::channel(None);
         Ok(Self {
@@ -210,24 +208,6 @@ fn parts(config: &Config, public_url: String) -> anyhow::Result<Parts> {
     })
 }
 
-/// What the status branch said last; a branch that cannot be read is written anew from here on.
-fn recorded(ledger: &Ledger) -> Option<Arc<Status>> {
-    let files = ledger.load().ok()?;
-    if files.is_empty() {
-        return None;
-    }
-    match report::read(&files) {
-        Ok(status) => Some(Arc::new(status)),
-        Err(error) => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "status branch not readable"
-            );
-            None
-        }
-    }
-}
-
 /// The loop of passes and all that it remembers between them.
 struct Turns {
     world: Arc<World>,
@@ -254,11 +234,18 @@ impl Turns {
 
     /// Forgets what is over, once a minute, and keeps the commit in force.
     async fn tidy(&mut self, now: Timestamp) {
-        let effective = self.world.revision().map(|revision| revision.effective.clone());
+        let effective = self
+            .world
+            .revision()
+            .map(|revision| revision.effective.clone());
         if effective != self.accepted
             && let Some(commit) = effective
         {
-            let kept = self.world.journal.keep(Space::Meta, ACCEPTED, commit.clone().into()).await;
+            let kept = self
+                .world
+                .journal
+                .keep(Space::Meta, ACCEPTED, commit.clone().into())
+                .await;
             match kept {
                 Ok(()) => self.accepted = Some(commit),
                 Err(error) => {
@@ -271,10 +258,15 @@ impl Turns {
         }
         self.tidied = now;
         if let Err(error) = self.world.journal.forget_nonces(now).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "nonces not forgotten");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "nonces not forgotten"
+            );
         }
         let records = self.world.journal.read();
-        self.world.presence.retain(|agent| records.agents.contains_key(agent));
+        self.world
+            .presence
+            .retain(|agent| records.agents.contains_key(agent));
     }
 
     /// One pass, and how long until the next if nothing happens before.

@@ -33,17 +33,15 @@ pub async fn register(
     let (verdict, collateral) = match judged {
         Ok(judged) => judged,
         Err(rejection) => {
-            audit("registration_attestation_rejected",
+            audit(
+                "registration_attestation_rejected",
                 &request,
                 Err(&rejection),
             );
             return Err(rejection);
         }
     };
-    audit("registration_attestation_accepted",
-        &request,
-        Ok(&verdict),
-    );
+    audit("registration_attestation_accepted", &request, Ok(&verdict));
     admit(world, request, verdict.clone(), collateral, now).await?;
     world.wake.notify_one();
     world.orders.notify_waiters();
@@ -188,11 +186,7 @@ fn agent_record(
 }
 
 /// The terminal event of a registration. Nothing in it is secret.
-fn audit(
-    event_name: &str,
-    request: &RegisterRequest,
-    result: Result<&Verdict, &Rejection>,
-) {
+fn audit(event_name: &str, request: &RegisterRequest, result: Result<&Verdict, &Rejection>) {
     let nonce_id: String = request.nonce.chars().take(8).collect();
     match result {
         Ok(verdict) => tracing::info!(

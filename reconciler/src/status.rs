@@ -17,6 +17,9 @@ use crate::world::World;
 /// A push that takes longer is stopped; whether it landed is looked up afterwards.
 const PUSH_DEADLINE: Duration = Duration::from_secs(30);
 
+/// A fetch at the start that takes longer is given up.
+const SYNC_DEADLINE: Duration = Duration::from_secs(20);
+
 /// The first pause after a failed push; it doubles up to five minutes.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
@@ -55,6 +58,7 @@ impl Publisher {
 
     /// Runs until `newest` closes.
     pub async fn run(mut self, mut newest: watch::Receiver<Option<Arc<Status>>>) {
+        self.catch_up().await;
         loop {
             let status = newest.borrow_and_update().clone();
             if let Some(status) = status {
@@ -76,6 +80,20 @@ impl Publisher {
         }
         let last = newest.borrow().clone();
         self.finish(last).await;
+    }
+
+    /// Learns what the remote's branch holds, in case our clone was lost. A dead remote only delays
+    /// publishing, nothing else.
+    async fn catch_up(&mut self) {
+        match self.ledger.sync(SYNC_DEADLINE).await {
+            Ok(()) => self.recorded = recorded(&self.ledger),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "status branch not fetched"
+                );
+            }
+        }
     }
 
     /// Publishes now, or tells how long to wait.
@@ -192,5 +210,23 @@ fn trouble(error: &LedgerError) -> Trouble {
     Trouble {
         reason: error.reason(),
         message: error.to_string().chars().take(200).collect(),
+    }
+}
+
+/// What the status branch said last; a branch that cannot be read is written anew from here on.
+pub fn recorded(ledger: &Ledger) -> Option<Arc<Status>> {
+    let files = ledger.load().ok()?;
+    if files.is_empty() {
+        return None;
+    }
+    match report::read(&files) {
+        Ok(status) => Some(Arc::new(status)),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "status branch not readable"
+            );
+            None
+        }
     }
 }

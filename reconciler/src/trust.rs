@@ -235,4 +235,3 @@ pub(crate) fn internal(error: &JournalError) -> Rejection {
     );
     ReasonCode::Internal.into()
 }
-

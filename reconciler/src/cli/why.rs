@@ -53,20 +53,48 @@ fn answers(status: &Status, name: &str) -> Vec<Answer> {
     let agents = status.agents.iter().filter(|(id, _)| id.as_str() == name);
     answers.extend(agents.map(|(id, thing)| {
         let phase = format!("{:?}", thing.phase).to_lowercase();
-        answer(status, "agent", id.to_string(), phase, &thing.conditions, &thing.waits)
+        answer(
+            status,
+            "agent",
+            id.to_string(),
+            phase,
+            &thing.conditions,
+            &thing.waits,
+        )
     }));
     let targets = status.capacity.iter().filter(|(id, _)| id.as_str() == name);
     answers.extend(targets.map(|(id, thing)| {
         let phase = thing.phase.clone();
-        answer(status, "target", id.to_string(), phase, &thing.conditions, &thing.waits)
+        answer(
+            status,
+            "target",
+            id.to_string(),
+            phase,
+            &thing.conditions,
+            &thing.waits,
+        )
     }));
     let orders = status.orders.iter().filter(|(id, _)| id.as_str() == name);
     answers.extend(orders.map(|(id, thing)| {
         let phase = thing.phase.clone();
-        answer(status, "order", id.to_string(), phase, &thing.conditions, &thing.waits)
+        answer(
+            status,
+            "order",
+            id.to_string(),
+            phase,
+            &thing.conditions,
+            &thing.waits,
+        )
     }));
     if answers.is_empty() && !notes(status, name).is_empty() {
-        answers.push(answer(status, "document", name.into(), "rejected".into(), &[], &[]));
+        answers.push(answer(
+            status,
+            "document",
+            name.into(),
+            "rejected".into(),
+            &[],
+            &[],
+        ));
     }
     answers
 }
@@ -79,11 +107,21 @@ fn deployments(status: &Status, name: &str) -> Vec<Answer> {
         .filter(|(id, _)| id.to_string() == name || id.name.as_str() == name);
     named
         .map(|(id, thing)| {
-            let agents = thing.replicas.iter().filter_map(|one| status.agents.get(&one.agent));
+            let agents = thing
+                .replicas
+                .iter()
+                .filter_map(|one| status.agents.get(&one.agent));
             let mut waits = thing.waits.clone();
             waits.extend(agents.flat_map(|agent| agent.waits.iter().cloned()));
             let phase = format!("{:?}", thing.phase).to_lowercase();
-            answer(status, "deployment", id.to_string(), phase, &thing.conditions, &waits)
+            answer(
+                status,
+                "deployment",
+                id.to_string(),
+                phase,
+                &thing.conditions,
+                &waits,
+            )
         })
         .collect()
 }

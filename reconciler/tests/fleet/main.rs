@@ -9,3 +9,4 @@ mod crashes;
 mod losses;
 mod mistakes;
 mod remotes;
+mod rogues;
