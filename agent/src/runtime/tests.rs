@@ -391,7 +391,9 @@ mod probes {
             .await;
         assert_eq!(refused.state, WorkloadState::Starting);
         let server = served(&stage, "HTTP/1.1 404 Not Found\r\n\r\n").await;
-        let report = stage.until(|report| report.message.contains("404")).await;
+        let report = stage
+            .until(|report| report.message.contains("answered"))
+            .await;
         assert_eq!(report.message, "GET /up?a=b: answered 404");
         server.abort();
         assert!(server.await.is_err());
