@@ -174,6 +174,9 @@ fn placement_targets(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Names that a wrong one is compared with. Ten thousand wrong names must not take minutes.
+const COMPARED: usize = 500;
+
 /// A name that a document refers to.
 struct Name<'n> {
     kind: Kind,
@@ -196,7 +199,7 @@ fn resolve<S>(
     if known.contains_key(name) || facts.is_unreadable(kind, name) {
         return;
     }
-    let near = did_you_mean(name, known.keys().copied()).map(str::to_owned);
+    let near = did_you_mean(name, known.keys().copied().take(COMPARED)).map(str::to_owned);
     let mut message = format!("there is no {kind} named {name}");
     if near.is_none() && !known.is_empty() && known.len() <= 8 {
         let names: Vec<_> = known.keys().copied().collect();

@@ -133,14 +133,12 @@ pub fn did_you_mean<'a>(
     }
     let lower = found.to_lowercase();
     let bound = (found.chars().count() / 3).max(1);
+    let similar = |candidate: &&str| candidate.len().abs_diff(lower.len()) <= 2 * bound;
+    let distance = |candidate: &str| strsim::osa_distance(&lower, &candidate.to_lowercase());
     candidates
         .into_iter()
-        .map(|candidate| {
-            (
-                strsim::osa_distance(&lower, &candidate.to_lowercase()),
-                candidate,
-            )
-        })
+        .filter(similar)
+        .map(|candidate| (distance(candidate), candidate))
         .filter(|(distance, _)| *distance <= bound)
         .min()
         .map(|(_, candidate)| candidate)
