@@ -1,0 +1,82 @@
+//! Any files through the loader, beside the example repository and after it: the fleet never goes away
+//! while its file is there, and what was in force is gone only when its file is.
+#![no_main]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use easyenclave::desired::{Loaded, Loader, is_document};
+use easyenclave::examples;
+use easyenclave_plan::Frozen;
+use libfuzzer_sys::fuzz_target;
+
+/// The bytes are files, each opened by a line `=== path`. They replace files of the example.
+fuzz_target!(|bytes: &[u8]| {
+    let example = tree(examples::files(None));
+    let mut loader = Loader::default();
+    let before = load(&mut loader, &example)
+        .model
+        .expect("the example is valid");
+
+    let mut changed = example.clone();
+    changed.extend(tree(files(bytes)));
+    let loaded = load(&mut loader, &changed);
+    let model = loaded.model.expect("the fleet's file is there");
+    assert!(
+        loaded
+            .problems
+            .iter()
+            .all(|problem| changed.contains_key(&problem.file))
+    );
+    if loaded.problems.is_empty() {
+        return;
+    }
+    let rejected: BTreeSet<_> = loaded
+        .problems
+        .iter()
+        .map(|problem| &problem.file)
+        .collect();
+    for (id, deployment) in &before.desired.deployments {
+        let file = format!("deployments/{}/{}.yaml", id.owner, id.name);
+        let frozen = model
+            .desired
+            .frozen
+            .contains(&Frozen::Deployment(id.clone()));
+        let known = model.desired.deployments.contains_key(id) || frozen;
+        assert!(known || !rejected.contains(&file), "{id} {deployment:?}");
+    }
+
+    // The same again, and after a restart without history, must come to an answer as well.
+    let again = load(&mut loader, &changed);
+    assert!(again.model.is_some());
+    load(&mut Loader::default(), &changed);
+});
+
+fn load(loader: &mut Loader, tree: &BTreeMap<String, Vec<u8>>) -> Loaded {
+    let key = |text: &Vec<u8>| {
+        let digest = easyenclave_schemas::Digest::of(text);
+        *digest.as_bytes().first_chunk().expect("longer than a key")
+    };
+    let blobs: BTreeMap<[u8; 20], _> = tree.values().map(|text| (key(text), text)).collect();
+    let files = tree
+        .iter()
+        .map(|(path, text)| (path.clone(), key(text)))
+        .collect();
+    let blob = |key: [u8; 20]| Ok(blobs[&key].clone());
+    loader.load(&files, &blob, &|_| Vec::new())
+}
+
+fn tree(files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+    files
+        .into_iter()
+        .filter(|(path, _)| is_document(path))
+        .collect()
+}
+
+fn files(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
+    let text = String::from_utf8_lossy(bytes);
+    let parts = text.split("=== ").skip(1);
+    let files = parts.filter_map(|part| part.split_once('\n'));
+    files
+        .map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()))
+        .collect()
+}
