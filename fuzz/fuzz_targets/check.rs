@@ -9,7 +9,7 @@ use easyenclave::examples;
 use easyenclave_plan::Frozen;
 use libfuzzer_sys::fuzz_target;
 
-/// The bytes are files, each opened by a line `=== path`. They replace files of the example.
+// The bytes are files, each opened by a line `=== path`. They replace files of the example.
 fuzz_target!(|bytes: &[u8]| {
     let example = tree(examples::files(None));
     let mut loader = Loader::default();

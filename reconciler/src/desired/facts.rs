@@ -8,7 +8,7 @@ use easyenclave_schemas::documents::{
 };
 
 use super::blobs::Read;
-use super::paths::FLEET;
+use super::paths::may_hold;
 
 /// A version of a document that is considered.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +67,8 @@ pub(super) struct Facts<'a> {
     pub(super) approvals: Vec<Held<'a, ApprovalSpec>>,
     /// Every version that is considered, in the order of the files.
     pub(super) all: Vec<Considered<'a>>,
-    /// Versions whose identity another one has, with that one. They are in no other list.
+    /// Versions whose identity another one has, with that one. They are in no list above, as are those
+    /// that lie where they must not.
     pub(super) doubles: Vec<(Considered<'a>, Considered<'a>)>,
     /// Documents that are in the tree but cannot be read and have no good version.
     pub(super) unreadable: BTreeSet<Identity>,
@@ -79,7 +80,9 @@ impl<'a> Facts<'a> {
             unreadable,
             ..Self::default()
         };
-        let mut order = all.clone();
+        let placed =
+            |version: &&Considered<'_>| may_hold(version.path, &version.read.located.identity);
+        let mut order: Vec<_> = all.iter().filter(placed).copied().collect();
         order.sort_by_key(|version| (version.standing, version.file));
         let mut first: HashMap<&Identity, Considered<'_>> = HashMap::with_capacity(all.len());
         for version in order {
@@ -105,10 +108,7 @@ impl<'a> Facts<'a> {
 
     fn file(&mut self, version: Considered<'a>) {
         match &version.read.located.document {
-            Document::Fleet(object) if version.path == FLEET => {
-                self.fleet = Some(Held { version, object });
-            }
-            Document::Fleet(_) => {}
+            Document::Fleet(object) => self.fleet = Some(Held { version, object }),
             Document::Owner(object) => index(&mut self.owners, version, object),
             Document::AttestationPolicy(object) => index(&mut self.policies, version, object),
             Document::Provider(object) => index(&mut self.providers, version, object),

@@ -52,6 +52,23 @@ impl<'f> Slot<'f> {
             .cloned();
     }
 
+    /// Only what is wrong with the version in the tree is told to people: they cannot change older ones.
+    fn note(&mut self, finding: Finding) {
+        if let Some((_, read)) = &self.chosen
+            && self.standing != Standing::Older
+        {
+            let (line, column) = read.located.position(&finding.pointer);
+            self.problems.push(Problem {
+                line,
+                column,
+                pointer: finding.pointer.into_owned(),
+                code: finding.code,
+                message: finding.message,
+                suggestion: finding.suggestion,
+            });
+        }
+    }
+
     /// The version considered does not stand.
     pub(super) fn reject(&mut self) {
         if let Some((_, read)) = self.chosen.take()
@@ -119,26 +136,22 @@ pub(super) fn facts<'a>(slots: &'a [Slot<'_>]) -> Facts<'a> {
     Facts::new(all, unreadable)
 }
 
-/// Notes findings with the files they blame, and lists those files. Only what is wrong with the
-/// version in the tree is told to people: they cannot change older ones.
-pub(super) fn blame(slots: &mut [Slot<'_>], findings: Vec<Finding>) -> BTreeSet<usize> {
-    let mut blamed = BTreeSet::new();
+/// Notes findings with the files they blame, and lists the files that must give way. Changes give way
+/// first: when they are gone, what they disturbed may stand again.
+pub(super) fn blame(slots: &mut [Slot<'_>], mut findings: Vec<Finding>) -> BTreeSet<usize> {
+    const FIRST: [Standing; 3] = [Standing::Changed, Standing::Older, Standing::Unchanged];
+    let blames = |findings: &[Finding], standing| {
+        findings
+            .iter()
+            .any(|finding| slots[finding.file].standing == standing)
+    };
+    let first = FIRST
+        .into_iter()
+        .find(|standing| blames(&findings, *standing));
+    findings.retain(|finding| Some(slots[finding.file].standing) == first);
+    let blamed = findings.iter().map(|finding| finding.file).collect();
     for finding in findings {
-        blamed.insert(finding.file);
-        let slot = &mut slots[finding.file];
-        if let Some((_, read)) = &slot.chosen
-            && slot.standing != Standing::Older
-        {
-            let (line, column) = read.located.position(&finding.pointer);
-            slot.problems.push(Problem {
-                line,
-                column,
-                pointer: finding.pointer.into_owned(),
-                code: finding.code,
-                message: finding.message,
-                suggestion: finding.suggestion,
-            });
-        }
+        slots[finding.file].note(finding);
     }
     blamed
 }

@@ -408,6 +408,39 @@ fn reservations_stay_within_quota_and_target() {
     "#]]);
 }
 
+/// Found by fuzzing: the copy took the place of the last good fleet, and then fell itself.
+#[test]
+fn a_misplaced_copy_does_not_push_out_a_last_good_version() {
+    let mut story = Story::example();
+    story.copy("fleet.yaml", "policies/simulated.yaml");
+    story.write("fleet.yaml", "nothing");
+    story.check(expect![[r#"
+        fleet.yaml:1:1: expected a mapping, found the text "nothing" (the last good version stays in force)
+        policies/simulated.yaml:3:7: the fleet is described in fleet.yaml and nowhere else (the last good version stays in force)
+        deployment acme/hello x1
+        deployment acme/hello-again x2
+        target tiny of 32 tiny
+        owner acme 20
+    "#]]);
+}
+
+#[test]
+fn a_change_that_falls_takes_nothing_with_it() {
+    let mut story = Story::example();
+    story.write("reservations/acme/a.yaml", &reservation("acme", "a", 5));
+    story.load();
+    story.edit(TINY, "name: tiny", "name: small");
+    story.edit(TINY, "policy: simulated", "policy: simulate");
+    story.check(expect![[r#"
+        capacity/tiny.yaml:10:11: there is no AttestationPolicy named simulate; did you mean `simulated`? (the last good version stays in force)
+        deployment acme/hello x1
+        deployment acme/hello-again x2
+        target tiny of 32 tiny
+        reservation acme/a x5 of tiny
+        owner acme 20
+    "#]]);
+}
+
 #[test]
 fn a_folder_speaks_for_its_owner_only() {
     let mut story = Story::example();
@@ -424,7 +457,6 @@ fn a_folder_speaks_for_its_owner_only() {
         deployments/hello.yaml:6:10: deployments of acme lie under deployments/acme/ (it is left out)
         deployments/other/hello.yaml:6:10: deployments of acme lie under deployments/acme/ (nothing of it is touched)
         providers/fleet.yaml:3:7: the fleet is described in fleet.yaml and nowhere else (what depends on it is not touched)
-        providers/fleet.yaml:5:9: Fleet demo is also in fleet.yaml:5:9 (what depends on it is not touched)
         reservations/other/a.yaml:5:10: this folder does not belong to acme (it is left out)
         deployment acme/hello x1
         deployment acme/hello-again x2
