@@ -31,7 +31,6 @@ fn main() {
         std::thread::sleep(Duration::from_millis(20));
     }
     let mut worker = start(dir.path(), &["worker", "--stop-units-on-exit"], None);
-    drop(worker.stderr.take());
     calls.recv_timeout(PATIENCE).expect("the first replica");
     let clone = dir.path().join("clone");
     git(
@@ -86,6 +85,7 @@ fn prepare(dir: &Path, state: &Path) {
 }
 
 fn start(dir: &Path, args: &[&str], repository: Option<&Path>) -> Child {
+    let log = std::fs::File::create(dir.join(format!("{}.log", args[0]))).expect("a log");
     let mut command = Command::new(PROGRAM);
     command
         .args(args)
@@ -95,7 +95,11 @@ fn start(dir: &Path, args: &[&str], repository: Option<&Path>) -> Child {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+        .stderr(if repository.is_some() {
+            Stdio::piped()
+        } else {
+            log.into()
+        });
     command.spawn().expect("started")
 }
 

@@ -17,7 +17,6 @@ use tokio::time::{sleep, timeout};
 
 use crate::clock::{Clock, System};
 use crate::config::DataDir;
-use crate::deliver::Delivery;
 use crate::journal::{Journal, JournalError};
 use crate::outage::Outage;
 use crate::pass::pass;
@@ -26,7 +25,7 @@ use crate::source::Source;
 use crate::status::{Publisher, recorded};
 use crate::trust::Judge;
 use crate::world::{Parts, World};
-use crate::{api, keys};
+use crate::{api, deliver, keys};
 
 /// Without any news, the world is looked at this often.
 const IDLE: Duration = Duration::from_secs(5);
@@ -156,7 +155,7 @@ impl Daemon {
             config.repository,
             fetching.clone(),
         ));
-        let delivery = tokio::spawn(deliver(Arc::clone(&world), Arc::clone(&changed)));
+        let delivery = tokio::spawn(deliver::run(Arc::clone(&world), Arc::clone(&changed)));
         let publishing = Outage::default();
         let publisher = Publisher::new(
             Arc::clone(&world),
@@ -384,30 +383,5 @@ async fn watch(world: Arc<World>, source: Source, repository: String, outage: Ou
         world.wake.notify_one();
         let pause = POLL.saturating_mul(1 << failures.min(5));
         sleep(pause.mul_f64(1.0 + world.entropy.fraction() / 4.0)).await;
-    }
-}
-
-/// Delivers instructions whenever a pass has decided something, an agent was heard of again, or a
-/// pause is over.
-async fn deliver(world: Arc<World>, changed: Arc<Notify>) {
-    let mut delivery = match Delivery::new() {
-        Ok(delivery) => delivery,
-        Err(error) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "no calls to agents"
-            );
-            return;
-        }
-    };
-    loop {
-        let now = world.clock.now();
-        let next = delivery.deliver(&world, now).await;
-        let now = world.clock.now();
-        let wait = next.map_or(IDLE, |next| next.since(now).min(IDLE));
-        tokio::select! {
-            () = changed.notified() => {}
-            () = sleep(wait.max(Duration::from_millis(5))) => {}
-        }
     }
 }

@@ -12,6 +12,8 @@ use easyenclave_schemas::wire::{
 };
 use easyenclave_schemas::{AgentId, Generation, Timestamp};
 use futures_util::{StreamExt, stream};
+use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use crate::world::World;
 
@@ -24,11 +26,39 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// The longest pause between two calls to an agent that does not take an instruction in.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// Without any news, agents are looked at this often.
+const IDLE: Duration = Duration::from_secs(5);
+
 /// The most bytes read of an answer.
 const ANSWER: usize = 64 * 1024;
 
+/// Delivers instructions whenever a pass has decided something, an agent was heard of again, or a
+/// pause is over.
+pub async fn run(world: Arc<World>, changed: Arc<Notify>) {
+    let mut delivery = match Delivery::new() {
+        Ok(delivery) => delivery,
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "no calls to agents"
+            );
+            return;
+        }
+    };
+    loop {
+        let now = world.clock.now();
+        let next = delivery.deliver(&world, now).await;
+        let now = world.clock.now();
+        let wait = next.map_or(IDLE, |next| next.since(now).min(IDLE));
+        tokio::select! {
+            () = changed.notified() => {}
+            () = sleep(wait.max(Duration::from_millis(5))) => {}
+        }
+    }
+}
+
 /// Calls agents, and remembers whom not to call again yet.
-pub struct Delivery {
+struct Delivery {
     client: reqwest::Client,
     pauses: BTreeMap<AgentId, Pause>,
 }
@@ -55,7 +85,7 @@ impl Delivery {
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub fn new() -> reqwest::Result<Self> {
+    fn new() -> reqwest::Result<Self> {
         let client = reqwest::Client::builder()
             .timeout(DEADLINE)
             .connect_timeout(DEADLINE)
@@ -70,7 +100,7 @@ impl Delivery {
 
     /// Calls every agent that has not taken in its last instruction. Answers when the next one may
     /// be called again, if calls have failed.
-    pub async fn deliver(&mut self, world: &World, now: Timestamp) -> Option<Timestamp> {
+    async fn deliver(&mut self, world: &World, now: Timestamp) -> Option<Timestamp> {
         let due = self.due(world, now);
         let client = &self.client;
         let calls = stream::iter(due).map(|agent| async move {

@@ -49,3 +49,13 @@ fn buffer(repository: &Repository, commit: &NewCommit<'_>) -> Result<String, Git
     let buffer = repository.commit_create_buffer(&who, &who, commit.message, &tree, &parents)?;
     Ok(String::from_utf8_lossy(&buffer).into_owned())
 }
+
+/// The tree of a commit, if there is one.
+pub(crate) fn tree_of(
+    repository: &Repository,
+    commit: Option<Oid>,
+) -> Result<Option<Oid>, GitError> {
+    commit
+        .map(|commit| Ok(repository.find_commit(commit)?.tree_id()))
+        .transpose()
+}

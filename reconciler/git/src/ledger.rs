@@ -8,10 +8,10 @@ use std::time::Duration;
 use git2::{Oid, Repository};
 
 use crate::changes::{advance, refusal, tip};
-use crate::commit::{NewCommit, signed};
+use crate::commit::{NewCommit, signed, tree_of};
 use crate::pack::pack;
 use crate::process::{first_words, git};
-use crate::source::open_bare;
+use crate::source::{absolute, open_bare};
 use crate::tree::Folder;
 use crate::{CommitId, GitError, LedgerError, Signer};
 
@@ -381,23 +381,6 @@ impl Ledger {
 
     fn repository(&self) -> Result<Repository, LedgerError> {
         Ok(Repository::open(&self.clone).map_err(GitError::from)?)
-    }
-}
-
-fn tree_of(repository: &Repository, commit: Option<Oid>) -> Result<Option<Oid>, GitError> {
-    commit
-        .map(|commit| Ok(repository.find_commit(commit)?.tree_id()))
-        .transpose()
-}
-
-/// A relative path would be read from the clone's folder.
-fn absolute(location: &str) -> String {
-    let path = Path::new(location);
-    match path.exists() {
-        true => {
-            std::path::absolute(path).map_or(location.into(), |path| path.display().to_string())
-        }
-        false => location.into(),
     }
 }
 

@@ -291,6 +291,17 @@ impl Memo {
     }
 }
 
+/// A relative path would be read from the clone's folder.
+pub(crate) fn absolute(location: &str) -> String {
+    let path = Path::new(location);
+    match path.exists() {
+        true => {
+            std::path::absolute(path).map_or(location.into(), |path| path.display().to_string())
+        }
+        false => location.into(),
+    }
+}
+
 /// Opens or makes a bare clone of ours. Locks that a killed `git` left are removed: nobody else
 /// writes here.
 pub(crate) fn open_bare(path: &Path) -> Result<Repository, GitError> {

@@ -137,6 +137,8 @@ fn log(command: &Command) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        // A log that nobody reads any more must not end the program.
+        .log_internal_errors(false)
         .init();
 }
 
@@ -149,4 +151,10 @@ async fn shutdown() {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+}
+
+/// What `status --output json` prints.
+#[cfg(test)]
+pub(crate) fn status_document(status: &crate::report::Status) -> serde_json::Value {
+    serde_json::to_value(status::Document::of(status)).expect("a status is plain data")
 }

@@ -11,6 +11,8 @@ mod observed;
 mod orders;
 mod readme;
 mod subject;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,345 @@
+//! The status is the observation: written, read back and planned from, it says the same. And its JSON
+//! keeps its names.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use easyenclave_plan::{
+    Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Plan, Quarantine,
+    Replica, Reported, RetireOrder, Trust, plan,
+};
+use easyenclave_schemas::evidence::{Fmspc, MeasurementDigest, RootKeyId, TcbStatus, Verdict};
+use easyenclave_schemas::records::{
+    AgentRecord, AssignmentRecord, ClaimRecord, OrderPhase, OrderRecord, QuarantineRecord,
+    TrustRecord, WorkRecord,
+};
+use easyenclave_schemas::wire::{HeartbeatRequest, WorkloadReport, WorkloadState};
+use easyenclave_schemas::{Digest, Generation, OrderId, Timestamp};
+use expect_test::expect_file;
+
+use super::{Notes, Status, observed, read, status};
+use crate::desired::{Loader, is_document};
+use crate::examples;
+use crate::journal::Records;
+use crate::pass::Report;
+use crate::presence::Presence;
+use crate::revision::{Revision, WorkloadVersion};
+
+const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().expect("a name")
+}
+
+fn revision() -> Revision {
+    let root = "ab".repeat(48);
+    let files: Vec<_> = examples::files(Some(&root))
+        .into_iter()
+        .filter(|(path, _)| is_document(path))
+        .collect();
+    let key = |bytes: &[u8]| -> [u8; 20] {
+        let mut key = [0; 20];
+        key.copy_from_slice(&Digest::of(bytes).as_bytes()[..20]);
+        key
+    };
+    let keys: BTreeMap<_, _> = files
+        .iter()
+        .map(|(path, text)| (path.clone(), key(text)))
+        .collect();
+    let blob = |wanted: [u8; 20]| {
+        let found = files.iter().find(|(_, text)| key(text) == wanted);
+        found
+            .map(|(_, text)| text.clone())
+            .ok_or_else(|| "no such blob".to_owned())
+    };
+    let loaded = Loader::default().load(&keys, &blob, &|_| Vec::new());
+    assert_eq!(loaded.problems, vec![]);
+    let model = loaded.model.expect("a model");
+    Revision {
+        commit: "c".repeat(40),
+        effective: "c".repeat(40),
+        desired: model.desired,
+        workloads: model.workloads,
+        policies: model.policies,
+        providers: model.providers,
+        paths: model.paths,
+        status: model.status,
+        problems: Vec::new(),
+    }
+}
+
+fn verdict(until: Timestamp) -> Verdict {
+    let zero = MeasurementDigest::new([0; 48]);
+    Verdict {
+        accepted_at: NOW,
+        trusted_until: until,
+        trust_root: RootKeyId::new([0xab; 48]),
+        simulated: true,
+        tcb_status: TcbStatus::UpToDate,
+        advisory_ids: Vec::new(),
+        mrtd: zero,
+        rtmrs: [zero; 4],
+        mrseam: zero,
+        mrconfigid: zero,
+        fmspc: Fmspc::new([0; 6]),
+        policy_digest: Digest::of(b"policy"),
+        evidence_digest: Digest::of(b"evidence"),
+        collateral_digest: Digest::of(b"collateral"),
+        warnings: Vec::new(),
+    }
+}
+
+/// A world with something of everything: records and presence as the reconciler keeps them, and the
+/// observation that they amount to.
+struct Scene {
+    revision: Revision,
+    records: Records,
+    presence: Presence,
+    observed: Observed,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let presence = Presence::new(NOW);
+        let mut scene = Self {
+            revision: revision(),
+            records: Records::default(),
+            presence,
+            observed: Observed::default(),
+        };
+        scene.launch(0, OrderPhase::Fulfilled);
+        scene.launch(1, OrderPhase::Fulfilled);
+        scene.launch(2, OrderPhase::Failed(NOW));
+        scene.launch(3, OrderPhase::Open);
+        scene.agent(0, Some("acme/hello"), None);
+        scene.agent(1, None, Some(QuarantineRecord::TrustLapsed));
+        scene.retire(1);
+        scene
+    }
+
+    fn order(&self, slot: u32) -> OrderId {
+        OrderId::launch(&self.revision.desired.fleet, &name("tiny"), slot, 1)
+    }
+
+    fn launch(&mut self, slot: u32, state: OrderPhase) {
+        let order = self.order(slot);
+        let work = WorkRecord::Launch {
+            target: name("tiny"),
+            slot,
+            generation: 1,
+            failures: 0,
+            size: name("tiny"),
+            policy: name("simulated"),
+        };
+        let launch = LaunchOrder {
+            target: name("tiny"),
+            slot,
+            generation: 1,
+            failures: 0,
+            state: match state {
+                OrderPhase::Fulfilled => OrderState::Fulfilled,
+                OrderPhase::Failed(at) => OrderState::Failed(at),
+                _ => OrderState::Open,
+            },
+            opened: NOW,
+        };
+        self.observed.launches.insert(order.clone(), launch);
+        self.record(order, work, state);
+    }
+
+    fn record(&mut self, order: OrderId, work: WorkRecord, state: OrderPhase) {
+        let error = matches!(state, OrderPhase::Failed(_)).then(|| "no room".to_owned());
+        let claim = ClaimRecord {
+            worker: name("w-1"),
+            fence: 1,
+            expires_at: NOW,
+        };
+        let record = OrderRecord {
+            order: order.clone(),
+            datacenter: name("local"),
+            provider: name("local"),
+            worker: None,
+            work,
+            state,
+            opened_at: NOW,
+            claim: Some(claim),
+            error,
+        };
+        self.records.orders.insert(order, Arc::new(record));
+    }
+
+    fn retire(&mut self, slot: u32) {
+        let agent = self.order(slot).agent();
+        let work = WorkRecord::Retire {
+            agent: agent.clone(),
+            reason: "lost".into(),
+        };
+        self.record(OrderId::retire(&agent), work, OrderPhase::Open);
+        self.observed
+            .retires
+            .insert(agent, RetireOrder { opened: NOW });
+    }
+
+    fn agent(&mut self, slot: u32, runs: Option<&str>, quarantined: Option<QuarantineRecord>) {
+        let id = self.order(slot).agent();
+        let wanted = runs.map(|runs| &self.revision.desired.deployments[&name(runs)]);
+        let digest = wanted.map(|wanted| wanted.workload);
+        let version = digest.map(|digest| Arc::clone(&self.revision.workloads[&digest]));
+        let until = NOW.plus(std::time::Duration::from_secs(3600));
+        let assigned = runs
+            .zip(digest)
+            .zip(version)
+            .map(|((runs, digest), version)| {
+                let WorkloadVersion { workload, health } = version.as_ref().clone();
+                AssignmentRecord {
+                    deployment: name(runs),
+                    digest,
+                    workload,
+                    health,
+                    since: NOW,
+                }
+            });
+        let report = assigned.as_ref().map(|assigned| WorkloadReport {
+            generation: Generation(1),
+            deployment: assigned.deployment.clone(),
+            workload: assigned.digest,
+            state: WorkloadState::Ready,
+            restarts: 0,
+            message: String::new(),
+            url: Some("http://127.0.0.1:40000".into()),
+        });
+        let beat = HeartbeatRequest {
+            sequence: 1,
+            boot_id: "boot".into(),
+            address: "http://127.0.0.1:40001".into(),
+            generation: Generation(1),
+            workload: report.clone(),
+        };
+        self.presence.heartbeat(&id, &beat, NOW);
+        let exposed = assigned
+            .as_ref()
+            .map(|assigned| assigned.deployment.clone());
+        let agent = Agent {
+            target: name("tiny"),
+            slot,
+            datacenter: name("local"),
+            size: name("tiny"),
+            liveness: Liveness::Heard,
+            trust: Trust::Accepted(until),
+            challenged: None,
+            quarantined: quarantined.map(|_| Quarantine::TrustLapsed),
+            generation: Generation(1),
+            assigned: assigned.as_ref().map(|assigned| Assigned {
+                deployment: assigned.deployment.clone(),
+                workload: assigned.digest,
+                since: NOW,
+            }),
+            reported: match report {
+                None => Reported::Idle(Generation(1)),
+                Some(report) => Reported::Running(Replica {
+                    generation: report.generation,
+                    deployment: report.deployment,
+                    workload: report.workload,
+                    ready: true,
+                }),
+            },
+            exposed: exposed.clone().map_or(Exposure::Hidden, Exposure::Exposed),
+        };
+        self.observed.agents.insert(id.clone(), agent);
+        let record = AgentRecord {
+            agent: id.clone(),
+            target: name("tiny"),
+            slot,
+            datacenter: name("local"),
+            size: name("tiny"),
+            provider: name("local"),
+            worker: name("w-1"),
+            public_key: String::new(),
+            address: String::new(),
+            boot_id: "boot".into(),
+            version: "0".into(),
+            registered_at: NOW,
+            trust: TrustRecord::Accepted(Box::new(verdict(until))),
+            generation: Generation(1),
+            assigned,
+            quarantined,
+            exposed,
+        };
+        self.records.agents.insert(id, Arc::new(record));
+    }
+
+    fn plan(&self) -> Plan {
+        plan(&self.revision.desired, &self.observed, NOW)
+    }
+
+    fn status(&self, previous: Option<&Status>) -> Status {
+        let report = Report {
+            revision: Arc::new(self.revision.clone()),
+            observed: self.observed.clone(),
+            plan: self.plan(),
+            next: self.plan(),
+            outcomes: Vec::new(),
+            at: NOW,
+        };
+        status(
+            &report,
+            &self.records,
+            &self.presence,
+            &Notes::default(),
+            previous,
+        )
+    }
+}
+
+fn files(status: &Status) -> BTreeMap<String, Vec<u8>> {
+    let changes = status.changes(None);
+    changes
+        .into_iter()
+        .filter_map(|(path, bytes)| Some((path, bytes?)))
+        .collect()
+}
+
+#[test]
+fn a_status_reads_back_as_it_was_written() {
+    let status = Scene::new().status(None);
+    assert_eq!(read(&files(&status)).expect("readable"), status);
+}
+
+#[test]
+fn planning_from_the_status_gives_the_same_plan() {
+    let scene = Scene::new();
+    let status = read(&files(&scene.status(None))).expect("readable");
+    let back = observed(&status);
+    assert_eq!(back, scene.observed);
+    let again = plan(&scene.revision.desired, &back, NOW);
+    assert_eq!(again, scene.plan());
+    assert_eq!(again.digest(), status.fleet.plan_digest);
+}
+
+#[test]
+fn an_unchanged_world_changes_no_file() {
+    let scene = Scene::new();
+    let first = scene.status(None);
+    let second = scene.status(Some(&first));
+    assert!(second.changes(Some(&first)).is_empty());
+}
+
+#[test]
+fn the_names_in_json_are_stable() {
+    let status = Scene::new().status(None);
+    let document = crate::cli::status_document(&status);
+    let text = serde_json::to_string_pretty(&sorted(&document)).expect("JSON") + "\n";
+    expect_file!["../../tests/status.json"].assert_eq(&text);
+}
+
+/// Another crate in a build may make JSON maps keep their insertion order.
+fn sorted(value: &serde_json::Value) -> serde_json::Value {
+    match value {
+        serde_json::Value::Object(map) => {
+            let entries: BTreeMap<_, _> = map.iter().map(|(k, v)| (k.clone(), sorted(v))).collect();
+            entries.into_iter().collect()
+        }
+        serde_json::Value::Array(items) => items.iter().map(sorted).collect(),
+        other => other.clone(),
+    }
+}
