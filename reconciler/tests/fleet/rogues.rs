@@ -1,6 +1,8 @@
 //! Rogue agents and rogue callers: each is refused with its own reason, in the log and on the status
 //! branch. The requests are made by hand, with the same formats and a real simulated platform.
 
+use std::time::Duration;
+
 use easyenclave_attestation::report_data;
 use easyenclave_attestation::simulated::{Guest, Platform, TdBody};
 use easyenclave_attestation::testing::{Fault, faulty_quote};
@@ -43,7 +45,7 @@ impl Rogue {
         let key = Keypair::generate().expect("randomness");
         Self {
             fleet,
-            client: reqwest::Client::new(),
+            client: client(),
             runtime,
             key,
             guest,
@@ -187,6 +189,13 @@ impl Rogue {
     }
 }
 
+fn client() -> reqwest::Client {
+    let builder = reqwest::Client::builder()
+        .timeout(Duration::from_secs(40))
+        .no_proxy();
+    builder.build().expect("a client")
+}
+
 fn code(answer: &(u16, Value)) -> &str {
     answer.1["code"].as_str().unwrap_or("none")
 }
@@ -322,7 +331,7 @@ fn a_re_sent_or_forged_heartbeat_is_refused() {
         "EE-ATT-034",
         "sent again"
     );
-    let late = now().minus(std::time::Duration::from_secs(600));
+    let late = now().minus(Duration::from_secs(600));
     assert_eq!(
         code(&rogue.signed_at(&url, &path, &beat, "b4", late)),
         "EE-ATT-034",
@@ -352,7 +361,7 @@ fn an_agent_takes_instructions_from_its_reconciler_only_and_never_twice() {
     let key = std::fs::read(fleet.path("data/keys/reconciler.pk8")).expect("the reconciler's key");
     let base = agent_address(&fleet);
     let rogue = Rogue {
-        client: reqwest::Client::new(),
+        client: client(),
         runtime: tokio::runtime::Runtime::new().expect("a runtime"),
         key: Keypair::generate().expect("randomness"),
         guest: Guest::open(&Platform::guest_dir(&fleet.path("data/platform"))).expect("a guest"),
