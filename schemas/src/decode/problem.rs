@@ -89,9 +89,14 @@ pub(super) struct Problems(Vec<Problem>);
 
 impl Problems {
     pub(super) fn add(&mut self, problem: Problem) {
-        if self.0.len() < MOST {
+        if !self.is_full() {
             self.0.push(problem);
         }
+    }
+
+    /// Whether more would be dropped, so that looking for more is idle.
+    pub(super) fn is_full(&self) -> bool {
+        self.0.len() >= MOST
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -492,8 +492,8 @@ fn what_yaml_can_do_beyond_data_is_refused() {
         "replicas: 1",
         "replicas: 1\n  replicas: 2",
         expect![[r#"
-        13:3: field `replicas` is given twice
-    "#]],
+            13:3: field `replicas` is given twice, first at 12:3
+        "#]],
     );
     changed(
         HELLO,

@@ -2,7 +2,7 @@
 //! Refuses what state documents have no use for: anchors, aliases, tags, merge keys, repeated keys.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Tag, options};
 
@@ -124,7 +124,7 @@ enum Open<'a> {
 struct OpenMap<'a> {
     at: At,
     entries: Vec<Entry<'a>>,
-    seen: HashSet<Cow<'a, str>>,
+    seen: HashMap<Cow<'a, str>, At>,
     key: Option<(Cow<'a, str>, At)>,
 }
 
@@ -159,7 +159,7 @@ impl<'a> Builder<'a, '_> {
             }
             Event::MappingStart(_, anchor, tag) => {
                 self.refuse_extras(at, anchor, tag.as_deref());
-                let (entries, seen) = (Vec::new(), HashSet::new());
+                let (entries, seen) = (Vec::new(), HashMap::new());
                 self.enter(
                     at,
                     Open::Map(Box::new(OpenMap {
@@ -248,11 +248,13 @@ impl<'a> OpenMap<'a> {
         if key == "<<" {
             let message = "merge keys (`<<`) are not accepted; write the fields out";
             problems.add(Problem::new(at, "merge-key", message));
-        } else if self.seen.insert(key.clone()) {
-            self.entries.push(Entry { key, at, node });
-        } else {
-            let message = format!("field `{}` is given twice", shorten(&key, 60));
+        } else if let Some(At { line, column }) = self.seen.get(&key) {
+            let key = shorten(&key, 60);
+            let message = format!("field `{key}` is given twice, first at {line}:{column}");
             problems.add(Problem::new(at, "duplicate-field", message));
+        } else {
+            self.seen.insert(key.clone(), at);
+            self.entries.push(Entry { key, at, node });
         }
     }
 }

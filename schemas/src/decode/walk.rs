@@ -73,8 +73,13 @@ impl<'t> Walker<'t, '_> {
         self.path.pop();
     }
 
+    /// Stops when nobody would be told more: an unknown field is compared with all the others, and
+    /// thousands of them must not take seconds.
     fn known(&mut self, fields: &[Field], entries: &'t [Entry<'_>]) {
         for entry in entries {
+            if self.problems.is_full() {
+                return;
+            }
             match fields.iter().find(|field| field.name == entry.key) {
                 Some(field) => {
                     self.step(Step::Field(&entry.key), &entry.node, entry.at, &field.shape);
