@@ -5,8 +5,8 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::documents::{
-    ApprovalSpec, DeploymentSpec, FleetSpec, Kind, Object, OwnerSpec, PolicySpec, ProviderSpec,
-    ReservationSpec, TargetSpec,
+    API_VERSION, ApprovalSpec, DeploymentSpec, FleetSpec, Kind, Object, OwnerSpec, PolicySpec,
+    ProviderSpec, ReservationSpec, TargetSpec,
 };
 
 /// The JSON Schema of a kind of document.
@@ -75,8 +75,9 @@ fn bound(fields: &mut Map<String, Value>) {
     }
 }
 
-/// What holds for this kind only: the text of `kind`, and whether there is an owner.
+/// What holds for this kind only: its names, the text of `kind`, and whether there is an owner.
 fn narrow(schema: &mut Value, kind: Kind) {
+    schema["$id"] = json!(format!("https://{API_VERSION}/{kind}.schema.json"));
     schema["title"] = json!(kind.as_str());
     schema["properties"]["kind"] = json!({ "const": kind.as_str() });
     let metadata = &mut schema["$defs"]["Metadata"];

@@ -99,7 +99,7 @@ struct Compiler<'a> {
 }
 
 /// Keywords that say nothing about what is accepted.
-const NOTES: [&str; 5] = ["$schema", "$defs", "title", "description", "default"];
+const NOTES: [&str; 6] = ["$schema", "$id", "$defs", "title", "description", "default"];
 
 impl Compiler<'_> {
     fn shape(&self, schema: &Value) -> Shape {
