@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use easyenclave_attestation::simulated::Platform;
-use easyenclave_git::{Ledger, Signer, Watch};
+use easyenclave_git::{Ledger, Signer};
 use easyenclave_schemas::Timestamp;
 use easyenclave_store::{SledStore, Space};
 use tokio::net::TcpListener;
@@ -20,8 +20,8 @@ use crate::config::DataDir;
 use crate::journal::{Journal, JournalError};
 use crate::outage::Outage;
 use crate::pass::pass;
-use crate::report::{self, Notes, Status, Trouble};
-use crate::source::Source;
+use crate::report::{self, Notes, Status};
+use crate::source::{self, Source};
 use crate::status::{Publisher, recorded};
 use crate::trust::Judge;
 use crate::world::{Parts, World};
@@ -30,14 +30,11 @@ use crate::{api, deliver, keys};
 /// Without any news, the world is looked at this often.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// A remote is asked for news this often, give or take.
-const POLL: Duration = Duration::from_secs(15);
-
-/// A fetch that takes longer is stopped.
-const FETCH: Duration = Duration::from_secs(60);
-
 /// Used nonces and agents that are no more are forgotten this often.
 const TIDY: Duration = Duration::from_secs(60);
+
+/// After a restart, agents have so long to be heard of before the status is written.
+const SETTLE: Duration = Duration::from_secs(7);
 
 /// The key of the commit in force.
 const ACCEPTED: &str = "accepted-commit";
@@ -149,7 +146,7 @@ impl Daemon {
         let server = tokio::spawn(async move { axum::serve(listener, app).await });
         let changed = Arc::new(Notify::new());
         let fetching = Outage::default();
-        let watcher = tokio::spawn(watch(
+        let watcher = tokio::spawn(source::watch(
             Arc::clone(&world),
             source.clone(),
             config.repository,
@@ -231,6 +228,20 @@ impl Turns {
         }
     }
 
+    /// Right after a restart nothing was heard yet. That is no news for the status branch: agents get
+    /// the time of a few heartbeats to be heard of first.
+    fn is_settled(&self, now: Timestamp) -> bool {
+        let presence = &self.world.presence;
+        if now.since(presence.started()) > SETTLE {
+            return true;
+        }
+        let records = self.world.journal.read();
+        records
+            .agents
+            .keys()
+            .all(|agent| presence.heard(agent).is_some())
+    }
+
     /// Forgets what is over, once a minute, and keeps the commit in force.
     async fn tidy(&mut self, now: Timestamp) {
         let effective = self
@@ -266,6 +277,8 @@ impl Turns {
         self.world
             .presence
             .retain(|agent| records.agents.contains_key(agent));
+        self.world
+            .retain_challenges(|agent| records.agents.contains_key(agent));
     }
 
     /// One pass, and how long until the next if nothing happens before.
@@ -307,8 +320,10 @@ impl Turns {
             ))
         };
         let wait = until_next(&report.next, now);
-        self.previous = Some(Arc::clone(&next));
-        self.status.send_replace(Some(next));
+        if self.is_settled(now) {
+            self.previous = Some(Arc::clone(&next));
+            self.status.send_replace(Some(next));
+        }
         wait
     }
 }
@@ -344,44 +359,4 @@ fn until_next(plan: &easyenclave_plan::Plan, now: Timestamp) -> Duration {
     ends.min().map_or(IDLE, |until| {
         until.since(now).clamp(Duration::from_millis(20), IDLE)
     })
-}
-
-/// Wakes a pass when the state repository may have changed: at once when it is local, after a poll
-/// when it is not. After errors a poll comes later, never sooner.
-async fn watch(world: Arc<World>, source: Source, repository: String, outage: Outage) {
-    if source.is_local() {
-        match Watch::local(repository.as_ref()) {
-            Ok(mut watch) => loop {
-                watch.changed().await;
-                world.wake.notify_one();
-            },
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "refs are not watched"
-                );
-                return;
-            }
-        }
-    }
-    let mut failures = 0;
-    loop {
-        let fetched = source.fetch(FETCH).await;
-        failures = fetched.as_ref().err().map_or(0, |_| failures + 1);
-        let trouble = fetched.err().map(|error| {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                failures,
-                "not fetched"
-            );
-            Trouble {
-                reason: "Unreachable",
-                message: error.to_string().chars().take(200).collect(),
-            }
-        });
-        outage.set(trouble);
-        world.wake.notify_one();
-        let pause = POLL.saturating_mul(1 << failures.min(5));
-        sleep(pause.mul_f64(1.0 + world.entropy.fraction() / 4.0)).await;
-    }
 }

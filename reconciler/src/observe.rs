@@ -16,7 +16,7 @@ use easyenclave_schemas::{OrderId, Timestamp, WorkerId};
 
 use crate::journal::Records;
 use crate::presence::{Heard, Listing};
-use crate::revision::Revision;
+use crate::revision::{Policies, Revision};
 use crate::world::World;
 
 /// Agents send a heartbeat this often.
@@ -30,16 +30,13 @@ pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
     let listings = world.presence.listings();
     let records = world.journal.read();
     let retires = retires(&records);
-    let agents = records
-        .agents
-        .values()
-        .map(|record| {
-            (
-                record.agent.clone(),
-                agent(world, revision, &listings, record, now),
-            )
-        })
-        .collect();
+    let mut policies = Policies::new(revision);
+    let mut agents = BTreeMap::new();
+    for record in records.agents.values() {
+        let trust = trust(revision, &mut policies, record);
+        let agent = agent(world, &listings, record, trust, now);
+        agents.insert(record.agent.clone(), agent);
+    }
     Observed {
         agents,
         launches: launches(&records),
@@ -50,9 +47,9 @@ pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
 
 fn agent(
     world: &World,
-    revision: &Revision,
     listings: &BTreeMap<WorkerId, Listing>,
     record: &AgentRecord,
+    trust: Trust,
     now: Timestamp,
 ) -> Agent {
     let heard = world.presence.heard(&record.agent);
@@ -62,7 +59,7 @@ fn agent(
         datacenter: record.datacenter.clone(),
         size: record.size.clone(),
         liveness: liveness(world, listings, record, heard.as_ref(), now),
-        trust: trust(revision, record),
+        trust,
         challenged: world.challenged(&record.agent),
         quarantined: record.quarantined.map(|reason| match reason {
             QuarantineRecord::TrustLapsed => Quarantine::TrustLapsed,
@@ -112,12 +109,9 @@ fn is_gone(listings: &BTreeMap<WorkerId, Listing>, record: &AgentRecord) -> bool
     })
 }
 
-fn trust(revision: &Revision, record: &AgentRecord) -> Trust {
-    let target = revision.desired.targets.get(&record.target);
-    let policy = target.map(|target| revision.policy(&target.policy, &record.size));
-    let current = match &policy {
-        Some(Ok(policy)) => Some(policy.digest),
-        Some(Err(_)) => None,
+fn trust(revision: &Revision, policies: &mut Policies<'_>, record: &AgentRecord) -> Trust {
+    let current = match revision.desired.targets.get(&record.target) {
+        Some(target) => policies.current(target, &record.size),
         // A removed target has no policy any more; the last verdict stands until it runs out.
         None => judged_under(&record.trust),
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use easyenclave_attestation::{PlatformFlags, Policy, TrustRoot};
-use easyenclave_plan::Desired;
+use easyenclave_plan::{Desired, Target};
 use easyenclave_schemas::documents::{
     Health, PolicySpec, ProviderSpec, StatusSpec, TrustRootKind, Workload,
 };
@@ -71,6 +71,35 @@ impl Revision {
         };
         let spec = self.policies.get(name).ok_or_else(missing)?;
         policy(spec, size)
+    }
+}
+
+/// The digests of the policies in force, each made once: a pass looks them up for every agent.
+pub struct Policies<'a> {
+    revision: &'a Revision,
+    known: BTreeMap<(PolicyName, NodeSize), Option<Digest>>,
+}
+
+impl<'a> Policies<'a> {
+    /// Of a revision.
+    pub fn new(revision: &'a Revision) -> Self {
+        Self {
+            revision,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// The policy that a target's agents of a size must satisfy now; none when it is not readable.
+    pub fn current(&mut self, target: &Target, size: &NodeSize) -> Option<Digest> {
+        let revision = self.revision;
+        let key = (target.policy.clone(), size.clone());
+        let make = || {
+            revision
+                .policy(&target.policy, size)
+                .ok()
+                .map(|policy| policy.digest)
+        };
+        *self.known.entry(key).or_insert_with(make)
     }
 }
 

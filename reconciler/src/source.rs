@@ -5,10 +5,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use easyenclave_git::{BlobId, CommitId, GitError};
+use easyenclave_git::{BlobId, CommitId, GitError, Watch};
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
 use crate::desired::{Loader, is_document};
+use crate::outage::Outage;
 use crate::report::Trouble;
 use crate::revision::Revision;
 use crate::world::World;
@@ -18,6 +20,12 @@ const BLOB: usize = 256 * 1024;
 
 /// How many older versions of a broken document are tried.
 const OLDER: usize = 50;
+
+/// A remote is asked for news this often, give or take.
+const POLL: Duration = Duration::from_secs(15);
+
+/// A fetch that takes longer is stopped.
+const FETCH: Duration = Duration::from_secs(60);
 
 /// Reads the state repository.
 #[derive(Clone)]
@@ -202,5 +210,45 @@ impl Reader {
             revision.commit = considered.to_string();
         }
         revision
+    }
+}
+
+/// Wakes a pass when the state repository may have changed: at once when it is local, after a poll
+/// when it is not. After errors a poll comes later, never sooner.
+pub async fn watch(world: Arc<World>, source: Source, repository: String, outage: Outage) {
+    if source.is_local() {
+        match Watch::local(repository.as_ref()) {
+            Ok(mut watch) => loop {
+                watch.changed().await;
+                world.wake.notify_one();
+            },
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "refs are not watched"
+                );
+                return;
+            }
+        }
+    }
+    let mut failures = 0;
+    loop {
+        let fetched = source.fetch(FETCH).await;
+        failures = fetched.as_ref().err().map_or(0, |_| failures + 1);
+        let trouble = fetched.err().map(|error| {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                failures,
+                "not fetched"
+            );
+            Trouble {
+                reason: "Unreachable",
+                message: error.to_string().chars().take(200).collect(),
+            }
+        });
+        outage.set(trouble);
+        world.wake.notify_one();
+        let pause = POLL.saturating_mul(1 << failures.min(5));
+        sleep(pause.mul_f64(1.0 + world.entropy.fraction() / 4.0)).await;
     }
 }

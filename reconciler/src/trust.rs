@@ -14,7 +14,7 @@ use easyenclave_store::{Space, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::journal::JournalError;
-use crate::revision::Revision;
+use crate::revision::{Policies, Revision};
 use crate::world::World;
 
 /// Judges evidence: fetches the collateral, then verifies.
@@ -125,10 +125,10 @@ pub async fn rejudge(
 
 fn outdated(world: &World, revision: &Revision) -> Vec<Arc<AgentRecord>> {
     let records = world.journal.read();
+    let mut policies = Policies::new(revision);
     let changed = |agent: &&Arc<AgentRecord>| {
-        let current = agent_policy(revision, agent)
-            .ok()
-            .map(|policy| policy.digest);
+        let target = revision.desired.targets.get(&agent.target);
+        let current = target.and_then(|target| policies.current(target, &agent.size));
         current.is_some() && current != crate::observe::judged_under(&agent.trust)
     };
     records.agents.values().filter(changed).cloned().collect()

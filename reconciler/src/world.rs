@@ -140,4 +140,13 @@ impl World {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(agent);
     }
+
+    /// Forgets challenges of agents that are no more.
+    pub fn retain_challenges(&self, keep: impl Fn(&AgentId) -> bool) {
+        let mut challenges = self
+            .challenges
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        challenges.retain(|agent, _| keep(agent));
+    }
 }

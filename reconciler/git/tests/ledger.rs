@@ -72,6 +72,21 @@ impl Setup {
             .collect()
     }
 
+    /// Puts the objects of packs that lie aside loosely into the ledger's clone.
+    fn unpack(&self, packs: &Path) {
+        for entry in std::fs::read_dir(packs).expect("a folder").flatten() {
+            if entry.path().extension().is_some_and(|kind| kind == "pack") {
+                let mut command = Command::new("git");
+                command
+                    .arg("--git-dir")
+                    .arg(self.dir.path().join("status.git"));
+                command.args(["unpack-objects", "-q"]);
+                command.stdin(std::fs::File::open(entry.path()).expect("readable"));
+                assert!(command.status().expect("git runs").success());
+            }
+        }
+    }
+
     /// Somebody else commits to the status branch.
     fn intrude(&self, path: &str) {
         let changes = BTreeMap::from([(path.to_owned(), Some(b"theirs".to_vec()))]);
@@ -301,11 +316,48 @@ async fn a_mirror_follows_its_remote() {
     assert!(!source.is_ancestor(second, first).expect("readable"));
 }
 
+#[tokio::test]
+async fn what_could_not_be_written_is_written_later_and_whole() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    record(&mut ledger, "a/b/c", "1");
+    let packs = setup.dir.path().join("status.git/objects/pack");
+    let aside = setup.dir.path().join("aside");
+    std::fs::rename(&packs, &aside).expect("moved");
+    // What is there stays readable; only new packs find no place.
+    setup.unpack(&aside);
+    std::fs::write(&packs, "no folder").expect("written");
+    ledger.set("a/d/e", b"2".to_vec()).expect("a path");
+    ledger.set("f", b"3".to_vec()).expect("a path");
+    ledger.record("fails", 2).expect_err("no place for packs");
+    std::fs::remove_file(&packs).expect("removed");
+    std::fs::rename(&aside, &packs).expect("moved back");
+    record(&mut ledger, "g", "4");
+    ledger.push(DEADLINE).await.expect("pushed");
+    setup.lines(&["fsck", "--strict", "--connectivity-only"]);
+    assert_eq!(
+        setup.lines(&["ls-tree", "-r", "--name-only", "status"]),
+        ["a/b/c", "a/d/e", "f", "g"]
+    );
+}
+
+#[test]
+fn removing_a_folder_as_a_file_changes_nothing() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    record(&mut ledger, "a/b", "1");
+    ledger.remove("a").expect("a path");
+    assert_eq!(ledger.record("nothing", 2).expect("recorded"), None);
+    assert_eq!(ledger.load().expect("read").len(), 1);
+}
+
 #[test]
 fn a_path_that_is_none_is_refused() {
     let setup = Setup::new();
     let mut ledger = setup.ledger();
-    for path in ["", "/a", "a//b", "../a", "a/.git/b"] {
+    for path in [
+        "", "/a", "a//b", "../a", "a/.git/b", "a/.GIT", "git~1/a", "a\0b", "a\nb", "a\\b",
+    ] {
         let error = ledger.set(path, b"x".to_vec()).expect_err(path);
         assert!(matches!(error, LedgerError::Path(_)), "{path:?}");
     }
