@@ -11,7 +11,7 @@ use crate::changes::{advance, refusal, tip};
 use crate::commit::{NewCommit, signed, tree_of};
 use crate::pack::pack;
 use crate::process::{first_words, git};
-use crate::source::{absolute, open_bare};
+use crate::source::{DEPTH, absolute, open_bare};
 use crate::tree::Folder;
 use crate::{CommitId, GitError, LedgerError, Signer};
 
@@ -33,7 +33,8 @@ pub struct Ledger {
     root: Folder,
     /// What was set and not yet written.
     staged: BTreeMap<String, Option<Vec<u8>>>,
-    last: Option<(String, i64)>,
+    /// Whether `root` names objects that may not be on the disk.
+    unsure: bool,
 }
 
 /// What a push did.
@@ -66,7 +67,7 @@ impl Ledger {
             signer,
             root: Folder::default(),
             staged: BTreeMap::new(),
-            last: None,
+            unsure: false,
         };
         ledger.reload(&repository)?;
         Ok(ledger)
@@ -149,48 +150,58 @@ impl Ledger {
         Ok(())
     }
 
-    /// Commits what was set and removed. Makes no commit when nothing differs.
+    /// Commits what was set and removed. Makes no commit when nothing differs. What cannot be written
+    /// stays set, and goes into the next commit.
     ///
     /// # Errors
     /// When an object cannot be written or signed.
     pub fn record(&mut self, message: &str, when: i64) -> Result<Option<CommitId>, LedgerError> {
         let repository = self.repository()?;
-        let parent = tip(&repository, &self.name())?;
-        self.last = Some((message.to_owned(), when));
-        let before = tree_of(&repository, parent)?;
-        let mut failed = None;
-        let commit = pack(&repository, |new| {
-            let tree = self.stage(&repository, new)?;
+        if self.unsure {
+            self.reload(&repository)?;
+        }
+        // A tree in memory that did not reach the disk must not be taken for one that did.
+        self.unsure = true;
+        let commit = self.write(&repository, message, when)?;
+        self.staged.clear();
+        self.unsure = false;
+        Ok(commit.map(CommitId::of))
+    }
+
+    fn write(
+        &mut self,
+        repository: &Repository,
+        message: &str,
+        when: i64,
+    ) -> Result<Option<Oid>, LedgerError> {
+        let parent = tip(repository, &self.name())?;
+        let before = tree_of(repository, parent)?;
+        let commit = pack(repository, |new| {
+            let tree = self.stage(repository, new)?;
             if before == Some(tree) {
                 new.clear();
                 return Ok(None);
             }
-            match self.commit(&repository, tree, parent, message, when) {
-                Ok(commit) => new.push(commit),
-                Err(error) => failed = Some(error),
-            }
-            Ok(new.last().copied().filter(|_| failed.is_none()))
+            let commit = self.commit(repository, tree, parent, message, when)?;
+            new.push(commit);
+            Ok::<_, LedgerError>(Some(commit))
         })?;
-        if let Some(error) = failed {
-            return Err(error);
+        if let Some(commit) = commit {
+            advance(repository, &self.name(), parent, commit, message)?;
         }
-        let Some(commit) = commit else {
-            return Ok(None);
-        };
-        advance(&repository, &self.name(), parent, commit, message)?;
-        Ok(Some(CommitId::of(commit)))
+        Ok(commit)
     }
 
     /// Writes what was set and removed, and answers the tree.
     fn stage(&mut self, repository: &Repository, new: &mut Vec<Oid>) -> Result<Oid, GitError> {
-        for (path, bytes) in std::mem::take(&mut self.staged) {
+        for (path, bytes) in &self.staged {
             match bytes {
                 Some(bytes) => {
-                    let blob = repository.blob(&bytes)?;
+                    let blob = repository.blob(bytes)?;
                     new.push(blob);
-                    self.root.set(&path, blob);
+                    self.root.set(path, blob);
                 }
-                None => self.root.remove(&path),
+                None => self.root.remove(path),
             }
         }
         self.root.write(repository, new)
@@ -332,19 +343,14 @@ impl Ledger {
             true => format!("somebody else moved the branch to {short}"),
             false => format!("the branch was replaced by {short}, which is no history of ours"),
         };
-        let tree = self.root.write(&repository, &mut Vec::new())?;
-        let name = self.name();
-        if tree_of(&repository, Some(theirs))? == Some(tree) {
-            advance(&repository, &name, Some(ours), theirs, "rebuild")?;
-            return Ok(Some(why));
-        }
-        let (message, when) = self
-            .last
-            .clone()
-            .unwrap_or_else(|| ("status: rebuild".into(), 0));
-        advance(&repository, &name, Some(ours), theirs, "rebuild")?;
-        let commit = self.commit(&repository, tree, Some(theirs), &message, when)?;
-        advance(&repository, &name, Some(theirs), commit, &message)?;
+        let last = repository.find_commit(ours).map_err(GitError::from)?;
+        let (tree, when) = (last.tree_id(), last.time().seconds());
+        let message = last.message().unwrap_or("status: rebuild");
+        let new = match tree_of(&repository, Some(theirs))? == Some(tree) {
+            true => theirs,
+            false => self.commit(&repository, tree, Some(theirs), message, when)?,
+        };
+        advance(&repository, &self.name(), Some(ours), new, message)?;
         Ok(Some(why))
     }
 
@@ -372,6 +378,7 @@ impl Ledger {
             Some(tree) => Folder::read(repository, tree)?,
             None => Folder::default(),
         };
+        self.unsure = false;
         Ok(())
     }
 
@@ -380,13 +387,23 @@ impl Ledger {
     }
 
     fn repository(&self) -> Result<Repository, LedgerError> {
+        // Without this folder libgit2 would put packs into the root of the file system.
+        let packs = self.clone.join("objects/pack");
+        std::fs::create_dir_all(&packs).map_err(|error| GitError::File(packs, error))?;
         Ok(Repository::open(&self.clone).map_err(GitError::from)?)
     }
 }
 
+/// Only paths that every Git takes, and that a `Source` reads back.
 fn check(path: &str) -> Result<(), LedgerError> {
-    let bad = |part: &str| part.is_empty() || part == "." || part == ".." || part == ".git";
-    match path.split('/').any(bad) || path.len() > 1000 {
+    let strange = |letter: char| letter.is_control() || letter == '\\' || letter == ':';
+    let bad = |part: &str| {
+        let part = part.to_ascii_lowercase();
+        let git = part.starts_with(".git") || part.starts_with("git~");
+        part.is_empty() || part == "." || part == ".." || git || part.len() > 255
+    };
+    let deep = path.split('/').count() > DEPTH;
+    match deep || path.contains(strange) || path.split('/').any(bad) || path.len() > 1000 {
         true => Err(LedgerError::Path(path.chars().take(100).collect())),
         false => Ok(()),
     }

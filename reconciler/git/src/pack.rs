@@ -11,27 +11,32 @@ use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 use crate::GitError;
 
 /// Lets `make` write objects in memory, and keeps those that it names, on the disk, as one pack.
-pub(crate) fn pack<T>(
+pub(crate) fn pack<T, E: From<GitError>>(
     repository: &Repository,
-    make: impl FnOnce(&mut Vec<Oid>) -> Result<T, GitError>,
-) -> Result<T, GitError> {
-    let odb = repository.odb()?;
+    make: impl FnOnce(&mut Vec<Oid>) -> Result<T, E>,
+) -> Result<T, E> {
+    let odb = repository.odb().map_err(GitError::from)?;
     // Above the files on disk, so that new objects go here.
-    let memory = odb.add_new_mempack_backend(1000)?;
+    let memory = odb.add_new_mempack_backend(1000).map_err(GitError::from)?;
     let mut new = Vec::new();
     let made = make(&mut new)?;
     new.sort();
     new.dedup();
     if !new.is_empty() {
-        let bytes = bytes(&odb, &new)?;
-        let mut writer = odb.packwriter()?;
-        writer
-            .write_all(&bytes)
-            .map_err(|error| GitError::Objects(error.to_string()))?;
-        writer.commit()?;
+        keep(&odb, &new)?;
     }
-    memory.reset()?;
+    memory.reset().map_err(GitError::from)?;
     Ok(made)
+}
+
+fn keep(odb: &Odb<'_>, objects: &[Oid]) -> Result<(), GitError> {
+    let bytes = bytes(odb, objects)?;
+    let mut writer = odb.packwriter()?;
+    writer
+        .write_all(&bytes)
+        .map_err(|error| GitError::Objects(error.to_string()))?;
+    writer.commit()?;
+    Ok(())
 }
 
 /// A pack, version 2: a header, each object behind its type and length, and a checksum.
@@ -104,7 +109,7 @@ mod tests {
             for size in sizes {
                 new.push(repository.blob(&blob(size))?);
             }
-            Ok(new.clone())
+            Ok::<_, GitError>(new.clone())
         });
         let repository = Repository::open(dir.path()).expect("opened");
         for (id, size) in ids.expect("packed").iter().zip(sizes) {

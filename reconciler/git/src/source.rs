@@ -14,7 +14,7 @@ use crate::{BlobId, CommitId, GitError};
 const FILES: usize = 100_000;
 
 /// The deepest folder.
-const DEPTH: usize = 20;
+pub(crate) const DEPTH: usize = 20;
 
 /// The most commits that are looked through for older versions of a file.
 const WALK: usize = 1000;

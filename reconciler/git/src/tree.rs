@@ -61,12 +61,14 @@ impl Folder {
         }
     }
 
-    /// Takes a path away, and folders that it leaves empty.
+    /// Takes a file away, and folders that it leaves empty. A folder of that name stays.
     pub(crate) fn remove(&mut self, path: &str) {
         self.written = None;
         match path.split_once('/') {
             None => {
-                self.entries.remove(path);
+                if let Some(Entry::Blob(_)) = self.entries.get(path) {
+                    self.entries.remove(path);
+                }
             }
             Some((name, rest)) => {
                 if let Some(Entry::Folder(folder)) = self.entries.get_mut(name) {

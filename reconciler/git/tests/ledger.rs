@@ -324,9 +324,9 @@ async fn what_could_not_be_written_is_written_later_and_whole() {
     let packs = setup.dir.path().join("status.git/objects/pack");
     let aside = setup.dir.path().join("aside");
     std::fs::rename(&packs, &aside).expect("moved");
-    // What is there stays readable; only new packs find no place.
+    // What is there stays readable; only new packs find no place, as on a full disk.
     setup.unpack(&aside);
-    std::fs::write(&packs, "no folder").expect("written");
+    std::os::unix::fs::symlink("/proc/self", &packs).expect("linked");
     ledger.set("a/d/e", b"2".to_vec()).expect("a path");
     ledger.set("f", b"3".to_vec()).expect("a path");
     ledger.record("fails", 2).expect_err("no place for packs");
@@ -339,6 +339,21 @@ async fn what_could_not_be_written_is_written_later_and_whole() {
         setup.lines(&["ls-tree", "-r", "--name-only", "status"]),
         ["a/b/c", "a/d/e", "f", "g"]
     );
+}
+
+#[test]
+fn packs_stay_in_the_clone_when_their_folder_was_lost() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    let packs = setup.dir.path().join("status.git/objects/pack");
+    std::fs::remove_dir_all(&packs).expect("removed");
+    record(&mut ledger, "a", "1");
+    assert_eq!(
+        packs.read_dir().expect("a folder").count(),
+        2,
+        "pack, index"
+    );
+    assert_eq!(ledger.load().expect("read").len(), 1);
 }
 
 #[test]
