@@ -33,8 +33,6 @@ pub struct Ledger {
     root: Folder,
     /// What was set and not yet written.
     staged: BTreeMap<String, Option<Vec<u8>>>,
-    /// Whether `root` names objects that may not be on the disk.
-    unsure: bool,
 }
 
 /// What a push did.
@@ -67,7 +65,6 @@ impl Ledger {
             signer,
             root: Folder::default(),
             staged: BTreeMap::new(),
-            unsure: false,
         };
         ledger.reload(&repository)?;
         Ok(ledger)
@@ -157,14 +154,9 @@ impl Ledger {
     /// When an object cannot be written or signed.
     pub fn record(&mut self, message: &str, when: i64) -> Result<Option<CommitId>, LedgerError> {
         let repository = self.repository()?;
-        if self.unsure {
-            self.reload(&repository)?;
-        }
-        // A tree in memory that did not reach the disk must not be taken for one that did.
-        self.unsure = true;
         let commit = self.write(&repository, message, when)?;
+        // Only now: staging again is what writes those folders anew that a failure left in memory alone.
         self.staged.clear();
-        self.unsure = false;
         Ok(commit.map(CommitId::of))
     }
 
@@ -378,7 +370,6 @@ impl Ledger {
             Some(tree) => Folder::read(repository, tree)?,
             None => Folder::default(),
         };
-        self.unsure = false;
         Ok(())
     }
 
