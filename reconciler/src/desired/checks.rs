@@ -9,7 +9,7 @@ use easyenclave_schemas::decode::did_you_mean;
 use easyenclave_schemas::documents::{DeploymentSpec, Kind, TargetSpec};
 
 use super::facts::{Considered, Facts, Held, Standing};
-use super::paths::{FLEET, may_hold};
+use super::paths::{FLEET, may_hold, shown};
 
 /// Something that a check found.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ fn identities_are_unique(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
     for (version, kept) in &facts.doubles {
         let (line, column) = kept.read.located.position("/metadata/name");
         let identity = &version.read.located.identity;
-        let message = format!("{identity} is also in {}:{line}:{column}", kept.path);
+        let message = format!("{identity} is also in {}:{line}:{column}", shown(kept.path));
         findings.push(Finding::new(
             *version,
             "/metadata/name",
@@ -234,7 +234,8 @@ fn sizes_are_offered(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
         }
         let size = spec.node_size.as_str();
         let message = format!("no target that `spec.placement` admits has agents of size {size}");
-        let near = did_you_mean(size, sizes.iter().copied().filter(|other| *other != size));
+        let others = sizes.iter().copied().filter(|other| *other != size);
+        let near = did_you_mean(size, others.take(COMPARED));
         let finding = Finding::new(held.version, "/spec/nodeSize", "size-not-offered", message);
         findings.push(Finding {
             suggestion: near.map(str::to_owned),

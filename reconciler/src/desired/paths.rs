@@ -76,6 +76,20 @@ pub(super) fn owner_folder<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
     below.split_once('/').map(|(owner, _)| owner)
 }
 
+/// A path as people are shown it. A file's name may hold line breaks and terminal commands; what is
+/// printed must not obey them.
+pub(super) fn shown(path: &str) -> String {
+    let mut shown = String::with_capacity(path.len());
+    for c in path.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,8 @@ use easyenclave_schemas::decode::Problem;
 use easyenclave_schemas::status::ProblemStatus;
 use serde::Serialize;
 
+use super::paths::shown;
+
 /// A problem of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileProblem {
@@ -26,7 +28,7 @@ impl FileProblem {
             line, column, code, ..
         } = self.problem;
         ProblemStatus {
-            file: self.file.clone(),
+            file: shown(&self.file),
             line,
             column,
             code: code.into(),
@@ -58,6 +60,7 @@ impl Checked {
     pub fn text(&self) -> String {
         let mut text = String::new();
         for FileProblem { file, problem, .. } in &self.problems {
+            let file = shown(file);
             let _ = match problem.line {
                 0 => writeln!(text, "{file}: {}", problem.message),
                 _ => writeln!(text, "{file}:{problem}"),
@@ -144,6 +147,25 @@ mod tests {
             documents: 1,
             problems: vec![file("a,b:c.yaml", problem), file("x", whole)],
         }
+    }
+
+    /// A workflow takes a line that starts with `::` for a command, whatever printed it.
+    #[test]
+    fn file_names_forge_no_lines() {
+        let mut checked = checked();
+        for problem in &mut checked.problems {
+            problem.file = "a\n::error::forged\u{1b}[31m.yaml".into();
+            problem.problem.message = "unknown field".into();
+        }
+        expect![[r#"
+            a\n::error::forged\u{1b}[31m.yaml:3:5: unknown field
+              help: did you mean `replicas`?
+            a\n::error::forged\u{1b}[31m.yaml: unknown field
+        "#]]
+        .assert_eq(&checked.text());
+        let status = checked.problems[0].to_status();
+        assert_eq!(status.file, r"a\n::error::forged\u{1b}[31m.yaml");
+        assert_eq!(checked.github().lines().count(), 2);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What holds within one document beyond its schema: a table of small functions for each kind.
 //! A rule sees one document and nothing else.
 
+use super::problem::shorten;
 use super::walk::push_field;
 use crate::documents::{
     DeploymentSpec, Document, FleetSpec, Health, PolicySpec, Probe, Span, TargetSpec, TrustRootKind,
@@ -95,6 +96,7 @@ fn measured_twice(spec: &PolicySpec, findings: &mut Vec<Finding>) {
         let identity = (&measurement.mrtd, &measurement.node_size);
         if let Some(first) = seen.insert(identity, &measurement.name) {
             let pointer = format!("/spec/measurements/{index}");
+            let first = shorten(first, 60);
             let message =
                 format!("`spec.measurements[{index}]` repeats the measurement named \"{first}\"");
             find(findings, &pointer, "repeated", message);
