@@ -404,7 +404,7 @@ fn rules_go_beyond_the_schema() {
         "#]],
     );
     let twice = format!(
-        "[{{name: a, mrtd: {0}}}, {{name: b, mrtd: {0}}}]",
+        "[{{name: \"a\\n::b\", mrtd: {0}}}, {{name: b, mrtd: {0}}}]",
         "a".repeat(96)
     );
     changed(
@@ -412,7 +412,7 @@ fn rules_go_beyond_the_schema() {
         "[]",
         &twice,
         expect![[r#"
-        6:133: `spec.measurements[1]` repeats the measurement named "a"
+        6:140: `spec.measurements[1]` repeats the measurement named "a\n::b"
     "#]],
     );
 }
@@ -590,6 +590,15 @@ fn limits_hold() {
         expect![[r#"
         1:3: a field's name is longer than 256 bytes
     "#]],
+    );
+    let targets = vec!["tiny"; 101].join(", ");
+    changed(
+        HELLO,
+        "replicas: 1",
+        &format!("replicas: 1\n  placement: {{ targets: [{targets}] }}"),
+        expect![[r#"
+            13:25: `spec.placement.targets`: expected a list of 0 to 100, found a list of 101
+        "#]],
     );
     let many: String = (0..200).map(|n| format!("f{n}: 1\n")).collect();
     let problems = decode(many.as_bytes()).expect_err("unknown fields");

@@ -73,19 +73,22 @@ pub enum RestartPolicy {
     Never,
 }
 
-/// Where replicas may run. Empty lists allow everything.
+/// Where replicas may run. Empty lists allow everything; none has more than 100 entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "documents", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Placement {
     /// Only these targets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "documents", schemars(length(max = 100)))]
     pub targets: Vec<TargetName>,
     /// Only these datacenters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "documents", schemars(length(max = 100)))]
     pub allowed_datacenters: Vec<Datacenter>,
     /// None of these datacenters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "documents", schemars(length(max = 100)))]
     pub denied_datacenters: Vec<Datacenter>,
 }
 
