@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use git2::{Oid, Repository};
 
-use crate::changes::{advance, refusal, tip};
+use crate::changes::{advance, tip};
 use crate::commit::{NewCommit, signed, tree_of};
 use crate::pack::pack;
-use crate::process::{first_words, git};
+use crate::remote::{KNOWN, Remote, Until};
 use crate::source::{DEPTH, absolute, open_bare};
+use crate::tidy::tidy;
 use crate::tree::Folder;
 use crate::{CommitId, GitError, LedgerError, Signer};
 
@@ -20,9 +21,6 @@ const AUTHOR: (&str, &str) = ("EasyEnclave", "status@easyenclave.invalid");
 
 /// How often a push is tried again in one call when the branch moves under us.
 const TRIES: usize = 5;
-
-/// What is known to be at the remote.
-const REMOTE: &str = "refs/remotes/origin/ledger";
 
 /// Writes the status branch, and nothing else.
 pub struct Ledger {
@@ -40,7 +38,7 @@ pub struct Ledger {
 pub struct Pushed {
     /// The branch's tip, here and there.
     pub commit: Option<CommitId>,
-    /// Why our commits were rebuilt on another tip, if they were.
+    /// Why our commits were rebuilt on another tip or pushed once more, if they were.
     pub rebuilt: Option<String>,
 }
 
@@ -75,9 +73,9 @@ impl Ledger {
     /// # Errors
     /// When the remote cannot be read before the deadline.
     pub async fn sync(&mut self, deadline: Duration) -> Result<(), LedgerError> {
-        self.fetch(deadline).await?;
+        self.remote().fetch(Until::new(deadline)).await?;
         let repository = self.repository()?;
-        let (ours, theirs) = (tip(&repository, &self.name())?, tip(&repository, REMOTE)?);
+        let (ours, theirs) = (tip(&repository, &self.name())?, tip(&repository, KNOWN)?);
         let behind = match (ours, theirs) {
             (None, Some(_)) => true,
             (Some(ours), Some(theirs)) if ours != theirs => repository
@@ -123,7 +121,7 @@ impl Ledger {
         let Ok(repository) = self.repository() else {
             return true;
         };
-        let known = tip(&repository, REMOTE).unwrap_or_default();
+        let known = tip(&repository, KNOWN).unwrap_or_default();
         tip(&repository, &self.name()).unwrap_or_default() != known
     }
 
@@ -199,11 +197,13 @@ impl Ledger {
         self.root.write(repository, new)
     }
 
-    /// Pushes our tip. What the remote refuses or misses stays here and goes with the next push.
+    /// Pushes our tip. What the remote refuses or misses stays here and goes with the next push. The
+    /// deadline is for all of it; a push that it stopped is looked up for ten seconds more at most.
     ///
     /// # Errors
     /// When the remote cannot be reached, refuses for good, or keeps moving.
     pub async fn push(&mut self, deadline: Duration) -> Result<Pushed, LedgerError> {
+        let until = Until::new(deadline);
         let mut rebuilt = None;
         for _ in 0..TRIES {
             let Some(ours) = self.tip()? else {
@@ -212,15 +212,16 @@ impl Ledger {
                     rebuilt,
                 });
             };
-            match self.try_push(ours, deadline).await {
-                Ok(()) => {
+            match self.remote().push(ours.oid(), until).await {
+                Ok(lost) => {
+                    tidy(&self.clone, until.left()).await;
                     return Ok(Pushed {
                         commit: Some(ours),
-                        rebuilt,
+                        rebuilt: rebuilt.or(lost),
                     });
                 }
                 Err(GitError::Moved) => {
-                    self.fetch(deadline).await?;
+                    self.remote().fetch(until).await?;
                     rebuilt = self.rebuild()?.or(rebuilt);
                 }
                 Err(error) => return Err(error.into()),
@@ -229,96 +230,19 @@ impl Ledger {
         Err(GitError::Moved.into())
     }
 
-    async fn try_push(&self, ours: CommitId, deadline: Duration) -> Result<(), GitError> {
-        let spec = format!("{ours}:refs/heads/{}", self.branch);
-        let args = [
-            "push",
-            "--porcelain",
-            "--no-verify",
-            "--",
-            self.location.as_str(),
-            spec.as_str(),
-        ];
-        let output = match git(&self.clone, "push", &args, deadline).await {
-            Err(GitError::Timeout { operation, limit }) => {
-                // It may have landed: only the remote knows, if it can be asked.
-                let asked = self.fetch(deadline).await.is_ok();
-                return match asked && self.remote_tip()? == Some(ours) {
-                    true => Ok(()),
-                    false => Err(GitError::Timeout { operation, limit }),
-                };
-            }
-            output => output?,
-        };
-        if !output.success {
-            return Err(refusal(&output.stdout, &output.stderr));
+    fn remote(&self) -> Remote<'_> {
+        Remote {
+            clone: &self.clone,
+            location: &self.location,
+            branch: &self.branch,
         }
-        let repository = Repository::open(&self.clone)?;
-        repository.reference(REMOTE, ours.oid(), true, "push")?;
-        Ok(())
-    }
-
-    fn remote_tip(&self) -> Result<Option<CommitId>, GitError> {
-        let repository = Repository::open(&self.clone)?;
-        Ok(tip(&repository, REMOTE)?.map(CommitId::of))
-    }
-
-    /// Learns the remote's tip. A branch that does not exist there is not an error.
-    async fn fetch(&self, deadline: Duration) -> Result<(), GitError> {
-        let name = format!("refs/heads/{}", self.branch);
-        let listed = git(
-            &self.clone,
-            "fetch",
-            &["ls-remote", "--", &self.location, &name],
-            deadline,
-        )
-        .await?;
-        if !listed.success {
-            let message = first_words(&listed.stderr);
-            return Err(GitError::Unreachable {
-                operation: "fetch",
-                message,
-            });
-        }
-        if !listed.stdout.lines().any(|line| line.ends_with(&name)) {
-            return self.forget_remote();
-        }
-        let spec = format!("+{name}:{REMOTE}");
-        let args = [
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--",
-            &self.location,
-            &spec,
-        ];
-        let fetched = git(&self.clone, "fetch", &args, deadline).await?;
-        match fetched.success {
-            true => Ok(()),
-            false => {
-                let message = first_words(&fetched.stderr);
-                Err(GitError::Unreachable {
-                    operation: "fetch",
-                    message,
-                })
-            }
-        }
-    }
-
-    fn forget_remote(&self) -> Result<(), GitError> {
-        let repository = Repository::open(&self.clone)?;
-        if let Ok(mut known) = repository.find_reference(REMOTE) {
-            known.delete()?;
-        }
-        Ok(())
     }
 
     /// Puts our tree on top of the remote's tip. The branch is ours alone, so our tree is the whole truth.
     fn rebuild(&mut self) -> Result<Option<String>, LedgerError> {
         let repository = self.repository()?;
         let (Some(ours), Some(theirs)) =
-            (tip(&repository, &self.name())?, tip(&repository, REMOTE)?)
+            (tip(&repository, &self.name())?, tip(&repository, KNOWN)?)
         else {
             return Ok(None);
         };

@@ -9,8 +9,10 @@ mod ids;
 mod ledger;
 mod pack;
 mod process;
+mod remote;
 mod sign;
 mod source;
+mod tidy;
 mod tree;
 mod watch;
 

@@ -44,13 +44,50 @@ pub(crate) struct Output {
     pub(crate) stderr: String,
 }
 
-/// Runs `git` in a repository.
+/// Variables that would turn a child to another repository than ours, as they are set inside hooks.
+const FOREIGN: [&str; 7] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+];
+
+/// Runs `git` in a repository. A call that is given up, too, leaves no child.
 pub(crate) async fn git<S: AsRef<OsStr>>(
     repository: &Path,
     operation: &'static str,
     args: &[S],
     deadline: Duration,
 ) -> Result<Output, GitError> {
+    let mut child = command(repository, args)
+        .spawn()
+        .map_err(GitError::Missing)?;
+    let mut group = Group::of(&child);
+    let output = timeout(deadline, collect(&mut child)).await;
+    match output {
+        Ok(output) => {
+            if output.is_ok() {
+                group.0 = None;
+            }
+            output.map_err(|error| GitError::Unreachable {
+                operation,
+                message: error.to_string(),
+            })
+        }
+        Err(_) => {
+            stop(&mut child, &mut group).await;
+            Err(GitError::Timeout {
+                operation,
+                limit: deadline,
+            })
+        }
+    }
+}
+
+fn command<S: AsRef<OsStr>>(repository: &Path, args: &[S]) -> Command {
     let mut command = Command::new("git");
     command
         .arg("--git-dir")
@@ -62,32 +99,52 @@ pub(crate) async fn git<S: AsRef<OsStr>>(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
-    command
-        .env_remove("GIT_DIR")
-        .env_remove("GIT_WORK_TREE")
-        .env_remove("GIT_INDEX_FILE");
+    FOREIGN.iter().for_each(|name| {
+        command.env_remove(name);
+    });
     command
         .env("GIT_ASKPASS", "true")
         .env("SSH_ASKPASS", "true")
         .env("SSH_ASKPASS_REQUIRE", "never");
-    command.process_group(0).kill_on_drop(true);
-    let mut child = command.spawn().map_err(GitError::Missing)?;
-    let group = child
-        .id()
-        .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    let output = timeout(deadline, collect(&mut child)).await;
-    match output {
-        Ok(output) => output.map_err(|error| GitError::Unreachable {
-            operation,
-            message: error.to_string(),
-        }),
-        Err(_) => {
-            stop(&mut child, group).await;
-            Err(GitError::Timeout {
-                operation,
-                limit: deadline,
-            })
+    if !chooses_ssh(repository) {
+        // Otherwise ssh asks on the terminal that the daemon was started from.
+        command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes");
+    }
+    command.process_group(0);
+    command
+}
+
+/// Whether the user has said how to run ssh; then that is what happens.
+fn chooses_ssh(repository: &Path) -> bool {
+    let in_environment = ["GIT_SSH_COMMAND", "GIT_SSH"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some());
+    let configured = || {
+        let config = git2::Repository::open(repository).and_then(|opened| opened.config());
+        config.is_ok_and(|config| config.get_entry("core.sshCommand").is_ok())
+    };
+    in_environment || configured()
+}
+
+/// A child's process group, killed when it is dropped before the child has ended.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.and_then(Pid::from_raw))
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.0 {
+            let _ = kill_process_group(group, signal);
         }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
     }
 }
 
@@ -112,35 +169,28 @@ async fn bounded(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<String
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-async fn stop(child: &mut Child, group: Option<Pid>) {
-    for signal in [Signal::TERM, Signal::KILL] {
-        if let Some(group) = group {
-            let _ = kill_process_group(group, signal);
-        }
-        if signal == Signal::TERM {
-            // Helpers of `git` such as ssh are in the group and may outlive it, so the second signal
-            // is sent in any case.
-            sleep(GRACE).await;
-        }
-    }
+/// Helpers of `git` such as ssh are in the group and may outlive it, so the second signal is sent in
+/// any case. The child is not waited for before that: until then its id cannot be another's.
+async fn stop(child: &mut Child, group: &mut Group) {
+    group.signal(Signal::TERM);
+    sleep(GRACE).await;
+    group.signal(Signal::KILL);
+    group.0 = None;
     let _ = timeout(GRACE, child.wait()).await;
 }
 
 /// `https://user:secret@host` becomes `https://host`.
 pub(crate) fn redact(text: &str) -> String {
-    let words =
-        text.split_inclusive(char::is_whitespace)
-            .map(|word| match word.split_once("://") {
-                Some((scheme, rest)) => {
-                    let end = rest.find('/').unwrap_or(rest.len());
-                    match rest[..end].rfind('@') {
-                        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-                        None => word.to_owned(),
-                    }
-                }
-                None => word.to_owned(),
-            });
-    words.collect()
+    let mut parts = text.split("://");
+    let mut clean = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let ends = |letter: char| letter == '/' || letter.is_whitespace();
+        let host = &part[..part.find(ends).unwrap_or(part.len())];
+        let secret = host.rfind('@').map_or(0, |at| at + 1);
+        clean.push_str("://");
+        clean.push_str(&part[secret..]);
+    }
+    clean
 }
 
 /// The first telling lines of what `git` said, on one line.
@@ -173,5 +223,64 @@ mod tests {
             redact("ssh://git@h/x https://h/a@b"),
             "ssh://h/x https://h/a@b"
         );
+        assert_eq!(
+            redact("https://a:b@h,https://c:d@i\nhttps://j"),
+            "https://h,https://i\nhttps://j"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_dropped_leaves_no_helper_running() {
+        let dir = tempfile::tempdir().expect("a folder");
+        git2::Repository::init_bare(dir.path()).expect("made");
+        let marker = dir.path().join("helper");
+        // An alias runs a shell below `git`, as a transport runs ssh.
+        let alias = format!(
+            "alias.wait=!echo $$ >'{0}.new'; mv '{0}.new' '{0}'; sleep 60; :",
+            marker.display()
+        );
+        let args = ["-c", &alias, "wait"];
+        let call = git(dir.path(), "wait", &args, Duration::from_secs(60));
+        let started = async {
+            while !marker.exists() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            _ = call => panic!("the helper ended by itself"),
+            () = started => {}
+        }
+        let id = std::fs::read_to_string(&marker).expect("written");
+        let stat = format!("/proc/{}/stat", id.trim());
+        let gone = async {
+            while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z")) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(5), gone)
+            .await
+            .expect("the helper was killed");
+    }
+
+    #[test]
+    fn ssh_asks_nobody_unless_the_user_chose_otherwise() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let repository = git2::Repository::init_bare(dir.path()).expect("made");
+        let mut config = repository.config().expect("readable");
+        let sets_ssh = |path: &Path| {
+            let command = command(path, &["version"]);
+            command
+                .as_std()
+                .get_envs()
+                .any(|(name, _)| name == "GIT_SSH_COMMAND")
+        };
+        let free = ["GIT_SSH_COMMAND", "GIT_SSH"]
+            .iter()
+            .all(|name| std::env::var_os(name).is_none())
+            && config.get_entry("core.sshCommand").is_err();
+        assert_eq!(sets_ssh(dir.path()), free, "batch mode by default");
+        let chosen = "ssh -i key";
+        config.set_str("core.sshCommand", chosen).expect("written");
+        assert!(!sets_ssh(dir.path()), "the configured one stays in force");
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use git2::{ErrorCode, ObjectType, Oid, Repository};
 
 use crate::process::{first_words, git};
+use crate::tidy::tidy;
 use crate::{BlobId, CommitId, GitError};
 
 /// The most files in one tree.
@@ -94,6 +95,7 @@ impl Source {
         ];
         let output = git(&self.0.path, "fetch", &args, deadline).await?;
         if output.success {
+            tidy(&self.0.path, deadline).await;
             return Ok(());
         }
         Err(GitError::Unreachable {

@@ -51,8 +51,15 @@ impl Setup {
     }
 
     fn git(&self, args: &[&str]) -> Output {
+        self.git_in("state.git", args)
+    }
+
+    fn git_in(&self, folder: &str, args: &[&str]) -> Output {
         let mut command = Command::new("git");
-        command.arg("-C").arg(&self.remote).args(args);
+        command
+            .arg("-C")
+            .arg(self.dir.path().join(folder))
+            .args(args);
         command
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_SYSTEM", "/dev/null");
@@ -233,6 +240,65 @@ async fn a_branch_that_was_deleted_comes_back_with_its_history() {
         setup.lines(&["log", "--format=%s", "status"]),
         ["set a", "set a"]
     );
+}
+
+#[tokio::test]
+async fn a_branch_that_was_taken_back_gets_its_history_again_and_it_is_said() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    record(&mut ledger, "a", "1");
+    ledger.push(DEADLINE).await.expect("pushed");
+    record(&mut ledger, "b", "1");
+    let pushed = ledger.push(DEADLINE).await.expect("pushed");
+    assert_eq!(pushed.rebuilt, None, "an ordinary push says nothing");
+    setup.lines(&["update-ref", "refs/heads/status", "status~1"]);
+    record(&mut ledger, "c", "1");
+    let pushed = ledger.push(DEADLINE).await.expect("pushed");
+    assert!(pushed.rebuilt.expect("said").contains("taken back"));
+    assert_eq!(
+        setup.lines(&["log", "--format=%s", "status"]),
+        ["set c", "set b", "set a"]
+    );
+    setup.lines(&["update-ref", "-d", "refs/heads/status"]);
+    let pushed = ledger.push(DEADLINE).await.expect("pushed");
+    assert!(pushed.rebuilt.expect("said").contains("deleted"));
+}
+
+#[tokio::test]
+async fn a_push_that_landed_unnoticed_is_found_and_is_no_loss() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    record(&mut ledger, "a", "1");
+    ledger.push(DEADLINE).await.expect("pushed");
+    record(&mut ledger, "b", "1");
+    let remote = setup.remote.display().to_string();
+    let landed = setup.git_in("status.git", &["push", &remote, "status"]);
+    assert!(landed.status.success());
+    assert!(ledger.pending(), "as after a push that was stopped");
+    record(&mut ledger, "c", "1");
+    let pushed = ledger.push(DEADLINE).await.expect("pushed");
+    assert_eq!(pushed.rebuilt, None);
+    assert_eq!(setup.lines(&["rev-list", "--count", "status"]), ["3"]);
+}
+
+#[tokio::test]
+async fn many_commits_do_not_become_many_packs() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    for round in 0..60 {
+        record(&mut ledger, &format!("f/{round}"), "1");
+    }
+    ledger.push(DEADLINE).await.expect("pushed");
+    let packs = setup.dir.path().join("status.git/objects/pack");
+    let names = packs.read_dir().expect("a folder").flatten();
+    let packs = names.filter(|name| name.path().extension().is_some_and(|x| x == "pack"));
+    assert!(packs.count() < 10);
+    let check = setup.git_in("status.git", &["fsck", "--strict"]);
+    assert!(check.status.success());
+    record(&mut ledger, "after", "1");
+    ledger.push(DEADLINE).await.expect("pushed");
+    assert_eq!(ledger.load().expect("read").len(), 61);
+    assert_eq!(setup.lines(&["rev-list", "--count", "status"]), ["61"]);
 }
 
 #[tokio::test]
