@@ -18,6 +18,31 @@ use super::report::Checked;
 /// # Errors
 /// When the directory or a document in it cannot be read.
 pub fn check_dir(dir: &Path) -> io::Result<Checked> {
+    let read = |path: String| read(&dir.join(&path)).map(|text| (path, text));
+    let files = paths(dir)?
+        .into_iter()
+        .map(read)
+        .collect::<io::Result<_>>()?;
+    Ok(check_files(&files))
+}
+
+/// Checks documents by their paths, relative to the repository's root. Other files are passed over.
+pub fn check_files(files: &BTreeMap<String, Vec<u8>>) -> Checked {
+    let documents: Vec<_> = files.iter().filter(|(path, _)| is_document(path)).collect();
+    let keys = (0..documents.len()).map(key);
+    let tree: BTreeMap<_, _> = documents
+        .iter()
+        .map(|(path, _)| (*path).clone())
+        .zip(keys)
+        .collect();
+    let blob = |key| Ok(documents[index(key)].1.clone());
+    Checked {
+        documents: tree.len(),
+        problems: Loader::default().check(&tree, &blob),
+    }
+}
+
+fn paths(dir: &Path) -> io::Result<Vec<String>> {
     let mut paths = Vec::new();
     fs::read_dir(dir)?;
     if is_file(&dir.join(FLEET))? {
@@ -27,19 +52,7 @@ pub fn check_dir(dir: &Path) -> io::Result<Checked> {
         collect(dir, folder, &mut paths)?;
     }
     paths.retain(|path| is_document(path));
-    paths.sort();
-    let texts = paths
-        .iter()
-        .map(|path| read(&dir.join(path)))
-        .collect::<io::Result<Vec<_>>>()?;
-    let keys = (0..paths.len()).map(key);
-    let files: BTreeMap<_, _> = paths.iter().cloned().zip(keys).collect();
-    let blob = |key| Ok(texts[index(key)].clone());
-    let problems = Loader::default().check(&files, &blob);
-    Ok(Checked {
-        documents: files.len(),
-        problems,
-    })
+    Ok(paths)
 }
 
 /// Within one directory, a file's number serves as the id of its content.

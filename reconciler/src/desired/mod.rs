@@ -13,7 +13,7 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
-pub use dir::check_dir;
+pub use dir::{check_dir, check_files};
 pub use loader::{Loaded, Loader};
 pub use model::Model;
 pub use paths::is_document;
