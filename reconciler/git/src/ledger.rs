@@ -9,9 +9,10 @@ use git2::{Oid, Repository};
 
 use crate::changes::{advance, tip};
 use crate::commit::{NewCommit, signed, tree_of};
+use crate::folders::DEPTH;
 use crate::pack::pack;
 use crate::remote::{KNOWN, Remote, Until};
-use crate::source::{DEPTH, absolute, open_bare};
+use crate::source::{absolute, open_bare};
 use crate::tidy::tidy;
 use crate::tree::Folder;
 use crate::{CommitId, GitError, LedgerError, Signer};

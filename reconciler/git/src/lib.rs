@@ -5,6 +5,7 @@ mod budget;
 mod changes;
 mod commit;
 mod error;
+mod folders;
 mod ids;
 mod ledger;
 mod pack;

@@ -1,27 +1,19 @@
 //! The reader: heads, trees and blobs of one branch. It cannot write anything but its own mirror.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use git2::{ErrorCode, ObjectType, Oid, Repository};
+use git2::{Commit, ErrorCode, ObjectType, Repository};
 
+use crate::folders::{Folder, Walk};
 use crate::process::{first_words, git};
 use crate::tidy::tidy;
 use crate::{BlobId, CommitId, GitError};
 
-/// The most files in one tree.
-const FILES: usize = 100_000;
-
-/// The deepest folder.
-pub(crate) const DEPTH: usize = 20;
-
 /// The most commits that are looked through for older versions of a file.
 const WALK: usize = 1000;
-
-/// The most folders whose files are remembered.
-const MEMO: usize = 100_000;
 
 /// Reads a repository: in place when it is local, through a mirror when it is not.
 #[derive(Clone)]
@@ -32,17 +24,15 @@ struct Inner {
     url: Option<String>,
     path: PathBuf,
     branch: String,
-    /// The files below each folder that was walked, by tree and folder's name.
-    memo: Mutex<Memo>,
+    last: Mutex<Last>,
 }
 
-/// Every file below a folder, with its whole path.
-type Files = Arc<Vec<(String, Oid)>>;
-
+/// The commit that was read last.
 #[derive(Default)]
-struct Memo {
-    folders: HashMap<(Oid, String), Files>,
-    read: usize,
+struct Last {
+    root: Option<Arc<Folder>>,
+    #[cfg(test)]
+    folders_read: usize,
 }
 
 impl Source {
@@ -61,12 +51,11 @@ impl Source {
             open_bare(mirror)?;
             (Some(location.to_owned()), mirror.to_path_buf())
         };
-        let memo = Mutex::default();
         Ok(Self(Arc::new(Inner {
             url,
             path,
             branch: branch.into(),
-            memo,
+            last: Mutex::default(),
         })))
     }
 
@@ -140,8 +129,8 @@ impl Source {
                 .graph_descendant_of(commit.oid(), ancestor.oid())?)
     }
 
-    /// Every file of a commit whose path is wanted. Links and submodules are no files. A folder that was
-    /// walked before is not read again.
+    /// Every file of a commit whose path is wanted. Links and submodules are no files. A folder that is
+    /// the same in the commit read before is not read again.
     ///
     /// # Errors
     /// When the commit cannot be read or is larger than allowed.
@@ -152,21 +141,20 @@ impl Source {
     ) -> Result<BTreeMap<String, BlobId>, GitError> {
         let repository = self.repository()?;
         let tree = repository.find_commit(commit.oid())?.tree_id();
-        let mut memo = self.0.memo.lock().unwrap_or_else(PoisonError::into_inner);
-        if memo.folders.len() > MEMO {
-            memo.folders.clear();
+        let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut walk = Walk::new(&repository);
+        let root = walk.folder(tree, last.root.as_ref(), 0)?;
+        #[cfg(test)]
+        {
+            last.folders_read += walk.read;
         }
+        last.root = Some(Arc::clone(&root));
         let mut files = BTreeMap::new();
-        memo.walk(&repository, tree, "", 0, &mut |path, blob| {
+        root.each("", &mut |path, blob| {
             if wanted(path) {
                 files.insert(path.to_owned(), BlobId::of(blob));
             }
-        })?;
-        if files.len() > FILES {
-            return Err(GitError::TooLarge(format!(
-                "the tree holds more than {FILES} files"
-            )));
-        }
+        });
         Ok(files)
     }
 
@@ -196,25 +184,26 @@ impl Source {
         most: usize,
     ) -> Result<Vec<BlobId>, GitError> {
         let repository = self.repository()?;
-        let mut versions: Vec<BlobId> = Vec::new();
-        let mut commit = Some(repository.find_commit(from.oid())?);
-        let version = |commit: &git2::Commit<'_>| -> Option<BlobId> {
-            let entry = commit.tree().ok()?.get_path(Path::new(path)).ok()?;
-            (entry.kind() == Some(ObjectType::Blob)).then(|| BlobId::of(entry.id()))
+        let version = |commit: &Commit<'_>| match commit.tree()?.get_path(Path::new(path)) {
+            Ok(entry) if entry.kind() == Some(ObjectType::Blob) => Ok(Some(BlobId::of(entry.id()))),
+            Ok(_) => Ok(None),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(error),
         };
-        let newest = commit.as_ref().and_then(version);
-        for _ in 0..WALK {
-            let Some(current) = commit else { break };
-            if let Some(blob) = version(&current)
+        let mut commit = repository.find_commit(from.oid())?;
+        let newest = version(&commit)?;
+        let mut versions = Vec::new();
+        for _ in 1..WALK {
+            if versions.len() >= most || commit.parent_count() == 0 {
+                break;
+            }
+            commit = commit.parent(0)?;
+            if let Some(blob) = version(&commit)?
                 && Some(blob) != newest
                 && !versions.contains(&blob)
             {
                 versions.push(blob);
             }
-            if versions.len() >= most {
-                break;
-            }
-            commit = current.parent(0).ok();
         }
         Ok(versions)
     }
@@ -226,70 +215,8 @@ impl Source {
 
     #[cfg(test)]
     fn folders_read(&self) -> usize {
-        self.0
-            .memo
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .read
-    }
-}
-
-impl Memo {
-    fn walk(
-        &mut self,
-        repository: &Repository,
-        tree: Oid,
-        prefix: &str,
-        depth: usize,
-        each: &mut dyn FnMut(&str, Oid),
-    ) -> Result<(), GitError> {
-        let files = self.below(repository, tree, prefix, depth)?;
-        files.iter().for_each(|(path, blob)| each(path, *blob));
-        Ok(())
-    }
-
-    fn below(
-        &mut self,
-        repository: &Repository,
-        tree: Oid,
-        prefix: &str,
-        depth: usize,
-    ) -> Result<Files, GitError> {
-        let key = (tree, prefix.to_owned());
-        if let Some(known) = self.folders.get(&key) {
-            return Ok(Arc::clone(known));
-        }
-        if depth > DEPTH {
-            return Err(GitError::TooLarge(format!(
-                "folders are deeper than {DEPTH}"
-            )));
-        }
-        self.read += 1;
-        let object = repository.find_tree(tree)?;
-        let mut files = Vec::new();
-        for entry in &object {
-            let Ok(name) = entry.name() else { continue };
-            let path = format!("{prefix}{name}");
-            match (entry.kind(), entry.filemode()) {
-                (Some(ObjectType::Blob), 0o100_644 | 0o100_755 | 0o100_664) => {
-                    files.push((path, entry.id()));
-                }
-                (Some(ObjectType::Tree), _) => {
-                    let below =
-                        self.below(repository, entry.id(), &format!("{path}/"), depth + 1)?;
-                    files.extend(below.iter().cloned());
-                }
-                _ => {}
-            }
-            if files.len() > FILES {
-                return Err(GitError::TooLarge(format!(
-                    "the tree holds more than {FILES} files"
-                )));
-            }
-        }
-        let files = Arc::new(files);
-        self.folders.insert(key, Arc::clone(&files));
-        Ok(files)
+        let last = self.0.last.lock();
+        last.unwrap_or_else(PoisonError::into_inner).folders_read
     }
 }
 
@@ -304,40 +231,41 @@ pub(crate) fn absolute(location: &str) -> String {
     }
 }
 
-/// Opens or makes a bare clone of ours. Locks that a killed `git` left are removed: nobody else
-/// writes here.
+/// Opens or makes a bare clone of ours. What a killed `git` left is removed: nobody else writes here.
 pub(crate) fn open_bare(path: &Path) -> Result<Repository, GitError> {
     let repository = match Repository::open_bare(path) {
         Ok(repository) => repository,
         Err(_) => Repository::init_bare(path)?,
     };
-    for lock in locks(path) {
-        let _ = std::fs::remove_file(lock);
+    for left in leftovers(path) {
+        let _ = std::fs::remove_file(left);
     }
     Ok(repository)
 }
 
-fn locks(path: &Path) -> Vec<PathBuf> {
-    let mut locks = Vec::new();
-    let mut folders = vec![path.to_path_buf()];
+/// Locks, and packs that were not finished.
+fn leftovers(path: &Path) -> Vec<PathBuf> {
+    let mut left = Vec::new();
+    let mut folders = vec![path.to_path_buf(), path.join("objects/pack")];
     while let Some(folder) = folders.pop() {
         let Ok(entries) = std::fs::read_dir(&folder) else {
             continue;
         };
         for entry in entries.flatten() {
-            let path = entry.path();
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
             let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if is_folder && entry.file_name() != "objects" {
+            let unfinished = ["tmp_", ".tmp-", "pack_git2_"]
+                .iter()
+                .any(|start| name.starts_with(start));
+            if is_folder && name != "objects" {
                 folders.push(path);
-            } else if path
-                .extension()
-                .is_some_and(|extension| extension == "lock")
-            {
-                locks.push(path);
+            } else if name.ends_with(".lock") || (unfinished && folder.ends_with("objects/pack")) {
+                left.push(path);
             }
         }
     }
-    locks
+    left
 }
 
 #[cfg(test)]
@@ -431,9 +359,21 @@ mod tests {
         let mirror = dir.path().join("mirror.git");
         open_bare(&mirror).expect("made");
         std::fs::create_dir_all(mirror.join("refs/heads")).expect("made");
-        let lock = mirror.join("refs/heads/main.lock");
-        std::fs::write(&lock, "").expect("written");
+        let left = [
+            "refs/heads/main.lock",
+            "config.lock",
+            "objects/pack/tmp_pack_x",
+        ];
+        let kept = ["objects/pack/pack-x.keep", "refs/heads/tmp_branch"];
+        for name in left.iter().chain(&kept) {
+            std::fs::write(mirror.join(name), "").expect("written");
+        }
         open_bare(&mirror).expect("opened");
-        assert!(!lock.exists());
+        for name in left {
+            assert!(!mirror.join(name).exists(), "{name}");
+        }
+        for name in kept {
+            assert!(mirror.join(name).exists(), "{name}");
+        }
     }
 }

@@ -22,7 +22,8 @@ impl Watch {
     pub fn local(path: &Path) -> Result<Self, GitError> {
         let repository =
             Repository::open(path).map_err(|_| GitError::NotARepository(path.to_path_buf()))?;
-        let folder = repository.path().to_path_buf();
+        // Not `path`: a linked work tree has its refs in the repository that it belongs to.
+        let folder = repository.commondir().to_path_buf();
         // Capacity one: many changes before the reader looks are one.
         let (sender, changes) = mpsc::channel(1);
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
@@ -81,7 +82,7 @@ mod tests {
         let changes = BTreeMap::from([("a".to_owned(), Some(b"2".to_vec()))]);
         let location = dir.path().to_str().expect("utf-8");
         commit_files(location, "main", &changes, "2", author, 2).expect("committed");
-        timeout(Duration::from_secs(5), watch.changed())
+        timeout(Duration::from_secs(1), watch.changed())
             .await
             .expect("woken");
     }

@@ -1,0 +1,149 @@
+//! The folders of the commit that was read last, so that the next one costs what has changed. Holds one
+//! tree and never more: a daemon reads new commits for months.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use git2::{ObjectType, Oid, Repository};
+
+use crate::GitError;
+
+/// The most files, and the most files and folders, in one tree.
+const ENTRIES: usize = 100_000;
+
+/// The deepest folder.
+pub(crate) const DEPTH: usize = 20;
+
+/// A folder as it is in some tree.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    tree: Oid,
+    files: Vec<(String, Oid)>,
+    folders: BTreeMap<String, Arc<Folder>>,
+    /// Files and folders in it, at any depth.
+    size: usize,
+}
+
+impl Folder {
+    /// Calls back with every file's path and blob.
+    pub(crate) fn each(&self, prefix: &str, call: &mut dyn FnMut(&str, Oid)) {
+        for (name, blob) in &self.files {
+            call(&format!("{prefix}{name}"), *blob);
+        }
+        for (name, folder) in &self.folders {
+            folder.each(&format!("{prefix}{name}/"), call);
+        }
+    }
+}
+
+/// Reads folders, and counts what it reads.
+pub(crate) struct Walk<'a> {
+    repository: &'a Repository,
+    /// Folders read from the repository.
+    pub(crate) read: usize,
+    entries: usize,
+}
+
+impl<'a> Walk<'a> {
+    /// A walk that has read nothing.
+    pub(crate) fn new(repository: &'a Repository) -> Self {
+        Self {
+            repository,
+            read: 0,
+            entries: 0,
+        }
+    }
+
+    /// Reads a tree whole. What `old` has in the same place is not read again.
+    pub(crate) fn folder(
+        &mut self,
+        tree: Oid,
+        old: Option<&Arc<Folder>>,
+        depth: usize,
+    ) -> Result<Arc<Folder>, GitError> {
+        if let Some(same) = old.filter(|old| old.tree == tree) {
+            self.count(same.size)?;
+            return Ok(Arc::clone(same));
+        }
+        if depth > DEPTH {
+            let message = format!("folders are deeper than {DEPTH}");
+            return Err(GitError::TooLarge(message));
+        }
+        self.read += 1;
+        let before = self.entries;
+        let (mut files, mut folders) = (Vec::new(), BTreeMap::new());
+        for entry in &self.repository.find_tree(tree)? {
+            self.count(1)?;
+            let Ok(name) = entry.name() else { continue };
+            match (entry.kind(), entry.filemode()) {
+                (Some(ObjectType::Blob), 0o100_644 | 0o100_755 | 0o100_664) => {
+                    files.push((name.to_owned(), entry.id()));
+                }
+                (Some(ObjectType::Tree), _) => {
+                    let old = old.and_then(|old| old.folders.get(name));
+                    let folder = self.folder(entry.id(), old, depth + 1)?;
+                    folders.insert(name.to_owned(), folder);
+                }
+                _ => {}
+            }
+        }
+        Ok(Arc::new(Folder {
+            tree,
+            files,
+            folders,
+            size: self.entries - before,
+        }))
+    }
+
+    /// Folders count too: a few trees that name each other many times are endless without a file.
+    fn count(&mut self, more: usize) -> Result<(), GitError> {
+        self.entries += more;
+        match self.entries > ENTRIES {
+            true => Err(GitError::TooLarge(format!(
+                "the tree holds more than {ENTRIES} files and folders"
+            ))),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use git2::FileMode;
+
+    use super::*;
+
+    /// Trees that each name the one before `times` times.
+    fn nested(repository: &Repository, levels: usize, times: usize) -> Oid {
+        let mut tree = repository
+            .treebuilder(None)
+            .expect("made")
+            .write()
+            .expect("written");
+        for _ in 0..levels {
+            let mut builder = repository.treebuilder(None).expect("made");
+            for name in 0..times {
+                builder
+                    .insert(name.to_string(), tree, FileMode::Tree.into())
+                    .expect("a name");
+            }
+            tree = builder.write().expect("written");
+        }
+        tree
+    }
+
+    #[test]
+    fn trees_without_an_end_are_given_up() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let repository = Repository::init_bare(dir.path()).expect("made");
+        for (levels, times, says) in [(15, 10, "more than"), (21, 1, "deeper than")] {
+            let tree = nested(&repository, levels, times);
+            let error = Walk::new(&repository)
+                .folder(tree, None, 0)
+                .expect_err("too large");
+            assert!(error.to_string().contains(says), "{error}");
+        }
+        let tree = nested(&repository, DEPTH, 1);
+        Walk::new(&repository).folder(tree, None, 0).expect("read");
+    }
+}
