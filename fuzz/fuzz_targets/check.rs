@@ -1,10 +1,11 @@
 //! Any files through the loader, beside the example repository and after it: the fleet never goes away
-//! while its file is there, and what was in force is gone only when its file is.
+//! while its file is there, and what was in force is gone only when its file is. And through `check` in
+//! its three forms, none of which a file can forge.
 #![no_main]
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use easyenclave::desired::{Loaded, Loader, is_document};
+use easyenclave::desired::{Loaded, Loader, check_files, is_document};
 use easyenclave::examples;
 use easyenclave_plan::Frozen;
 use libfuzzer_sys::fuzz_target;
@@ -19,14 +20,14 @@ fuzz_target!(|bytes: &[u8]| {
 
     let mut changed = example.clone();
     changed.extend(tree(files(bytes)));
+    print(&changed);
     let loaded = load(&mut loader, &changed);
     let model = loaded.model.expect("the fleet's file is there");
-    assert!(
-        loaded
-            .problems
-            .iter()
-            .all(|problem| changed.contains_key(&problem.file))
-    );
+    for problem in &loaded.problems {
+        let escaped = problem.file.contains('\\');
+        assert!(escaped || changed.contains_key(&problem.file));
+        assert!(!problem.file.contains(char::is_control));
+    }
     if loaded.problems.is_empty() {
         return;
     }
@@ -50,6 +51,24 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(again.model.is_some());
     load(&mut Loader::default(), &changed);
 });
+
+fn print(files: &BTreeMap<String, Vec<u8>>) {
+    let checked = check_files(files);
+    let (text, github) = (checked.text(), checked.github());
+    let problems = &checked.problems;
+    let helped = problems
+        .iter()
+        .filter(|found| found.problem.suggestion.is_some());
+    assert_eq!(
+        text.split_terminator('\n').count(),
+        problems.len() + helped.count(),
+        "{text}"
+    );
+    assert_eq!(github.split_terminator('\n').count(), problems.len());
+    assert!(!text.contains(|c: char| c.is_control() && c != '\n'));
+    assert!(github.lines().all(|line| line.starts_with("::error file=")));
+    assert_eq!(checked.json().matches("\"file\": ").count(), problems.len());
+}
 
 fn load(loader: &mut Loader, tree: &BTreeMap<String, Vec<u8>>) -> Loaded {
     let key = |text: &Vec<u8>| {

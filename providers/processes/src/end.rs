@@ -13,6 +13,9 @@ use crate::find::{list, own_session};
 /// How long processes may take to go after SIGKILL before that is an error.
 const AFTER_KILL: Duration = Duration::from_secs(5);
 
+/// The first pause between two looks.
+const BETWEEN: Duration = Duration::from_millis(2);
+
 /// The longest pause between two looks.
 const LONGEST_LOOK: Duration = Duration::from_millis(50);
 
@@ -50,7 +53,12 @@ pub async fn end(
     grace: Duration,
 ) -> Result<Ended, EndError> {
     let belongs = Arc::new(belongs);
-    let found = find(&belongs).await?;
+    let mut found = find(&belongs).await?;
+    if found.is_empty() {
+        // One look may miss a process that its parent made just before it ended.
+        sleep(BETWEEN).await;
+        found = find(&belongs).await?;
+    }
     if found.is_empty() {
         return Ok(Ended::Nothing);
     }
@@ -78,7 +86,7 @@ where
     F: Fn(&Process, u32) -> bool + Send + Sync + 'static,
 {
     let deadline = Instant::now() + within;
-    let mut pause = Duration::from_millis(2);
+    let mut pause = BETWEEN;
     let mut clear = 0;
     loop {
         let found = find(belongs).await?;

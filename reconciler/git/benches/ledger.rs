@@ -13,16 +13,17 @@ const ROUNDS: usize = 15;
 
 fn main() {
     let dir = tempfile::tempdir().expect("a folder");
-    let ours = median(ledger(dir.path()));
-    let theirs = median(program(dir.path()));
-    let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
-    println!("status commit, {CHANGED} changed files of {FILES} (median of {ROUNDS})");
+    let (ours, our_best) = median_and_best(ledger(dir.path()));
+    let (theirs, their_best) = median_and_best(program(dir.path()));
+    let ratio = theirs / ours;
     println!(
-        "  ledger                     {:>9.2} ms   bar: at most 15 ms",
-        millis(ours)
+        "status commit, {CHANGED} changed files of {FILES} (median and fastest of {ROUNDS}, ms)"
     );
-    println!("  git add -A && git commit   {:>9.2} ms", millis(theirs));
-    println!("  ratio                      {ratio:>9.1} x    bar: at least 10 x");
+    println!(
+        "  ledger                     {ours:>9.2} {our_best:>9.2}   bar: median at most 15 ms"
+    );
+    println!("  git add -A && git commit   {theirs:>9.2} {their_best:>9.2}");
+    println!("  ratio of medians           {ratio:>9.1} x           bar: at least 10 x");
 }
 
 fn path(file: usize) -> String {
@@ -99,15 +100,15 @@ fn git(tree: &Path, args: &[&str]) {
         .arg(tree)
         .args(quiet)
         .args(args)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null")
         .status();
     assert!(status.expect("git runs").success(), "git {args:?}");
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
+/// In milliseconds. The fastest tells what a busy machine hides.
+fn median_and_best(mut times: Vec<Duration>) -> (f64, f64) {
     times.sort();
-    times[times.len() / 2]
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
+    let millis = |time: Duration| time.as_secs_f64() * 1000.0;
+    (millis(times[times.len() / 2]), millis(times[0]))
 }

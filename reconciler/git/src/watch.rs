@@ -86,4 +86,24 @@ mod tests {
             .await
             .expect("woken");
     }
+
+    #[tokio::test]
+    async fn a_linked_work_tree_hears_of_its_repositorys_refs() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (state, linked) = (dir.path().join("state"), dir.path().join("linked"));
+        let author = ("Ada", "ada@example.invalid");
+        let files = BTreeMap::from([("a".to_owned(), b"1".to_vec())]);
+        init_repository(&state, "main", &files, "1", author, 1).expect("made");
+        let repository = Repository::open(&state).expect("opened");
+        repository
+            .worktree("linked", &linked, None)
+            .expect("a work tree");
+        let mut watch = Watch::local(&linked).expect("watched");
+        let changes = BTreeMap::from([("a".to_owned(), Some(b"2".to_vec()))]);
+        let location = state.to_str().expect("utf-8");
+        commit_files(location, "main", &changes, "2", author, 2).expect("committed");
+        timeout(Duration::from_secs(1), watch.changed())
+            .await
+            .expect("woken");
+    }
 }
