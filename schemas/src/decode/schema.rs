@@ -23,7 +23,26 @@ pub fn json_schema(kind: Kind) -> Value {
     };
     tighten(&mut schema);
     narrow(&mut schema, kind);
-    schema
+    sorted(schema)
+}
+
+/// Another crate of a build may make JSON maps keep the order of insertion; schemas, and what is said
+/// from them, must not depend on that.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.into_iter().collect();
+            fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+            Value::Object(
+                fields
+                    .into_iter()
+                    .map(|(name, value)| (name, sorted(value)))
+                    .collect(),
+            )
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
 }
 
 fn generate<S: JsonSchema>() -> Value {
