@@ -27,6 +27,10 @@ fn main() {
     );
     print("one document", one / 100, Duration::from_micros(100));
 
+    let hostile = hostile();
+    let worst = median(|| (), |()| decode(black_box(hostile.as_bytes())).is_err());
+    print("one hostile document", worst, Duration::from_millis(100));
+
     let cold = median(Loader::default, |mut loader| {
         let loaded = load(&mut loader, &files, &blobs);
         assert!(loaded.problems.is_empty() && loaded.model.is_some());
@@ -123,6 +127,13 @@ fn repository() -> (BTreeMap<String, [u8; 20]>, Vec<String>) {
         add(path(index), deployment(index, index));
     }
     (files, blobs)
+}
+
+/// As many fields that nobody knows as a document can hold.
+fn hostile() -> String {
+    let frame = deployment(0, 0);
+    let fields = (0..9_900).map(|index| format!("  replica{index}: 1\n"));
+    frame.replace("  replicas: 2\n", &fields.collect::<String>())
 }
 
 /// A typical deployment; `version` makes its text another one.

@@ -30,6 +30,7 @@ const REACHES: [Reach; 4] = [
         words: &["env::var", "env::var_os", "env::vars", "env::vars_os"],
         only: &[
             "reconciler/src/config.rs",
+            "reconciler/git/src/process.rs",
             "agent/src/config.rs",
             "providers/capacity/src/config.rs",
             "hello-tdx/src/config.rs",
