@@ -15,6 +15,9 @@ use crate::report::Trouble;
 use crate::revision::Revision;
 use crate::world::World;
 
+/// The repository cannot be read at the moment.
+const UNREADABLE: &str = "Unreadable";
+
 /// The largest document.
 const BLOB: usize = 256 * 1024;
 
@@ -120,7 +123,7 @@ impl Reader {
         let head = match self.git.head() {
             Ok(Some(head)) => head,
             Ok(None) => return self.unreadable("BranchMissing", "the branch does not exist"),
-            Err(error) => return self.unreadable("Unreadable", &error.to_string()),
+            Err(error) => return self.unreadable(UNREADABLE, &error.to_string()),
         };
         if let Some((considered, trouble)) = &self.considered
             && *considered == head
@@ -133,6 +136,8 @@ impl Reader {
                 self.considered = Some((head, None));
                 Seen::New(Box::new(revision))
             }
+            // What could not be read at the moment is looked at again at the next pass.
+            Err(trouble) if trouble.reason == UNREADABLE => Seen::Same(Some(trouble)),
             Err(trouble) => {
                 self.considered = Some((head, Some(trouble.clone())));
                 Seen::Trouble(trouble)
@@ -150,7 +155,7 @@ impl Reader {
 
     fn consider(&mut self, head: CommitId) -> Result<Revision, Trouble> {
         let failed = |error: GitError| Trouble {
-            reason: "Unreadable",
+            reason: UNREADABLE,
             message: error.to_string().chars().take(200).collect(),
         };
         if let Some(accepted) = self.accepted

@@ -87,7 +87,7 @@ fn key_id(spec: &PolicySpec, findings: &mut Vec<Finding>) {
 }
 
 fn max_age(spec: &PolicySpec, findings: &mut Vec<Finding>) {
-    at_least(findings, "/spec/maxAge", spec.max_age, "1s");
+    at_least(findings, "/spec/maxAge", spec.max_age, "10m");
 }
 
 fn measured_twice(spec: &PolicySpec, findings: &mut Vec<Finding>) {

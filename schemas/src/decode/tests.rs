@@ -400,7 +400,7 @@ fn rules_go_beyond_the_schema() {
         "[]",
         "[]\n  maxAge: 0s",
         expect![[r#"
-            7:11: `spec.maxAge`: expected at least 1s, found 0ms
+            7:11: `spec.maxAge`: expected at least 10m, found 0ms
         "#]],
     );
     let twice = format!(
