@@ -25,12 +25,12 @@ fn main() {
         &["serve", "--listen", "127.0.0.1:0", "--repo"],
         Some(&state),
     );
-    let calls = calls(serve.stderr.take().expect("piped"));
+    let calls = calls(serve.0.stderr.take().expect("piped"));
     let settings = dir.path().join("data/settings.json");
     while !settings.exists() {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let mut worker = start(dir.path(), &["worker", "--stop-units-on-exit"], None);
+    let worker = start(dir.path(), &["worker", "--stop-units-on-exit"], None);
     calls.recv_timeout(PATIENCE).expect("the first replica");
     let clone = dir.path().join("clone");
     git(
@@ -40,10 +40,7 @@ fn main() {
     let mut times: Vec<Duration> = (2..2 + CHANGES)
         .map(|n| change(&clone, n, &calls))
         .collect();
-    for child in [&mut worker, &mut serve] {
-        let _ = Command::new("kill").arg(child.id().to_string()).status();
-        let _ = child.wait();
-    }
+    drop((worker, serve));
     times.sort();
     let at = |percent: usize| times[(times.len() * percent).div_ceil(100) - 1].as_secs_f64() * 1e3;
     println!("from the start of `git push` to the first deploy call taken in, {CHANGES} changes");
@@ -90,7 +87,17 @@ fn prepare(dir: &Path, state: &Path) {
     .expect("made");
 }
 
-fn start(dir: &Path, args: &[&str], repository: Option<&Path>) -> Child {
+/// Ended with the benchmark, however it ends; the worker stops its units as it goes.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(dir: &Path, args: &[&str], repository: Option<&Path>) -> Running {
     let log = std::fs::File::create(dir.join(format!("{}.log", args[0]))).expect("a log");
     let mut command = Command::new(PROGRAM);
     command
@@ -106,7 +113,7 @@ fn start(dir: &Path, args: &[&str], repository: Option<&Path>) -> Child {
         } else {
             log.into()
         });
-    command.spawn().expect("started")
+    Running(command.spawn().expect("started"))
 }
 
 /// The moments at which the reconciler logs that an agent took an instruction in.
