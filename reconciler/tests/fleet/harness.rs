@@ -199,7 +199,7 @@ impl Fleet {
     }
 
     /// Waits until the status says so.
-    pub(crate) fn wait(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait(&self, what: &str, mut holds: impl FnMut(&Value) -> bool) -> Value {
         let mut last = None;
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {

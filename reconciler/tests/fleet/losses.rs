@@ -1,20 +1,26 @@
 //! Agents and workloads that die: noticed, replaced or restarted, reported.
 
-use crate::harness::{Fleet, find, signal};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::harness::{Fleet, deployment, find, signal};
 
 #[test]
 fn a_killed_workload_is_restarted_and_said() {
     let fleet = Fleet::started(2, 0);
     fleet.wait_running(2);
-    let victim = fleet.workloads()[0].clone();
-    signal(victim.pid, "KILL");
-    let status = fleet.wait(
-        "the restart is reported and the replica is ready",
-        |status| {
-            let agent = find(&status["agents"], "agent", &victim.order);
-            agent["replica"]["restarts"] == 1 && agent["phase"] == "running"
-        },
-    );
+    let (status, fewest) = fewest_workloads(&fleet, || {
+        let victim = fleet.workloads()[0].clone();
+        signal(victim.pid, "KILL");
+        fleet.wait(
+            "the restart is reported and the replica is ready",
+            |status| {
+                let agent = find(&status["agents"], "agent", &victim.order);
+                agent["replica"]["restarts"] == 1 && agent["phase"] == "running"
+            },
+        )
+    });
+    assert!(fewest >= 1, "only the killed one was missing: {fewest}");
     assert_eq!(
         find(&status["deployments"], "deployment", "acme/web")["ready"],
         2
@@ -32,12 +38,15 @@ fn a_killed_agent_is_replaced_and_its_workload_does_not_outlive_it() {
         .agents()
         .into_iter()
         .find(|agent| agent.order == victim.order);
-    signal(agent.expect("its agent").pid, "KILL");
-    fleet.wait("the agent is gone and three others run", |status| {
-        let web = find(&status["deployments"], "deployment", "acme/web");
-        let gone = find(&status["agents"], "agent", &victim.order).is_null();
-        gone && web["phase"] == "running" && web["ready"] == 3
+    let ((), fewest) = fewest_workloads(&fleet, || {
+        signal(agent.expect("its agent").pid, "KILL");
+        fleet.wait("the agent is gone and three others run", |status| {
+            let web = find(&status["deployments"], "deployment", "acme/web");
+            let gone = find(&status["agents"], "agent", &victim.order).is_null();
+            gone && web["phase"] == "running" && web["ready"] == 3
+        });
     });
+    assert!(fewest >= 2, "only the dead agent's was missing: {fewest}");
     let left: Vec<_> = fleet
         .processes()
         .into_iter()
@@ -52,4 +61,57 @@ fn a_killed_agent_is_replaced_and_its_workload_does_not_outlive_it() {
         "the history names it:\n{log}"
     );
     fleet.stop();
+}
+
+#[test]
+fn a_roll_out_stays_within_its_bound_while_an_agent_dies() {
+    let fleet = Fleet::started(4, 0);
+    fleet.wait_running(4);
+    let victim = fleet.agents()[0].clone();
+    signal(victim.pid, "KILL");
+    fleet.wait("the loss is seen", |status| {
+        let web = find(&status["deployments"], "deployment", "acme/web");
+        web["ready"] == 3 || find(&status["agents"], "agent", &victim.order).is_null()
+    });
+    let next = deployment("web", 4, "").replace("VERSION: \"1\"", "VERSION: \"2\"");
+    fleet.commit("deployments/acme/web.yaml", Some(&next));
+    let mut fewest = 4;
+    fleet.wait("all replicas are of the new version", |status| {
+        let web = find(&status["deployments"], "deployment", "acme/web");
+        fewest = fewest.min(web["ready"].as_u64().expect("a number"));
+        web["phase"] == "running" && web["updated"] == 4 && web["ready"] == 4
+    });
+    assert!(
+        fewest >= 3,
+        "maxUnavailable is 1, and {fewest} of 4 were ready"
+    );
+    fleet.stop();
+}
+
+/// How few workload processes there ever were while something went on.
+fn fewest_workloads<T>(fleet: &Fleet, during: impl FnOnce() -> T) -> (T, usize) {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let sampler = scope.spawn(|| {
+            let mut fewest = fleet.workloads().len();
+            while !over.load(Ordering::Relaxed) {
+                fewest = fewest.min(fleet.workloads().len());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            fewest
+        });
+        let guard = Over(&over);
+        let result = during();
+        drop(guard);
+        (result, sampler.join().expect("the sampler ran"))
+    })
+}
+
+/// Ends the sampler also when what it watches panics.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
