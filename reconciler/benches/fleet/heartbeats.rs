@@ -1,9 +1,10 @@
 //! Signed heartbeats of every agent, sent over loopback.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use easyenclave::clock::{Clock, System};
-use easyenclave_schemas::signature::sign_request;
+use easyenclave_schemas::signature::{sign_request, sign_response, verify_request};
 use easyenclave_schemas::wire::{HeartbeatRequest, WorkloadReport, WorkloadState, routes};
 use easyenclave_schemas::{Generation, OrderId, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,6 +24,26 @@ pub(crate) async fn send_all(address: SocketAddr, requests: Vec<Vec<u8>>) {
     }
     let sends = shares.into_iter().map(|share| send(address, share));
     futures_util::future::join_all(sends).await;
+}
+
+/// Signed exchanges a second, with nothing else around them: a request verified and its answer signed.
+/// No server can take more heartbeats than this.
+pub(crate) fn bare(setup: &Setup) -> f64 {
+    let (key, now, count) = (&setup.key, System.now(), 3000_u32);
+    let body = serde_json::to_vec(&beat(1, 0)).expect("plain data");
+    let path = routes::heartbeat(&setup.orders[0].agent());
+    let signed = sign_request(key, "POST", &path, &body, now, "n");
+    let headers = signed
+        .into_iter()
+        .map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("text")))
+        .collect();
+    let window = Duration::from_secs(60);
+    let started = Instant::now();
+    for _ in 0..count {
+        let verified = verify_request(&key.public(), "POST", &path, &body, &headers, now, window);
+        sign_response(key, 200, &body, &verified.expect("genuine"), now);
+    }
+    f64::from(count) / started.elapsed().as_secs_f64()
 }
 
 /// Signed in advance, in the order in which an agent would send them.

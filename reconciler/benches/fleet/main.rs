@@ -28,6 +28,7 @@ fn measure() {
     let setup = runtime.block_on(setup::prepare(dir.path()));
     let requests = heartbeats::requests(&setup);
     let count = requests.len() as f64;
+    let bare = heartbeats::bare(&setup);
     let mut reconciler = Reconciler::start(dir.path(), &setup);
     let start = reconciler.answer();
     let [restart, actions, address] = &start[..] else {
@@ -46,6 +47,7 @@ fn measure() {
     println!("  restart to first correct plan {restart:>9.2} s      bar: at most 5 s");
     println!("    actions in that plan        {actions:>9}        nothing was heard yet: none");
     println!("  heartbeats a second           {rate:>9.0}        bar: at least 10,000 on one core");
+    println!("    signatures of as many alone {bare:>9.0} a second");
     println!("  memory of the whole process   {memory:>9} MiB    bar: at most 150 MiB");
     println!("  replicas ready in the status  {ready:>9}        of {AGENTS}");
 }
