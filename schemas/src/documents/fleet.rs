@@ -20,6 +20,58 @@ pub struct FleetSpec {
     /// Deadlines that hold fleet-wide.
     #[serde(default)]
     pub timing: Timing,
+    /// Where collateral comes from.
+    #[serde(default)]
+    pub collateral: CollateralSpec,
+    /// How much evidence the status branch keeps.
+    #[serde(default)]
+    pub evidence: EvidenceSpec,
+}
+
+/// Where Intel's collateral comes from. It is signed, so these addresses are asked, never trusted; but they
+/// learn which types of platform the fleet runs on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "documents", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CollateralSpec {
+    /// Bases of Intel's service or of caches of it (PCCS), asked in this order.
+    #[cfg_attr(feature = "documents", schemars(length(min = 1, max = 10)))]
+    pub urls: Vec<String>,
+}
+
+impl Default for CollateralSpec {
+    fn default() -> Self {
+        Self {
+            urls: vec!["https://api.trustedservices.intel.com".into()],
+        }
+    }
+}
+
+/// How much evidence the status branch keeps. A quote names its machine, so what is public is a choice.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "documents", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EvidenceSpec {
+    /// How much is kept. When left out: all of it for a simulated root, sealed otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
+    /// Who can open what is sealed: recipients of `age`, such as `age1…`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "documents", schemars(length(max = 20)))]
+    pub auditors: Vec<String>,
+}
+
+/// How much evidence is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "documents", derive(JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum Keep {
+    /// Everything, readable by whoever reads the repository.
+    Full,
+    /// Quotes, logs and tokens are encrypted to the auditors.
+    Sealed,
+    /// Digests only: nobody can judge again.
+    Digest,
 }
 
 /// The status branch.
@@ -30,12 +82,17 @@ pub struct StatusSpec {
     /// The most pushes a minute, 1 to 600. GitHub advises six.
     #[cfg_attr(feature = "documents", schemars(range(min = 1, max = 600)))]
     pub pushes_per_minute: u32,
+    /// Keys that may sign status commits, as in `authorized_keys`: `ssh-ed25519 AAAA… comment`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "documents", schemars(length(max = 20)))]
+    pub signers: Vec<String>,
 }
 
 impl Default for StatusSpec {
     fn default() -> Self {
         Self {
             pushes_per_minute: 6,
+            signers: Vec::new(),
         }
     }
 }

@@ -22,9 +22,13 @@ pub use deployment::{
     DeploymentSpec, Expose, Health, HttpProbe, Placement, Probe, ProcessWorkload, RestartPolicy,
     Rollout, Workload,
 };
-pub use fleet::{Breaker, FleetSpec, StatusSpec, Timing};
+pub use fleet::{Breaker, CollateralSpec, EvidenceSpec, FleetSpec, Keep, StatusSpec, Timing};
 pub use owner::{GithubIdentity, OwnerSpec, Quota};
-pub use policy::{Measurement, PlatformFlags, PolicySpec, TcbStatus, TrustRootKind, TrustRootSpec};
+pub use policy::{
+    DcapSpec, Enforcement, EventPredicate, ItaSpec, ItaVersion, Measurement, Mint, Modes,
+    NonceMode, OnLapse, PlatformFlags, PlatformPreset, PolicySpec, SigningAlgorithm, TdAttribute,
+    TdAttributes, TrustRootKind, TrustRootSpec, Verifiers,
+};
 pub use provider::{ProcessProvider, ProviderSpec};
 pub use reservation::ReservationSpec;
 pub use span::{Span, SpanError};

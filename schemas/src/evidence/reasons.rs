@@ -87,6 +87,14 @@ reason_codes! {
         "allow the property in the policy, or launch on another platform";
     CollateralUnusable = "EE-ATT-025", "the collateral is damaged or belongs to another platform",
         "fetch the collateral of this platform again";
+    EventLogMismatch = "EE-ATT-026", "the event log does not replay to the runtime measurements",
+        "check that the log is whole and of this boot; the first differing event is named";
+    AttesterRefused = "EE-ATT-027", "the token is for another kind of guest, or for one that can be debugged",
+        "launch a TDX guest without debugging";
+    VerdictsDisagree = "EE-ATT-028", "local verification and Intel Trust Authority disagree",
+        "stop and find out why: one of the two was given other evidence, or is wrong";
+    ItaPolicyUnmatched = "EE-ATT-029", "a required policy of Intel Trust Authority did not match",
+        "compare the policy ids with those of the Trust Authority's account";
     OrderUnknown = "EE-ATT-030", "the order is unknown or not open to registration",
         "nothing: the agent should stop, the reconciler will launch another if one is needed";
     TokenWrong = "EE-ATT-031", "the bootstrap token is wrong",
@@ -142,5 +150,44 @@ impl<'de> Deserialize<'de> for ReasonCode {
         let code = String::deserialize(deserializer)?;
         Self::from_code(&code)
             .ok_or_else(|| serde::de::Error::custom("expected a code such as EE-ATT-001"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_its_own_and_reads_back() {
+        for (index, reason) in ReasonCode::ALL.iter().enumerate() {
+            assert_eq!(ReasonCode::from_code(reason.code()), Some(*reason));
+            let text = serde_json::to_string(reason).expect("writes");
+            assert_eq!(
+                serde_json::from_str::<ReasonCode>(&text).expect("reads"),
+                *reason
+            );
+            assert!(
+                ReasonCode::ALL[index + 1..]
+                    .iter()
+                    .all(|other| other.code() != reason.code())
+            );
+            assert!(!reason.cause().is_empty() && !reason.next_step().is_empty());
+            assert_eq!(reason.is_warning(), reason.code().starts_with("EE-ATT-W"));
+        }
+        assert_eq!(ReasonCode::from_code("EE-ATT-999"), None);
+    }
+
+    #[test]
+    fn the_codes_of_the_contract_keep_their_numbers() {
+        let numbered: Vec<_> = ReasonCode::ALL
+            .iter()
+            .take(19)
+            .map(|reason| reason.code())
+            .collect();
+        let expected: Vec<_> = (1..=19).map(|n| format!("EE-ATT-{n:03}")).collect();
+        assert_eq!(numbered, expected);
+        assert_eq!(ReasonCode::NonceReplayed.code(), "EE-ATT-004");
+        assert_eq!(ReasonCode::TcbUnacceptable.code(), "EE-ATT-015");
+        assert_eq!(ReasonCode::Superseded.code(), "EE-ATT-035");
     }
 }

@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::{Evidence, Verdict};
+use crate::documents::{ItaVersion, SigningAlgorithm};
+use crate::evidence::{Evidence, ItaNonce, Verdict};
 use crate::{AgentId, DeploymentId, Digest, Epoch, Generation, OrderId, Secret, Timestamp};
 
 /// A nonce to bind into a quote.
@@ -13,6 +14,32 @@ pub struct Challenge {
     pub nonce: String,
     /// How long it is good for.
     pub expires_in_seconds: u64,
+    /// Where the agent's policy asks Intel Trust Authority: the nonce that the quote has to bind instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ita: Option<ItaChallenge>,
+}
+
+/// What an agent needs for Intel Trust Authority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItaChallenge {
+    /// The nonce that the quote has to bind.
+    pub nonce: ItaNonce,
+    /// Where the agent has to ask for a token itself; the reconciler asks when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mint: Option<ItaMint>,
+}
+
+/// How an agent asks for a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItaMint {
+    /// The base of the Trust Authority's API.
+    pub api_url: String,
+    /// The version of the call.
+    pub version: ItaVersion,
+    /// How the token should be signed.
+    pub algorithm: SigningAlgorithm,
+    /// Policies that must match.
+    pub policy_ids: Vec<String>,
 }
 
 /// An agent asks to be taken in. Signed with the key that it names.
@@ -24,9 +51,12 @@ pub struct RegisterRequest {
     pub bootstrap_token: Secret<String>,
     /// Its Ed25519 key, raw 32 bytes in 64 hex digits; the quote binds it.
     pub public_key: String,
-    /// The nonce that the quote binds.
+    /// The nonce of the challenge.
     pub nonce: String,
-    /// The quote.
+    /// The Trust Authority's nonce of the challenge, if it had one: the quote binds it instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ita_nonce: Option<ItaNonce>,
+    /// The evidence.
     pub evidence: Evidence,
     /// Where the agent's own API answers, such as `http://127.0.0.1:40001`.
     pub address: String,
@@ -123,8 +153,11 @@ pub struct HeartbeatResponse {
 /// Fresh evidence. The answer is a verdict.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AttestRequest {
-    /// The nonce that the quote binds.
+    /// The nonce of the challenge.
     pub nonce: String,
-    /// The quote.
+    /// The Trust Authority's nonce of the challenge, if it had one: the quote binds it instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ita_nonce: Option<ItaNonce>,
+    /// The evidence.
     pub evidence: Evidence,
 }

@@ -9,8 +9,8 @@ mod health;
 mod orders;
 
 pub use agents::{
-    AttestRequest, Challenge, HeartbeatRequest, HeartbeatResponse, RegisterRequest,
-    RegisterResponse, WorkloadReport, WorkloadState,
+    AttestRequest, Challenge, HeartbeatRequest, HeartbeatResponse, ItaChallenge, ItaMint,
+    RegisterRequest, RegisterResponse, WorkloadReport, WorkloadState,
 };
 pub use config::{AgentConfig, PlatformConfig};
 pub use deploy::{DeployAccepted, DeployRequest, UndeployRequest};

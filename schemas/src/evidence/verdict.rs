@@ -1,0 +1,174 @@
+//! What verification says: a verdict, or a rejection with a stable code.
+
+use std::fmt;
+
+#[cfg(feature = "documents")]
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Fmspc, MeasurementDigest, ReasonCode, RootKeyId};
+use crate::documents::Modes;
+use crate::{Digest, Timestamp};
+
+/// How current a platform's trusted computing base is, in Intel's words. `Revoked` is missing on
+/// purpose: such a platform is always refused, so no verdict can carry it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "documents", derive(JsonSchema))]
+pub enum TcbStatus {
+    /// Nothing is owed.
+    UpToDate,
+    /// Software in the guest has to mitigate.
+    SWHardeningNeeded,
+    /// A setting of the host's firmware has to change.
+    ConfigurationNeeded,
+    /// Both a setting of the host and mitigation in the guest.
+    ConfigurationAndSWHardeningNeeded,
+    /// Firmware, microcode, TDX module or quoting enclave is too old.
+    OutOfDate,
+    /// Too old, and a setting of the host has to change.
+    OutOfDateConfigurationNeeded,
+    /// The machine is current again, but this guest was launched before; launching it again helps.
+    TDRelaunchAdvised,
+    /// Launching again helps, and a setting of the host has to change.
+    TDRelaunchAdvisedConfigurationNeeded,
+}
+
+impl fmt::Display for TcbStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Accepted evidence: what was seen, under which root and policy, and until when it counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verdict {
+    /// When verification took place, by the verifier's clock.
+    pub accepted_at: Timestamp,
+    /// The first moment at which the verdict no longer counts.
+    pub trusted_until: Timestamp,
+    /// The root that vouches for the platform.
+    pub trust_root: RootKeyId,
+    /// Whether the platform is a simulated one. Derived from the verified root, never from the evidence.
+    pub simulated: bool,
+    /// How current the platform is.
+    pub tcb_status: TcbStatus,
+    /// Intel's advisories that apply to the platform.
+    pub advisory_ids: Vec<String>,
+    /// The measurement of the initial image.
+    pub mrtd: MeasurementDigest,
+    /// The runtime measurement registers 0 to 3.
+    pub rtmrs: [MeasurementDigest; 4],
+    /// The measurement of the TDX module.
+    pub mrseam: MeasurementDigest,
+    /// What the launcher said the machine is for.
+    pub mrconfigid: MeasurementDigest,
+    /// The type of the platform.
+    pub fmspc: Fmspc,
+    /// The policy that was applied.
+    pub policy_digest: Digest,
+    /// The quote without its padding.
+    pub evidence_digest: Digest,
+    /// The collateral that was used.
+    pub collateral_digest: Digest,
+    /// The name of the policy's entry that the measurements matched.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub measurement: String,
+    /// Who accepted the evidence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verifiers: Vec<VerifierKind>,
+    /// The modes in force.
+    #[serde(default)]
+    pub modes: Modes,
+    /// An out-of-date platform is let pass until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_until: Option<Timestamp>,
+    /// The collateral that was used expires then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collateral_until: Option<Timestamp>,
+    /// The token that was used, when there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenFacts>,
+    /// The digest of the event log, when there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_log_digest: Option<Digest>,
+    /// What was let pass although it is not as it should be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
+}
+
+/// Who judged the evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum VerifierKind {
+    /// Local verification of the quote.
+    Dcap,
+    /// Intel Trust Authority.
+    Ita,
+}
+
+/// What is kept of a token beside its digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenFacts {
+    /// The digest of its text.
+    pub digest: Digest,
+    /// Who issued it.
+    pub issuer: String,
+    /// The key that signed it.
+    pub key_id: String,
+    /// Its audience, if it names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+    /// It expires then.
+    pub expires: Timestamp,
+}
+
+/// Something that was let pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Warning {
+    /// A `W` code.
+    pub code: ReasonCode,
+    /// What was let pass, in words.
+    pub message: String,
+}
+
+/// Refused evidence or a refused message: a stable code, and a sentence that is safe to show to the client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{code}: {message}")]
+#[serde(rename_all = "camelCase")]
+pub struct Rejection {
+    /// The stable code.
+    pub code: ReasonCode,
+    /// What was wrong, without internals.
+    pub message: String,
+}
+
+impl Rejection {
+    /// A rejection with a message of its own.
+    pub fn new(code: ReasonCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+}
+
+/// A rejection that has nothing to add to its code's cause.
+impl From<ReasonCode> for Rejection {
+    fn from(code: ReasonCode) -> Self {
+        Self::new(code, code.cause())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rejection_shows_code_and_sentence() {
+        let rejection = Rejection::from(ReasonCode::NonceExpired);
+        assert_eq!(rejection.to_string(), "EE-ATT-003: the nonce has expired");
+    }
+}
