@@ -5,7 +5,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use easyenclave_attestation::simulated::TdBody;
-use easyenclave_attestation::{Binding, report_data, testing, verify};
+use easyenclave_attestation::testing::judge;
+use easyenclave_attestation::{Binding, report_data, testing};
 use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::evidence::{Evidence, QuoteBytes};
 
@@ -16,17 +17,16 @@ fn main() {
     let platform = testing::platform(now).expect("a platform");
     let body = TdBody::of_image("small");
     let binding = Binding {
+        ita: None,
         nonce: [1; 32],
         public_key: [2; 32],
     };
     let data = report_data(&binding.nonce, &binding.public_key);
     let quote = platform.guest().quote(data, &body).expect("a quote");
-    let evidence = Evidence {
-        quote: QuoteBytes::new(quote).expect("short enough"),
-    };
+    let evidence = Evidence::of_quote(QuoteBytes::new(quote).expect("short enough"));
     let collateral = platform.collateral(now).expect("collateral");
     let policy = testing::policy(&platform, &body);
-    let verify = || verify(&evidence, &binding, &collateral, &policy, now).expect("accepted");
+    let verify = || judge(&evidence, &binding, &collateral, &policy, now).expect("accepted");
     black_box(verify());
     let start = Instant::now();
     for _ in 0..ROUNDS {

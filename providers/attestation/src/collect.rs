@@ -1,7 +1,9 @@
 //! Collecting evidence inside a guest. The quote is always bound to the verifier's nonce and the guest's key;
 //! nothing here judges it.
 
-use easyenclave_schemas::evidence::{Evidence, QuoteBytes, QuoteTooLong};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use easyenclave_schemas::evidence::{Evidence, ItaNonce, QuoteBytes, TooLong};
 use ring::digest::{Context, SHA512};
 
 use crate::layout::{LayoutError, QuoteView};
@@ -30,7 +32,7 @@ pub enum CollectError {
     Layout(#[from] LayoutError),
     /// What the platform made is longer than any verifier reads.
     #[error("the platform's quote is not usable")]
-    Length(#[from] QuoteTooLong),
+    Length(#[from] TooLong),
     /// The quote carries other bytes than were asked for.
     #[error("the platform's quote is over other report data than was asked for")]
     NotBound,
@@ -47,6 +49,27 @@ pub fn report_data(nonce: &[u8; 32], public_key: &[u8; 32]) -> [u8; 64] {
     bytes
 }
 
+/// The 64 bytes that bind a quote to a nonce of Intel Trust Authority and a guest's key: SHA-512 over the decoded
+/// bytes of `val` and `iat`, exactly as received, followed by the raw Ed25519 public key.
+///
+/// # Errors
+/// When a part of the nonce is not standard base64.
+pub fn ita_report_data(nonce: &ItaNonce, public_key: &[u8; 32]) -> Result<[u8; 64], NonceError> {
+    let decode = |part: &str| STANDARD.decode(part).map_err(|_| NonceError);
+    let mut context = Context::new(&SHA512);
+    context.update(&decode(&nonce.val)?);
+    context.update(&decode(&nonce.iat)?);
+    context.update(public_key);
+    let mut bytes = [0; 64];
+    bytes.copy_from_slice(context.finish().as_ref());
+    Ok(bytes)
+}
+
+/// A nonce of Intel Trust Authority that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the Trust Authority's nonce is not base64")]
+pub struct NonceError;
+
 /// Evidence for `nonce` and `public_key`, checked to be a quote over them before it is sent anywhere.
 ///
 /// # Errors
@@ -61,7 +84,7 @@ pub fn collect(
     if QuoteView::parse(quote.as_bytes())?.report_data() != expected {
         return Err(CollectError::NotBound);
     }
-    Ok(Evidence { quote })
+    Ok(Evidence::of_quote(quote))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 #[cfg(any(feature = "simulated", feature = "verify"))]
 mod collateral;
 mod collect;
+mod event_log;
 mod layout;
 #[cfg(all(test, feature = "testing"))]
 mod real_samples;
@@ -19,9 +20,11 @@ mod verify;
 pub use collateral::Collateral;
 #[cfg(feature = "verify")]
 pub use collateral::{CollateralError, CollateralSource, PckCa, PlatformFacts};
-pub use collect::{CollectError, QuoteSource, collect, report_data};
+pub use collect::{CollectError, NonceError, QuoteSource, collect, ita_report_data, report_data};
+pub use event_log::{Event, EventLog, EventLogError};
 pub use layout::{LayoutError, QuoteView};
 #[cfg(feature = "verify")]
 pub use verify::{
-    Binding, IntelIsNotSimulated, PlatformFlags, Policy, SimulatedRoot, TrustRoot, verify,
+    Binding, Case, IntelIsNotSimulated, KeySetError, PlatformFlags, Policy, Reference,
+    SimulatedRoot, TokenKeys, TrustRoot, token_key_id, verify,
 };

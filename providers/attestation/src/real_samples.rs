@@ -1,7 +1,6 @@
 //! Tests with real quotes of real platforms, from the sample folder of the verification library, at the
 //! times at which their collateral was valid. Their nonces are unknown, so all but the binding is tested.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -96,18 +95,26 @@ impl Sample {
         policy: &Policy,
         now: Timestamp,
     ) -> Result<Verdict, Rejection> {
+        let (evidence, binding) = (self.evidence(), nobody());
+        let case = testing::case(&evidence, &binding, collateral, policy, now);
         appraise(
+            &case,
             &QuoteView::parse(&self.quote).expect("a quote"),
-            collateral,
-            policy,
-            now,
+            Vec::new(),
         )
     }
 
     fn evidence(&self) -> Evidence {
-        Evidence {
-            quote: QuoteBytes::new(self.quote.clone()).expect("short enough"),
-        }
+        Evidence::of_quote(QuoteBytes::new(self.quote.clone()).expect("short enough"))
+    }
+}
+
+/// The samples are bound to keys that nobody here has.
+fn nobody() -> Binding {
+    Binding {
+        ita: None,
+        nonce: [0; 32],
+        public_key: [0; 32],
     }
 }
 
@@ -126,14 +133,11 @@ fn version_5() -> Sample {
 }
 
 fn policy(mrtd: &[u8]) -> Policy {
+    let mrtd = MeasurementDigest::new(mrtd.try_into().expect("48 bytes"));
     Policy {
-        trust_root: TrustRoot::Intel,
-        allowed_tcb: BTreeSet::from([TcbStatus::UpToDate]),
         platform: ALL_FLAGS,
-        grace: Duration::ZERO,
-        measurements: BTreeSet::from([MeasurementDigest::new(mrtd.try_into().expect("48 bytes"))]),
         max_age: Duration::from_secs(3600),
-        digest: Digest::of(b"policy"),
+        ..testing::policy_of(TrustRoot::Intel, mrtd)
     }
 }
 
@@ -317,21 +321,20 @@ fn a_simulated_quote_is_refused_under_intels_root_with_a_sentence() {
     let platform = testing::platform(real.now).expect("a platform");
     let body = crate::simulated::TdBody::of_image("small");
     let binding = Binding {
+        ita: None,
         nonce: [1; 32],
         public_key: [2; 32],
     };
     let data = crate::report_data(&binding.nonce, &binding.public_key);
     let quote = platform.guest().quote(data, &body).expect("a quote");
-    let evidence = Evidence {
-        quote: QuoteBytes::new(quote).expect("short enough"),
-    };
+    let evidence = Evidence::of_quote(QuoteBytes::new(quote).expect("short enough"));
     let policy = policy(body.mrtd.as_bytes());
     for collateral in [
         &platform.collateral(real.now).expect("collateral"),
         &real.collateral,
     ] {
-        let rejection =
-            crate::verify(&evidence, &binding, collateral, &policy, real.now).expect_err("refused");
+        let rejection = testing::judge(&evidence, &binding, collateral, &policy, real.now)
+            .expect_err("refused");
         assert_eq!(rejection.code, ReasonCode::TrustRootMismatch, "{rejection}");
         assert!(
             rejection.message.contains("never accepted for one another"),

@@ -4,13 +4,31 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use easyenclave_schemas::evidence::TcbStatus;
+use easyenclave_schemas::documents::Modes;
+use easyenclave_schemas::evidence::{Evidence, MeasurementDigest, Rejection, TcbStatus, Verdict};
 use easyenclave_schemas::{Digest, Timestamp};
 
 use crate::simulated::{CollateralWindow, Guest, Platform, SimulatedError, TdAttributes, TdBody};
-use crate::{Collateral, CollectError, PlatformFlags, Policy, QuoteSource, TrustRoot};
+use crate::{
+    Binding, Case, Collateral, CollectError, PlatformFlags, Policy, QuoteSource, Reference,
+    TrustRoot,
+};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Verifies such a case.
+///
+/// # Errors
+/// As [`crate::verify`].
+pub fn judge(
+    evidence: &Evidence,
+    binding: &Binding,
+    collateral: &Collateral,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Verdict, Rejection> {
+    crate::verify(&case(evidence, binding, collateral, policy, now))
+}
 
 /// What is wrong with a quote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,15 +57,58 @@ pub fn platform(now: Timestamp) -> Result<Platform, SimulatedError> {
 
 /// A policy that accepts faultless guests of `platform` that look like `body`, for a day.
 pub fn policy(platform: &Platform, body: &TdBody) -> Policy {
+    let root =
+        TrustRoot::simulated(platform.root_key_id()).expect("a generated key is not Intel's");
+    policy_of(root, body.mrtd)
+}
+
+/// A policy that trusts one image under a root, locally verified, for a day.
+pub fn policy_of(trust_root: TrustRoot, mrtd: MeasurementDigest) -> Policy {
     Policy {
-        trust_root: TrustRoot::simulated(platform.root_key_id())
-            .expect("a generated key is not Intel's"),
+        trust_root,
+        dcap: true,
+        ita: None,
+        modes: Modes::default(),
         allowed_tcb: BTreeSet::from([TcbStatus::UpToDate]),
-        platform: PlatformFlags::default(),
         grace: Duration::ZERO,
-        measurements: BTreeSet::from([body.mrtd]),
+        refused_advisories: BTreeSet::new(),
+        platform: PlatformFlags::default(),
+        required_attributes: 0,
+        refused_attributes: 0,
+        references: vec![reference("an image", mrtd)],
         max_age: DAY,
         digest: Digest::of(b"a policy for tests"),
+    }
+}
+
+/// A reference that compares the image and nothing else.
+pub fn reference(name: &str, mrtd: MeasurementDigest) -> Reference {
+    Reference {
+        name: name.into(),
+        mrtd,
+        mrseam: None,
+        mrconfigid: None,
+        rtmrs: [None; 4],
+        events: Vec::new(),
+    }
+}
+
+/// A case that local verification alone judges, with a nonce that is as it should be.
+pub fn case<'a>(
+    evidence: &'a Evidence,
+    binding: &'a Binding,
+    collateral: &'a Collateral,
+    policy: &'a Policy,
+    now: Timestamp,
+) -> Case<'a> {
+    Case {
+        evidence,
+        binding,
+        nonce: Ok(()),
+        collateral: Some(collateral),
+        token_keys: None,
+        policy,
+        now,
     }
 }
 

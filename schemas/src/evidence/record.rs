@@ -86,3 +86,15 @@ pub struct JudgedPolicy {
     /// The size of the agents.
     pub node_size: NodeSize,
 }
+
+impl JudgedPolicy {
+    /// The digest of its JSON.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.to_json())
+    }
+
+    /// Its JSON, the same bytes every time.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a policy is plain data")
+    }
+}

@@ -70,7 +70,7 @@ pub struct Verdict {
     /// The quote without its padding.
     pub evidence_digest: Digest,
     /// The collateral that was used.
-    pub collateral_digest: Digest,
+    pub collateral_digest: Option<Digest>,
     /// The name of the policy's entry that the measurements matched.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub measurement: String,

@@ -1,11 +1,41 @@
-//! Reading a quote before it is trusted: its layout, and which platform's collateral it needs.
+//! Reading a quote: its layout, what it says of guest and platform. None of it is to be believed before a
+//! signature over it was checked.
 
 use dcap_qvl::intel;
 use dcap_qvl::quote::Quote;
-use easyenclave_schemas::evidence::{Evidence, Fmspc, ReasonCode, Rejection};
+use easyenclave_schemas::evidence::{Evidence, Fmspc, MeasurementDigest, ReasonCode, Rejection};
 
 use crate::collateral::{PckCa, PlatformFacts};
 use crate::layout::QuoteView;
+
+/// What a quote says of its guest and its platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Body {
+    pub(super) mrtd: MeasurementDigest,
+    pub(super) rtmrs: [MeasurementDigest; 4],
+    pub(super) mrseam: MeasurementDigest,
+    pub(super) mrconfigid: MeasurementDigest,
+    pub(super) attributes: u64,
+    pub(super) fmspc: Fmspc,
+    pub(super) report_data: [u8; 64],
+}
+
+impl Body {
+    pub(super) fn read(view: &QuoteView<'_>) -> Result<Self, Rejection> {
+        let quote = parse(view)?;
+        let report = quote.report.as_td10().ok_or(ReasonCode::QuoteUnreadable)?;
+        Ok(Self {
+            mrtd: MeasurementDigest::new(report.mr_td),
+            rtmrs: [report.rt_mr0, report.rt_mr1, report.rt_mr2, report.rt_mr3]
+                .map(MeasurementDigest::new),
+            mrseam: MeasurementDigest::new(report.mr_seam),
+            mrconfigid: MeasurementDigest::new(report.mr_config_id),
+            attributes: u64::from_le_bytes(report.td_attributes),
+            fmspc: Fmspc::new(intel::quote_fmspc(&quote).map_err(|_| no_certificate())?),
+            report_data: report.report_data,
+        })
+    }
+}
 
 impl PlatformFacts {
     /// What the quote says about its platform. Untrusted, and good only for asking for collateral.
@@ -13,8 +43,7 @@ impl PlatformFacts {
     /// # Errors
     /// When the quote cannot be read, or carries no certificate of its platform.
     pub fn of(evidence: &Evidence) -> Result<Self, Rejection> {
-        let quote = Quote::parse(read(evidence)?.bytes())
-            .map_err(|_| Rejection::from(ReasonCode::QuoteUnreadable))?;
+        let quote = parse(&read(evidence)?)?;
         let fmspc = intel::quote_fmspc(&quote).map_err(|_| no_certificate())?;
         // The vendor's own clients take the processor authority when the issuer names neither.
         let ca = match intel::quote_ca(&quote).map_err(|_| no_certificate())? {
@@ -31,6 +60,10 @@ impl PlatformFacts {
 pub(super) fn read(evidence: &Evidence) -> Result<QuoteView<'_>, Rejection> {
     QuoteView::parse(evidence.quote.as_bytes())
         .map_err(|error| Rejection::new(ReasonCode::QuoteUnreadable, error.to_string()))
+}
+
+pub(super) fn parse(view: &QuoteView<'_>) -> Result<Quote, Rejection> {
+    Quote::parse(view.bytes()).map_err(|_| ReasonCode::QuoteUnreadable.into())
 }
 
 fn no_certificate() -> Rejection {

@@ -1,157 +1,179 @@
-//! The policy, applied to claims whose signatures have been checked.
+//! The policy, applied to what was verified: image, platform, attributes, TCB.
 
-use dcap_qvl::quote::TDReport10;
-use dcap_qvl::{PckCertFlag, Policy as _, QuoteClaims, QuotePolicyConfig};
 use easyenclave_schemas::Timestamp;
-use easyenclave_schemas::evidence::{Fmspc, MeasurementDigest, ReasonCode, Rejection, TcbStatus};
+use easyenclave_schemas::documents::Enforcement;
+use easyenclave_schemas::evidence::{ReasonCode, Rejection, TcbStatus, Warning};
 
-use super::policy::Policy;
-use super::reasons;
+use super::Findings;
+use super::facts::Body;
+use super::policy::{Policy, Reference};
 
-/// What a verdict records of the guest and its platform.
-pub(super) struct Body {
-    pub(super) mrtd: MeasurementDigest,
-    pub(super) rtmrs: [MeasurementDigest; 4],
-    pub(super) mrseam: MeasurementDigest,
-    pub(super) mrconfigid: MeasurementDigest,
-    pub(super) fmspc: Fmspc,
+/// The references whose fixed registers fit. There is at least one.
+pub(super) fn references<'a>(
+    body: &Body,
+    policy: &'a Policy,
+) -> Result<Vec<&'a Reference>, Rejection> {
+    if body.mrtd.as_bytes() == &[0; 48] {
+        return Err(ReasonCode::MrtdMissing.into());
+    }
+    let image: Vec<_> = policy
+        .references
+        .iter()
+        .filter(|reference| reference.mrtd == body.mrtd)
+        .collect();
+    let Some(nearest) = image.first().copied() else {
+        return Err(Rejection::new(
+            ReasonCode::MrtdUntrusted,
+            untrusted(body, policy),
+        ));
+    };
+    let fitting: Vec<_> = image
+        .into_iter()
+        .filter(|reference| other_register(body, reference).is_none())
+        .collect();
+    if fitting.is_empty() {
+        let register = other_register(body, nearest).unwrap_or_default();
+        return Err(Rejection::new(ReasonCode::MrtdUntrusted, register));
+    }
+    Ok(fitting)
 }
 
-pub(super) fn body(claims: &QuoteClaims) -> Result<Body, Rejection> {
-    let report = report(claims)?;
-    Ok(Body {
-        mrtd: MeasurementDigest::new(report.mr_td),
-        rtmrs: [report.rt_mr0, report.rt_mr1, report.rt_mr2, report.rt_mr3]
-            .map(MeasurementDigest::new),
-        mrseam: MeasurementDigest::new(report.mr_seam),
-        mrconfigid: MeasurementDigest::new(report.mr_config_id),
-        fmspc: Fmspc::new(claims.platform.pck.fmspc),
+fn untrusted(body: &Body, policy: &Policy) -> String {
+    if policy.references.is_empty() {
+        "the policy trusts no MRTD at all".into()
+    } else {
+        format!("the MRTD {} is not one the policy trusts", body.mrtd)
+    }
+}
+
+/// The first fixed register beside the MRTD that differs, in words.
+fn other_register(body: &Body, reference: &Reference) -> Option<String> {
+    [
+        ("MRSEAM", reference.mrseam, body.mrseam),
+        ("MRCONFIGID", reference.mrconfigid, body.mrconfigid),
+    ]
+    .into_iter()
+    .find(|(_, wanted, found)| wanted.is_some_and(|wanted| wanted != *found))
+    .map(|(name, _, found)| {
+        format!(
+            "the {name} {found} is not the one that the measurement {} names",
+            reference.name
+        )
     })
 }
 
-fn report(claims: &QuoteClaims) -> Result<&TDReport10, Rejection> {
-    let report = claims.report.as_td10().filter(|_| !claims.header.is_sgx());
-    report.ok_or_else(|| ReasonCode::QuoteUnreadable.into())
-}
-
-/// The library leaves a revocation list from the future to us, and counts the second of expiry as valid in
-/// some documents and not in others; here it is always expired, because that is where trust ends.
-pub(super) fn dates(claims: &QuoteClaims, now: Timestamp) -> Result<(), Rejection> {
-    if claims.latest_issue_date > now.as_secs() {
-        return Err(Rejection::new(
-            ReasonCode::CollateralOutdated,
-            "the collateral was issued after the verifier's time",
-        ));
-    }
-    if claims.earliest_expiration_date <= now.as_secs() {
-        return Err(Rejection::new(
-            ReasonCode::CollateralOutdated,
-            "the collateral has expired",
-        ));
-    }
-    Ok(())
-}
-
-pub(super) fn measurement(claims: &QuoteClaims, policy: &Policy) -> Result<(), Rejection> {
-    let mrtd = report(claims)?.mr_td;
-    if mrtd == [0; 48] {
-        return Err(ReasonCode::MrtdMissing.into());
-    }
-    if policy.measurements.contains(&MeasurementDigest::new(mrtd)) {
-        return Ok(());
-    }
-    let message = if policy.measurements.is_empty() {
-        "the policy trusts no MRTD at all".into()
-    } else {
-        format!(
-            "the MRTD {} is not one the policy trusts",
-            hex::encode(mrtd)
-        )
-    };
-    Err(Rejection::new(ReasonCode::MrtdUntrusted, message))
-}
-
 /// Every property that is refused is named, so that one look is enough to correct the policy.
-pub(super) fn platform(claims: &QuoteClaims, policy: &Policy) -> Result<(), Rejection> {
-    let pck = &claims.platform.pck;
-    let allowed = &policy.platform;
+pub(super) fn platform(findings: &Findings, policy: &Policy) -> Result<(), Rejection> {
+    let (has, allowed) = (&findings.properties, &policy.platform);
     let refused: Vec<&str> = [
         (
-            pck.dynamic_platform,
+            has.dynamic_platform,
             allowed.dynamic_platform,
             "dynamic platform",
         ),
-        (pck.cached_keys, allowed.cached_keys, "cached keys"),
-        (pck.smt_enabled, allowed.smt, "SMT"),
+        (has.cached_keys, allowed.cached_keys, "cached keys"),
+        (has.smt, allowed.smt, "SMT"),
     ]
     .into_iter()
-    .filter(|(flag, allowed, _)| *flag == PckCertFlag::True && !allowed)
+    .filter(|(has, allowed, _)| *has && !allowed)
     .map(|(_, _, name)| name)
     .collect();
     if refused.is_empty() {
         return Ok(());
     }
+    let refused = refused.join(", ");
     Err(Rejection::new(
         ReasonCode::PlatformRefused,
-        format!(
-            "the policy does not allow this of a platform: {}",
-            refused.join(", ")
-        ),
+        format!("the policy does not allow this of a platform: {refused}"),
     ))
 }
 
+/// What no policy lifts (debugging, profiling, migration), and what this one asks for.
+pub(super) fn attributes(body: &Body, policy: &Policy) -> Result<(), Rejection> {
+    const NEVER: [(u64, &str); 3] = [
+        (0x1, "the guest runs in debug mode"),
+        (0x70, "the guest runs with profiling"),
+        (1 << 29, "the guest may be migrated"),
+    ];
+    let refuse = |message: String| Err(Rejection::new(ReasonCode::TdAttributesRefused, message));
+    if let Some((_, message)) = NEVER.iter().find(|(bits, _)| body.attributes & bits != 0) {
+        return refuse((*message).into());
+    }
+    let missing = policy.required_attributes & !body.attributes;
+    if missing != 0 {
+        return refuse(format!(
+            "the guest lacks attributes that the policy requires: {missing:#x}"
+        ));
+    }
+    let excess = policy.refused_attributes & body.attributes;
+    if excess != 0 {
+        return refuse(format!(
+            "the guest has attributes that the policy refuses: {excess:#x}"
+        ));
+    }
+    Ok(())
+}
+
+/// Judges how current the platform is. Answers until when an out-of-date one is let pass.
 pub(super) fn tcb(
-    claims: &QuoteClaims,
+    findings: &Findings,
     policy: &Policy,
     now: Timestamp,
-) -> Result<TcbStatus, Rejection> {
-    let status = status(claims.tcb.status)?;
-    if !policy.allowed_tcb.contains(&status) {
-        let message =
-            format!("the platform's TCB status is {status}, which the policy does not allow");
-        return Err(Rejection::new(ReasonCode::TcbUnacceptable, message));
+    warnings: &mut Vec<Warning>,
+) -> Result<Option<Timestamp>, Rejection> {
+    if policy.modes.tcb == Enforcement::Disabled {
+        let message = format!("the TCB status {} was not judged", findings.tcb_status);
+        warnings.push(Warning {
+            code: ReasonCode::TcbWarning,
+            message,
+        });
+        return Ok(None);
     }
-    within_grace(claims, policy, now)?;
-    Ok(status)
-}
-
-/// The library knows which dates grace counts from; everything else it could judge is allowed here,
-/// because it has been judged above.
-fn within_grace(claims: &QuoteClaims, policy: &Policy, now: Timestamp) -> Result<(), Rejection> {
-    let config = QuotePolicyConfig {
-        allowed_statuses: vec![claims.tcb.status],
-        platform_grace_period_secs: policy.grace.as_secs(),
-        qe_grace_period_secs: policy.grace.as_secs(),
-        allow_dynamic_platform: true,
-        allow_cached_keys: true,
-        allow_smt: true,
-        ..QuotePolicyConfig::default()
-    };
-    let verdict = config.into_policy(now.as_secs()).validate(claims);
-    verdict.map_err(|error| reasons::classify(&error))
-}
-
-fn status(status: dcap_qvl::TcbStatus) -> Result<TcbStatus, Rejection> {
-    use dcap_qvl::TcbStatus as Theirs;
-    Ok(match status {
-        Theirs::UpToDate => TcbStatus::UpToDate,
-        Theirs::SWHardeningNeeded => TcbStatus::SWHardeningNeeded,
-        Theirs::ConfigurationNeeded => TcbStatus::ConfigurationNeeded,
-        Theirs::ConfigurationAndSWHardeningNeeded => TcbStatus::ConfigurationAndSWHardeningNeeded,
-        Theirs::OutOfDate => TcbStatus::OutOfDate,
-        Theirs::OutOfDateConfigurationNeeded => TcbStatus::OutOfDateConfigurationNeeded,
-        Theirs::TDRelaunchAdvised => TcbStatus::TDRelaunchAdvised,
-        Theirs::TDRelaunchAdvisedConfigurationNeeded => {
-            TcbStatus::TDRelaunchAdvisedConfigurationNeeded
+    match acceptable(findings, policy, now) {
+        Ok(grace_until) => Ok(grace_until),
+        Err(rejection) if policy.modes.tcb == Enforcement::Warn => {
+            let message = rejection.message;
+            warnings.push(Warning {
+                code: ReasonCode::TcbWarning,
+                message,
+            });
+            Ok(None)
         }
-        Theirs::Revoked => return Err(reasons::revoked()),
-    })
+        Err(rejection) => Err(rejection),
+    }
 }
 
-/// Trust ends with the policy's patience or with the first piece of collateral, whichever is earlier.
-pub(super) fn trusted_until(claims: &QuoteClaims, policy: &Policy, now: Timestamp) -> Timestamp {
-    let expiry = i64::try_from(claims.earliest_expiration_date)
-        .unwrap_or(i64::MAX)
-        .saturating_mul(1000);
-    now.plus(policy.max_age).min(Timestamp::from_millis(expiry))
+fn acceptable(
+    findings: &Findings,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Rejection> {
+    let refuse = |message: String| Err(Rejection::new(ReasonCode::TcbUnacceptable, message));
+    let status = findings.tcb_status;
+    if !policy.allowed_tcb.contains(&status) {
+        return refuse(format!(
+            "the platform's TCB status is {status}, which the policy does not allow"
+        ));
+    }
+    let refused = |id: &&String| policy.refused_advisories.contains(*id);
+    if let Some(advisory) = findings.advisory_ids.iter().find(refused) {
+        return refuse(format!(
+            "the platform is open to {advisory}, which the policy refuses"
+        ));
+    }
+    if !is_out_of_date(status) {
+        return Ok(None);
+    }
+    let until = findings.tcb_date.plus(policy.grace);
+    if until <= now {
+        return refuse("the platform is out of date for longer than the policy's grace".into());
+    }
+    Ok(Some(until))
+}
+
+fn is_out_of_date(status: TcbStatus) -> bool {
+    matches!(
+        status,
+        TcbStatus::OutOfDate | TcbStatus::OutOfDateConfigurationNeeded
+    )
 }

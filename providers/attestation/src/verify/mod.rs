@@ -1,69 +1,92 @@
-//! Verification: evidence, collateral, a policy and a time in; a verdict or a rejection out. Pure: it never reads a
-//! clock, a file, the environment or the network, and the trust root comes from the policy alone.
+//! Verification: one case in, a verdict or a rejection out. Pure: it never reads a clock, a file, the
+//! environment or the network, and the trust root comes from the policy alone.
 
+mod agree;
+mod case;
+mod dcap;
 mod facts;
 mod judge;
 mod policy;
 mod reasons;
 mod root;
+mod runtime;
+mod token;
 
-use dcap_qvl::{QuoteClaims, QuotePolicy};
-use easyenclave_schemas::evidence::{Evidence, ReasonCode, Rejection, Verdict};
+use easyenclave_schemas::documents::NonceMode;
+use easyenclave_schemas::evidence::{
+    ReasonCode, Rejection, TcbStatus, Verdict, VerifierKind, Warning,
+};
 use easyenclave_schemas::{Digest, Timestamp};
 
 use crate::collateral::Collateral;
-use crate::collect::report_data;
+use crate::event_log::EventLog;
 use crate::layout::QuoteView;
-pub use policy::{IntelIsNotSimulated, PlatformFlags, Policy, SimulatedRoot, TrustRoot};
+pub use case::{Binding, Case};
+pub use policy::{IntelIsNotSimulated, PlatformFlags, Policy, Reference, SimulatedRoot, TrustRoot};
+pub use token::{KeySetError, TokenKeys, key_id as token_key_id};
 
-/// What the quote must be bound to: both as the verifier holds them, never as the message gives them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Binding {
-    /// The nonce that the verifier stored.
-    pub nonce: [u8; 32],
-    /// The raw Ed25519 public key that is about to be trusted.
-    pub public_key: [u8; 32],
+/// What one verifier found out about a quote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Findings {
+    tcb_status: TcbStatus,
+    advisory_ids: Vec<String>,
+    /// The date of the platform's TCB level, from which grace counts.
+    tcb_date: Timestamp,
+    properties: PlatformFlags,
+    /// The first moment at which the finding no longer counts.
+    until: Timestamp,
 }
 
-/// Verifies `evidence` at the time `now`. The same arguments give the same answer at any real time.
+/// Verifies a case. The same case gives the same answer at any real time.
 ///
 /// # Errors
 /// A rejection with the reason code of the first check that failed, in the order of the contract:
-/// layout, binding, signatures and collateral, measurement, platform, TCB.
-pub fn verify(
-    evidence: &Evidence,
-    binding: &Binding,
-    collateral: &Collateral,
-    policy: &Policy,
-    now: Timestamp,
-) -> Result<Verdict, Rejection> {
-    let quote = facts::read(evidence)?;
-    if quote.report_data() != report_data(&binding.nonce, &binding.public_key) {
-        return Err(ReasonCode::BindingMismatch.into());
-    }
-    appraise(&quote, collateral, policy, now)
+/// nonce, layout, binding, signatures and tokens, measurement, platform, TCB, runtime measurements.
+pub fn verify(case: &Case<'_>) -> Result<Verdict, Rejection> {
+    let mut warnings = Vec::new();
+    let quote = facts::read(case.evidence)?;
+    nonce(case, &quote, &mut warnings)?;
+    appraise(case, &quote, warnings)
 }
 
-/// Everything but the binding. Without that a quote may be anybody's, so this stays inside the crate.
+/// Everything but nonce and binding. Without these a quote may be anybody's, so this stays inside the crate.
 pub(crate) fn appraise(
+    case: &Case<'_>,
     quote: &QuoteView<'_>,
-    collateral: &Collateral,
-    policy: &Policy,
-    now: Timestamp,
+    mut warnings: Vec<Warning>,
 ) -> Result<Verdict, Rejection> {
-    let claims = claims(quote, collateral, policy, now)?;
-    judge::measurement(&claims, policy)?;
-    judge::platform(&claims, policy)?;
-    let tcb_status = judge::tcb(&claims, policy, now)?;
-    let body = judge::body(&claims)?;
+    let policy = case.policy;
+    let body = facts::Body::read(quote)?;
+    let dcap = if policy.dcap {
+        Some(dcap::verify(case, quote)?)
+    } else {
+        root::named_by_quote(&policy.trust_root, quote)?;
+        None
+    };
+    let ita = match &policy.ita {
+        Some(settings) => Some(token::verify(case, settings, &body)?),
+        None => None,
+    };
+    let findings = agree::findings(dcap.as_ref(), ita.as_ref().map(|ita| &ita.findings))?;
+    let references = judge::references(&body, policy)?;
+    judge::platform(&findings, policy)?;
+    judge::attributes(&body, policy)?;
+    let grace_until = judge::tcb(&findings, policy, case.now, &mut warnings)?;
+    let log = event_log(case);
+    let event_log_digest = log
+        .as_ref()
+        .ok()
+        .and_then(|log| Some(log.as_ref()?.digest()));
+    let measurement = runtime::judge(&body, log, &references, policy, &mut warnings)?;
     let root = policy.trust_root.key_id();
+    let until = case.now.plus(policy.max_age).min(findings.until);
     Ok(Verdict {
-        accepted_at: now,
-        trusted_until: judge::trusted_until(&claims, policy, now),
+        accepted_at: case.now,
+        trusted_until: grace_until.map_or(until, |grace| grace.min(until)),
         trust_root: root,
         simulated: root.is_simulated(),
-        tcb_status,
-        advisory_ids: claims.tcb.advisory_ids,
+        tcb_status: findings.tcb_status,
+        advisory_ids: findings.advisory_ids,
         mrtd: body.mrtd,
         rtmrs: body.rtmrs,
         mrseam: body.mrseam,
@@ -71,29 +94,58 @@ pub(crate) fn appraise(
         fmspc: body.fmspc,
         policy_digest: policy.digest,
         evidence_digest: Digest::of(quote.bytes()),
-        collateral_digest: collateral.digest(),
-        warnings: Vec::new(),
+        collateral_digest: case.collateral.map(Collateral::digest),
+        measurement,
+        verifiers: verifiers(policy),
+        modes: policy.modes,
+        grace_until,
+        collateral_until: dcap.map(|dcap| dcap.until),
+        token: ita.map(|ita| ita.facts),
+        event_log_digest,
+        warnings,
     })
 }
 
-/// Everything that signatures can prove, under the policy's root. The library's own policy is switched
-/// off on purpose: what it would say is text, and ours is judged on the claims, in the contract's order.
-fn claims(
+/// Whether the nonce is good and the quote bound to it and to the key.
+fn nonce(
+    case: &Case<'_>,
     quote: &QuoteView<'_>,
-    collateral: &Collateral,
-    policy: &Policy,
-    now: Timestamp,
-) -> Result<QuoteClaims, Rejection> {
-    let verifier = root::verifier(&policy.trust_root, collateral)?;
-    let claims = verifier
-        .verify_with_policy(
-            quote.bytes(),
-            collateral.as_dcap(),
-            now.as_secs(),
-            &QuotePolicy::claims_only(now.as_secs()),
-        )
-        .map_err(|error| reasons::classify(&error))?;
-    root::check(&policy.trust_root, &claims)?;
-    judge::dates(&claims, now)?;
-    Ok(claims)
+    warnings: &mut Vec<Warning>,
+) -> Result<(), Rejection> {
+    let code = ReasonCode::NonceWarning;
+    if case.policy.modes.nonce == NonceMode::Disabled {
+        let message = "nonce and binding were not checked".into();
+        warnings.push(Warning { code, message });
+        return Ok(());
+    }
+    match bound(case, quote) {
+        Err(rejection) if case.policy.modes.nonce == NonceMode::Optional => {
+            let message = rejection.message;
+            warnings.push(Warning { code, message });
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn bound(case: &Case<'_>, quote: &QuoteView<'_>) -> Result<(), Rejection> {
+    case.nonce.map_err(Rejection::from)?;
+    if quote.report_data() == case.binding.report_data()? {
+        Ok(())
+    } else {
+        Err(ReasonCode::BindingMismatch.into())
+    }
+}
+
+fn event_log(case: &Case<'_>) -> Result<Option<EventLog>, Rejection> {
+    let log = case.evidence.event_log.as_ref();
+    log.map(|log| EventLog::parse(log.as_bytes()))
+        .transpose()
+        .map_err(|error| Rejection::new(ReasonCode::EventLogMismatch, error.to_string()))
+}
+
+fn verifiers(policy: &Policy) -> Vec<VerifierKind> {
+    let dcap = policy.dcap.then_some(VerifierKind::Dcap);
+    let ita = policy.ita.as_ref().map(|_| VerifierKind::Ita);
+    dcap.into_iter().chain(ita).collect()
 }

@@ -1,8 +1,8 @@
 //! What the tests share: one simulated platform, one guest on it, one policy that accepts it.
 
 use easyenclave_attestation::simulated::{Platform, TdBody};
-use easyenclave_attestation::testing::{self, Fault};
-use easyenclave_attestation::{Binding, Collateral, Policy, report_data, verify};
+use easyenclave_attestation::testing::{self, Fault, judge};
+use easyenclave_attestation::{Binding, Collateral, Policy, report_data};
 use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::evidence::{Evidence, QuoteBytes, Rejection, Verdict};
 
@@ -24,6 +24,7 @@ impl Bench {
         let platform = testing::platform(now()).expect("a platform");
         let body = TdBody::of_image("small");
         let binding = Binding {
+            ita: None,
             nonce: [1; 32],
             public_key: [2; 32],
         };
@@ -55,7 +56,7 @@ impl Bench {
     }
 
     pub(crate) fn verify(&self, evidence: &Evidence) -> Result<Verdict, Rejection> {
-        verify(
+        judge(
             evidence,
             &self.binding,
             &self.collateral,
@@ -74,7 +75,5 @@ pub(crate) fn data(binding: &Binding) -> [u8; 64] {
 }
 
 pub(crate) fn evidence(quote: &[u8]) -> Evidence {
-    Evidence {
-        quote: QuoteBytes::new(quote.to_vec()).expect("short enough"),
-    }
+    Evidence::of_quote(QuoteBytes::new(quote.to_vec()).expect("short enough"))
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use easyenclave_attestation::simulated::{Platform, SimulatedSource};
-use easyenclave_attestation::testing::Fault;
-use easyenclave_attestation::{PckCa, PlatformFacts, collect, verify};
+use easyenclave_attestation::testing::{Fault, judge};
+use easyenclave_attestation::{PckCa, PlatformFacts, collect};
 use easyenclave_schemas::Digest;
 use easyenclave_schemas::evidence::{TcbStatus, Verdict};
 
@@ -26,7 +26,7 @@ fn an_honest_guest_is_accepted_and_stamped_simulated() {
     assert_eq!(verdict.mrconfigid, bench.body.mrconfigid);
     assert_eq!(verdict.policy_digest, bench.policy.digest);
     assert_eq!(verdict.evidence_digest, Digest::of(&bench.quote));
-    assert_eq!(verdict.collateral_digest, bench.collateral.digest());
+    assert_eq!(verdict.collateral_digest, Some(bench.collateral.digest()));
     assert_eq!(verdict.accepted_at, now());
     assert!(verdict.warnings.is_empty());
 }
@@ -57,7 +57,7 @@ fn collected_evidence_verifies() {
         collect(&source, &bench.binding.nonce, &bench.binding.public_key).expect("evidence");
     let policy = easyenclave_attestation::testing::policy(&platform, &bench.body);
     let collateral = platform.collateral(now()).expect("collateral");
-    verify(&evidence, &bench.binding, &collateral, &policy, now()).expect("accepted");
+    judge(&evidence, &bench.binding, &collateral, &policy, now()).expect("accepted");
 }
 
 #[test]

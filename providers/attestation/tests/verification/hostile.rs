@@ -1,6 +1,7 @@
 //! Bytes that an attacker chose: everything is refused, with a reason that has a name, and nothing panics.
 
-use easyenclave_attestation::{Collateral, PlatformFacts, verify};
+use easyenclave_attestation::testing::judge;
+use easyenclave_attestation::{Collateral, PlatformFacts};
 use easyenclave_schemas::evidence::{Evidence, QuoteBytes, ReasonCode};
 
 use crate::bench::{Bench, evidence, now};
@@ -253,7 +254,7 @@ fn a_root_altered_around_its_key_is_refused_and_no_panic() {
         let altered = [chain[0].clone(), pem::Pem::new("CERTIFICATE", der)];
         collateral.tcb_info_issuer_chain = pem::encode_many(&altered);
         let collateral = Collateral::new(collateral);
-        let verdict = verify(
+        let verdict = judge(
             &bench.evidence(),
             &bench.binding,
             &collateral,
@@ -283,7 +284,7 @@ fn an_altered_revocation_list_is_refused_and_no_panic() {
             };
             list[at] ^= 1 << (at % 8);
             let collateral = Collateral::new(collateral);
-            let verdict = verify(
+            let verdict = judge(
                 &bench.evidence(),
                 &bench.binding,
                 &collateral,
@@ -307,7 +308,7 @@ fn hostile_collateral_is_refused_and_no_panic() {
         let Ok(collateral) = serde_json::from_slice::<Collateral>(&text) else {
             continue;
         };
-        let verdict = verify(&quote, &bench.binding, &collateral, &bench.policy, now());
+        let verdict = judge(&quote, &bench.binding, &collateral, &bench.policy, now());
         refused += usize::from(verdict.is_err());
     }
     assert!(refused > 20, "only {refused} of the changes were noticed");

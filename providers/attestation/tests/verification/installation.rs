@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use easyenclave_attestation::simulated::{Guest, Platform, SimulatedError};
-use easyenclave_attestation::{CollateralSource, PlatformFacts, testing, verify};
+use easyenclave_attestation::testing::judge;
+use easyenclave_attestation::{CollateralSource, PlatformFacts, testing};
 
 use crate::bench::{Bench, data, evidence, now};
 
@@ -48,8 +49,8 @@ fn a_restart_keeps_the_root_and_old_quotes_verify_under_new_collateral() {
     let after = Platform::open_or_create(dir.path(), later).expect("the same platform");
     assert_eq!(policy.trust_root.key_id(), after.root_key_id());
     let new = after.collateral(later).expect("collateral");
-    verify(&evidence(&quote), &bench.binding, &new, &policy, later).expect("accepted");
-    assert!(verify(&evidence(&quote), &bench.binding, &old, &policy, later).is_err());
+    judge(&evidence(&quote), &bench.binding, &new, &policy, later).expect("accepted");
+    assert!(judge(&evidence(&quote), &bench.binding, &old, &policy, later).is_err());
 }
 
 #[test]
@@ -125,7 +126,7 @@ fn a_guest_needs_only_its_own_part() {
         .expect("a quote");
     let policy = testing::policy(&platform, &bench.body);
     let collateral = platform.collateral(now()).expect("collateral");
-    verify(
+    judge(
         &evidence(&quote),
         &bench.binding,
         &collateral,

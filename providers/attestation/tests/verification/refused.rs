@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use easyenclave_attestation::testing::{self, Fault, FaultySource};
-use easyenclave_attestation::{Binding, Collateral, TrustRoot, collect, report_data, verify};
+use easyenclave_attestation::testing::{self, Fault, FaultySource, judge, reference};
+use easyenclave_attestation::{Binding, Collateral, TrustRoot, collect, report_data};
 use easyenclave_schemas::evidence::{MeasurementDigest, ReasonCode, RootKeyId};
 
 use crate::bench::{Bench, data, evidence, now};
@@ -13,19 +13,21 @@ fn a_quote_for_another_nonce_or_key_is_refused() {
     let bench = Bench::new();
     for binding in [
         Binding {
+            ita: None,
             nonce: [9; 32],
-            ..bench.binding
+            ..bench.binding.clone()
         },
         Binding {
             public_key: [9; 32],
-            ..bench.binding
+            ..bench.binding.clone()
         },
         Binding {
+            ita: None,
             nonce: bench.binding.public_key,
             public_key: bench.binding.nonce,
         },
     ] {
-        let verdict = verify(
+        let verdict = judge(
             &bench.evidence(),
             &binding,
             &bench.collateral,
@@ -142,7 +144,7 @@ fn empty_sets_trust_nothing() {
         bench.refusal(&bench.evidence()).code,
         ReasonCode::TcbUnacceptable
     );
-    bench.policy.measurements = BTreeSet::new();
+    bench.policy.references.clear();
     let rejection = bench.refusal(&bench.evidence());
     assert_eq!(rejection.code, ReasonCode::MrtdUntrusted);
     assert_eq!(rejection.message, "the policy trusts no MRTD at all");
@@ -151,7 +153,7 @@ fn empty_sets_trust_nothing() {
 #[test]
 fn an_untrusted_or_missing_mrtd_is_refused_and_named() {
     let mut bench = Bench::new();
-    bench.policy.measurements = BTreeSet::from([MeasurementDigest::new([7; 48])]);
+    bench.policy.references = vec![reference("another", MeasurementDigest::new([7; 48]))];
     let rejection = bench.refusal(&bench.evidence());
     assert_eq!(rejection.code.code(), "EE-ATT-014");
     assert!(
@@ -160,7 +162,7 @@ fn an_untrusted_or_missing_mrtd_is_refused_and_named() {
     );
     let mut body = bench.body.clone();
     body.mrtd = MeasurementDigest::new([0; 48]);
-    bench.policy.measurements.insert(body.mrtd);
+    bench.policy.references.push(reference("more", body.mrtd));
     let quote = bench
         .platform
         .guest()
@@ -176,7 +178,7 @@ fn an_untrusted_or_missing_mrtd_is_refused_and_named() {
 fn a_quote_of_another_simulated_root_is_refused() {
     let (bench, foreign) = (Bench::new(), Bench::new());
     let refused = |collateral: &Collateral| {
-        let verdict = verify(
+        let verdict = judge(
             &foreign.evidence(),
             &bench.binding,
             collateral,
@@ -197,7 +199,7 @@ fn a_chain_brought_along_selects_no_root() {
     let mut collateral = bench.collateral.as_dcap().clone();
     collateral.tcb_info_issuer_chain += &foreign.collateral.as_dcap().tcb_info_issuer_chain;
     let collateral = Collateral::new(collateral);
-    let verdict = verify(
+    let verdict = judge(
         &foreign.evidence(),
         &bench.binding,
         &collateral,
@@ -214,7 +216,7 @@ fn a_chain_brought_along_selects_no_root() {
 fn collateral_outside_its_time_is_refused() {
     let bench = Bench::new();
     let refused = |collateral: &Collateral| {
-        let verdict = verify(
+        let verdict = judge(
             &bench.evidence(),
             &bench.binding,
             collateral,
@@ -239,7 +241,7 @@ fn a_revocation_list_from_the_future_is_refused() {
     let future = testing::future_collateral(&bench.platform, now()).expect("collateral");
     let mut mixed = bench.collateral.as_dcap().clone();
     mixed.pck_crl = future.as_dcap().pck_crl.clone();
-    let verdict = verify(
+    let verdict = judge(
         &bench.evidence(),
         &bench.binding,
         &Collateral::new(mixed),
@@ -275,7 +277,7 @@ fn damaged_collateral_is_refused_as_such() {
         let mut collateral = bench.collateral.as_dcap().clone();
         damage(&mut collateral);
         let collateral = Collateral::new(collateral);
-        let verdict = verify(
+        let verdict = judge(
             &bench.evidence(),
             &bench.binding,
             &collateral,
@@ -322,7 +324,7 @@ fn a_faulty_source_gives_evidence_that_is_refused() {
         collect(&source, &bench.binding.nonce, &bench.binding.public_key).expect("evidence");
     let policy = testing::policy(&platform, &bench.body);
     let collateral = platform.collateral(now()).expect("collateral");
-    let verdict = verify(&evidence, &bench.binding, &collateral, &policy, now());
+    let verdict = judge(&evidence, &bench.binding, &collateral, &policy, now());
     assert_eq!(
         verdict.expect_err("refused").code,
         ReasonCode::TdAttributesRefused

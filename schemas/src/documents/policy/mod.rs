@@ -209,6 +209,20 @@ pub enum TdAttribute {
     Perfmon,
 }
 
+impl TdAttribute {
+    /// Its bit in TDATTRIBUTES.
+    pub fn bit(self) -> u32 {
+        match self {
+            Self::Icssd => 16,
+            Self::Lass => 27,
+            Self::Pks => 30,
+            Self::KeyLocker => 31,
+            Self::Tpa => 62,
+            Self::Perfmon => 63,
+        }
+    }
+}
+
 /// What happens to a workload whose agent is no longer trusted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "documents", derive(JsonSchema))]

@@ -1,0 +1,98 @@
+//! The Trust Authority's signing keys, as its key set publishes them.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use easyenclave_schemas::Digest;
+use serde::{Deserialize, Serialize};
+
+/// A key set (RFC 7517) with the parts that are used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenKeys {
+    keys: Vec<Key>,
+}
+
+/// A text that is not a usable key set.
+#[derive(Debug, thiserror::Error)]
+pub enum KeySetError {
+    /// Longer than any key set.
+    #[error("expected at most {max} bytes of keys, found {found}")]
+    TooLong {
+        /// The most bytes.
+        max: usize,
+        /// The bytes found.
+        found: usize,
+    },
+    /// Not a key set.
+    #[error("not a JSON key set")]
+    Format(#[source] serde_json::Error),
+    /// No key in it can be used.
+    #[error("no RSA key of 2048 to 8192 bits in the key set")]
+    Empty,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Key {
+    kid: String,
+    kty: String,
+    #[serde(default)]
+    n: String,
+    #[serde(default)]
+    e: String,
+}
+
+/// An RSA public key: modulus and exponent, big-endian.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RsaKey {
+    pub(super) n: Vec<u8>,
+    pub(super) e: Vec<u8>,
+}
+
+impl TokenKeys {
+    /// The longest key set that is read, in bytes.
+    pub const MAX: usize = 256 * 1024;
+
+    /// Reads a key set and keeps its RSA keys.
+    ///
+    /// # Errors
+    /// When it is too long, not a key set, or without a usable key.
+    pub fn parse(json: &[u8]) -> Result<Self, KeySetError> {
+        let (max, found) = (Self::MAX, json.len());
+        if found > max {
+            return Err(KeySetError::TooLong { max, found });
+        }
+        let mut set: Self = serde_json::from_slice(json).map_err(KeySetError::Format)?;
+        set.keys.retain(|key| key.rsa().is_some());
+        if set.keys.is_empty() {
+            return Err(KeySetError::Empty);
+        }
+        Ok(set)
+    }
+
+    /// Its JSON with the parts that are used, the same bytes every time.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a key set is plain data")
+    }
+
+    /// The digest of its JSON.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.to_json())
+    }
+
+    /// Whether it has this key.
+    pub fn holds(&self, key_id: &str) -> bool {
+        self.rsa(key_id).is_some()
+    }
+
+    pub(super) fn rsa(&self, key_id: &str) -> Option<RsaKey> {
+        self.keys.iter().find(|key| key.kid == key_id)?.rsa()
+    }
+}
+
+impl Key {
+    fn rsa(&self) -> Option<RsaKey> {
+        let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();
+        let (n, e) = (decode(&self.n)?, decode(&self.e)?);
+        let fits = self.kty == "RSA" && (256..=1024).contains(&n.len()) && !e.is_empty();
+        fits.then_some(RsaKey { n, e })
+    }
+}
