@@ -63,6 +63,7 @@ async fn attempt(node: &Node) -> anyhow::Result<Duration> {
         public_key: node.keypair.public().to_string(),
         evidence: node.evidence(&challenge).await?,
         nonce: challenge.nonce,
+        ita_nonce: challenge.ita.map(|ita| ita.nonce),
         address: node.address.clone(),
         boot_id: node.boot_id.clone(),
         version: VERSION.into(),

@@ -112,6 +112,7 @@ async fn attest(node: Arc<Node>, challenge: Challenge) {
         let evidence = node.evidence(&challenge).await?;
         let request = AttestRequest {
             nonce: challenge.nonce.clone(),
+            ita_nonce: challenge.ita.as_ref().map(|ita| ita.nonce.clone()),
             evidence,
         };
         let verdict: Verdict = node

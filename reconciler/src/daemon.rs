@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use easyenclave_attestation::NoAuthority;
 use easyenclave_attestation::simulated::Platform;
 use easyenclave_git::{Ledger, Signer};
 use easyenclave_schemas::Timestamp;
@@ -199,7 +200,7 @@ fn parts(config: &Config, public_url: String) -> anyhow::Result<Parts> {
         seed: keys::seed(&data.seed())?,
         keypair: keys::keypair(&data.reconciler_key())?,
         launcher_key: keys::launcher_key(&data.launcher_key())?,
-        judge: Judge::new(Arc::new(platform)),
+        judge: Judge::new(Arc::new(platform), Arc::new(NoAuthority)),
         public_url,
     })
 }

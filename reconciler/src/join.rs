@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use easyenclave_attestation::{Collateral, Policy};
 use easyenclave_schemas::evidence::{ReasonCode, Rejection, Verdict};
 use easyenclave_schemas::records::{AgentRecord, OrderPhase, OrderRecord, TrustRecord, WorkRecord};
 use easyenclave_schemas::wire::RegisterRequest;
@@ -11,7 +10,8 @@ use easyenclave_schemas::{Generation, Timestamp};
 use easyenclave_store::Space;
 
 use crate::journal::Records;
-use crate::trust::{Kept, internal, use_nonce};
+use crate::revision::Applied;
+use crate::trust::{self, Attempt, BoundTo, Exhibit, internal};
 use crate::world::World;
 
 /// Takes an agent in. The request's signature was checked against the key that it names.
@@ -24,25 +24,18 @@ pub async fn register(
     now: Timestamp,
 ) -> Result<Verdict, Rejection> {
     let order = open_order(world, &request)?;
-    let policy = policy_for(world, &order)?;
-    let binding = use_nonce(world, &request.nonce, &request.public_key, now).await?;
-    let judged = world
-        .judge
-        .judge(&request.evidence, binding, &policy, now)
-        .await;
-    let (verdict, collateral) = match judged {
-        Ok(judged) => judged,
-        Err(rejection) => {
-            audit(
-                "registration_attestation_rejected",
-                &request,
-                Err(&rejection),
-            );
-            return Err(rejection);
-        }
+    let applied = policy_for(world, &order)?;
+    let attempt = Attempt {
+        order: request.order_id.clone(),
+        evidence: request.evidence.clone(),
+        bound: BoundTo {
+            nonce: request.nonce.clone(),
+            ita: request.ita_nonce.clone(),
+            public_key: request.public_key.clone(),
+        },
     };
-    audit("registration_attestation_accepted", &request, Ok(&verdict));
-    admit(world, request, verdict.clone(), collateral, now).await?;
+    let (verdict, exhibit) = trust::judge(world, attempt, &applied, now).await?;
+    admit(world, request, verdict.clone(), &exhibit, now).await?;
     world.wake.notify_one();
     world.orders.notify_waiters();
     Ok(verdict)
@@ -85,7 +78,7 @@ fn admissible(
     }
 }
 
-fn policy_for(world: &World, order: &OrderRecord) -> Result<Policy, Rejection> {
+pub(crate) fn policy_for(world: &World, order: &OrderRecord) -> Result<Applied, Rejection> {
     let WorkRecord::Launch {
         policy,
         size,
@@ -110,16 +103,10 @@ async fn admit(
     world: &World,
     request: RegisterRequest,
     verdict: Verdict,
-    collateral: Collateral,
+    exhibit: &Exhibit,
     now: Timestamp,
 ) -> Result<(), Rejection> {
-    let kept = Kept {
-        evidence: request.evidence.clone(),
-        nonce: request.nonce.clone(),
-        public_key: request.public_key.clone(),
-        collateral,
-    };
-    let evidence = serde_json::to_vec(&kept).expect("evidence is plain data");
+    let evidence = serde_json::to_vec(exhibit).expect("evidence is plain data");
     world
         .journal
         .transact(move |records, change| {
@@ -183,30 +170,4 @@ fn agent_record(
         quarantined: known.and_then(|known| known.quarantined),
         exposed: known.and_then(|known| known.exposed.clone()),
     })
-}
-
-/// The terminal event of a registration. Nothing in it is secret.
-fn audit(event_name: &str, request: &RegisterRequest, result: Result<&Verdict, &Rejection>) {
-    let nonce_id: String = request.nonce.chars().take(8).collect();
-    match result {
-        Ok(verdict) => tracing::info!(
-            event_name,
-            order = %request.order_id,
-            nonce_id,
-            reason_code = "OK",
-            mrtd = %verdict.mrtd,
-            tcb_status = %verdict.tcb_status,
-            simulated = verdict.simulated,
-            trust_root = %verdict.trust_root,
-            result = "accepted",
-        ),
-        Err(rejection) => tracing::warn!(
-            event_name,
-            order = %request.order_id,
-            nonce_id,
-            reason_code = rejection.code.code(),
-            message = rejection.message,
-            result = "rejected",
-        ),
-    }
 }

@@ -14,6 +14,7 @@ mod http;
 pub mod join;
 pub mod journal;
 pub mod keys;
+pub mod metrics;
 pub mod observe;
 pub mod orders;
 pub mod outage;

@@ -4,14 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use easyenclave_attestation::{PlatformFlags, Policy, TrustRoot};
+use easyenclave_attestation::Policy;
 use easyenclave_plan::{Desired, Target};
-use easyenclave_schemas::documents::{
-    Health, PolicySpec, ProviderSpec, StatusSpec, TrustRootKind, Workload,
-};
-use easyenclave_schemas::evidence::{
-    MeasurementDigest, ReasonCode, Rejection, RootKeyId, TcbStatus,
-};
+use easyenclave_schemas::documents::{Health, PolicySpec, ProviderSpec, StatusSpec, Workload};
+use easyenclave_schemas::evidence::{JudgedPolicy, ReasonCode, Rejection};
 use easyenclave_schemas::status::ProblemStatus;
 use easyenclave_schemas::{DeploymentId, Digest, NodeSize, PolicyName, ProviderName};
 
@@ -57,12 +53,21 @@ impl WorkloadVersion {
     }
 }
 
+/// A policy, as it is applied to agents of one size.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// As the verifier takes it.
+    pub policy: Policy,
+    /// As it was written.
+    pub document: JudgedPolicy,
+}
+
 impl Revision {
-    /// The policy of this name for agents of this size, as the verifier takes it.
+    /// The policy of this name for agents of this size, as the verifier takes it and as it was written.
     ///
     /// # Errors
     /// When there is no such policy, or it contradicts itself.
-    pub fn policy(&self, name: &PolicyName, size: &NodeSize) -> Result<Policy, Rejection> {
+    pub fn policy(&self, name: &PolicyName, size: &NodeSize) -> Result<Applied, Rejection> {
         let missing = || {
             Rejection::new(
                 ReasonCode::PolicyInvalid,
@@ -70,7 +75,13 @@ impl Revision {
             )
         };
         let spec = self.policies.get(name).ok_or_else(missing)?;
-        policy(spec, size)
+        Ok(Applied {
+            policy: Policy::new(spec, size)?,
+            document: JudgedPolicy {
+                spec: spec.clone(),
+                node_size: size.clone(),
+            },
+        })
     }
 }
 
@@ -97,70 +108,8 @@ impl<'a> Policies<'a> {
             revision
                 .policy(&target.policy, size)
                 .ok()
-                .map(|policy| policy.digest)
+                .map(|applied| applied.policy.digest)
         };
         *self.known.entry(key).or_insert_with(make)
-    }
-}
-
-/// A policy document as the verifier takes it, for one size of agent.
-///
-/// # Errors
-/// When the document contradicts itself.
-pub fn policy(spec: &PolicySpec, size: &NodeSize) -> Result<Policy, Rejection> {
-    let document = serde_json::to_vec(spec).expect("a document is plain data");
-    Ok(Policy {
-        trust_root: trust_root(spec)?,
-        allowed_tcb: spec.allowed_tcb_statuses.iter().map(tcb).collect(),
-        platform: PlatformFlags {
-            dynamic_platform: spec.platform.dynamic_platform,
-            cached_keys: spec.platform.cached_keys,
-            smt: spec.platform.smt,
-        },
-        grace: std::time::Duration::ZERO,
-        measurements: measurements(spec, size)?,
-        max_age: spec.max_age.get(),
-        digest: Digest::of_list([document.as_slice(), size.as_str().as_bytes()]),
-    })
-}
-
-fn trust_root(spec: &PolicySpec) -> Result<TrustRoot, Rejection> {
-    let invalid = |message: &str| Rejection::new(ReasonCode::PolicyInvalid, message);
-    match (&spec.trust_root.kind, &spec.trust_root.key_id) {
-        (TrustRootKind::Intel, None) => Ok(TrustRoot::Intel),
-        (TrustRootKind::Simulated, Some(key_id)) => {
-            let key_id: RootKeyId = key_id
-                .parse()
-                .map_err(|_| invalid("the trust root's keyId is not 96 hex digits"))?;
-            TrustRoot::simulated(key_id).map_err(|error| invalid(&error.to_string()))
-        }
-        (TrustRootKind::Intel, Some(_)) => Err(invalid("Intel's trust root takes no keyId")),
-        (TrustRootKind::Simulated, None) => Err(invalid("a simulated trust root needs its keyId")),
-    }
-}
-
-fn measurements(
-    spec: &PolicySpec,
-    size: &NodeSize,
-) -> Result<std::collections::BTreeSet<MeasurementDigest>, Rejection> {
-    spec.measurements
-        .iter()
-        .filter(|entry| entry.node_size.as_ref().is_none_or(|wanted| wanted == size))
-        .map(|entry| {
-            entry.mrtd.parse().map_err(|_| {
-                let message = format!("measurement {} is not 96 hex digits", entry.name);
-                Rejection::new(ReasonCode::PolicyInvalid, message)
-            })
-        })
-        .collect()
-}
-
-fn tcb(status: &easyenclave_schemas::documents::TcbStatus) -> TcbStatus {
-    use easyenclave_schemas::documents::TcbStatus as Written;
-    match status {
-        Written::UpToDate => TcbStatus::UpToDate,
-        Written::SWHardeningNeeded => TcbStatus::SWHardeningNeeded,
-        Written::ConfigurationNeeded => TcbStatus::ConfigurationNeeded,
-        Written::ConfigurationAndSWHardeningNeeded => TcbStatus::ConfigurationAndSWHardeningNeeded,
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use easyenclave_schemas::evidence::{ReasonCode, Rejection};
+use easyenclave_schemas::evidence::{ItaNonce, ReasonCode, Rejection};
 use easyenclave_schemas::{OrderId, Secret, Timestamp};
 use ring::hmac;
 
@@ -24,12 +24,13 @@ impl Tokens {
         }
     }
 
-    /// A nonce: the time, eight random bytes, and a tag over both.
-    pub fn nonce(&self, now: Timestamp, random: [u8; 8]) -> [u8; 32] {
+    /// A nonce: the time, eight random bytes, and a tag over both. Where a nonce of Intel Trust Authority
+    /// goes along the tag covers it too, so that the two come back together or not at all.
+    pub fn nonce(&self, now: Timestamp, random: [u8; 8], ita: Option<&ItaNonce>) -> [u8; 32] {
         let mut nonce = [0; 32];
         nonce[..8].copy_from_slice(&now.as_millis().to_be_bytes());
         nonce[8..16].copy_from_slice(&random);
-        let tag = self.tag(b"nonce", &nonce[..16]);
+        let tag = self.tag(b"nonce", &nonce_input(&nonce[..16], ita));
         nonce[16..].copy_from_slice(&tag.as_ref()[..16]);
         nonce
     }
@@ -38,13 +39,18 @@ impl Tokens {
     ///
     /// # Errors
     /// Missing, not ours, or expired.
-    pub fn check_nonce(&self, text: &str, now: Timestamp) -> Result<Nonce, Rejection> {
+    pub fn check_nonce(
+        &self,
+        text: &str,
+        ita: Option<&ItaNonce>,
+        now: Timestamp,
+    ) -> Result<Nonce, Rejection> {
         if text.is_empty() {
             return Err(ReasonCode::NonceMissing.into());
         }
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes).map_err(|_| ReasonCode::NonceUnknown)?;
-        self.verify(b"nonce", &bytes[..16], &bytes[16..])
+        self.verify(b"nonce", &nonce_input(&bytes[..16], ita), &bytes[16..])
             .map_err(|()| ReasonCode::NonceUnknown)?;
         let mut millis = [0; 8];
         millis.copy_from_slice(&bytes[..8]);
@@ -99,6 +105,19 @@ pub struct Nonce {
     pub expires: Timestamp,
 }
 
+/// Each part's length stands before it, so that no two nonces run into the same bytes.
+fn nonce_input(head: &[u8], ita: Option<&ItaNonce>) -> Vec<u8> {
+    let mut input = head.to_vec();
+    for part in ita
+        .iter()
+        .flat_map(|ita| [&ita.val, &ita.iat, &ita.signature])
+    {
+        input.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        input.extend_from_slice(part.as_bytes());
+    }
+    input
+}
+
 fn bootstrap_input(order: &OrderId, fence: u64) -> String {
     format!("{order}/{fence}")
 }
@@ -117,7 +136,7 @@ mod tests {
 
     fn code(text: &str, now: Timestamp) -> Option<ReasonCode> {
         tokens()
-            .check_nonce(text, now)
+            .check_nonce(text, None, now)
             .err()
             .map(|rejection| rejection.code)
     }
@@ -125,7 +144,7 @@ mod tests {
     #[test]
     fn a_nonce_is_ours_or_it_is_refused_with_its_reason() {
         let now = Timestamp::from_millis(1_000_000);
-        let text = hex::encode(tokens().nonce(now, [1; 8]));
+        let text = hex::encode(tokens().nonce(now, [1; 8], None));
         assert_eq!(code(&text, now), None);
         assert_eq!(code("", now), Some(ReasonCode::NonceMissing));
         assert_eq!(code(&"00".repeat(32), now), Some(ReasonCode::NonceUnknown));
@@ -135,7 +154,7 @@ mod tests {
             Some(ReasonCode::NonceExpired)
         );
         for index in 0..32 {
-            let mut bytes = tokens().nonce(now, [1; 8]);
+            let mut bytes = tokens().nonce(now, [1; 8], None);
             bytes[index] ^= 1;
             assert_eq!(
                 code(&hex::encode(bytes), now),

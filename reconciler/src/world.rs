@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use crate::clock::{Clock, Entropy};
 use crate::journal::Journal;
+use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::refusals::Refusals;
 use crate::revision::Revision;
@@ -28,6 +29,8 @@ pub struct World {
     pub presence: Presence,
     /// What was refused.
     pub refusals: Refusals,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Nonces and bootstrap tokens.
     pub tokens: Tokens,
     /// Signs instructions and answers.
@@ -76,6 +79,7 @@ impl World {
         Self {
             presence: Presence::new(parts.clock.now()),
             refusals: Refusals::default(),
+            metrics: Metrics::default(),
             tokens: Tokens::new(&parts.seed),
             launcher_key: Digest::of(parts.launcher_key.reveal().as_bytes()),
             epoch: Epoch(1),

@@ -181,6 +181,7 @@ pub(crate) fn nonce(number: u32) -> Challenge {
     let nonce = Digest::of(&number.to_le_bytes()).to_string();
     Challenge {
         nonce,
+        ita: None,
         expires_in_seconds: 300,
     }
 }

@@ -6,6 +6,8 @@
 mod collateral;
 mod collect;
 mod event_log;
+#[cfg(feature = "verify")]
+mod ita;
 mod layout;
 #[cfg(all(test, feature = "testing"))]
 mod real_samples;
@@ -22,6 +24,8 @@ pub use collateral::Collateral;
 pub use collateral::{CollateralError, CollateralSource, PckCa, PlatformFacts};
 pub use collect::{CollectError, NonceError, QuoteSource, collect, ita_report_data, report_data};
 pub use event_log::{Event, EventLog, EventLogError};
+#[cfg(feature = "verify")]
+pub use ita::{ItaError, NoAuthority, TrustAuthority};
 pub use layout::{LayoutError, QuoteView};
 #[cfg(feature = "verify")]
 pub use verify::{

@@ -15,6 +15,7 @@ use easyenclave::report::{self, Notes};
 use easyenclave::source::Source;
 use easyenclave::trust::Judge;
 use easyenclave::world::{Parts, World};
+use easyenclave_attestation::NoAuthority;
 use easyenclave_attestation::simulated::Platform;
 use easyenclave_schemas::Secret;
 use easyenclave_schemas::signature::Keypair;
@@ -101,7 +102,7 @@ async fn first_plan(dir: &Path, root: &str, repository: &str) -> (Arc<World>, us
         seed: Secret::new([7; 32]),
         keypair: Keypair::generate().expect("randomness"),
         launcher_key: Secret::new("key".into()),
-        judge: Judge::new(Arc::new(platform)),
+        judge: Judge::new(Arc::new(platform), Arc::new(NoAuthority)),
         public_url: "http://127.0.0.1:9".into(),
     }));
     let source = Source::open(repository, &dir.join("mirror"), "main", None).expect("open");

@@ -8,7 +8,8 @@ use easyenclave::clock::{Clock, System};
 use easyenclave::examples;
 use easyenclave::journal::Journal;
 use easyenclave_attestation::simulated::{Platform, TdBody};
-use easyenclave_attestation::{Binding, report_data, verify};
+use easyenclave_attestation::testing::judge;
+use easyenclave_attestation::{Binding, Policy, report_data};
 use easyenclave_git::init_repository;
 use easyenclave_schemas::documents::Workload;
 use easyenclave_schemas::evidence::{Evidence, QuoteBytes, Verdict};
@@ -101,20 +102,19 @@ fn verdict(platform: &Platform, root: &str, key: &Keypair) -> Verdict {
     });
     let spec = serde_json::from_value(spec).expect("a policy");
     let size = "tiny".parse().expect("a name");
-    let policy = easyenclave::revision::policy(&spec, &size).expect("a policy");
+    let policy = Policy::new(&spec, &size).expect("a policy");
     let binding = Binding {
+        ita: None,
         nonce: [1; 32],
         public_key: *key.public().as_bytes(),
     };
     let data = report_data(&binding.nonce, &binding.public_key);
     let body = TdBody::of_image("tiny");
     let quote = platform.guest().quote(data, &body).expect("a quote");
-    let evidence = Evidence {
-        quote: QuoteBytes::new(quote).expect("short enough"),
-    };
+    let evidence = Evidence::of_quote(QuoteBytes::new(quote).expect("short enough"));
     let now = System.now();
     let collateral = platform.collateral(now).expect("collateral");
-    verify(&evidence, &binding, &collateral, &policy, now).expect("accepted")
+    judge(&evidence, &binding, &collateral, &policy, now).expect("accepted")
 }
 
 /// As the example policy has them.

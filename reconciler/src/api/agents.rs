@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use easyenclave_schemas::evidence::ReasonCode;
@@ -14,28 +14,34 @@ use easyenclave_schemas::wire::{
     AttestRequest, Challenge, HeartbeatRequest, HeartbeatResponse, RegisterRequest,
     RegisterResponse, routes,
 };
-use easyenclave_schemas::{AgentId, Timestamp};
-use serde::Serialize;
+use easyenclave_schemas::{AgentId, OrderId, Timestamp};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::{Refused, WINDOW};
 use crate::observe::HEARTBEAT;
 use crate::presence::Beat;
-use crate::tokens::NONCE_LIFE;
 use crate::world::World;
 use crate::{join, trust};
 
-/// A nonce, for anybody: issuing one stores nothing.
-pub(super) async fn challenge(State(world): State<Arc<World>>) -> Response {
-    axum::Json(issue(&world)).into_response()
+/// Whose challenge is asked for.
+#[derive(Debug, Deserialize)]
+pub(super) struct For {
+    /// The launch order of the agent that asks; its policy may want a nonce of Intel Trust Authority.
+    order: Option<String>,
 }
 
-fn issue(world: &World) -> Challenge {
-    let nonce = world.tokens.nonce(world.clock.now(), world.entropy.bytes());
-    Challenge {
-        nonce: hex::encode(nonce),
-        expires_in_seconds: NONCE_LIFE.as_secs(),
-    }
+/// A nonce, for anybody: issuing one stores nothing.
+pub(super) async fn challenge(
+    State(world): State<Arc<World>>,
+    Query(wanted): Query<For>,
+) -> Result<Response, Refused> {
+    let order = wanted.order.and_then(|order| OrderId::new(order).ok());
+    let record = order.and_then(|order| world.journal.read().orders.get(&order).cloned());
+    let applied = record.map(|record| join::policy_for(&world, &record));
+    let policy = applied.transpose()?.map(|applied| applied.policy);
+    let challenge = trust::issue(&world, policy.as_ref()).await?;
+    Ok(axum::Json(challenge).into_response())
 }
 
 /// Takes an agent in, or says why not.
@@ -99,10 +105,28 @@ pub(super) async fn heartbeat(
     let answer = HeartbeatResponse {
         epoch: world.epoch,
         heartbeat_millis: millis(HEARTBEAT),
-        challenge: world.challenged(&record.agent).map(|_| issue(&world)),
+        challenge: asked(&world, &record).await,
         trusted_until,
     };
     Ok(sign(&world, StatusCode::OK, &answer, &verified, now))
+}
+
+/// The challenge for an agent that should attest again. None when the Trust Authority gives no nonce: the
+/// next heartbeat asks again.
+async fn asked(world: &World, record: &AgentRecord) -> Option<Challenge> {
+    world.challenged(&record.agent)?;
+    let revision = world.revision()?;
+    let applied = trust::agent_policy(&revision, record).ok()?;
+    let issued = trust::issue(world, Some(&applied.policy)).await;
+    issued
+        .map_err(|rejection| {
+            world.refuse(
+                rejection.code.code(),
+                record.agent.as_str(),
+                &rejection.message,
+            )
+        })
+        .ok()
 }
 
 /// Judges an agent's fresh evidence.

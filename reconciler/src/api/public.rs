@@ -51,5 +51,5 @@ pub(super) async fn metrics(State(world): State<Arc<World>>) -> String {
     for (name, value) in rows {
         let _ = writeln!(text, "{name} {value}");
     }
-    text
+    text + &world.metrics.text()
 }

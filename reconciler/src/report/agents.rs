@@ -126,7 +126,7 @@ fn trust(agent: &Agent, record: &AgentRecord) -> TrustStatus {
             codes: verdict
                 .warnings
                 .iter()
-                .map(|code| code.code().to_owned())
+                .map(|warning| warning.code.code().to_owned())
                 .collect(),
         },
         TrustRecord::Refused { code, policy, .. } => TrustStatus {

@@ -8,7 +8,10 @@ use easyenclave_plan::{
     Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Plan, Quarantine,
     Replica, Reported, RetireOrder, Trust, plan,
 };
-use easyenclave_schemas::evidence::{Fmspc, MeasurementDigest, RootKeyId, TcbStatus, Verdict};
+use easyenclave_schemas::documents::Modes;
+use easyenclave_schemas::evidence::{
+    Fmspc, MeasurementDigest, RootKeyId, TcbStatus, Verdict, VerifierKind,
+};
 use easyenclave_schemas::records::{
     AgentRecord, AssignmentRecord, ClaimRecord, OrderPhase, OrderRecord, QuarantineRecord,
     TrustRecord, WorkRecord,
@@ -84,7 +87,14 @@ fn verdict(until: Timestamp) -> Verdict {
         fmspc: Fmspc::new([0; 6]),
         policy_digest: Digest::of(b"policy"),
         evidence_digest: Digest::of(b"evidence"),
-        collateral_digest: Digest::of(b"collateral"),
+        collateral_digest: Some(Digest::of(b"collateral")),
+        measurement: "an image".into(),
+        verifiers: vec![VerifierKind::Dcap],
+        modes: Modes::default(),
+        grace_until: None,
+        collateral_until: None,
+        token: None,
+        event_log_digest: None,
         warnings: Vec::new(),
     }
 }

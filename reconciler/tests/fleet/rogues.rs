@@ -155,6 +155,7 @@ impl Rogue {
             order_id: claimed.order.clone(),
             bootstrap_token: claimed.token.clone(),
             public_key: self.key.public().to_string(),
+            ita_nonce: None,
             nonce: hex::encode(nonce),
             evidence,
             address: "http://127.0.0.1:9".into(),
@@ -168,9 +169,7 @@ impl Rogue {
         let quote = guest
             .quote(data, &TdBody::of_image("tiny"))
             .expect("a quote");
-        Evidence {
-            quote: QuoteBytes::new(quote).expect("short enough"),
-        }
+        Evidence::of_quote(QuoteBytes::new(quote).expect("short enough"))
     }
 
     fn register(&self, request: &RegisterRequest, signature: &str) -> (u16, Value) {
@@ -231,7 +230,7 @@ fn a_rogue_agent_is_refused_with_the_reason_for_each_trick() {
         Fault::Tampered,
     );
     let tampered = QuoteBytes::new(tampered.expect("a quote")).expect("short enough");
-    let tampered = rogue.request(&first, &nonce, Evidence { quote: tampered });
+    let tampered = rogue.request(&first, &nonce, Evidence::of_quote(tampered));
     assert_eq!(
         code(&rogue.register(&tampered, "a3")),
         "EE-ATT-020",

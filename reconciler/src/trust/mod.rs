@@ -1,55 +1,73 @@
 //! Attestation: evidence is judged, kept, and judged again when its policy changes. Every answer is a
 //! verdict or a rejection with a reason code; nothing is accepted on any other path.
 
+mod audit;
+mod challenge;
+mod judge;
+
 use std::sync::Arc;
 
-use easyenclave_attestation::{
-    Binding, Collateral, CollateralSource, PlatformFacts, Policy, verify,
-};
+use easyenclave_attestation::Policy;
 use easyenclave_schemas::evidence::{Evidence, ReasonCode, Rejection, Verdict};
 use easyenclave_schemas::records::{AgentRecord, TrustRecord};
 use easyenclave_schemas::wire::AttestRequest;
-use easyenclave_schemas::{AgentId, Timestamp};
-use easyenclave_store::{Space, StoreError};
-use serde::{Deserialize, Serialize};
+use easyenclave_schemas::{AgentId, OrderId, Timestamp};
+use easyenclave_store::Space;
 
 use crate::journal::JournalError;
-use crate::revision::{Policies, Revision};
+use crate::revision::{Applied, Policies, Revision};
 use crate::world::World;
 
-/// Judges evidence: fetches the collateral, then verifies.
-#[derive(Clone)]
-pub struct Judge {
-    collateral: Arc<dyn CollateralSource>,
-}
+pub use challenge::issue;
+pub use judge::{BoundTo, Exhibit, Judge};
 
-/// Evidence with all that is needed to judge it again.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Kept {
+/// An attempt to be trusted, whoever makes it.
+pub(crate) struct Attempt {
+    /// The launch order that made the agent.
+    pub(crate) order: OrderId,
     pub(crate) evidence: Evidence,
-    pub(crate) nonce: String,
-    pub(crate) public_key: String,
-    pub(crate) collateral: Collateral,
+    pub(crate) bound: BoundTo,
 }
 
-impl Judge {
-    /// A judge that asks this source for collateral.
-    pub fn new(collateral: Arc<dyn CollateralSource>) -> Self {
-        Self { collateral }
-    }
+/// Judges an attempt: uses up its nonce, fetches what is missing, verifies, and tells the audit log.
+///
+/// # Errors
+/// A rejection, beside the exhibit as far as it got.
+pub(crate) async fn judge(
+    world: &World,
+    attempt: Attempt,
+    applied: &Applied,
+    now: Timestamp,
+) -> Result<(Verdict, Exhibit), Rejection> {
+    let order = attempt.order.clone();
+    let nonce = attempt.bound.nonce.clone();
+    let judged = attempt_judged(world, attempt, applied, now).await;
+    let result = judged.as_ref().map(|(verdict, _)| verdict);
+    audit::tell(world, &order, &nonce, &applied.policy, result);
+    judged
+}
 
-    pub(crate) async fn judge(
-        &self,
-        evidence: &Evidence,
-        binding: Binding,
-        policy: &Policy,
-        now: Timestamp,
-    ) -> Result<(Verdict, Collateral), Rejection> {
-        let facts = PlatformFacts::of(evidence)?;
-        let collateral = self.collateral.collateral(&facts, now).await?;
-        let verdict = verify(evidence, &binding, &collateral, policy, now)?;
-        Ok((verdict, collateral))
-    }
+async fn attempt_judged(
+    world: &World,
+    attempt: Attempt,
+    applied: &Applied,
+    now: Timestamp,
+) -> Result<(Verdict, Exhibit), Rejection> {
+    let policy = &applied.policy;
+    let mode = policy.modes.nonce;
+    let nonce_failure = challenge::use_nonce(world, &attempt.bound, mode, now).await?;
+    let mut exhibit = Exhibit {
+        evidence: attempt.evidence,
+        binding: attempt.bound,
+        nonce_failure,
+        collateral: None,
+        token_keys: None,
+        policy: applied.document.clone(),
+        at: now,
+    };
+    world.judge.complete(&mut exhibit, policy).await?;
+    let verdict = exhibit.judge(policy, now)?;
+    Ok((verdict, exhibit))
 }
 
 /// Takes fresh evidence of an agent that is already in.
@@ -63,32 +81,38 @@ pub async fn attest(
     now: Timestamp,
 ) -> Result<Verdict, Rejection> {
     let revision = world.revision().ok_or(ReasonCode::DependencyUnavailable)?;
-    let policy = agent_policy(&revision, agent)?;
-    let binding = use_nonce(world, &request.nonce, &agent.public_key, now).await?;
-    let judged = world
-        .judge
-        .judge(&request.evidence, binding, &policy, now)
-        .await;
-    let kept = |collateral| Kept {
-        evidence: request.evidence.clone(),
-        nonce: request.nonce.clone(),
-        public_key: agent.public_key.clone(),
-        collateral,
+    let applied = agent_policy(&revision, agent)?;
+    let attempt = Attempt {
+        order: agent.agent.order(),
+        evidence: request.evidence,
+        bound: BoundTo {
+            nonce: request.nonce,
+            ita: request.ita_nonce,
+            public_key: agent.public_key.clone(),
+        },
     };
+    let judged = judge(world, attempt, &applied, now).await;
     let (trust, kept) = match &judged {
-        Ok((verdict, collateral)) => (
+        Ok((verdict, exhibit)) => (
             TrustRecord::Accepted(Box::new(verdict.clone())),
-            Some(kept(collateral.clone())),
+            Some(exhibit.clone()),
         ),
-        Err(rejection) if rejection.code == ReasonCode::DependencyUnavailable => {
-            return Err(rejection.clone());
-        }
-        Err(rejection) => (refused(rejection, &policy), None),
+        Err(rejection) if is_nobodys_fault(rejection.code) => return Err(rejection.clone()),
+        Err(rejection) => (refused(rejection, &applied.policy), None),
     };
     keep(world, &agent.agent, trust, kept).await?;
     world.unchallenge(&agent.agent);
     world.wake.notify_one();
     judged.map(|(verdict, _)| verdict)
+}
+
+/// A nonce that was not ours proves nothing about the agent: a stranger without its key cannot come here,
+/// but a repeated answer can. A verifier that is away proves nothing either.
+fn is_nobodys_fault(code: ReasonCode) -> bool {
+    matches!(
+        code,
+        ReasonCode::DependencyUnavailable | ReasonCode::Internal
+    )
 }
 
 /// Judges agents again whose policy has changed, from the evidence that was kept, without asking
@@ -102,20 +126,21 @@ pub async fn rejudge(
     now: Timestamp,
 ) -> Result<(), JournalError> {
     for agent in outdated(world, revision) {
-        let Ok(policy) = agent_policy(revision, &agent) else {
+        let Ok(Applied { policy, .. }) = agent_policy(revision, &agent) else {
             continue;
         };
         let kept = world
             .journal
             .get(Space::Evidence, agent.agent.to_string())
             .await?;
-        let Some(kept) = kept.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok()) else {
+        let Some(kept) = kept.and_then(|bytes| serde_json::from_slice::<Exhibit>(&bytes).ok())
+        else {
             continue;
         };
-        let judged = binding(&kept.nonce, &kept.public_key)
-            .and_then(|binding| verify(&kept.evidence, &binding, &kept.collateral, &policy, now));
-        let trust = match judged {
+        let trust = match kept.judge(&policy, now) {
             Ok(verdict) => TrustRecord::Accepted(Box::new(verdict)),
+            // What the new policy wants was never asked of the agent: a challenge will.
+            Err(rejection) if is_nobodys_fault(rejection.code) => continue,
             Err(rejection) => refused(&rejection, &policy),
         };
         set_trust(world, &agent.agent, trust, None).await?;
@@ -134,7 +159,8 @@ fn outdated(world: &World, revision: &Revision) -> Vec<Arc<AgentRecord>> {
     records.agents.values().filter(changed).cloned().collect()
 }
 
-fn agent_policy(revision: &Revision, agent: &AgentRecord) -> Result<Policy, Rejection> {
+/// The policy that an agent has to satisfy now.
+pub(crate) fn agent_policy(revision: &Revision, agent: &AgentRecord) -> Result<Applied, Rejection> {
     let target = revision.desired.targets.get(&agent.target);
     let target = target.ok_or_else(|| {
         Rejection::new(
@@ -153,49 +179,11 @@ fn refused(rejection: &Rejection, policy: &Policy) -> TrustRecord {
     }
 }
 
-/// Uses the nonce up before anything is verified: whatever comes of it, it is never good again.
-pub(crate) async fn use_nonce(
-    world: &World,
-    nonce: &str,
-    public_key: &str,
-    now: Timestamp,
-) -> Result<Binding, Rejection> {
-    let checked = world.tokens.check_nonce(nonce, now)?;
-    let binding = binding(nonce, public_key)?;
-    let text = hex::encode(checked.bytes);
-    let used = world
-        .journal
-        .transact(move |_, change| {
-            change.use_nonce(&text, checked.expires);
-            Ok::<_, ()>(())
-        })
-        .await;
-    match used {
-        Ok(_) => Ok(binding),
-        Err(JournalError::Store(StoreError::Conflict { .. })) => {
-            Err(ReasonCode::NonceReplayed.into())
-        }
-        Err(error) => Err(internal(&error)),
-    }
-}
-
-fn binding(nonce: &str, public_key: &str) -> Result<Binding, Rejection> {
-    let bytes = |text: &str, code: ReasonCode| {
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| Rejection::from(code))?;
-        Ok::<_, Rejection>(bytes)
-    };
-    Ok(Binding {
-        nonce: bytes(nonce, ReasonCode::NonceUnknown)?,
-        public_key: bytes(public_key, ReasonCode::SignatureInvalid)?,
-    })
-}
-
 async fn keep(
     world: &World,
     agent: &AgentId,
     trust: TrustRecord,
-    kept: Option<Kept>,
+    kept: Option<Exhibit>,
 ) -> Result<(), Rejection> {
     set_trust(world, agent, trust, kept)
         .await
@@ -206,7 +194,7 @@ async fn set_trust(
     world: &World,
     agent: &AgentId,
     trust: TrustRecord,
-    kept: Option<Kept>,
+    kept: Option<Exhibit>,
 ) -> Result<(), JournalError> {
     let agent = agent.clone();
     let kept = kept.map(|kept| serde_json::to_vec(&kept).expect("evidence is plain data"));

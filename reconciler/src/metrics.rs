@@ -1,0 +1,71 @@
+//! Counters since the start, for whoever scrapes them. They decide nothing.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::{Mutex, PoisonError};
+
+use easyenclave_schemas::evidence::ReasonCode;
+
+/// What is counted.
+#[derive(Debug, Default)]
+pub struct Metrics(Mutex<BTreeMap<(&'static str, &'static str, &'static str), u64>>);
+
+const ATTEMPTS: &str = "attestation_registration_attempt_total";
+const REJECTS: &str = "attestation_registration_reject_total";
+const ISSUED: &str = "attestation_nonce_issued_total";
+const CONSUMED: &str = "attestation_nonce_consumed_total";
+const EXPIRED: &str = "attestation_nonce_expired_total";
+
+impl Metrics {
+    /// An attempt to be trusted ended, accepted or with this code.
+    pub fn attempt(&self, rejected: Option<ReasonCode>) {
+        match rejected {
+            None => self.count(ATTEMPTS, "result", "accepted"),
+            Some(code) => {
+                self.count(ATTEMPTS, "result", "rejected");
+                self.count(REJECTS, "reason_code", code.code());
+            }
+        }
+    }
+
+    /// A nonce was handed out.
+    pub fn nonce_issued(&self) {
+        self.count(ISSUED, "", "");
+    }
+
+    /// A nonce was used up.
+    pub fn nonce_consumed(&self) {
+        self.count(CONSUMED, "", "");
+    }
+
+    /// A nonce was refused.
+    pub fn nonce_refused(&self, code: ReasonCode) {
+        if code == ReasonCode::NonceExpired {
+            self.count(EXPIRED, "", "");
+        }
+    }
+
+    /// The counters in the text format of Prometheus.
+    pub fn text(&self) -> String {
+        let counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::new();
+        for name in [ATTEMPTS, REJECTS, ISSUED, CONSUMED, EXPIRED] {
+            let _ = writeln!(text, "# TYPE {name} counter");
+            for ((counted, label, value), number) in counters.iter() {
+                if *counted != name {
+                    continue;
+                }
+                let _ = match *label {
+                    "" => writeln!(text, "{name} {number}"),
+                    label => writeln!(text, "{name}{{{label}=\"{value}\"}} {number}"),
+                };
+            }
+        }
+        text
+    }
+
+    fn count(&self, name: &'static str, label: &'static str, value: &'static str) {
+        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counters.entry((name, label, value)).or_default() += 1;
+    }
+}

@@ -1,0 +1,145 @@
+//! From evidence to a verdict: fetches what verification needs, then verifies. What cannot be fetched is
+//! never the evidence's fault, and says so with a code of its own.
+
+use std::sync::Arc;
+
+use easyenclave_attestation::{
+    Binding, Case, Collateral, CollateralSource, PlatformFacts, Policy, TokenKeys, TrustAuthority,
+    token_key_id, verify,
+};
+use easyenclave_schemas::Timestamp;
+use easyenclave_schemas::documents::{ItaSpec, Mint};
+use easyenclave_schemas::evidence::{
+    Evidence, ItaNonce, JudgedPolicy, ReasonCode, Rejection, Verdict,
+};
+use serde::{Deserialize, Serialize};
+
+/// Judges evidence.
+#[derive(Clone)]
+pub struct Judge {
+    collateral: Arc<dyn CollateralSource>,
+    authority: Arc<dyn TrustAuthority>,
+}
+
+/// Evidence with all that it was judged by, so that it can be judged again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Exhibit {
+    /// What the agent showed, with the token that was asked for.
+    pub evidence: Evidence,
+    /// What it had to be bound to.
+    pub binding: BoundTo,
+    /// What was wrong with the nonce before anything else was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce_failure: Option<ReasonCode>,
+    /// What the platform's vendor said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collateral: Option<Collateral>,
+    /// The Trust Authority's keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_keys: Option<TokenKeys>,
+    /// The policy that was applied.
+    pub policy: JudgedPolicy,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What evidence has to be bound to, as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundTo {
+    /// The nonce, 64 hex digits.
+    pub nonce: String,
+    /// The Trust Authority's nonce, which the quote binds instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ita: Option<ItaNonce>,
+    /// The agent's key, 64 hex digits.
+    pub public_key: String,
+}
+
+impl Judge {
+    /// A judge that asks these.
+    pub fn new(collateral: Arc<dyn CollateralSource>, authority: Arc<dyn TrustAuthority>) -> Self {
+        Self {
+            collateral,
+            authority,
+        }
+    }
+
+    /// The Trust Authority that is asked for nonces.
+    pub(crate) fn authority(&self) -> &dyn TrustAuthority {
+        self.authority.as_ref()
+    }
+
+    /// Adds to an exhibit what its policy's verifiers need.
+    ///
+    /// # Errors
+    /// When something cannot be fetched, or the evidence says too little to know what to fetch.
+    pub(crate) async fn complete(
+        &self,
+        exhibit: &mut Exhibit,
+        policy: &Policy,
+    ) -> Result<(), Rejection> {
+        if policy.dcap {
+            let facts = PlatformFacts::of(&exhibit.evidence)?;
+            exhibit.collateral = Some(self.collateral.collateral(&facts, exhibit.at).await?);
+        }
+        if let Some(settings) = &policy.ita {
+            self.mint(exhibit, settings).await?;
+            let token = exhibit.evidence.token.as_ref();
+            let key_id = token.and_then(|token| token_key_id(token.as_bytes()));
+            let keys = self.authority.keys(settings, key_id.as_deref(), exhibit.at);
+            exhibit.token_keys = Some(keys.await?);
+        }
+        Ok(())
+    }
+
+    async fn mint(&self, exhibit: &mut Exhibit, settings: &ItaSpec) -> Result<(), Rejection> {
+        if settings.mint == Mint::Agent {
+            return Ok(());
+        }
+        let binding = exhibit.binding.parse()?;
+        let nonce = binding.ita.as_ref().ok_or(ReasonCode::NonceMissing)?;
+        let asked = self
+            .authority
+            .token(settings, &exhibit.evidence, nonce, &binding.public_key);
+        exhibit.evidence.token = Some(asked.await?);
+        Ok(())
+    }
+}
+
+impl Exhibit {
+    /// Judges it at `now` under `policy`. The same exhibit gives the same answer at any real time.
+    ///
+    /// # Errors
+    /// A rejection with the first reason that was found.
+    pub fn judge(&self, policy: &Policy, now: Timestamp) -> Result<Verdict, Rejection> {
+        let binding = self.binding.parse()?;
+        verify(&Case {
+            evidence: &self.evidence,
+            binding: &binding,
+            nonce: self.nonce_failure.map_or(Ok(()), Err),
+            collateral: self.collateral.as_ref(),
+            token_keys: self.token_keys.as_ref(),
+            policy,
+            now,
+        })
+    }
+}
+
+impl BoundTo {
+    /// The bytes of it.
+    ///
+    /// # Errors
+    /// When nonce or key are not 64 hex digits.
+    pub fn parse(&self) -> Result<Binding, Rejection> {
+        let bytes = |text: &str, code: ReasonCode| {
+            let mut bytes = [0; 32];
+            hex::decode_to_slice(text, &mut bytes).map_err(|_| Rejection::from(code))?;
+            Ok::<_, Rejection>(bytes)
+        };
+        Ok(Binding {
+            nonce: bytes(&self.nonce, ReasonCode::NonceUnknown)?,
+            ita: self.ita.clone(),
+            public_key: bytes(&self.public_key, ReasonCode::SignatureInvalid)?,
+        })
+    }
+}
