@@ -60,6 +60,10 @@ fn agent(
         size: record.size.clone(),
         liveness: liveness(world, listings, record, heard.as_ref(), now),
         trust,
+        attested: match &record.trust {
+            TrustRecord::Accepted(verdict) => Some(verdict.accepted_at),
+            TrustRecord::Refused { .. } => None,
+        },
         challenged: world.challenged(&record.agent),
         quarantined: record.quarantined.map(|reason| match reason {
             QuarantineRecord::TrustLapsed => Quarantine::TrustLapsed,

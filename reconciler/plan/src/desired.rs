@@ -71,12 +71,24 @@ pub struct Target {
     pub provider: ProviderName,
     /// The policy they must satisfy.
     pub policy: PolicyName,
+    /// What becomes of a workload on an agent that is not trusted any more.
+    pub on_lapse: OnLapse,
     /// Never fewer.
     pub min: u32,
     /// Never more, orders included.
     pub max: u32,
     /// Idle agents kept beyond those in use.
     pub warm: u32,
+}
+
+/// What becomes of a workload on an agent that is not trusted any more. It is hidden in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnLapse {
+    /// It goes on until others serve in its place.
+    #[default]
+    Keep,
+    /// It is stopped once it is hidden.
+    Stop,
 }
 
 /// Agents of a target that only one owner may use.

@@ -32,7 +32,9 @@ pub use action::{
     Action, CancelReason, Hold, HoldReason, Plan, RetireReason, Subject, Wait, WaitReason,
 };
 pub use check::{Violation, audit};
-pub use desired::{Breaker, Deployment, Desired, Frozen, Limits, Placement, Reservation, Target};
+pub use desired::{
+    Breaker, Deployment, Desired, Frozen, Limits, OnLapse, Placement, Reservation, Target,
+};
 pub use observed::{
     Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Quarantine,
     Replica, Reported, RetireOrder, Trust,

@@ -37,6 +37,8 @@ pub struct Agent {
     pub liveness: Liveness,
     /// What verification says of it under its target's policy of now.
     pub trust: Trust,
+    /// When its evidence was judged last.
+    pub attested: Option<Timestamp>,
     /// When it was last asked for fresh evidence and has not answered yet.
     pub challenged: Option<Timestamp>,
     /// Why it is out of placement and exposure, if it is.

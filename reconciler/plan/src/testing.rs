@@ -11,8 +11,8 @@ use easyenclave_schemas::{
 
 use crate::{
     Agent, Assigned, Breaker, Deployment, Desired, Exposure, Frozen, LaunchOrder, Limits, Liveness,
-    Observed, OrderState, Orphan, Placement, Plan, Quarantine, Replica, Reported, Reservation,
-    RetireOrder, Target, Trust,
+    Observed, OnLapse, OrderState, Orphan, Placement, Plan, Quarantine, Replica, Reported,
+    Reservation, RetireOrder, Target, Trust,
 };
 
 /// 2026-01-01T00:00:00Z, when every test begins. Numbers in texts are seconds from here: ago for what has
@@ -126,12 +126,14 @@ fn target(mut words: Words) -> Target {
         size: name("tiny"),
         provider: name::<ProviderName>("process"),
         policy: name::<PolicyName>("sim"),
+        on_lapse: OnLapse::Keep,
         min: words.number(),
         max: words.number(),
         warm: 0,
     };
     words.each(|words, word| match word {
         "warm" => target.warm = words.number(),
+        "stops" => target.on_lapse = OnLapse::Stop,
         "size" => target.size = words.name(),
         "in" => target.datacenter = words.name(),
         other => panic!("no such field of a target: {other}"),
@@ -213,6 +215,7 @@ pub(crate) fn idle_agent(target: &str, slot: u32) -> Agent {
         size: name("tiny"),
         liveness: Liveness::Heard,
         trust: Trust::Accepted(NOW.plus(Duration::from_secs(3600))),
+        attested: None,
         challenged: None,
         quarantined: None,
         generation: Generation(1),
@@ -236,6 +239,7 @@ fn agent(mut words: Words) -> Agent {
         "trusted" => agent.trust = Trust::Accepted(words.ahead()),
         "refused" => agent.trust = Trust::Refused,
         "unjudged" => agent.trust = Trust::Unknown,
+        "attested" => agent.attested = Some(words.ago()),
         "challenged" => agent.challenged = Some(words.ago()),
         "out-lapsed" => agent.quarantined = Some(Quarantine::TrustLapsed),
         "out-refused" => agent.quarantined = Some(Quarantine::Refused),

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use easyenclave_plan::{
-    Breaker, Deployment, Desired, Frozen, Limits, Placement, Reservation, Target,
+    Breaker, Deployment, Desired, Frozen, Limits, OnLapse, Placement, Reservation, Target,
 };
 use easyenclave_schemas::documents::{
-    DeploymentSpec, FleetSpec, Identity, Kind, PolicySpec, ProviderSpec, ReservationSpec,
+    self, DeploymentSpec, FleetSpec, Identity, Kind, PolicySpec, ProviderSpec, ReservationSpec,
     StatusSpec, TargetSpec,
 };
 use easyenclave_schemas::{
@@ -137,11 +137,20 @@ fn add_target(desired: &mut Desired, facts: &Facts<'_>, held: &Held<'_, TargetSp
         size: spec.node_size.clone(),
         provider: spec.provider.clone(),
         policy: spec.policy.clone(),
+        on_lapse: on_lapse(facts, &spec.policy),
         min: spec.min,
         max: spec.max,
         warm: spec.warm,
     };
     desired.targets.insert(name, target);
+}
+
+fn on_lapse(facts: &Facts<'_>, policy: &PolicyName) -> OnLapse {
+    let policy = facts.policies.get(policy.as_str());
+    match policy.map(|held| held.object.spec.on_lapse) {
+        Some(documents::OnLapse::Stop) => OnLapse::Stop,
+        Some(documents::OnLapse::Keep) | None => OnLapse::Keep,
+    }
 }
 
 fn add_reservation(desired: &mut Desired, held: &Held<'_, ReservationSpec>) {

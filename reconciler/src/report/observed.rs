@@ -63,6 +63,7 @@ fn agent(status: &AgentStatus) -> Agent {
             ("refused", _) => Trust::Refused,
             _ => Trust::Unknown,
         },
+        attested: None,
         challenged: None,
         quarantined: status.quarantined.as_deref().and_then(quarantine),
         generation: status.generation,

@@ -236,6 +236,7 @@ impl Scene {
             size: name("tiny"),
             liveness: Liveness::Heard,
             trust: Trust::Accepted(until),
+            attested: None,
             challenged: None,
             quarantined: quarantined.map(|_| Quarantine::TrustLapsed),
             generation: Generation(1),

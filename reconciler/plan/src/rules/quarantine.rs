@@ -3,12 +3,18 @@
 
 use std::time::Duration;
 
+use easyenclave_schemas::Timestamp;
+
 use crate::draft::Draft;
 use crate::view::{AgentIx, Life, Standing, View};
-use crate::{Action, Quarantine, Trust, WaitReason};
+use crate::{Action, Agent, Quarantine, Trust, WaitReason};
 
-/// How long before its end trust is renewed: a verifier may be away for that long.
+/// How long before its end trust is renewed at most: a verifier may be away for that long. Agents attest again
+/// by themselves well before; this is for those that do not.
 const MARGIN: Duration = Duration::from_secs(5 * 60);
+
+/// Trust that is short anyway is renewed in the last quarter of its time, so that it is not asked for all the time.
+const QUARTER: u32 = 4;
 
 /// How long an agent has to answer a challenge before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
@@ -52,7 +58,7 @@ fn still(trust: Trust, reason: Quarantine) -> WaitReason {
 fn challenge(view: &View, draft: &mut Draft, agent: AgentIx) {
     let facts = view.agent(agent);
     let due = match facts.fact.trust {
-        Trust::Accepted(until) => until <= view.now.plus(MARGIN),
+        Trust::Accepted(until) => until <= view.now.plus(margin(facts.fact, until)),
         Trust::Refused | Trust::Unknown => false,
     };
     if !due || facts.life != Life::Heard {
@@ -66,6 +72,11 @@ fn challenge(view: &View, draft: &mut Draft, agent: AgentIx) {
             agent: facts.id.clone(),
         }),
     }
+}
+
+fn margin(agent: &Agent, until: Timestamp) -> Duration {
+    let life = agent.attested.map(|attested| until.since(attested));
+    life.map_or(MARGIN, |life| MARGIN.min(life / QUARTER))
 }
 
 #[cfg(test)]
@@ -147,6 +158,17 @@ mod tests {
                 wait: deployment acme/a: agents missing: 1; the free ones cannot take work now
                 wait: agent a: its evidence cannot be judged now"#]],
         );
+    }
+
+    #[test]
+    fn short_trust_is_renewed_in_its_last_quarter() {
+        let state = "target tiny 1 1";
+        let world = "agent a tiny #0 attested 200 trusted";
+        check(state, &format!("{world} 67"), expect![""]);
+        check(state, &format!("{world} 66"), expect!["challenge a"]);
+        let long = "agent a tiny #0 attested 5000 trusted";
+        check(state, &format!("{long} 301"), expect![""]);
+        check(state, &format!("{long} 300"), expect!["challenge a"]);
     }
 
     #[test]

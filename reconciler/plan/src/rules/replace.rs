@@ -5,9 +5,9 @@ use std::cmp::Reverse;
 
 use crate::breaker::{self, Verdict};
 use crate::census::{Census, Replica};
-use crate::draft::{self, Draft, Need, Surge};
+use crate::draft::{self, Draft, Fate, Need, Surge};
 use crate::view::{AgentIx, DeploymentIx, OwnerIx, Standing, TargetIx, View, Wanted, number};
-use crate::{Action, Deployment, HoldReason, WaitReason};
+use crate::{Action, Deployment, Exposure, HoldReason, OnLapse, WaitReason};
 
 /// A replica that is to stop because fewer are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,14 +82,29 @@ fn shed(
     if census.movers.is_empty() && census.bad.is_empty() {
         return;
     }
+    stop_lapsed(view, draft, deployment, census);
     let lost = serving_among(census, &surplus);
-    let going = leaving(spec, census, lost);
+    let mut going = leaving(spec, census, lost);
+    going.retain(|agent| draft.fate(*agent) != Fate::Stops);
     // Each replica that was placed makes up for one that leaves; beyond that, replicas are removed.
     let (moved, removed) = going.split_at(going.len().min(kept as usize));
     for agent in moved {
         draft.unassign(view, *agent, deployment);
     }
     removals.extend(removed.iter().map(|a| removal(view, deployment, *a)));
+}
+
+/// Where the target says so, a workload on an agent that is not trusted any more does not go on behind the curtain.
+/// It is hidden first.
+fn stop_lapsed(view: &View, draft: &mut Draft, deployment: DeploymentIx, census: &Census) {
+    for &agent in &census.bad {
+        let facts = view.agent(agent);
+        let target = view.target(facts.target).state.spec();
+        let stops = target.is_some_and(|target| target.on_lapse == OnLapse::Stop);
+        if stops && facts.fact.exposed == Exposure::Hidden {
+            draft.unassign(view, agent, deployment);
+        }
+    }
 }
 
 /// Those beyond what is wanted, the ones that serve least first. Replicas that are not known of count as
@@ -498,6 +513,42 @@ mod tests {
             expect![[r#"
             wait: deployment acme/a: a document cannot be read, so it stays as it is
             wait: agent a: a document cannot be read, so it stays as it is"#]],
+        );
+    }
+
+    #[test]
+    fn a_workload_without_trust_is_hidden_first_and_then_stopped_where_the_target_says_so() {
+        let deploy = "deploy acme/a x1 v1 exposed";
+        let others = "agent b tiny #1\nagent c tiny #2\nagent d tiny #3\nagent e tiny #4";
+        let run = "agent a tiny #0 runs acme/a v1 refused";
+        check(
+            &format!("target tiny 5 5 stops\n{deploy}"),
+            &format!("{run} exposed acme/a\n{others}"),
+            expect![[r#"
+                unexpose acme/a on a
+                quarantine a: its evidence is refused
+                assign acme/a to b generation 2 workload v1
+                wait: deployment acme/a: the replica on a is not ready
+                wait: target tiny: agents missing: 1; the maximum is reached
+                wait: agent a: in quarantine: its evidence is refused"#]],
+        );
+        check(
+            &format!("target tiny 5 5 stops\n{deploy}"),
+            &format!("{run} out-refused\n{others}"),
+            expect![[r#"
+                unassign acme/a from a generation 3
+                assign acme/a to b generation 2 workload v1
+                wait: target tiny: agents missing: 1; the maximum is reached
+                wait: agent a: in quarantine: its evidence is refused"#]],
+        );
+        check(
+            &format!("target tiny 5 5\n{deploy}"),
+            &format!("{run} out-refused\n{others}"),
+            expect![[r#"
+                assign acme/a to b generation 2 workload v1
+                wait: deployment acme/a: the replica on a is not ready
+                wait: target tiny: agents missing: 1; the maximum is reached
+                wait: agent a: in quarantine: its evidence is refused"#]],
         );
     }
 }

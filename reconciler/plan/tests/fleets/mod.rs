@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use easyenclave_plan::{
     Agent, Assigned, Deployment, Desired, Exposure, Frozen, LaunchOrder, Liveness, Observed,
-    OrderState, Orphan, Placement, Quarantine, Replica, Reported, Reservation, RetireOrder, Target,
-    Trust,
+    OnLapse, OrderState, Orphan, Placement, Quarantine, Replica, Reported, Reservation,
+    RetireOrder, Target, Trust,
 };
 use easyenclave_schemas::{
     AgentId, DeploymentId, Digest, Generation, OrderId, ReservationId, TargetName, Timestamp,
@@ -53,16 +53,17 @@ fn rarely() -> impl Strategy<Value = bool> {
 }
 
 pub(crate) fn target() -> impl Strategy<Value = Target> {
-    (0..3_u32, 0..6_u32, 0..3_u32, rarely(), rarely()).prop_map(|(min, more, warm, big, far)| {
-        Target {
-            datacenter: name(place(far)),
-            size: name(size(big)),
-            provider: name("process"),
-            policy: name("sim"),
-            min,
-            max: min + more,
-            warm,
-        }
+    let lapse = prop_oneof![Just(OnLapse::Keep), Just(OnLapse::Stop)];
+    let fields = (0..3_u32, 0..6_u32, 0..3_u32, rarely(), rarely(), lapse);
+    fields.prop_map(|(min, more, warm, big, far, on_lapse)| Target {
+        on_lapse,
+        datacenter: name(place(far)),
+        size: name(size(big)),
+        provider: name("process"),
+        policy: name("sim"),
+        min,
+        max: min + more,
+        warm,
     })
 }
 
@@ -254,6 +255,7 @@ fn agent() -> impl Strategy<Value = (Agent, bool)> {
                 size: name(size(home.1)),
                 liveness,
                 trust: trust.0,
+                attested: None,
                 challenged: trust.2.map(ago),
                 quarantined: trust.1,
                 generation: Generation(3),

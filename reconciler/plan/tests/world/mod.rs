@@ -296,6 +296,7 @@ impl World {
                 size: spec.size.clone(),
                 liveness: Liveness::Heard,
                 trust: Trust::Accepted(self.now.plus(TRUST)),
+                attested: None,
                 challenged: None,
                 quarantined: None,
                 generation: Generation(0),
