@@ -29,6 +29,6 @@ pub use ita::{ItaError, NoAuthority, TrustAuthority};
 pub use layout::{LayoutError, QuoteView};
 #[cfg(feature = "verify")]
 pub use verify::{
-    Binding, Case, IntelIsNotSimulated, KeySetError, PlatformFlags, Policy, Reference,
-    SimulatedRoot, TokenKeys, TrustRoot, token_key_id, verify,
+    Binding, Case, Foresight, IntelIsNotSimulated, KeySetError, PlatformFlags, Policy, Reference,
+    SimulatedRoot, TokenKeys, TrustRoot, foresee, token_key_id, verify,
 };

@@ -10,7 +10,7 @@ use easyenclave_plan::{
 };
 use easyenclave_schemas::documents::Modes;
 use easyenclave_schemas::evidence::{
-    Fmspc, MeasurementDigest, RootKeyId, TcbStatus, Verdict, VerifierKind,
+    Fmspc, MeasurementDigest, PlatformProperties, RootKeyId, TcbStatus, Verdict, VerifierKind,
 };
 use easyenclave_schemas::records::{
     AgentRecord, AssignmentRecord, ClaimRecord, OrderPhase, OrderRecord, QuarantineRecord,
@@ -85,6 +85,9 @@ fn verdict(until: Timestamp) -> Verdict {
         mrseam: zero,
         mrconfigid: zero,
         fmspc: Fmspc::new([0; 6]),
+        attributes: 0,
+        properties: PlatformProperties::default(),
+        tcb_date: NOW,
         policy_digest: Digest::of(b"policy"),
         evidence_digest: Digest::of(b"evidence"),
         collateral_digest: Some(Digest::of(b"collateral")),

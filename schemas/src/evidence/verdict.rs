@@ -65,6 +65,15 @@ pub struct Verdict {
     pub mrconfigid: MeasurementDigest,
     /// The type of the platform.
     pub fmspc: Fmspc,
+    /// TDATTRIBUTES of the guest.
+    #[serde(default)]
+    pub attributes: u64,
+    /// Properties of the platform, as far as local verification knows them.
+    #[serde(default)]
+    pub properties: PlatformProperties,
+    /// The date of the platform's TCB level.
+    #[serde(default)]
+    pub tcb_date: Timestamp,
     /// The policy that was applied.
     pub policy_digest: Digest,
     /// The quote without its padding.
@@ -95,6 +104,18 @@ pub struct Verdict {
     /// What was let pass although it is not as it should be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+}
+
+/// Properties of a platform that a policy may refuse.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PlatformProperties {
+    /// The platform may be extended with more packages after its registration.
+    pub dynamic_platform: bool,
+    /// The platform's keys are cached by its vendor's registration service.
+    pub cached_keys: bool,
+    /// Hyper-threading is on.
+    pub smt: bool,
 }
 
 /// Who judged the evidence.

@@ -5,6 +5,7 @@ mod agree;
 mod case;
 mod dcap;
 mod facts;
+mod foresee;
 mod judge;
 mod policy;
 mod reasons;
@@ -22,6 +23,7 @@ use crate::collateral::Collateral;
 use crate::event_log::EventLog;
 use crate::layout::QuoteView;
 pub use case::{Binding, Case};
+pub use foresee::{Foresight, foresee};
 pub use policy::{IntelIsNotSimulated, PlatformFlags, Policy, Reference, SimulatedRoot, TrustRoot};
 pub use token::{KeySetError, TokenKeys, key_id as token_key_id};
 
@@ -92,6 +94,9 @@ pub(crate) fn appraise(
         mrseam: body.mrseam,
         mrconfigid: body.mrconfigid,
         fmspc: body.fmspc,
+        attributes: body.attributes,
+        properties: findings.properties,
+        tcb_date: findings.tcb_date,
         policy_digest: policy.digest,
         evidence_digest: Digest::of(quote.bytes()),
         collateral_digest: case.collateral.map(Collateral::digest),

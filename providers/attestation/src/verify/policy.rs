@@ -8,7 +8,8 @@ use easyenclave_schemas::documents::{
     ItaSpec, Measurement, Modes, NonceMode, PlatformPreset, PolicySpec, TdAttribute, TrustRootKind,
 };
 use easyenclave_schemas::evidence::{
-    JudgedPolicy, MeasurementDigest, ReasonCode, Rejection, RootKeyId, TcbStatus,
+    JudgedPolicy, MeasurementDigest, PlatformProperties, ReasonCode, Rejection, RootKeyId,
+    TcbStatus,
 };
 use easyenclave_schemas::{Digest, NodeSize};
 
@@ -48,15 +49,7 @@ pub struct Policy {
 }
 
 /// Platform properties that are refused unless allowed here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PlatformFlags {
-    /// The platform may be extended with more packages after its registration.
-    pub dynamic_platform: bool,
-    /// The platform's keys are cached by its vendor's registration service.
-    pub cached_keys: bool,
-    /// Hyper-threading is on.
-    pub smt: bool,
-}
+pub type PlatformFlags = PlatformProperties;
 
 /// One trusted measurement. Registers without a value are not compared.
 #[derive(Debug, Clone, PartialEq, Eq)]

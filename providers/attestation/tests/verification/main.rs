@@ -2,6 +2,7 @@
 //! what it holds.
 
 mod bench;
+mod foresight;
 mod honest;
 mod hostile;
 mod installation;
