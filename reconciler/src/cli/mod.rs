@@ -2,6 +2,7 @@
 
 mod agent;
 mod approve;
+mod changes;
 mod check;
 mod edit;
 mod init;

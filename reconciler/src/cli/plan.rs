@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use easyenclave_git::{BlobId, CommitId, Source};
-use easyenclave_plan::{Desired, Plan, plan};
+use easyenclave_plan::{Plan, plan};
 use easyenclave_schemas::Digest;
 use easyenclave_schemas::status::ProblemStatus;
 
-use super::{Ended, exit, preview, read};
+use super::{Ended, changes, exit, preview, read};
 use crate::clock::{Clock, System};
 use crate::desired::{Loaded, Loader, is_document};
 use crate::report;
@@ -58,6 +58,8 @@ pub(super) struct Preview {
     pub(super) problems: Vec<ProblemStatus>,
     /// How many documents differ in effect: added, changed and removed deployments and targets.
     pub(super) changes: Vec<String>,
+    /// Checks that policies of this revision let pass, a line each.
+    pub(super) weakened: Vec<String>,
 }
 
 pub(super) async fn run(args: Args) -> Ended {
@@ -108,16 +110,17 @@ fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Res
             .map(|problem| problem.message.clone());
         bail!("{head} changes nothing: {}", first.unwrap_or_default());
     };
-    let old = before.model.map(|model| model.desired);
-    let anyway = old
+    let anyway = before
+        .model
         .as_ref()
-        .map(|old| lines(&plan(old, &observed, now)))
+        .map(|old| lines(&plan(&old.desired, &observed, now)))
         .unwrap_or_default();
     let planned = plan(&model.desired, &observed, now);
     Ok(Preview {
         head,
         digest: planned.digest(),
-        changes: changes(old.as_ref(), &model.desired),
+        changes: changes::between(before.model.as_ref(), &model),
+        weakened: changes::weakened(&model),
         plan: planned,
         anyway,
         problems: after.problems,
@@ -145,47 +148,4 @@ fn load(loader: &mut Loader, source: &Source, commit: CommitId) -> anyhow::Resul
 
 fn lines(plan: &Plan) -> BTreeSet<String> {
     plan.actions.iter().map(ToString::to_string).collect()
-}
-
-fn changes(old: Option<&Desired>, new: &Desired) -> Vec<String> {
-    let mut changes = Vec::new();
-    let mut note = |kind: &str, name: String, was: bool, is: bool, same: bool| match (was, is) {
-        (false, true) => changes.push(format!("{kind} {name}: new")),
-        (true, false) => changes.push(format!("{kind} {name}: removed")),
-        (true, true) if !same => changes.push(format!("{kind} {name}: changed")),
-        _ => {}
-    };
-    let names: BTreeSet<_> = new
-        .deployments
-        .keys()
-        .chain(old.into_iter().flat_map(|old| old.deployments.keys()))
-        .collect();
-    for name in names {
-        let was = old.and_then(|old| old.deployments.get(name));
-        let is = new.deployments.get(name);
-        note(
-            "deployment",
-            name.to_string(),
-            was.is_some(),
-            is.is_some(),
-            was == is,
-        );
-    }
-    let names: BTreeSet<_> = new
-        .targets
-        .keys()
-        .chain(old.into_iter().flat_map(|old| old.targets.keys()))
-        .collect();
-    for name in names {
-        let was = old.and_then(|old| old.targets.get(name));
-        let is = new.targets.get(name);
-        note(
-            "target",
-            name.to_string(),
-            was.is_some(),
-            is.is_some(),
-            was == is,
-        );
-    }
-    changes
 }

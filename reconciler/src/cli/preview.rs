@@ -27,6 +27,9 @@ pub(super) fn text(preview: &Preview) -> String {
     for change in &preview.changes {
         let _ = writeln!(text, "  {change}");
     }
+    for line in &preview.weakened {
+        let _ = writeln!(text, "{} {line}", paint(BAD, "weak"));
+    }
     for action in &preview.plan.actions {
         let line = action.to_string();
         if preview.anyway.contains(&line) {
@@ -88,6 +91,11 @@ pub(super) fn markdown(preview: &Preview) -> String {
     });
     section(&mut page, "Problems", problems);
     section(&mut page, "Changes", preview.changes.iter().cloned());
+    section(
+        &mut page,
+        "Weakened checks",
+        preview.weakened.iter().cloned(),
+    );
     let lines = preview.plan.actions.iter().map(ToString::to_string);
     let (anyway, new): (Vec<_>, Vec<_>) = lines.partition(|line| preview.anyway.contains(line));
     section(&mut page, "Actions", new.into_iter());
@@ -146,6 +154,7 @@ pub(super) fn json(preview: &Preview) -> anyhow::Result<String> {
         "revision": preview.head.to_string(),
         "digest": preview.digest,
         "changes": preview.changes,
+        "weakened": preview.weakened,
         "actions": lines(&preview.plan.actions),
         "anyway": preview.anyway,
         "held": held,
