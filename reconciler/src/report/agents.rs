@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use easyenclave_plan::{Agent, Exposure, Liveness, Subject, Trust};
-use easyenclave_schemas::AgentId;
+use easyenclave_schemas::evidence::{Verdict, VerifierKind, Warning};
 use easyenclave_schemas::records::{AgentRecord, TrustRecord};
 use easyenclave_schemas::status::{
     AgentPhase, AgentStatus, AssignmentStatus, Condition, ConditionStatus, ConditionType,
     LivenessStatus, ReplicaStatus, TrustStatus,
 };
 use easyenclave_schemas::wire::WorkloadState;
+use easyenclave_schemas::{AgentId, Timestamp};
 
 use super::Sight;
 use super::conditions::{Conditions, when};
@@ -123,24 +124,28 @@ fn trust(agent: &Agent, record: &AgentRecord) -> TrustStatus {
             mrtd: verdict.mrtd.to_string(),
             evidence: Some(verdict.evidence_digest),
             policy: Some(verdict.policy_digest),
+            measurement: verdict.measurement.clone(),
+            verifiers: verdict.verifiers.clone(),
+            grace_until: verdict.grace_until.map(Timestamp::trunc_secs),
+            collateral_until: verdict.collateral_until.map(Timestamp::trunc_secs),
             codes: verdict
                 .warnings
                 .iter()
                 .map(|warning| warning.code.code().to_owned())
                 .collect(),
+            warnings: verdict.warnings.iter().map(warned).collect(),
         },
         TrustRecord::Refused { code, policy, .. } => TrustStatus {
             state: state.into(),
-            simulated: false,
-            trust_root: String::new(),
-            trusted_until: None,
-            tcb_status: String::new(),
-            mrtd: String::new(),
-            evidence: None,
             policy: Some(*policy),
             codes: vec![code.clone()],
+            ..TrustStatus::default()
         },
     }
+}
+
+fn warned(warning: &Warning) -> String {
+    format!("{}: {}", warning.code, warning.message)
 }
 
 fn conditions(
@@ -168,18 +173,19 @@ fn attested<'a>(
     record: &AgentRecord,
 ) -> Conditions<'a> {
     let (status, reason, message) = match (&agent.trust, &record.trust) {
-        (Trust::Accepted(_), TrustRecord::Accepted(verdict)) if verdict.simulated => (
-            ConditionStatus::True,
-            "Simulated",
-            format!(
-                "accepted under the simulated root {:.12}",
-                verdict.trust_root.to_string()
-            ),
-        ),
-        (Trust::Accepted(_), _) => (
-            ConditionStatus::True,
-            "Accepted",
-            "accepted under Intel's root".into(),
+        (Trust::Accepted(_), TrustRecord::Accepted(verdict)) => {
+            let reason = match (verdict.simulated, verdict.warnings.is_empty()) {
+                (true, true) => "Simulated",
+                (true, false) => "SimulatedWithWarnings",
+                (false, true) => "Accepted",
+                (false, false) => "AcceptedWithWarnings",
+            };
+            (ConditionStatus::True, reason, accepted(verdict))
+        }
+        (Trust::Accepted(_), TrustRecord::Refused { .. }) => (
+            ConditionStatus::Unknown,
+            "NotJudged",
+            "not judged under the policy of now".into(),
         ),
         (Trust::Refused, TrustRecord::Refused { code, message, .. }) => (
             ConditionStatus::False,
@@ -214,6 +220,31 @@ fn attested<'a>(
             "",
         ),
     }
+}
+
+/// Under which root, by whom, and what was let pass.
+fn accepted(verdict: &Verdict) -> String {
+    let mut text = match verdict.simulated {
+        true => format!(
+            "accepted under the simulated root {:.12}",
+            verdict.trust_root.to_string()
+        ),
+        false => "accepted under Intel's root".into(),
+    };
+    if verdict.verifiers.contains(&VerifierKind::Ita) {
+        text += ", with a token of Intel Trust Authority";
+    }
+    if let Some(until) = verdict.grace_until {
+        text += &format!(
+            "; {}, let pass until {}",
+            verdict.tcb_status,
+            until.trunc_secs()
+        );
+    }
+    for warning in &verdict.warnings {
+        text += &format!("; {}", warned(warning));
+    }
+    text
 }
 
 fn healthy<'a>(

@@ -14,7 +14,9 @@ pub use bytes::{Bounded, EventLogBytes, QuoteBytes, TokenBytes, TooLong};
 pub use measured::{Fmspc, HexError, MeasurementDigest, RootKeyId};
 pub use reasons::ReasonCode;
 pub use record::{EvidenceRecord, JudgedPolicy, Kept, Outcome, Part};
-pub use verdict::{PlatformProperties, Rejection, TcbStatus, TokenFacts, Verdict, VerifierKind, Warning};
+pub use verdict::{
+    PlatformProperties, Rejection, TcbStatus, TokenFacts, Verdict, VerifierKind, Warning,
+};
 
 /// What an agent sends to be trusted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

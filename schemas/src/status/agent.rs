@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Condition, WaitStatus};
+use crate::evidence::VerifierKind;
 use crate::wire::WorkloadState;
 use crate::{
     AgentId, Datacenter, DeploymentId, Digest, Generation, NodeSize, TargetName, Timestamp,
@@ -87,7 +88,7 @@ pub enum LivenessStatus {
 }
 
 /// What verification says of an agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TrustStatus {
     /// `accepted`, `refused` or `unknown`.
@@ -112,9 +113,24 @@ pub struct TrustStatus {
     /// The digest of the policy that judged it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Digest>,
-    /// The reason code of a refusal, or a warning.
+    /// The policy's entry that the measurements matched.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub measurement: String,
+    /// Who accepted the evidence: `dcap`, `ita`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verifiers: Vec<VerifierKind>,
+    /// An out-of-date platform is let pass until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_until: Option<Timestamp>,
+    /// The collateral that was used expires then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collateral_until: Option<Timestamp>,
+    /// The reason code of a refusal, or those of what was let pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub codes: Vec<String>,
+    /// What was let pass, in words, with its code.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// What should run on an agent.

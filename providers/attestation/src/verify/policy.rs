@@ -223,7 +223,7 @@ fn reference(entry: &Measurement) -> Result<Reference, Rejection> {
             let message = format!("measurement {}: eventLog: rtmr is 0 to 3", entry.name);
             return Err(invalid(message));
         }
-        Ok((usize::from(event.rtmr), parse("eventLog", &event.digest)?))
+        Ok((event.rtmr as usize, parse("eventLog", &event.digest)?))
     };
     Ok(Reference {
         name: entry.name.clone(),

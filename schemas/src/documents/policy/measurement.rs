@@ -61,7 +61,7 @@ pub struct Measurement {
 pub struct EventPredicate {
     /// The register that it extends, 0 to 3.
     #[cfg_attr(feature = "documents", schemars(range(max = 3)))]
-    pub rtmr: u8,
+    pub rtmr: u32,
     /// SHA-384 of what was measured, 96 hex digits: one event of the register must have this digest.
     #[cfg_attr(feature = "documents", schemars(regex(pattern = r"^[0-9a-f]{96}$")))]
     pub digest: String,
