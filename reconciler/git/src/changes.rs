@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use git2::{ErrorCode, Oid, Repository};
 
-use crate::commit::{NewCommit, plain};
+use crate::commit::{NewCommit, plain, tree_of};
 use crate::process::{first_words, git};
 use crate::source::open_bare;
-use crate::tree::Folder;
+use crate::tree::{Folder, is_path};
 use crate::{CommitId, GitError};
 
 /// Name and address of who commits.
@@ -18,10 +18,12 @@ pub type Author<'a> = (&'a str, &'a str);
 /// Files with their new bytes, or none for those that go.
 pub type Changes = BTreeMap<String, Option<Vec<u8>>>;
 
-/// Commits changes to a branch of a local repository. A work tree, if there is one, is not touched.
+/// Commits changes to a branch of a local repository, and nothing beside them: every other entry keeps
+/// its content and its mode. A work tree, if there is one, is not touched.
 ///
 /// # Errors
-/// `Moved` when somebody else moved the branch meanwhile.
+/// `Moved` when somebody else moved the branch meanwhile; `Taken` when something else than a file lies
+/// where one should go.
 pub fn commit_files(
     location: &str,
     branch: &str,
@@ -170,14 +172,19 @@ fn changed_tree(
     parent: Option<Oid>,
     changes: &Changes,
 ) -> Result<Oid, GitError> {
-    let mut root = match parent {
-        Some(parent) => Folder::read(repository, repository.find_commit(parent)?.tree_id())?,
-        None => Folder::default(),
-    };
+    let mut root = Folder::of(tree_of(repository, parent)?);
     for (path, bytes) in changes {
+        if !is_path(path) {
+            return Err(GitError::Path(path.chars().take(100).collect()));
+        }
+        if root.is_taken(repository, path)? {
+            return Err(GitError::Taken(path.clone()));
+        }
         match bytes {
-            Some(bytes) => root.set(path, repository.blob(bytes)?),
-            None => root.remove(path),
+            Some(bytes) => root.set(repository, path, repository.blob(bytes)?)?,
+            None => {
+                root.remove(repository, path)?;
+            }
         }
     }
     root.write(repository, &mut Vec::new())

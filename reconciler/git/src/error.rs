@@ -34,6 +34,12 @@ pub enum GitError {
     /// Not a repository.
     #[error("{0} is not a Git repository")]
     NotARepository(PathBuf),
+    /// A path that Git takes for none.
+    #[error("{0:?} cannot be a path in a repository")]
+    Path(String),
+    /// A person keeps something else there; it is not replaced.
+    #[error("a folder, link or submodule is in the way of the file {0:?}")]
+    Taken(String),
     /// A tree or blob is larger than allowed.
     #[error("{0}")]
     TooLarge(String),

@@ -9,12 +9,12 @@ use git2::{Oid, Repository};
 
 use crate::changes::{advance, tip};
 use crate::commit::{NewCommit, signed, tree_of};
-use crate::folders::DEPTH;
+use crate::folders::{DEPTH, Walk};
 use crate::pack::pack;
 use crate::remote::{KNOWN, Remote, Until};
 use crate::source::{absolute, open_bare};
 use crate::tidy::tidy;
-use crate::tree::Folder;
+use crate::tree::{Folder, is_path};
 use crate::{CommitId, GitError, LedgerError, Signer};
 
 /// Who status commits are by. The signature says which installation.
@@ -97,11 +97,19 @@ impl Ledger {
     /// When an object is missing.
     pub fn load(&self) -> Result<BTreeMap<String, Vec<u8>>, LedgerError> {
         let repository = self.repository()?;
-        let read = |(path, blob): (String, Oid)| {
+        let tip = tip(&repository, &self.name())?;
+        let mut files = BTreeMap::new();
+        if let Some(tree) = tree_of(&repository, tip)? {
+            let root = Walk::new(&repository).folder(tree, None, 0)?;
+            root.each("", &mut |path, blob| {
+                files.insert(path.to_owned(), blob);
+            });
+        }
+        let read = |(path, blob)| {
             let blob = repository.find_blob(blob).map_err(GitError::from)?;
             Ok((path, blob.content().to_vec()))
         };
-        self.root.files().into_iter().map(read).collect()
+        files.into_iter().map(read).collect()
     }
 
     /// The line that makes `git verify-commit` believe this ledger's commits.
@@ -153,10 +161,13 @@ impl Ledger {
     /// When an object cannot be written or signed.
     pub fn record(&mut self, message: &str, when: i64) -> Result<Option<CommitId>, LedgerError> {
         let repository = self.repository()?;
-        let commit = self.write(&repository, message, when)?;
-        // Only now: staging again is what writes those folders anew that a failure left in memory alone.
-        self.staged.clear();
-        Ok(commit.map(CommitId::of))
+        let commit = self.write(&repository, message, when);
+        match &commit {
+            Ok(_) => self.staged.clear(),
+            // What was written may be in memory alone: from here on only the disk counts.
+            Err(_) => self.reload(&repository)?,
+        }
+        Ok(commit?.map(CommitId::of))
     }
 
     fn write(
@@ -190,9 +201,11 @@ impl Ledger {
                 Some(bytes) => {
                     let blob = repository.blob(bytes)?;
                     new.push(blob);
-                    self.root.set(path, blob);
+                    self.root.set(repository, path, blob)?;
                 }
-                None => self.root.remove(path),
+                None => {
+                    self.root.remove(repository, path)?;
+                }
             }
         }
         self.root.write(repository, new)
@@ -291,10 +304,7 @@ impl Ledger {
 
     fn reload(&mut self, repository: &Repository) -> Result<(), LedgerError> {
         let tip = tip(repository, &self.name())?;
-        self.root = match tree_of(repository, tip)? {
-            Some(tree) => Folder::read(repository, tree)?,
-            None => Folder::default(),
-        };
+        self.root = Folder::of(tree_of(repository, tip)?);
         Ok(())
     }
 
@@ -315,11 +325,15 @@ fn check(path: &str) -> Result<(), LedgerError> {
     let strange = |letter: char| letter.is_control() || letter == '\\' || letter == ':';
     let bad = |part: &str| {
         let part = part.to_ascii_lowercase();
-        let git = part.starts_with(".git") || part.starts_with("git~");
-        part.is_empty() || part == "." || part == ".." || git || part.len() > 255
+        part.starts_with(".git") || part.starts_with("git~") || part.len() > 255
     };
     let deep = path.split('/').count() > DEPTH;
-    match deep || path.contains(strange) || path.split('/').any(bad) || path.len() > 1000 {
+    match !is_path(path)
+        || deep
+        || path.contains(strange)
+        || path.split('/').any(bad)
+        || path.len() > 1000
+    {
         true => Err(LedgerError::Path(path.chars().take(100).collect())),
         false => Ok(()),
     }
