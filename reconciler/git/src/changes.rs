@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use git2::{ErrorCode, Oid, Repository};
+use git2::{ErrorCode, ObjectType, Oid, Repository};
 
-use crate::commit::{NewCommit, plain, tree_of};
+use crate::commit::{NewCommit, tree_of};
 use crate::process::{first_words, git};
 use crate::source::open_bare;
 use crate::tree::{Folder, is_path};
@@ -38,16 +38,14 @@ pub fn commit_files(
     let name = format!("refs/heads/{branch}");
     let parent = tip(&repository, &name)?;
     let tree = changed_tree(&repository, parent, changes)?;
-    let commit = plain(
-        &repository,
-        &NewCommit {
-            tree,
-            parent,
-            message,
-            author,
-            when,
-        },
-    )?;
+    let commit = NewCommit {
+        tree,
+        parent,
+        message,
+        author,
+        when,
+    };
+    let commit = kept(&repository, &commit)?;
     advance(&repository, &name, parent, commit, message)?;
     Ok(CommitId::of(commit))
 }
@@ -151,20 +149,23 @@ fn first_commit(
         .iter()
         .map(|(path, bytes)| (path.clone(), Some(bytes.clone())));
     let tree = changed_tree(repository, None, &changes.collect())?;
-    let commit = plain(
-        repository,
-        &NewCommit {
-            tree,
-            parent: None,
-            message,
-            author,
-            when,
-        },
-    )?;
+    let commit = NewCommit {
+        tree,
+        parent: None,
+        message,
+        author,
+        when,
+    };
+    let commit = kept(repository, &commit)?;
     let name = format!("refs/heads/{branch}");
     advance(repository, &name, None, commit, message)?;
     repository.set_head(&name)?;
     Ok(CommitId::of(commit))
+}
+
+fn kept(repository: &Repository, commit: &NewCommit<'_>) -> Result<Oid, GitError> {
+    let odb = repository.odb()?;
+    Ok(odb.write(ObjectType::Commit, commit.plain()?.as_bytes())?)
 }
 
 fn changed_tree(
@@ -187,7 +188,10 @@ fn changed_tree(
             }
         }
     }
-    root.write(repository, &mut Vec::new())
+    let odb = repository.odb()?;
+    root.write(repository, &mut |tree| {
+        Ok(odb.write(ObjectType::Tree, tree)?)
+    })
 }
 
 pub(crate) fn tip(repository: &Repository, name: &str) -> Result<Option<Oid>, GitError> {

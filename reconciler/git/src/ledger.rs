@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use git2::{Oid, Repository};
+use git2::{ObjectType, Oid, Repository};
 
 use crate::changes::{advance, tip};
-use crate::commit::{NewCommit, signed, tree_of};
+use crate::commit::{NewCommit, tree_of};
 use crate::folders::{DEPTH, Walk};
-use crate::pack::pack;
+use crate::pack::Pack;
 use crate::remote::{KNOWN, Remote, Until};
 use crate::source::{absolute, open_bare};
 use crate::tidy::tidy;
@@ -55,8 +55,6 @@ impl Ledger {
         signer: Signer,
     ) -> Result<Self, LedgerError> {
         let repository = open_bare(clone)?;
-        // Every object that a tree names was written just before it.
-        git2::opts::strict_object_creation(false);
         let mut ledger = Self {
             location: absolute(location),
             clone: clone.to_path_buf(),
@@ -177,30 +175,23 @@ impl Ledger {
         when: i64,
     ) -> Result<Option<Oid>, LedgerError> {
         let parent = tip(repository, &self.name())?;
-        let before = tree_of(repository, parent)?;
-        let commit = pack(repository, |new| {
-            let tree = self.stage(repository, new)?;
-            if before == Some(tree) {
-                new.clear();
-                return Ok(None);
-            }
-            let commit = self.commit(repository, tree, parent, message, when)?;
-            new.push(commit);
-            Ok::<_, LedgerError>(Some(commit))
-        })?;
-        if let Some(commit) = commit {
-            advance(repository, &self.name(), parent, commit, message)?;
+        let mut pack = Pack::new();
+        let tree = self.stage(repository, &mut pack)?;
+        if tree_of(repository, parent)? == Some(tree) {
+            return Ok(None);
         }
-        Ok(commit)
+        let commit = self.commit(&mut pack, tree, parent, message, when)?;
+        pack.keep(&self.objects())?;
+        advance(repository, &self.name(), parent, commit, message)?;
+        Ok(Some(commit))
     }
 
-    /// Writes what was set and removed, and answers the tree.
-    fn stage(&mut self, repository: &Repository, new: &mut Vec<Oid>) -> Result<Oid, GitError> {
+    /// Packs what was set and removed, and answers the tree.
+    fn stage(&mut self, repository: &Repository, pack: &mut Pack) -> Result<Oid, GitError> {
         for (path, bytes) in &self.staged {
             match bytes {
                 Some(bytes) => {
-                    let blob = repository.blob(bytes)?;
-                    new.push(blob);
+                    let blob = pack.add(ObjectType::Blob, bytes)?;
                     self.root.set(repository, path, blob)?;
                 }
                 None => {
@@ -208,7 +199,8 @@ impl Ledger {
                 }
             }
         }
-        self.root.write(repository, new)
+        let mut keep = |tree: &[u8]| pack.add(ObjectType::Tree, tree);
+        self.root.write(repository, &mut keep)
     }
 
     /// Pushes our tip. What the remote refuses or misses stays here and goes with the next push. The
@@ -276,9 +268,13 @@ impl Ledger {
         let last = repository.find_commit(ours).map_err(GitError::from)?;
         let (tree, when) = (last.tree_id(), last.time().seconds());
         let message = last.message().unwrap_or("status: rebuild");
-        let new = match tree_of(&repository, Some(theirs))? == Some(tree) {
-            true => theirs,
-            false => self.commit(&repository, tree, Some(theirs), message, when)?,
+        let new = if tree_of(&repository, Some(theirs))? == Some(tree) {
+            theirs
+        } else {
+            let mut pack = Pack::new();
+            let commit = self.commit(&mut pack, tree, Some(theirs), message, when)?;
+            pack.keep(&self.objects())?;
+            commit
         };
         advance(&repository, &self.name(), Some(ours), new, message)?;
         Ok(Some(why))
@@ -286,7 +282,7 @@ impl Ledger {
 
     fn commit(
         &self,
-        repository: &Repository,
+        pack: &mut Pack,
         tree: Oid,
         parent: Option<Oid>,
         message: &str,
@@ -299,7 +295,7 @@ impl Ledger {
             author: AUTHOR,
             when,
         };
-        signed(repository, &new, &self.signer)
+        Ok(pack.add(ObjectType::Commit, new.signed(&self.signer)?.as_bytes())?)
     }
 
     fn reload(&mut self, repository: &Repository) -> Result<(), LedgerError> {
@@ -312,10 +308,11 @@ impl Ledger {
         format!("refs/heads/{}", self.branch)
     }
 
+    fn objects(&self) -> PathBuf {
+        self.clone.join("objects")
+    }
+
     fn repository(&self) -> Result<Repository, LedgerError> {
-        // Without this folder libgit2 would put packs into the root of the file system.
-        let packs = self.clone.join("objects/pack");
-        std::fs::create_dir_all(&packs).map_err(|error| GitError::File(packs, error))?;
         Ok(Repository::open(&self.clone).map_err(GitError::from)?)
     }
 }
