@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use git2::{ErrorCode, ObjectType, Oid, Repository};
 
+use crate::checkout::{bring_along, resolved};
 use crate::commit::{NewCommit, tree_of};
 use crate::process::{first_words, git};
 use crate::source::open_bare;
@@ -19,11 +20,12 @@ pub type Author<'a> = (&'a str, &'a str);
 pub type Changes = BTreeMap<String, Option<Vec<u8>>>;
 
 /// Commits changes to a branch of a local repository, and nothing beside them: every other entry keeps
-/// its content and its mode. A work tree, if there is one, is not touched.
+/// its content and its mode. Work trees that have the branch checked out get the changed files too. What
+/// the branch holds already makes no commit; the tip is the answer then.
 ///
 /// # Errors
 /// `Moved` when somebody else moved the branch meanwhile; `Taken` when something else than a file lies
-/// where one should go.
+/// where one should go; `WorkTree` when one of the files has changes that are not committed.
 pub fn commit_files(
     location: &str,
     branch: &str,
@@ -35,9 +37,14 @@ pub fn commit_files(
     let path = Path::new(location);
     let repository =
         Repository::open(path).map_err(|_| GitError::NotARepository(path.to_path_buf()))?;
-    let name = format!("refs/heads/{branch}");
+    let name = resolved(&repository, &format!("refs/heads/{branch}"))?;
     let parent = tip(&repository, &name)?;
     let tree = changed_tree(&repository, parent, changes)?;
+    if let Some(parent) = parent
+        && tree_of(&repository, Some(parent))? == Some(tree)
+    {
+        return Ok(CommitId::of(parent));
+    }
     let commit = NewCommit {
         tree,
         parent,
@@ -46,6 +53,7 @@ pub fn commit_files(
         when,
     };
     let commit = kept(&repository, &commit)?;
+    bring_along(&repository, &name, tree, changes)?;
     advance(&repository, &name, parent, commit, message)?;
     Ok(CommitId::of(commit))
 }
@@ -211,15 +219,11 @@ pub(crate) fn advance(
     message: &str,
 ) -> Result<(), GitError> {
     let log = message.lines().next().unwrap_or_default();
-    let moved = match from {
-        Some(from) => repository.reference_matching(name, to, true, from, log),
-        None => repository.reference(name, to, false, log),
-    };
-    match moved {
+    // The id of zeros stands for no ref; it too is compared under the ref's lock.
+    let from = from.unwrap_or(Oid::ZERO_SHA1);
+    match repository.reference_matching(name, to, true, from, log) {
         Ok(_) => Ok(()),
-        Err(error) if matches!(error.code(), ErrorCode::Modified | ErrorCode::Exists) => {
-            Err(GitError::Moved)
-        }
+        Err(error) if error.code() == ErrorCode::Modified => Err(GitError::Moved),
         Err(error) => Err(error.into()),
     }
 }
@@ -271,4 +275,29 @@ pub fn trust_signers(repository: &Path, allowed_signers: &Path) -> Result<(), Gi
         &allowed_signers.display().to_string(),
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ref_moves_from_what_was_read_alone() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let files = BTreeMap::from([("a".to_owned(), b"1".to_vec())]);
+        let author = ("Ada", "ada@example.invalid");
+        let one = init_repository(dir.path(), "main", &files, "1", author, 1).expect("made");
+        let repository = Repository::open(dir.path()).expect("opened");
+        let advance = |name, from| advance(&repository, name, from, one.oid(), "m");
+        for from in [None, Some(Oid::from_bytes(&[1; 20]).expect("an id"))] {
+            let moved = advance("refs/heads/main", from);
+            assert!(matches!(moved, Err(GitError::Moved)), "{moved:?}");
+        }
+        advance("refs/heads/main", Some(one.oid())).expect("as read");
+        advance("refs/heads/new", None).expect("there is none");
+        assert!(matches!(
+            advance("refs/heads/new", None),
+            Err(GitError::Moved)
+        ));
+    }
 }

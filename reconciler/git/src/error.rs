@@ -40,6 +40,9 @@ pub enum GitError {
     /// A person keeps something else there; it is not replaced.
     #[error("a folder, link or submodule is in the way of the file {0:?}")]
     Taken(String),
+    /// Files that should change have other changes in a work tree; a person must commit or drop them.
+    #[error("the work tree {} has changes to the same files that are not committed", .0.display())]
+    WorkTree(PathBuf),
     /// A tree or blob is larger than allowed.
     #[error("{0}")]
     TooLarge(String),

@@ -3,6 +3,7 @@
 
 mod budget;
 mod changes;
+mod checkout;
 mod commit;
 mod error;
 mod folders;

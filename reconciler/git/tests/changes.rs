@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use easyenclave_git::{Changes, GitError, commit_files, init_repository};
+use easyenclave_git::{Changes, CommitId, GitError, commit_files, init_repository, init_work_tree};
 use git2::{Oid, Repository};
 use tempfile::TempDir;
 
@@ -187,4 +187,82 @@ fn what_a_person_keeps_there_is_not_replaced() {
     }
     let subjects = git(&setup.path, &["log", "--format=%s", "main"]);
     assert_eq!(subjects, ["odd", "start"]);
+}
+
+/// A repository with a work tree whose branch `main` is checked out.
+fn checked_out(dir: &Path) {
+    let files = BTreeMap::from([("fleet.yaml".to_owned(), b"x".to_vec())]);
+    std::fs::write(dir.join("fleet.yaml"), "x").expect("written");
+    init_work_tree(dir, "main", &files, "start", AUTHOR, 1).expect("made");
+}
+
+fn approve(dir: &Path, text: &str) -> Result<CommitId, GitError> {
+    let changes = Changes::from([("approvals/a.yaml".to_owned(), Some(text.into()))]);
+    let location = dir.display().to_string();
+    commit_files(&location, "main", &changes, "approve", AUTHOR, 2)
+}
+
+#[test]
+fn a_checked_out_branch_takes_its_work_tree_along() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (main, linked) = (dir.path().join("main"), dir.path().join("linked"));
+    std::fs::create_dir(&main).expect("made");
+    checked_out(&main);
+    std::fs::write(main.join("fleet.yaml"), "y").expect("written");
+    std::fs::write(main.join("new"), "z").expect("written");
+    git(&main, &["add", "new"]);
+    approve(&main, "1").expect("committed");
+    assert_eq!(
+        git(&main, &["status", "--porcelain"]),
+        [" M fleet.yaml", "A  new"],
+        "what was not committed is as it was, and the approval would not be reverted"
+    );
+    git(&main, &["checkout", "--quiet", "--detach"]);
+    let linked_path = linked.display().to_string();
+    git(&main, &["worktree", "add", "--quiet", &linked_path, "main"]);
+    approve(&main, "2").expect("committed");
+    assert!(git(&linked, &["status", "--porcelain"]).is_empty());
+    assert_eq!(git(&main, &["show", "main:approvals/a.yaml"]), ["2"]);
+    assert_eq!(git(&main, &["show", "HEAD:approvals/a.yaml"]), ["1"]);
+}
+
+#[test]
+fn changes_that_are_not_committed_are_not_overwritten() {
+    let dir = tempfile::tempdir().expect("a folder");
+    checked_out(dir.path());
+    let before = approve(dir.path(), "1").expect("committed").to_string();
+    std::fs::write(dir.path().join("approvals/a.yaml"), "mine").expect("written");
+    let error = approve(dir.path(), "2").expect_err("in the way");
+    assert!(matches!(error, GitError::WorkTree(_)), "{error}");
+    assert_eq!(git(dir.path(), &["rev-parse", "main"]), [before]);
+    assert_eq!(
+        std::fs::read(dir.path().join("approvals/a.yaml")).expect("read"),
+        b"mine"
+    );
+}
+
+#[test]
+fn what_is_there_already_makes_no_commit() {
+    let dir = tempfile::tempdir().expect("a folder");
+    checked_out(dir.path());
+    let first = approve(dir.path(), "1").expect("committed");
+    assert_eq!(approve(dir.path(), "1").expect("nothing to do"), first);
+}
+
+#[test]
+fn a_branch_that_stands_for_another_moves_that_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    checked_out(dir.path());
+    git(dir.path(), &["branch", "-m", "main", "trunk"]);
+    git(
+        dir.path(),
+        &["symbolic-ref", "refs/heads/main", "refs/heads/trunk"],
+    );
+    let commit = approve(dir.path(), "1").expect("committed").to_string();
+    assert_eq!(git(dir.path(), &["rev-parse", "trunk"]), [commit]);
+    assert_eq!(
+        git(dir.path(), &["symbolic-ref", "refs/heads/main"]),
+        ["refs/heads/trunk"]
+    );
+    assert!(git(dir.path(), &["status", "--porcelain"]).is_empty());
 }
