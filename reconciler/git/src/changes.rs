@@ -7,9 +7,10 @@ use std::time::Duration;
 use git2::{ErrorCode, ObjectType, Oid, Repository};
 
 use crate::checkout::{bring_along, resolved};
+use crate::clone::open_bare;
 use crate::commit::{NewCommit, tree_of};
 use crate::process::{first_words, git};
-use crate::source::open_bare;
+use crate::remote::Until;
 use crate::tree::{Folder, is_path};
 use crate::{CommitId, GitError};
 
@@ -60,8 +61,10 @@ pub fn commit_files(
 
 /// Commits changes to a branch of a repository that lies elsewhere, in `scratch`, and pushes them.
 ///
+/// A push whose answer was lost may have landed; doing it again is no harm.
+///
 /// # Errors
-/// `Moved` when somebody else pushed meanwhile; otherwise when the remote cannot be read or refuses.
+/// As `commit_files`; `Moved` when somebody else pushed meanwhile; otherwise when the remote cannot be read or refuses.
 #[expect(
     clippy::too_many_arguments,
     reason = "the pair of `commit_files` for a repository elsewhere"
@@ -77,12 +80,13 @@ pub async fn commit_and_push(
     deadline: Duration,
 ) -> Result<CommitId, GitError> {
     open_bare(scratch)?;
+    let until = Until::new(deadline);
     let spec = format!("+refs/heads/{branch}:refs/heads/{branch}");
     let fetched = git(
         scratch,
         "fetch",
         &["fetch", "--quiet", "--no-tags", "--", url, &spec],
-        deadline,
+        until.left(),
     )
     .await?;
     if !fetched.success {
@@ -99,7 +103,7 @@ pub async fn commit_and_push(
         scratch,
         "push",
         &["push", "--porcelain", "--", url, &spec],
-        deadline,
+        until.left(),
     )
     .await?;
     match pushed.success {
@@ -237,11 +241,13 @@ pub(crate) fn refusal(stdout: &str, stderr: &str) -> GitError {
             message: first_words(stderr),
         };
     };
+    // A ref that cannot be locked for another reason has not moved, and is told in the remote's words.
     let moved = [
         "(fetch first)",
         "(non-fast-forward)",
         "(stale info)",
-        "cannot lock ref",
+        "but expected",
+        "reference already exists",
         "(incorrect old value",
     ];
     if moved
@@ -257,7 +263,8 @@ pub(crate) fn refusal(stdout: &str, stderr: &str) -> GitError {
         .find(|word| word.starts_with("remote:"))
         .unwrap_or("");
     let message = format!("{why} {words}");
-    GitError::Refused(message.trim().chars().take(200).collect())
+    let plain = message.trim().chars().filter(|it| !it.is_control());
+    GitError::Refused(plain.take(200).collect())
 }
 
 /// Makes a local repository check SSH signatures against a file of allowed signers, so that

@@ -8,11 +8,11 @@ use std::time::Duration;
 use git2::{ObjectType, Oid, Repository};
 
 use crate::changes::{advance, tip};
+use crate::clone::{absolute, open_bare};
 use crate::commit::{NewCommit, tree_of};
 use crate::folders::{DEPTH, Walk};
 use crate::pack::Pack;
 use crate::remote::{KNOWN, Remote, Until};
-use crate::source::{absolute, open_bare};
 use crate::tidy::tidy;
 use crate::tree::{Folder, is_path};
 use crate::{CommitId, GitError, LedgerError, Signer};

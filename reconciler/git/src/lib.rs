@@ -4,6 +4,7 @@
 mod budget;
 mod changes;
 mod checkout;
+mod clone;
 mod commit;
 mod error;
 mod folders;

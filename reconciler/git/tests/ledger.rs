@@ -329,6 +329,20 @@ async fn a_refused_push_is_told_in_the_remotes_words_and_goes_later() {
 }
 
 #[tokio::test]
+async fn a_branch_that_cannot_be_locked_has_not_moved() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    record(&mut ledger, "a", "1");
+    let lock = setup.remote.join("refs/heads/status.lock");
+    std::fs::write(&lock, "").expect("written");
+    let error = ledger.push(DEADLINE).await.expect_err("locked");
+    assert_eq!(error.reason(), "Refused", "{error}");
+    assert!(error.to_string().contains("cannot lock ref"), "{error}");
+    std::fs::remove_file(&lock).expect("removed");
+    ledger.push(DEADLINE).await.expect("pushed");
+}
+
+#[tokio::test]
 async fn a_silent_remote_is_given_up_at_the_deadline_and_nothing_is_left_running() {
     let setup = Setup::new();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
