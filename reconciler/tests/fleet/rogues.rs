@@ -9,8 +9,8 @@ use easyenclave_attestation::testing::{Fault, faulty_quote};
 use easyenclave_schemas::evidence::{Evidence, QuoteBytes};
 use easyenclave_schemas::signature::{Keypair, sign_request};
 use easyenclave_schemas::wire::{
-    Challenge, ClaimRequest, ClaimResponse, HeartbeatRequest, OrderReport, OrderUpdate,
-    RegisterRequest, UndeployRequest, routes,
+    CallRefusals, Challenge, ClaimRequest, ClaimResponse, HeartbeatRequest, OrderReport,
+    OrderUpdate, RegisterRequest, UndeployRequest, routes,
 };
 use easyenclave_schemas::{Epoch, Generation, OrderId, ProviderName, Secret, Timestamp, WorkerId};
 use serde::Serialize;
@@ -323,6 +323,7 @@ fn a_re_sent_or_forged_heartbeat_is_refused() {
         address: "http://127.0.0.1:9".into(),
         generation: Generation(0),
         workload: None,
+        refusals: CallRefusals::default(),
     };
     let url = rogue.fleet.url();
     assert_eq!(rogue.signed(&url, &path, &beat, "b2").0, 200);

@@ -7,6 +7,7 @@ mod deploy;
 mod error;
 mod health;
 mod orders;
+mod refusals;
 
 pub use agents::{
     AttestRequest, Challenge, HeartbeatRequest, HeartbeatResponse, RegisterRequest,
@@ -20,6 +21,7 @@ pub use orders::{
     ClaimRequest, ClaimResponse, InventoryRequest, LaunchSpec, Order, OrderReport, OrderStatus,
     OrderUpdate, OrderWork, Unit,
 };
+pub use refusals::{CallRefusal, CallRefusals};
 
 /// The routes, named once for servers and clients.
 pub mod routes {
