@@ -21,6 +21,25 @@ pub(crate) fn open_bare(path: &Path) -> Result<Repository, GitError> {
     Ok(repository)
 }
 
+/// Opens or makes a bare clone of ours that a check finds sound. One that is damaged, as a power cut can
+/// leave it, is put aside.
+pub(crate) fn open_sound(
+    path: &Path,
+    check: impl Fn(&Repository) -> Result<(), GitError>,
+) -> Result<Repository, GitError> {
+    let opened = open_bare(path).and_then(|clone| check(&clone).map(|()| clone));
+    let Err(GitError::Objects(said)) = opened else {
+        return opened;
+    };
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".damaged");
+    tracing::warn!(said, aside = %Path::new(&aside).display(), "clone is damaged; made anew");
+    // The newest is enough to find out what happened.
+    let _ = std::fs::remove_dir_all(&aside);
+    std::fs::rename(path, &aside).map_err(|error| GitError::File(path.to_path_buf(), error))?;
+    open_bare(path)
+}
+
 /// Makes the folder, for its owner alone. One that somebody else put there first, as anybody can below
 /// `/tmp`, could have `git` run programs by its configuration.
 fn claim(path: &Path) -> std::io::Result<()> {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use git2::{ObjectType, Oid, Repository};
 
 use crate::changes::{advance, tip};
-use crate::clone::{absolute, open_bare};
+use crate::clone::{absolute, open_sound};
 use crate::commit::{NewCommit, tree_of};
-use crate::folders::{DEPTH, Walk};
+use crate::folders::{DEPTH, contents, readable};
 use crate::pack::Pack;
 use crate::remote::{KNOWN, Remote, Until};
 use crate::tidy::tidy;
@@ -22,6 +22,10 @@ const AUTHOR: (&str, &str) = ("EasyEnclave", "status@easyenclave.invalid");
 
 /// How often a push is tried again in one call when the branch moves under us.
 const TRIES: usize = 5;
+
+/// The most bytes that the files of the branch may have together. Ours are far from it; others may have
+/// pushed there.
+const LOADED: usize = 1 << 29;
 
 /// Writes the status branch, and nothing else.
 pub struct Ledger {
@@ -44,7 +48,8 @@ pub struct Pushed {
 }
 
 impl Ledger {
-    /// Opens the clone, or makes it. Nothing is fetched, so a dead remote does not matter.
+    /// Opens the clone, or makes it. One that is damaged is put aside and made anew: what it held is at the
+    /// remote, or is written again. Nothing is fetched, so a dead remote does not matter.
     ///
     /// # Errors
     /// When the clone cannot be used.
@@ -54,7 +59,14 @@ impl Ledger {
         branch: &str,
         signer: Signer,
     ) -> Result<Self, LedgerError> {
-        let repository = open_bare(clone)?;
+        let repository = open_sound(clone, |clone| {
+            let tip = tip(clone, &format!("refs/heads/{branch}"))?;
+            tree_of(clone, self::tip(clone, KNOWN)?)?;
+            match tree_of(clone, tip)? {
+                Some(tree) => readable(clone, tree),
+                None => Ok(()),
+            }
+        })?;
         let mut ledger = Self {
             location: absolute(location),
             clone: clone.to_path_buf(),
@@ -92,22 +104,14 @@ impl Ledger {
     /// The files of our tip.
     ///
     /// # Errors
-    /// When an object is missing.
+    /// When an object is missing, or the files are more or longer than allowed.
     pub fn load(&self) -> Result<BTreeMap<String, Vec<u8>>, LedgerError> {
         let repository = self.repository()?;
         let tip = tip(&repository, &self.name())?;
-        let mut files = BTreeMap::new();
-        if let Some(tree) = tree_of(&repository, tip)? {
-            let root = Walk::new(&repository).folder(tree, None, 0)?;
-            root.each("", &mut |path, blob| {
-                files.insert(path.to_owned(), blob);
-            });
+        match tree_of(&repository, tip)? {
+            Some(tree) => Ok(contents(&repository, tree, LOADED)?),
+            None => Ok(BTreeMap::new()),
         }
-        let read = |(path, blob)| {
-            let blob = repository.find_blob(blob).map_err(GitError::from)?;
-            Ok((path, blob.content().to_vec()))
-        };
-        files.into_iter().map(read).collect()
     }
 
     /// The line that makes `git verify-commit` believe this ledger's commits.
@@ -263,7 +267,7 @@ impl Ledger {
         let short: String = theirs.to_string().chars().take(12).collect();
         let why = match related {
             true => format!("somebody else moved the branch to {short}"),
-            false => format!("the branch was replaced by {short}, which is no history of ours"),
+            false => format!("the branch is at {short}, which is no history of ours"),
         };
         let last = repository.find_commit(ours).map_err(GitError::from)?;
         let (tree, when) = (last.tree_id(), last.time().seconds());

@@ -436,6 +436,38 @@ fn packs_stay_in_the_clone_when_their_folder_was_lost() {
     assert_eq!(ledger.load().expect("read").len(), 1);
 }
 
+#[tokio::test]
+async fn a_clone_that_a_power_cut_left_damaged_is_put_aside_and_made_anew() {
+    for damaged in ["refs/heads/status", "refs/remotes/origin/ledger", "packs"] {
+        let setup = Setup::new();
+        let mut ledger = setup.ledger();
+        record(&mut ledger, "a/b", "1");
+        ledger.push(DEADLINE).await.expect("pushed");
+        drop(ledger);
+        let clone = setup.dir.path().join("status.git");
+        let packs = clone.join("objects/pack").read_dir().expect("a folder");
+        let packs = packs.flatten().map(|file| file.path());
+        let files: Vec<_> = match damaged {
+            "packs" => packs
+                .filter(|file| file.extension().is_some_and(|kind| kind == "pack"))
+                .collect(),
+            name => vec![clone.join(name)],
+        };
+        for file in files {
+            std::fs::remove_file(&file).expect("removed");
+            std::fs::write(&file, "").expect("written");
+        }
+        let mut ledger = setup.ledger();
+        ledger.sync(DEADLINE).await.expect("fetched");
+        assert_eq!(ledger.load().expect("read").len(), 1, "{damaged}");
+        record(&mut ledger, "c", "2");
+        ledger.push(DEADLINE).await.expect("pushed");
+        let log = setup.lines(&["log", "--format=%s", "status"]);
+        assert_eq!(log, ["set c", "set a/b"], "{damaged}");
+        assert!(clone.with_extension("git.damaged").exists());
+    }
+}
+
 #[test]
 fn removing_a_folder_as_a_file_changes_nothing() {
     let setup = Setup::new();
