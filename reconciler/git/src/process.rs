@@ -20,7 +20,9 @@ const OUTPUT: u64 = 64 * 1024;
 /// How long a child has between the polite signal and the other.
 const GRACE: Duration = Duration::from_secs(1);
 
-const SAFE: [&str; 10] = [
+/// Settings that have to be what they are here, whatever the user's say: a push of one commit is that of
+/// one commit, no hook runs, and nothing is tidied behind our back.
+const SAFE: [&str; 16] = [
     "-c",
     "gc.auto=0",
     "-c",
@@ -31,6 +33,12 @@ const SAFE: [&str; 10] = [
     "protocol.ext.allow=never",
     "-c",
     "advice.pushUpdateRejected=false",
+    "-c",
+    "push.followTags=false",
+    "-c",
+    "push.recurseSubmodules=no",
+    "-c",
+    "fetch.recurseSubmodules=no",
 ];
 
 /// What a child said.

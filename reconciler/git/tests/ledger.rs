@@ -343,6 +343,30 @@ async fn a_branch_that_cannot_be_locked_has_not_moved() {
 }
 
 #[tokio::test]
+async fn settings_for_submodules_and_tags_change_no_push() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    record(&mut ledger, "a", "1");
+    let clone = |args: &[&str]| assert!(setup.git_in("status.git", args).status.success());
+    clone(&["config", "push.recurseSubmodules", "only"]);
+    clone(&["config", "push.followTags", "true"]);
+    clone(&[
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=b",
+        "tag",
+        "-m",
+        "t",
+        "t",
+        "status",
+    ]);
+    ledger.push(DEADLINE).await.expect("pushed");
+    assert_eq!(setup.lines(&["log", "--format=%s", "status"]), ["set a"]);
+    assert!(setup.lines(&["tag"]).is_empty());
+}
+
+#[tokio::test]
 async fn a_silent_remote_is_given_up_at_the_deadline_and_nothing_is_left_running() {
     let setup = Setup::new();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
