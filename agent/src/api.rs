@@ -3,9 +3,8 @@
 //! the work is done elsewhere.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::Bytes;
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -19,19 +18,13 @@ use easyenclave_schemas::wire::{
 use http::{HeaderValue, StatusCode, Uri, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
 
 use crate::client::WINDOW;
 use crate::clock;
 use crate::instructions::{Instruction, Refusal};
 use crate::node::Node;
 use crate::runtime::Log;
-
-/// The longest message, in bytes.
-const BODY: usize = 256 * 1024;
-
-/// How long a message may take to arrive.
-const ARRIVAL: Duration = Duration::from_secs(10);
+use crate::serve::{BodyError, read};
 
 /// The most lines of the log in one answer.
 const LINES: usize = 1000;
@@ -189,28 +182,6 @@ impl Api {
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, Refused> {
-    match timeout(ARRIVAL, to_bytes(body, BODY)).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(_)) => {
-            let message = format!("the body broke off, or is longer than {BODY} bytes");
-            Err(Refused::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                CallRefusal::BodyTooLong,
-                message,
-            ))
-        }
-        Err(_) => {
-            let message = "the body did not arrive in time";
-            Err(Refused::new(
-                StatusCode::REQUEST_TIMEOUT,
-                CallRefusal::BodyTooSlow,
-                message,
-            ))
-        }
-    }
-}
-
 fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).expect("an answer is plain data")
 }
@@ -233,6 +204,16 @@ impl Refused {
 
     fn body(&self) -> ErrorBody {
         ErrorBody::new(self.reason.code(), self.message.as_str())
+    }
+}
+
+impl From<BodyError> for Refused {
+    fn from(error: BodyError) -> Self {
+        let (status, reason) = match error {
+            BodyError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, CallRefusal::BodyTooLong),
+            BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, CallRefusal::BodyTooSlow),
+        };
+        Self::new(status, reason, error.to_string())
     }
 }
 

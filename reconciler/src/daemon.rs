@@ -142,8 +142,7 @@ impl Daemon {
             recorded,
             status,
         } = self;
-        let app = api::router(Arc::clone(&world));
-        let server = tokio::spawn(async move { axum::serve(listener, app).await });
+        let server = tokio::spawn(api::serve(listener, Arc::clone(&world)));
         let changed = Arc::new(Notify::new());
         let fetching = Outage::default();
         let watcher = tokio::spawn(source::watch(

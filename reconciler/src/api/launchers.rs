@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use easyenclave_schemas::wire::{
@@ -13,7 +14,7 @@ use easyenclave_schemas::wire::{
 use easyenclave_schemas::{Digest, OrderId};
 use tokio::time::{Instant, timeout_at};
 
-use super::Refused;
+use super::{Refused, parse};
 use crate::orders;
 use crate::world::World;
 
@@ -27,8 +28,9 @@ const MOST_UNITS: usize = 10_000;
 pub(super) async fn claim(
     State(world): State<Arc<World>>,
     headers: HeaderMap,
-    Json(request): Json<ClaimRequest>,
+    body: Bytes,
 ) -> Result<Json<ClaimResponse>, Refused> {
+    let request: ClaimRequest = parse(&body)?;
     authorize(&world, &headers, request.worker_id.as_str())?;
     let wait = Duration::from_millis(request.wait_millis).min(LONGEST_WAIT);
     let deadline = Instant::now() + wait;
@@ -49,8 +51,9 @@ pub(super) async fn update(
     State(world): State<Arc<World>>,
     Path(order): Path<String>,
     headers: HeaderMap,
-    Json(request): Json<OrderUpdate>,
+    body: Bytes,
 ) -> Result<Json<OrderStatus>, Refused> {
+    let request: OrderUpdate = parse(&body)?;
     authorize(&world, &headers, request.worker_id.as_str())?;
     let order = OrderId::new(order)
         .map_err(|_| Refused::new(StatusCode::NOT_FOUND, "order_not_found", "no such order"))?;
@@ -61,8 +64,9 @@ pub(super) async fn update(
 pub(super) async fn inventory(
     State(world): State<Arc<World>>,
     headers: HeaderMap,
-    Json(request): Json<InventoryRequest>,
+    body: Bytes,
 ) -> Result<StatusCode, Refused> {
+    let request: InventoryRequest = parse(&body)?;
     authorize(&world, &headers, request.worker_id.as_str())?;
     if request.units.len() > MOST_UNITS {
         let message = format!("at most {MOST_UNITS} units are taken in one listing");
