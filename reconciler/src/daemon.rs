@@ -10,6 +10,7 @@ use anyhow::Context;
 use easyenclave_attestation::simulated::Platform;
 use easyenclave_git::{Ledger, Signer};
 use easyenclave_schemas::Timestamp;
+use easyenclave_schemas::status::paths;
 use easyenclave_store::{SledStore, Space};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -93,7 +94,8 @@ impl Daemon {
             &data.ledger(),
             &config.status_branch,
             signer,
-        )?;
+        )?
+        .marked_by(paths::PROBLEMS);
         let recorded = recorded(&ledger);
         let last = accepted(&world.journal).await?;
         let source = Source::open(

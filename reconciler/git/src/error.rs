@@ -66,6 +66,11 @@ pub enum LedgerError {
     /// A path cannot be a file of the branch.
     #[error("{0:?} cannot be a path on the status branch")]
     Path(String),
+    /// The branch holds something that no ledger wrote.
+    #[error(
+        "branch {0} holds something else than a status, and is left alone: name another with --status-branch"
+    )]
+    Foreign(String),
 }
 
 impl LedgerError {
@@ -76,6 +81,7 @@ impl LedgerError {
             Self::Git(GitError::Refused(_)) => "Refused",
             Self::Git(GitError::Unreachable { .. }) => "Unreachable",
             Self::Git(GitError::Moved) => "Moved",
+            Self::Foreign(_) => "ForeignBranch",
             _ => "Local",
         }
     }

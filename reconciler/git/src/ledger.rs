@@ -32,6 +32,8 @@ pub struct Ledger {
     location: String,
     clone: PathBuf,
     branch: String,
+    /// What tells our branch from another.
+    marker: Option<String>,
     signer: Signer,
     root: Folder,
     /// What was set and not yet written.
@@ -71,12 +73,20 @@ impl Ledger {
             location: absolute(location),
             clone: clone.to_path_buf(),
             branch: branch.into(),
+            marker: None,
             signer,
             root: Folder::default(),
             staged: BTreeMap::new(),
         };
         ledger.reload(&repository)?;
         Ok(ledger)
+    }
+
+    /// A branch that has files, but not this one, is somebody else's: nothing is ever written to it.
+    #[must_use]
+    pub fn marked_by(mut self, file: &str) -> Self {
+        self.marker = Some(file.into());
+        self
     }
 
     /// Learns the remote's tip, and goes on from it when we have nothing that it does not have.
@@ -95,6 +105,7 @@ impl Ledger {
             _ => false,
         };
         if let Some(theirs) = theirs.filter(|_| behind) {
+            self.owned(&repository, theirs)?;
             advance(&repository, &self.name(), ours, theirs, "sync")?;
             self.reload(&repository)?;
         }
@@ -263,6 +274,7 @@ impl Ledger {
         {
             return Ok(None);
         }
+        self.owned(&repository, theirs)?;
         let related = repository.merge_base(ours, theirs).is_ok();
         let short: String = theirs.to_string().chars().take(12).collect();
         let why = match related {
@@ -282,6 +294,19 @@ impl Ledger {
         };
         advance(&repository, &self.name(), Some(ours), new, message)?;
         Ok(Some(why))
+    }
+
+    /// Whether a tip is of a branch that we write.
+    fn owned(&self, repository: &Repository, tip: Oid) -> Result<(), LedgerError> {
+        let (Some(marker), Some(tree)) = (&self.marker, tree_of(repository, Some(tip))?) else {
+            return Ok(());
+        };
+        let tree = repository.find_tree(tree).map_err(GitError::from)?;
+        if tree.is_empty() || tree.get_name(marker).is_some() {
+            Ok(())
+        } else {
+            Err(LedgerError::Foreign(self.branch.clone()))
+        }
     }
 
     fn commit(

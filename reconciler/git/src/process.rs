@@ -207,8 +207,8 @@ async fn stop(child: &mut Child, group: &mut Group) {
     let _ = timeout(GRACE, child.wait()).await;
 }
 
-/// `https://user:secret@host` becomes `https://host`.
-pub(crate) fn redact(text: &str) -> String {
+/// A location or a text with locations, fit to be shown: `https://user:secret@host` becomes `https://host`.
+pub fn redact(text: &str) -> String {
     let mut parts = text.split("://");
     let mut clean = parts.next().unwrap_or_default().to_owned();
     for part in parts {

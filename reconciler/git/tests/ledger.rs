@@ -228,6 +228,22 @@ async fn a_branch_with_another_history_is_built_upon_and_said() {
 }
 
 #[tokio::test]
+async fn a_branch_of_something_else_is_never_written_to() {
+    let setup = Setup::new();
+    setup.intrude("src/main.rs");
+    let before = setup.lines(&["rev-parse", "status"]);
+    let mut ledger = setup.ledger().marked_by("problems.yaml");
+    let error = ledger.sync(DEADLINE).await.expect_err("somebody else's");
+    assert_eq!(error.reason(), "ForeignBranch");
+    record(&mut ledger, "problems.yaml", "none");
+    let error = ledger.push(DEADLINE).await.expect_err("somebody else's");
+    assert!(error.to_string().contains("left alone"), "{error}");
+    assert_eq!(setup.lines(&["rev-parse", "status"]), before);
+    setup.intrude("problems.yaml");
+    ledger.push(DEADLINE).await.expect("ours to write now");
+}
+
+#[tokio::test]
 async fn a_branch_that_was_deleted_comes_back_with_its_history() {
     let setup = Setup::new();
     let mut ledger = setup.ledger();

@@ -179,13 +179,13 @@ impl Rogue {
 
     /// The code is in the log and on the status branch.
     fn is_reported(&self, code: &str) {
+        self.fleet.wait(&format!("{code} is reported"), |status| {
+            !find(&status["fleet"]["refusals"], "code", code).is_null()
+        });
         assert!(
             self.fleet.log("serve.log").contains(code),
             "{code} is in the log"
         );
-        self.fleet.wait(&format!("{code} is reported"), |status| {
-            !find(&status["fleet"]["refusals"], "code", code).is_null()
-        });
     }
 }
 
@@ -419,6 +419,16 @@ fn an_agent_takes_instructions_from_its_reconciler_only_and_never_twice() {
         code(&reconciler.signed(&base, routes::UNDEPLOY, &newest, "c6")),
         "replayed"
     );
+    for reason in [
+        "unsigned",
+        "bad_signature",
+        "stale_generation",
+        "wrong_agent",
+        "stale_epoch",
+        "replayed",
+    ] {
+        reconciler.is_reported(reason);
+    }
     reconciler.fleet.stop();
 }
 
