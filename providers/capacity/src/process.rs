@@ -24,6 +24,9 @@ use crate::{LaunchRequest, ProvideError, Provider};
 /// How long an agent may take to end its workload and itself. An agent gives its workload five seconds.
 const GRACE: Duration = Duration::from_secs(7);
 
+/// The file of a unit that names the claim under which it was made.
+const CLAIM: &str = "claim";
+
 /// The longest line of last words, in characters.
 const WORDS: usize = 300;
 
@@ -110,11 +113,24 @@ impl ProcessProvider {
         })
     }
 
+    /// Ends every process of an order and removes its folder.
+    async fn clear(&self, order: &OrderId) -> Result<(), ProvideError> {
+        self.end(order).await?;
+        match tokio::fs::remove_dir_all(self.folder(order)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(ProvideError::of(format!("folder of {order}"), error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Writes the folder and starts the agent.
     fn make(&self, request: &LaunchRequest) -> Result<(), ProvideError> {
         let folder = self.folder(&request.order);
         let config = folder.join("config.json");
+        // The claim comes first: no agent runs in a folder that names another.
         private_folder(&folder)
+            .and_then(|()| write_private(&folder.join(CLAIM), request.fence.to_string().as_bytes()))
             .and_then(|()| write_private(&config, &self.config(request, &folder)))
             .map_err(|error| ProvideError::of(format!("folder of {}", request.order), error))?;
         let program = self.program.program.display();
@@ -174,12 +190,9 @@ impl Provider for ProcessProvider {
     async fn ensure(&self, request: &LaunchRequest) -> Result<(), ProvideError> {
         let turn = self.turn(&request.order);
         let _turn = turn.lock().await;
-        if self
-            .look()
-            .await?
-            .get(&request.order)
-            .is_some_and(|seen| seen.alive)
-        {
+        let is_made =
+            |seen: &Seen| seen.alive && seen.fence.is_none_or(|fence| fence == request.fence);
+        if self.look().await?.get(&request.order).is_some_and(is_made) {
             return Ok(());
         }
         self.end(&request.order).await?;
@@ -200,11 +213,15 @@ impl Provider for ProcessProvider {
     async fn remove(&self, order: &OrderId) -> Result<(), ProvideError> {
         let turn = self.turn(order);
         let _turn = turn.lock().await;
-        self.end(order).await?;
-        match tokio::fs::remove_dir_all(self.folder(order)).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(ProvideError::of(format!("folder of {order}"), error))
-            }
+        self.clear(order).await
+    }
+
+    async fn remove_older(&self, order: &OrderId, fence: u64) -> Result<(), ProvideError> {
+        let turn = self.turn(order);
+        let _turn = turn.lock().await;
+        let made_under = self.look().await?.get(order).and_then(|seen| seen.fence);
+        match made_under {
+            Some(older) if older < fence => self.clear(order).await,
             _ => Ok(()),
         }
     }
@@ -214,7 +231,11 @@ impl Provider for ProcessProvider {
         let seen = self.look().await?;
         Ok(seen
             .into_iter()
-            .map(|(order_id, Seen { alive })| Unit { order_id, alive })
+            .map(|(order_id, Seen { alive, fence })| Unit {
+                order_id,
+                alive,
+                fence,
+            })
             .collect())
     }
 
@@ -226,25 +247,38 @@ impl Provider for ProcessProvider {
     }
 }
 
+#[derive(Default)]
 struct Seen {
     alive: bool,
+    /// The claim that its folder names.
+    fence: Option<u64>,
 }
 
 /// Folders and processes together: either is a unit.
 fn look(units: &Path, mark: &str) -> io::Result<BTreeMap<OrderId, Seen>> {
     let mut seen = BTreeMap::new();
     for entry in fs::read_dir(units)? {
-        let name = entry?.file_name();
+        let entry = entry?;
+        let name = entry.file_name();
         let order = name.to_str().and_then(|name| OrderId::new(name).ok());
-        seen.extend(order.map(|order| (order, Seen { alive: false })));
+        let folder = || Seen {
+            alive: false,
+            fence: claim(&entry.path()),
+        };
+        seen.extend(order.map(|order| (order, folder())));
     }
     for process in list()? {
         let order = owner(&process, mark).and_then(|order| OrderId::new(order).ok());
         let Some(order) = order else { continue };
-        let unit = seen.entry(order).or_insert(Seen { alive: false });
+        let unit: &mut Seen = seen.entry(order).or_default();
         unit.alive |= is_agent(&process);
     }
     Ok(seen)
+}
+
+/// The claim under which a unit was made. What cannot be read is not known.
+fn claim(folder: &Path) -> Option<u64> {
+    fs::read_to_string(folder.join(CLAIM)).ok()?.parse().ok()
 }
 
 /// The order that a process belongs to, if it is one of this provider's.

@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use easyenclave_schemas::wire::{
-    ClaimRequest, ClaimResponse, InventoryRequest, OrderStatus, OrderUpdate,
+    ClaimRequest, ClaimResponse, InventoryRequest, InventoryResponse, OrderStatus, OrderUpdate,
 };
 use easyenclave_schemas::{Digest, OrderId};
 use tokio::time::{Instant, timeout_at};
@@ -60,12 +60,12 @@ pub(super) async fn update(
     Ok(Json(orders::update(&world, &order, request).await?))
 }
 
-/// Notes a worker's complete listing.
+/// Notes a worker's complete listing. Answers what of it an older claim has made.
 pub(super) async fn inventory(
     State(world): State<Arc<World>>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<StatusCode, Refused> {
+) -> Result<Json<InventoryResponse>, Refused> {
     let request: InventoryRequest = parse(&body)?;
     authorize(&world, &headers, request.worker_id.as_str())?;
     if request.units.len() > MOST_UNITS {
@@ -79,7 +79,10 @@ pub(super) async fn inventory(
     if world.presence.inventory(&request, world.clock.now()) {
         world.wake.notify_one();
     }
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Json(InventoryResponse {
+        epoch: world.epoch,
+        superseded: orders::superseded(&world.journal.read(), &request.units),
+    }))
 }
 
 /// Digests are compared, so that the time it takes tells nothing about the key.

@@ -18,8 +18,8 @@ pub use deploy::{DeployAccepted, DeployRequest, UndeployRequest};
 pub use error::ErrorBody;
 pub use health::{AgentActivity, AgentHealth, VerdictSummary};
 pub use orders::{
-    ClaimRequest, ClaimResponse, InventoryRequest, LaunchSpec, Order, OrderReport, OrderStatus,
-    OrderUpdate, OrderWork, Unit,
+    ClaimRequest, ClaimResponse, InventoryRequest, InventoryResponse, LaunchSpec, Order,
+    OrderReport, OrderStatus, OrderUpdate, OrderWork, Superseded, Unit,
 };
 pub use refusals::{CallRefusal, CallRefusals};
 
