@@ -16,9 +16,9 @@ pub mod serve;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
+use easyenclave_processes::LEAVE;
 use easyenclave_schemas::wire::AgentConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -33,9 +33,6 @@ use config::Surroundings;
 use node::Node;
 use runtime::{Log, Place};
 use serve::Bounds;
-
-/// How long the workload may take to end when the agent does. Longer than it takes to kill it.
-const LEAVE: Duration = Duration::from_secs(12);
 
 /// So many connections to its own API at a time: the reconciler's, its workload's, and some visitors'.
 const CONNECTIONS: usize = 256;

@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use easyenclave_processes::{Process, end, labels, list};
+use easyenclave_processes::{LEAVE, Process, end, labels, list};
 use easyenclave_schemas::wire::{AgentConfig, PlatformConfig, Unit};
 use easyenclave_schemas::{Digest, OrderId};
 use tokio::process::Command;
@@ -21,8 +21,9 @@ use tokio::sync::Mutex;
 use crate::config::AgentProgram;
 use crate::{LaunchRequest, ProvideError, Provider};
 
-/// How long an agent may take to end its workload and itself. An agent gives its workload five seconds.
-const GRACE: Duration = Duration::from_secs(7);
+/// How long an agent may take to end its workload and itself before it is killed with it: as long as an agent
+/// allows itself, and a moment for its own end.
+const GRACE: Duration = LEAVE.saturating_add(Duration::from_secs(2));
 
 /// The file of a unit that names the claim under which it was made.
 const CLAIM: &str = "claim";
