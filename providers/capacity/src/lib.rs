@@ -6,6 +6,7 @@ mod config;
 pub mod conformance;
 #[cfg(feature = "testing")]
 pub mod fake;
+mod log;
 pub mod process;
 pub mod worker;
 

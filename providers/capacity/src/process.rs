@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -19,7 +19,7 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 
 use crate::config::AgentProgram;
-use crate::{LaunchRequest, ProvideError, Provider};
+use crate::{LaunchRequest, ProvideError, Provider, log};
 
 /// How long an agent may take to end its workload and itself before it is killed with it: as long as an agent
 /// allows itself, and a moment for its own end.
@@ -27,12 +27,6 @@ const GRACE: Duration = LEAVE.saturating_add(Duration::from_secs(2));
 
 /// The file of a unit that names the claim under which it was made.
 const CLAIM: &str = "claim";
-
-/// The longest line of last words, in characters.
-const WORDS: usize = 300;
-
-/// So much of an agent's log is searched for its last line, in bytes.
-const SEARCHED: u64 = 8 * 1024;
 
 /// Units as processes on this machine.
 #[derive(Debug)]
@@ -102,6 +96,19 @@ impl ProcessProvider {
             })
     }
 
+    /// Keeps agents' logs bounded. Called with each listing, which a worker makes every second.
+    async fn cut_logs(&self, folders: Vec<PathBuf>) {
+        let cut = move || {
+            for folder in folders {
+                if let Err(error) = log::cut(&folder) {
+                    tracing::warn!(folder = %folder.display(), error = %error, "log cannot be cut");
+                }
+            }
+        };
+        // It only panics with the program.
+        let _ = tokio::task::spawn_blocking(cut).await;
+    }
+
     /// Ends every process of an order.
     async fn end(&self, order: &OrderId) -> Result<(), ProvideError> {
         let (mark, order) = (self.mark.clone(), order.clone());
@@ -157,11 +164,7 @@ impl ProcessProvider {
 
     /// The agent is in a group of its own, so that a terminal's Ctrl-C reaches the worker alone.
     fn spawn(&self, request: &LaunchRequest, folder: &Path, config: &Path) -> io::Result<()> {
-        let log = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(folder.join("agent.log"))?;
+        let log = log::open(folder)?;
         let mut command = Command::new(&self.program.program);
         command
             .args(&self.program.arguments)
@@ -230,6 +233,8 @@ impl Provider for ProcessProvider {
     async fn list(&self) -> Result<Vec<Unit>, ProvideError> {
         let _making = self.making.lock().await;
         let seen = self.look().await?;
+        self.cut_logs(seen.keys().map(|order| self.folder(order)).collect())
+            .await;
         Ok(seen
             .into_iter()
             .map(|(order_id, Seen { alive, fence })| Unit {
@@ -241,10 +246,8 @@ impl Provider for ProcessProvider {
     }
 
     async fn last_words(&self, order: &OrderId) -> Result<String, ProvideError> {
-        match last_line(&self.folder(order).join("agent.log")) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-            result => result.map_err(|error| ProvideError::of(format!("log of {order}"), error)),
-        }
+        log::last_line(&self.folder(order))
+            .map_err(|error| ProvideError::of(format!("log of {order}"), error))
     }
 }
 
@@ -328,23 +331,4 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(aside, path)
-}
-
-fn last_line(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(SEARCHED)))?;
-    let mut bytes = Vec::new();
-    file.take(SEARCHED).read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let last = text
-        .lines()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or_default();
-    Ok(last
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(WORDS)
-        .collect())
 }
