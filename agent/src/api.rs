@@ -3,9 +3,8 @@
 //! the work is done elsewhere.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::Bytes;
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -14,24 +13,18 @@ use easyenclave_schemas::signature::{
     PublicKey, SignatureError, Verified, sign_response, verify_request,
 };
 use easyenclave_schemas::wire::{
-    DeployAccepted, DeployRequest, ErrorBody, UndeployRequest, routes,
+    CallRefusal, DeployAccepted, DeployRequest, ErrorBody, UndeployRequest, routes,
 };
 use http::{HeaderValue, StatusCode, Uri, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
 
 use crate::client::WINDOW;
 use crate::clock;
 use crate::instructions::{Instruction, Refusal};
 use crate::node::Node;
 use crate::runtime::Log;
-
-/// The longest message, in bytes.
-const BODY: usize = 256 * 1024;
-
-/// How long a message may take to arrive.
-const ARRIVAL: Duration = Duration::from_secs(10);
+use crate::serve::{BodyError, read};
 
 /// The most lines of the log in one answer.
 const LINES: usize = 1000;
@@ -59,7 +52,7 @@ where
 {
     let (verified, body, _) = match api.verified(request).await {
         Ok(verified) => verified,
-        Err(refused) => return refused.into_response(),
+        Err(refused) => return api.refuse_unsigned(&refused),
     };
     match api.take::<T>(&body) {
         Ok(accepted) => api.answer(StatusCode::ACCEPTED, JSON, to_json(&accepted), &verified),
@@ -84,7 +77,7 @@ fn some_lines() -> usize {
 async fn logs(State(api): State<Arc<Api>>, request: Request) -> Response {
     let (verified, _, uri) = match api.verified(request).await {
         Ok(verified) => verified,
-        Err(refused) => return refused.into_response(),
+        Err(refused) => return api.refuse_unsigned(&refused),
     };
     match api.tail(&uri).await {
         Ok(text) => api.answer(StatusCode::OK, TEXT, text.into_bytes(), &verified),
@@ -125,7 +118,7 @@ impl Api {
     {
         let message: T = serde_json::from_slice(body).map_err(|error| {
             let message = format!("the body cannot be read: {error}");
-            Refused::new(StatusCode::BAD_REQUEST, "invalid_body", message)
+            Refused::new(StatusCode::BAD_REQUEST, CallRefusal::InvalidBody, message)
         })?;
         // The lock is held until it is passed on, so that two calls cannot overtake each other.
         let mut inbox = self.node.inbox();
@@ -142,7 +135,7 @@ impl Api {
     async fn tail(&self, uri: &Uri) -> Result<String, Refused> {
         let query = Query::<LogQuery>::try_from_uri(uri).map_err(|_| {
             let message = "`lines` has to be a number";
-            Refused::new(StatusCode::BAD_REQUEST, "invalid_query", message)
+            Refused::new(StatusCode::BAD_REQUEST, CallRefusal::InvalidQuery, message)
         })?;
         self.log
             .tail(query.lines.min(LINES))
@@ -150,11 +143,22 @@ impl Api {
             .map_err(|error| {
                 tracing::error!(error = %error, "the log cannot be read");
                 let message = "the log cannot be read";
-                Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "log_unreadable", message)
+                Refused::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    CallRefusal::LogUnreadable,
+                    message,
+                )
             })
     }
 
+    /// A refusal of a call that proves nothing; it is not signed, so that nobody can have us sign at will.
+    fn refuse_unsigned(&self, refused: &Refused) -> Response {
+        self.node.refused(refused.reason);
+        (refused.status, Json(refused.body())).into_response()
+    }
+
     fn refuse(&self, refused: &Refused, request: &Verified) -> Response {
+        self.node.refused(refused.reason);
         self.answer(refused.status, JSON, to_json(&refused.body()), request)
     }
 
@@ -178,28 +182,6 @@ impl Api {
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, Refused> {
-    match timeout(ARRIVAL, to_bytes(body, BODY)).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(_)) => {
-            let message = format!("the body broke off, or is longer than {BODY} bytes");
-            Err(Refused::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_long",
-                message,
-            ))
-        }
-        Err(_) => {
-            let message = "the body did not arrive in time";
-            Err(Refused::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "body_too_slow",
-                message,
-            ))
-        }
-    }
-}
-
 fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).expect("an answer is plain data")
 }
@@ -207,47 +189,51 @@ fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {
 /// A refused request.
 struct Refused {
     status: StatusCode,
-    code: &'static str,
+    reason: CallRefusal,
     message: String,
 }
 
 impl Refused {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    fn new(status: StatusCode, reason: CallRefusal, message: impl Into<String>) -> Self {
         Self {
             status,
-            code,
+            reason,
             message: message.into(),
         }
     }
 
     fn body(&self) -> ErrorBody {
-        ErrorBody::new(self.code, self.message.as_str())
+        ErrorBody::new(self.reason.code(), self.message.as_str())
+    }
+}
+
+impl From<BodyError> for Refused {
+    fn from(error: BodyError) -> Self {
+        let (status, reason) = match error {
+            BodyError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, CallRefusal::BodyTooLong),
+            BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, CallRefusal::BodyTooSlow),
+        };
+        Self::new(status, reason, error.to_string())
     }
 }
 
 impl From<SignatureError> for Refused {
     fn from(error: SignatureError) -> Self {
-        let (status, code) = match error {
-            SignatureError::Missing => (StatusCode::UNAUTHORIZED, "unsigned"),
-            SignatureError::Replayed => (StatusCode::CONFLICT, "replayed"),
+        let (status, reason) = match error {
+            SignatureError::Missing => (StatusCode::UNAUTHORIZED, CallRefusal::Unsigned),
+            SignatureError::Replayed => (StatusCode::CONFLICT, CallRefusal::Replayed),
             SignatureError::TooOld | SignatureError::FromFuture => {
-                (StatusCode::UNAUTHORIZED, "outside_window")
+                (StatusCode::UNAUTHORIZED, CallRefusal::OutsideWindow)
             }
-            SignatureError::Crowded => (StatusCode::SERVICE_UNAVAILABLE, "crowded"),
-            _ => (StatusCode::UNAUTHORIZED, "bad_signature"),
+            SignatureError::Crowded => (StatusCode::SERVICE_UNAVAILABLE, CallRefusal::Crowded),
+            _ => (StatusCode::UNAUTHORIZED, CallRefusal::BadSignature),
         };
-        Self::new(status, code, error.to_string())
+        Self::new(status, reason, error.to_string())
     }
 }
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self::new(StatusCode::CONFLICT, refusal.code(), refusal.to_string())
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        (self.status, Json(self.body())).into_response()
+        Self::new(StatusCode::CONFLICT, refusal.reason(), refusal.to_string())
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use easyenclave_schemas::documents::{Health, Workload};
-use easyenclave_schemas::wire::{DeployRequest, UndeployRequest};
+use easyenclave_schemas::wire::{CallRefusal, DeployRequest, UndeployRequest};
 use easyenclave_schemas::{AgentId, DeploymentId, Digest, Epoch, Generation};
 
 /// What should run, without its number.
@@ -89,13 +89,13 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// The stable code.
-    pub(crate) fn code(&self) -> &'static str {
+    /// The reason with its stable code.
+    pub(crate) fn reason(&self) -> CallRefusal {
         match self {
-            Self::WrongAgent { .. } => "wrong_agent",
-            Self::StaleEpoch { .. } => "stale_epoch",
-            Self::StaleGeneration { .. } => "stale_generation",
-            Self::Conflict(_) => "generation_conflict",
+            Self::WrongAgent { .. } => CallRefusal::WrongAgent,
+            Self::StaleEpoch { .. } => CallRefusal::StaleEpoch,
+            Self::StaleGeneration { .. } => CallRefusal::StaleGeneration,
+            Self::Conflict(_) => CallRefusal::GenerationConflict,
         }
     }
 }
@@ -192,7 +192,7 @@ mod tests {
     }
 
     fn code(result: Result<Wanted, Refusal>) -> &'static str {
-        result.expect_err("refused").code()
+        result.expect_err("refused").reason().code()
     }
 
     #[test]

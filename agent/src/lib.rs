@@ -12,12 +12,13 @@ mod join;
 mod node;
 mod report;
 mod runtime;
+pub mod serve;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
+use easyenclave_processes::LEAVE;
 use easyenclave_schemas::wire::AgentConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -31,9 +32,10 @@ use api::Api;
 use config::Surroundings;
 use node::Node;
 use runtime::{Log, Place};
+use serve::Bounds;
 
-/// How long the workload may take to end when the agent does. Longer than it takes to kill it.
-const LEAVE: Duration = Duration::from_secs(12);
+/// So many connections to its own API at a time: the reconciler's, its workload's, and some visitors'.
+const CONNECTIONS: usize = 256;
 
 /// Exit codes of the agent's program.
 pub mod exit {
@@ -88,7 +90,7 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> any
         log,
     });
     let mut server = JoinSet::new();
-    server.spawn(async { axum::serve(listener, routes).await });
+    server.spawn(serve::serve(listener, routes, Bounds::of(CONNECTIONS)));
     let (stop, stopped) = watch::channel(());
     let mut workload = JoinSet::new();
     workload.spawn(converge::converge(Arc::clone(&node), place, stopped));

@@ -8,8 +8,8 @@ use easyenclave_attestation::{QuoteSource, collect};
 use easyenclave_schemas::evidence::{Evidence, Verdict};
 use easyenclave_schemas::signature::{Keypair, ReplayGuard};
 use easyenclave_schemas::wire::{
-    AgentActivity, AgentConfig, AgentHealth, Challenge, PlatformConfig, VerdictSummary,
-    WorkloadReport, WorkloadState,
+    AgentActivity, AgentConfig, AgentHealth, CallRefusal, CallRefusals, Challenge, PlatformConfig,
+    VerdictSummary, WorkloadReport, WorkloadState,
 };
 use easyenclave_schemas::{AgentId, Epoch, Timestamp};
 use tokio::sync::watch;
@@ -41,6 +41,8 @@ pub(crate) struct Node {
     /// Written by whoever runs the workload.
     pub(crate) workload: watch::Sender<Option<WorkloadReport>>,
     trust: Mutex<Trust>,
+    /// Written by the API.
+    refusals: Mutex<CallRefusals>,
 }
 
 /// What guards the way in. Written by the API; epochs also come with answers.
@@ -78,6 +80,7 @@ impl Node {
             wanted: watch::Sender::default(),
             workload: watch::Sender::default(),
             trust: Mutex::default(),
+            refusals: Mutex::default(),
             keypair,
             id,
             config,
@@ -114,6 +117,20 @@ impl Node {
     /// Notes until when the reconciler trusts this agent, if it does.
     pub(crate) fn trusted(&self, until: Option<Timestamp>) {
         lock(&self.trust).until = until;
+    }
+
+    /// Notes that a call was refused. A flood of them gives few lines in the log, and nothing that the
+    /// caller wrote.
+    pub(crate) fn refused(&self, reason: CallRefusal) {
+        let count = lock(&self.refusals).add(reason);
+        if count.is_power_of_two() {
+            tracing::warn!(code = reason.code(), count, "calls refused");
+        }
+    }
+
+    /// What was refused since the start.
+    pub(crate) fn refusals(&self) -> CallRefusals {
+        lock(&self.refusals).clone()
     }
 
     /// What anybody may know.

@@ -66,6 +66,7 @@ impl Pulse {
             address: node.address.clone(),
             generation: node.wanted.borrow().generation,
             workload: node.workload.borrow().clone(),
+            refusals: node.refusals(),
         };
         let path = routes::heartbeat(&node.id);
         let answer: Result<HeartbeatResponse, _> = node.client.post(&path, &request).await;

@@ -11,6 +11,7 @@ use easyenclave_attestation::NoAuthority;
 use easyenclave_attestation::simulated::Platform;
 use easyenclave_git::{Ledger, Signer};
 use easyenclave_schemas::Timestamp;
+use easyenclave_schemas::status::paths;
 use easyenclave_store::{SledStore, Space};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -94,7 +95,8 @@ impl Daemon {
             &data.ledger(),
             &config.status_branch,
             signer,
-        )?;
+        )?
+        .marked_by(paths::PROBLEMS);
         let recorded = recorded(&ledger);
         let last = accepted(&world.journal).await?;
         let source = Source::open(
@@ -143,8 +145,7 @@ impl Daemon {
             recorded,
             status,
         } = self;
-        let app = api::router(Arc::clone(&world));
-        let server = tokio::spawn(async move { axum::serve(listener, app).await });
+        let server = tokio::spawn(api::serve(listener, Arc::clone(&world)));
         let changed = Arc::new(Notify::new());
         let fetching = Outage::default();
         let watcher = tokio::spawn(source::watch(

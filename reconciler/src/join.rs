@@ -35,7 +35,12 @@ pub async fn register(
         },
     };
     let (verdict, exhibit) = trust::judge(world, attempt, &applied, now).await?;
-    admit(world, request, verdict.clone(), &exhibit, now).await?;
+    let accepted = Accepted {
+        fence: fence(&order),
+        verdict: verdict.clone(),
+        exhibit,
+    };
+    admit(world, request, accepted, now).await?;
     world.wake.notify_one();
     world.orders.notify_waiters();
     Ok(verdict)
@@ -59,10 +64,9 @@ fn admissible(
     order: &OrderRecord,
     request: &RegisterRequest,
 ) -> Result<(), Rejection> {
-    let fence = order.claim.as_ref().map_or(0, |claim| claim.fence);
     if !world
         .tokens
-        .is_bootstrap(&request.bootstrap_token, &order.order, fence)
+        .is_bootstrap(&request.bootstrap_token, &order.order, fence(order))
     {
         return Err(ReasonCode::TokenWrong.into());
     }
@@ -98,15 +102,42 @@ pub(crate) fn policy_for(world: &World, order: &OrderRecord) -> Result<Applied, 
     revision.policy(policy, size)
 }
 
+/// The number of an order's newest claim; tokens are good for one.
+fn fence(order: &OrderRecord) -> u64 {
+    order.claim.as_ref().map_or(0, |claim| claim.fence)
+}
+
+/// While the evidence was judged, the order can have ended, or its claim have lapsed and another worker have taken
+/// it: the agent would count as a machine of that worker's.
+fn still_open(order: &OrderRecord, claim: u64) -> Result<(), Rejection> {
+    match order.state {
+        OrderPhase::Claimed | OrderPhase::Provisioning | OrderPhase::Fulfilled => {}
+        OrderPhase::Open | OrderPhase::Failed(_) | OrderPhase::Cancelled => {
+            return Err(ReasonCode::OrderUnknown.into());
+        }
+    }
+    if fence(order) != claim {
+        return Err(ReasonCode::TokenWrong.into());
+    }
+    Ok(())
+}
+
+/// What was found good.
+struct Accepted {
+    /// The claim that the token is good for.
+    fence: u64,
+    verdict: Verdict,
+    exhibit: Exhibit,
+}
+
 /// Writes the agent and fulfils its order, if nobody else has done so meanwhile.
 async fn admit(
     world: &World,
     request: RegisterRequest,
-    verdict: Verdict,
-    exhibit: &Exhibit,
+    accepted: Accepted,
     now: Timestamp,
 ) -> Result<(), Rejection> {
-    let evidence = serde_json::to_vec(exhibit).expect("evidence is plain data");
+    let evidence = serde_json::to_vec(&accepted.exhibit).expect("evidence is plain data");
     world
         .journal
         .transact(move |records, change| {
@@ -114,17 +145,18 @@ async fn admit(
                 .orders
                 .get(&request.order_id)
                 .ok_or(ReasonCode::OrderUnknown)?;
-            if !matches!(
-                order.state,
-                OrderPhase::Claimed | OrderPhase::Provisioning | OrderPhase::Fulfilled
-            ) {
-                return Err(Rejection::from(ReasonCode::OrderUnknown));
-            }
+            still_open(order, accepted.fence)?;
             let known = records.agents.get(&order.order.agent());
             if known.is_some_and(|known| known.public_key != request.public_key) {
                 return Err(ReasonCode::TokenUsed.into());
             }
-            let agent = agent_record(order, &request, verdict, now, known.map(AsRef::as_ref))?;
+            let agent = agent_record(
+                order,
+                &request,
+                accepted.verdict,
+                now,
+                known.map(AsRef::as_ref),
+            )?;
             change.put(Space::Evidence, agent.agent.as_str(), evidence);
             change.put_agent(agent);
             let mut order = OrderRecord::clone(order);
@@ -170,4 +202,20 @@ fn agent_record(
         quarantined: known.and_then(|known| known.quarantined),
         exposed: known.and_then(|known| known.exposed.clone()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orders::testing::launch;
+
+    #[test]
+    fn an_order_that_another_worker_has_taken_meanwhile_takes_nobody_in() {
+        let held = launch("tiny-1", OrderPhase::Provisioning, "worker-2", 2);
+        assert_eq!(still_open(&held, 2), Ok(()));
+        let code = |order: &OrderRecord, claim| still_open(order, claim).map_err(|no| no.code);
+        assert_eq!(code(&held, 1), Err(ReasonCode::TokenWrong));
+        let over = launch("tiny-1", OrderPhase::Cancelled, "worker-2", 2);
+        assert_eq!(code(&over, 2), Err(ReasonCode::OrderUnknown));
+    }
 }

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use easyenclave_schemas::records::{ClaimRecord, OrderPhase, OrderRecord, WorkRecord};
 use easyenclave_schemas::wire::{
     ClaimRequest, ClaimResponse, LaunchSpec, Order, OrderReport, OrderStatus, OrderUpdate,
-    OrderWork,
+    OrderWork, Superseded, Unit,
 };
 use easyenclave_schemas::{FleetId, OrderId, ProviderName, Timestamp};
 
@@ -91,6 +91,22 @@ pub async fn update(
         .await??;
     world.wake.notify_one();
     Ok(status)
+}
+
+/// Listed machines that were made under an older claim than their order's newest. None of them can join: its
+/// token is of its own claim, and an order that an agent has joined under is not claimed again. So the machine of
+/// the agent, or the one that is being made, is never among them, whatever its worker is called.
+pub fn superseded(records: &Records, units: &[Unit]) -> Vec<Superseded> {
+    let newest = |unit: &Unit| {
+        let order = records.orders.get(&unit.order_id)?;
+        let fence = order.claim.as_ref()?.fence;
+        unit.fence.filter(|made| *made < fence)?;
+        Some(Superseded {
+            order_id: unit.order_id.clone(),
+            fence,
+        })
+    };
+    units.iter().filter_map(newest).collect()
 }
 
 /// The oldest order that this worker holds, or else may take.
@@ -257,4 +273,110 @@ fn max_units(revision: &Revision, provider: &ProviderName) -> u32 {
         .providers
         .get(provider)
         .map_or(0, |provider| provider.process.max_agents)
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// A launch order that a worker holds or held.
+    pub(crate) fn launch(id: &str, state: OrderPhase, worker: &str, fence: u64) -> OrderRecord {
+        OrderRecord {
+            order: id.parse().expect("a name"),
+            datacenter: "local".parse().expect("a name"),
+            provider: "local".parse().expect("a name"),
+            worker: None,
+            work: WorkRecord::Launch {
+                target: "tiny".parse().expect("a name"),
+                slot: 1,
+                generation: 1,
+                failures: 0,
+                size: "tiny".parse().expect("a name"),
+                policy: "simulated".parse().expect("a name"),
+            },
+            state,
+            opened_at: Timestamp::default(),
+            claim: Some(ClaimRecord {
+                worker: worker.parse().expect("a name"),
+                fence,
+                expires_at: Timestamp::default().plus(CLAIM),
+            }),
+            error: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::testing::launch;
+    use super::*;
+
+    fn request(worker: &str) -> ClaimRequest {
+        ClaimRequest {
+            worker_id: worker.parse().expect("a name"),
+            provider: "local".parse().expect("a name"),
+            datacenter: None,
+            node_size: None,
+            in_hand: Vec::new(),
+            wait_millis: 0,
+        }
+    }
+
+    /// The claim that supersedes a machine, if one does.
+    fn named(records: &Records, fence: Option<u64>) -> Option<u64> {
+        let unit = Unit {
+            order_id: "tiny-1".parse().expect("a name"),
+            alive: true,
+            fence,
+        };
+        superseded(records, &[unit]).first().map(|unit| unit.fence)
+    }
+
+    fn records(order: OrderRecord) -> Records {
+        let mut records = Records::default();
+        records.orders.insert(order.order.clone(), Arc::new(order));
+        records
+    }
+
+    /// The first worker made a machine, was not heard of for a minute, and another took its order.
+    #[test]
+    fn the_unit_of_a_lapsed_claim_is_superseded_and_the_newest_one_never_is() {
+        let first = launch("tiny-1", OrderPhase::Provisioning, "worker-1", 1);
+        let lapsed = Timestamp::default().plus(CLAIM);
+        assert_eq!(named(&records(first.clone()), Some(1)), None);
+        assert!(is_free(&first, &request("worker-2"), lapsed));
+        let second = claimed(&first, &request("worker-2"), lapsed);
+        for state in [
+            OrderPhase::Claimed,
+            OrderPhase::Provisioning,
+            OrderPhase::Fulfilled,
+            OrderPhase::Failed(lapsed),
+        ] {
+            let mut order = second.clone();
+            order.state = state;
+            let records = records(order);
+            assert_eq!(named(&records, Some(1)), Some(2), "{state:?}");
+            assert_eq!(named(&records, Some(2)), None, "{state:?}");
+            assert_eq!(named(&records, None), None, "{state:?}");
+        }
+        assert_eq!(
+            named(&Records::default(), Some(1)),
+            None,
+            "nothing is known"
+        );
+    }
+
+    /// A worker that gets its own order again goes on with the same machine.
+    #[test]
+    fn a_claim_that_comes_back_to_its_worker_supersedes_nothing_of_its_own() {
+        let first = launch("tiny-1", OrderPhase::Provisioning, "worker-1", 1);
+        let lapsed = Timestamp::default().plus(CLAIM);
+        let again = claimed(&first, &request("worker-1"), lapsed);
+        assert_eq!(named(&records(again), Some(1)), None);
+        let other = claimed(&first, &request("worker-2"), lapsed);
+        let back = claimed(&other, &request("worker-1"), lapsed.plus(CLAIM));
+        assert_eq!(named(&records(back), Some(1)), Some(3));
+    }
 }

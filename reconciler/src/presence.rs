@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use easyenclave_schemas::wire::{HeartbeatRequest, InventoryRequest, WorkloadReport};
+use easyenclave_schemas::wire::{
+    CallRefusal, CallRefusals, HeartbeatRequest, InventoryRequest, WorkloadReport,
+};
 use easyenclave_schemas::{
     AgentId, Datacenter, Generation, OrderId, ProviderName, Timestamp, WorkerId,
 };
@@ -30,6 +32,8 @@ pub struct Heard {
     pub acknowledged: Generation,
     /// What runs.
     pub workload: Option<WorkloadReport>,
+    /// Calls that it refused since it started.
+    pub refusals: CallRefusals,
 }
 
 /// A worker's newest complete listing.
@@ -97,6 +101,21 @@ impl Presence {
         if same { Beat::Same } else { Beat::News }
     }
 
+    /// Reasons for which the agent has refused calls of its own API since its last word.
+    pub fn new_refusals(&self, agent: &AgentId, beat: &HeartbeatRequest) -> Vec<CallRefusal> {
+        if beat.refusals.is_empty() {
+            return Vec::new();
+        }
+        let agents = lock(&self.agents);
+        let before: BTreeMap<_, _> = agents
+            .get(agent)
+            .map(|last| last.refusals.iter().collect())
+            .unwrap_or_default();
+        let differs = |(reason, count): &(CallRefusal, u64)| before.get(reason) != Some(count);
+        let refusals = beat.refusals.iter().filter(differs);
+        refusals.map(|(reason, _)| reason).collect()
+    }
+
     /// Notes that an agent took an instruction in.
     pub fn acknowledged(&self, agent: &AgentId, generation: Generation, at: Timestamp) {
         if let Some(heard) = lock(&self.agents).get_mut(agent) {
@@ -159,6 +178,7 @@ impl Heard {
             boot_id: beat.boot_id.clone(),
             acknowledged: beat.generation,
             workload: beat.workload.clone(),
+            refusals: beat.refusals.clone(),
         }
     }
 }

@@ -215,18 +215,13 @@ fn trouble(error: &LedgerError) -> Trouble {
 
 /// What the status branch said last; a branch that cannot be read is written anew from here on.
 pub fn recorded(ledger: &Ledger) -> Option<Arc<Status>> {
-    let files = ledger.load().ok()?;
+    let unreadable = |error: &(dyn std::error::Error + 'static)| {
+        tracing::warn!(error, "status branch not readable");
+    };
+    let files = ledger.load().inspect_err(|error| unreadable(error)).ok()?;
     if files.is_empty() {
         return None;
     }
-    match report::read(&files) {
-        Ok(status) => Some(Arc::new(status)),
-        Err(error) => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "status branch not readable"
-            );
-            None
-        }
-    }
+    let status = report::read(&files).inspect_err(|error| unreadable(error));
+    status.ok().map(Arc::new)
 }

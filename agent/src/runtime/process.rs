@@ -23,7 +23,7 @@ use crate::config::Surroundings;
 use crate::instructions::Assignment;
 
 /// How long the end of the output is waited for after all processes have gone.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Where workloads run on this agent.
 #[derive(Debug)]

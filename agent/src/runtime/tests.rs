@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use easyenclave_processes::{labels, list};
+use easyenclave_processes::{AFTER_KILL, LEAVE, labels, list};
 use easyenclave_schemas::wire::{WorkloadReport, WorkloadState};
 use easyenclave_schemas::{Digest, Generation, OrderId};
 use serde_json::{Value, json};
@@ -14,7 +14,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Board, Log, Place, supervise};
+use super::process::LAST_WORDS;
+use super::{Board, GRACE, Log, Place, supervise};
 use crate::clock;
 use crate::config::Surroundings;
 use crate::instructions::Assignment;
@@ -308,6 +309,13 @@ async fn one_that_ignores_the_request_to_end_is_killed_with_all_its_children() {
         Vec::<PathBuf>::new(),
         "the one without labels is gone too"
     );
+}
+
+/// Asked, then killed, then its output closed: all of that comes before whoever ends the agent loses patience.
+#[test]
+fn the_longest_end_of_a_workload_fits_into_the_agents_own() {
+    let longest = GRACE + AFTER_KILL + 2 * LAST_WORDS;
+    assert!(longest < LEAVE, "{longest:?}, and {LEAVE:?} in all");
 }
 
 #[tokio::test]

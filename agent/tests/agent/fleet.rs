@@ -15,7 +15,7 @@ use easyenclave_schemas::signature::{
     Keypair, PublicKey, Verified, sign_request, sign_response, verify_request, verify_response,
 };
 use easyenclave_schemas::wire::{
-    AgentConfig, AgentHealth, AttestRequest, Challenge, ErrorBody, HeartbeatRequest,
+    AgentConfig, AgentHealth, AttestRequest, CallRefusal, Challenge, ErrorBody, HeartbeatRequest,
     HeartbeatResponse, PlatformConfig, RegisterRequest, RegisterResponse, WorkloadReport, routes,
 };
 use easyenclave_schemas::{AgentId, Digest, Epoch, Generation, OrderId, Secret, Timestamp};
@@ -456,6 +456,18 @@ impl Agent {
     ) -> WorkloadReport {
         let last = |script: &Script| script.beats.last()?.workload.clone().filter(&wanted);
         self.reconciler.until(what, last).await
+    }
+
+    /// Waits for a heartbeat that tells of these refused calls, and of no others.
+    pub(crate) async fn refused(&self, counts: &[(CallRefusal, u64)]) {
+        let told = |script: &Script| {
+            let beat = script.beats.last()?;
+            beat.refusals
+                .iter()
+                .eq(counts.iter().copied())
+                .then_some(())
+        };
+        self.reconciler.until("refusals are told", told).await;
     }
 
     /// Waits for a heartbeat without a workload that knows of this instruction.

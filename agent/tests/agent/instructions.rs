@@ -2,7 +2,7 @@
 
 use easyenclave_schemas::Generation;
 use easyenclave_schemas::signature::{Keypair, sign_request};
-use easyenclave_schemas::wire::{AgentActivity, ErrorBody, WorkloadState, routes};
+use easyenclave_schemas::wire::{AgentActivity, CallRefusal, ErrorBody, WorkloadState, routes};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
@@ -105,6 +105,14 @@ async fn numbers_below_what_was_seen_are_refused() {
         (status, &body["code"]),
         (StatusCode::BAD_REQUEST, &Value::from("invalid_body"))
     );
+    let counts = [
+        (CallRefusal::WrongAgent, 1),
+        (CallRefusal::StaleEpoch, 1),
+        (CallRefusal::StaleGeneration, 1),
+        (CallRefusal::GenerationConflict, 1),
+        (CallRefusal::InvalidBody, 1),
+    ];
+    agent.refused(&counts).await;
     let report = agent.reported("the second goes on", |_| true).await;
     assert_eq!((report.generation, report.restarts), (generation, 0));
     agent.stop().await;
@@ -160,6 +168,13 @@ async fn only_the_reconcilers_own_words_count_and_only_once() {
     let (status, _, _) = agent.post(routes::DEPLOY, &message, once.clone()).await;
     assert_eq!(status, StatusCode::ACCEPTED);
     assert_eq!(refused(&message, once).await, code(409, "replayed"));
+    let counts = [
+        (CallRefusal::Unsigned, 1),
+        (CallRefusal::BadSignature, 3),
+        (CallRefusal::OutsideWindow, 1),
+        (CallRefusal::Replayed, 1),
+    ];
+    agent.refused(&counts).await;
     agent.stop().await;
 }
 

@@ -1,5 +1,6 @@
 //! A whole agent against a reconciler that says what a test wants.
 
+mod connections;
 mod fleet;
 mod instructions;
 mod joining;

@@ -35,12 +35,14 @@ pub async fn conformance<S: Stand>(make: impl Fn() -> S) {
     a_dead_agent_is_listed_and_can_be_removed_or_replaced(make()).await;
     no_more_than_the_limit(make()).await;
     calls_at_once_for_one_unit_and_for_many(make()).await;
+    claims_are_told_apart(make()).await;
 }
 
 /// A request for this unit.
 pub fn request(name: &str, max_units: u32) -> LaunchRequest {
     LaunchRequest {
         order: order(name),
+        fence: 3,
         fleet: FleetId::new("demo").expect("a name"),
         datacenter: Datacenter::new("local").expect("a name"),
         worker: WorkerId::new("worker-1").expect("a name"),
@@ -77,7 +79,7 @@ async fn listing(stand: &impl Stand) -> Vec<(String, bool)> {
     let units = stand.provider().list().await.expect("a listing");
     units
         .into_iter()
-        .map(|Unit { order_id, alive }| (order_id.to_string(), alive))
+        .map(|unit: Unit| (unit.order_id.to_string(), unit.alive))
         .collect()
 }
 
@@ -196,4 +198,35 @@ async fn calls_at_once_for_one_unit_and_for_many(stand: impl Stand) {
     for name in ["a", "b", "c"] {
         remove(&stand, name).await;
     }
+}
+
+async fn claims_are_told_apart(mut stand: impl Stand) {
+    let fence = async |stand: &dyn Stand| {
+        let units = stand.provider().list().await.expect("a listing");
+        units.first().and_then(|unit| unit.fence)
+    };
+    ensure(&stand, "a").await;
+    stand.restart().await;
+    assert_eq!(fence(&stand).await, Some(3));
+    for equal_or_lower in [2, 3] {
+        let removed = stand
+            .provider()
+            .remove_older(&order("a"), equal_or_lower)
+            .await;
+        removed.expect("nothing to do");
+        assert_eq!(listing(&stand).await, units(&[("a", true)]));
+    }
+    let newer = LaunchRequest {
+        fence: 5,
+        ..request("a", 1)
+    };
+    let made = stand.provider().ensure(&newer).await;
+    made.expect("it takes the place of the older");
+    assert_eq!(fence(&stand).await, Some(5));
+    assert_eq!(listing(&stand).await, units(&[("a", true)]));
+    let removed = stand.provider().remove_older(&order("a"), 6).await;
+    removed.expect("removed");
+    assert_eq!(stand.things(&order("a")).await, 0, "something is left");
+    let again = stand.provider().remove_older(&order("a"), 6).await;
+    again.expect("no unit is no error");
 }

@@ -71,12 +71,13 @@ impl Provider for FakeProvider {
         if state
             .units
             .get(&request.order)
-            .is_some_and(|unit| unit.alive)
+            .is_some_and(|unit| unit.alive && unit.request.fence == request.fence)
         {
             return Ok(());
         }
         let limit = request.spec.max_units;
-        if state.units.values().filter(|unit| unit.alive).count() >= limit as usize {
+        let other = |unit: &&FakeUnit| unit.alive && unit.request.order != request.order;
+        if state.units.values().filter(other).count() >= limit as usize {
             return Err(ProvideError::NoCapacity { limit });
         }
         let request = request.clone();
@@ -94,11 +95,21 @@ impl Provider for FakeProvider {
         Ok(())
     }
 
+    async fn remove_older(&self, order: &OrderId, fence: u64) -> Result<(), ProvideError> {
+        let mut state = self.faultless()?;
+        let made = state.units.get(order).map(|unit| unit.request.fence);
+        if made.is_some_and(|made| made < fence) {
+            state.units.remove(order);
+        }
+        Ok(())
+    }
+
     async fn list(&self) -> Result<Vec<Unit>, ProvideError> {
         let state = self.faultless()?;
         let unit = |(order, unit): (&OrderId, &FakeUnit)| Unit {
             order_id: order.clone(),
             alive: unit.alive,
+            fence: Some(unit.request.fence),
         };
         Ok(state.units.iter().map(unit).collect())
     }

@@ -6,6 +6,7 @@ mod config;
 pub mod conformance;
 #[cfg(feature = "testing")]
 pub mod fake;
+mod log;
 pub mod process;
 pub mod worker;
 
@@ -21,7 +22,9 @@ use easyenclave_schemas::{Datacenter, FleetId, OrderId, Secret, WorkerId};
 ///
 /// # Guarantees
 /// - Every verb is idempotent, and may be dropped at any point and called again.
-/// - `ensure` never leaves two live agents for one order, however often it is called at a time.
+/// - `ensure` never leaves two live agents for one order, however often it is called at a time, and the live
+///   one is of the claim that it was called with.
+/// - `remove_older` never touches a unit of the claim that it is called with, or of one that is not known.
 /// - When `remove` has returned, nothing of the unit is left: no agent, no workload, no file.
 /// - `list` has every unit that carries this provider's label, also those of an earlier process, those that
 ///   are half made and those whose agent is dead; or it is an error.
@@ -35,7 +38,8 @@ use easyenclave_schemas::{Datacenter, FleetId, OrderId, Secret, WorkerId};
 /// - A unit can die at any time, also just after it was listed as alive.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    /// Makes the unit of an order, unless a live one is there.
+    /// Makes the unit of an order, unless a live one is there. One of another claim is ended first: its token
+    /// is worth nothing any more.
     ///
     /// # Errors
     /// When it cannot be made; what is left of the attempt is listed, and can be ensured again or removed.
@@ -46,6 +50,12 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// When something is left.
     async fn remove(&self, order: &OrderId) -> Result<(), ProvideError>;
+
+    /// Destroys the unit of an order as [`Provider::remove`] does, if it was made under a lower claim than this.
+    ///
+    /// # Errors
+    /// When something is left.
+    async fn remove_older(&self, order: &OrderId, fence: u64) -> Result<(), ProvideError>;
 
     /// Every unit, in the order of their names.
     ///
@@ -65,6 +75,8 @@ pub trait Provider: Send + Sync {
 pub struct LaunchRequest {
     /// The launch order.
     pub order: OrderId,
+    /// The number of its claim.
+    pub fence: u64,
     /// Its fleet.
     pub fleet: FleetId,
     /// Where.

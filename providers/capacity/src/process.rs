@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -12,23 +12,21 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use easyenclave_processes::{Process, end, labels, list};
+use easyenclave_processes::{LEAVE, Process, end, labels, list};
 use easyenclave_schemas::wire::{AgentConfig, PlatformConfig, Unit};
 use easyenclave_schemas::{Digest, OrderId};
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
 use crate::config::AgentProgram;
-use crate::{LaunchRequest, ProvideError, Provider};
+use crate::{LaunchRequest, ProvideError, Provider, log};
 
-/// How long an agent may take to end its workload and itself. An agent gives its workload five seconds.
-const GRACE: Duration = Duration::from_secs(7);
+/// How long an agent may take to end its workload and itself before it is killed with it: as long as an agent
+/// allows itself, and a moment for its own end.
+const GRACE: Duration = LEAVE.saturating_add(Duration::from_secs(2));
 
-/// The longest line of last words, in characters.
-const WORDS: usize = 300;
-
-/// So much of an agent's log is searched for its last line, in bytes.
-const SEARCHED: u64 = 8 * 1024;
+/// The file of a unit that names the claim under which it was made.
+const CLAIM: &str = "claim";
 
 /// Units as processes on this machine.
 #[derive(Debug)]
@@ -98,6 +96,19 @@ impl ProcessProvider {
             })
     }
 
+    /// Keeps agents' logs bounded. Called with each listing, which a worker makes every second.
+    async fn cut_logs(&self, folders: Vec<PathBuf>) {
+        let cut = move || {
+            for folder in folders {
+                if let Err(error) = log::cut(&folder) {
+                    tracing::warn!(folder = %folder.display(), error = %error, "log cannot be cut");
+                }
+            }
+        };
+        // It only panics with the program.
+        let _ = tokio::task::spawn_blocking(cut).await;
+    }
+
     /// Ends every process of an order.
     async fn end(&self, order: &OrderId) -> Result<(), ProvideError> {
         let (mark, order) = (self.mark.clone(), order.clone());
@@ -110,11 +121,24 @@ impl ProcessProvider {
         })
     }
 
+    /// Ends every process of an order and removes its folder.
+    async fn clear(&self, order: &OrderId) -> Result<(), ProvideError> {
+        self.end(order).await?;
+        match tokio::fs::remove_dir_all(self.folder(order)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(ProvideError::of(format!("folder of {order}"), error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Writes the folder and starts the agent.
     fn make(&self, request: &LaunchRequest) -> Result<(), ProvideError> {
         let folder = self.folder(&request.order);
         let config = folder.join("config.json");
+        // The claim comes first: no agent runs in a folder that names another.
         private_folder(&folder)
+            .and_then(|()| write_private(&folder.join(CLAIM), request.fence.to_string().as_bytes()))
             .and_then(|()| write_private(&config, &self.config(request, &folder)))
             .map_err(|error| ProvideError::of(format!("folder of {}", request.order), error))?;
         let program = self.program.program.display();
@@ -140,11 +164,7 @@ impl ProcessProvider {
 
     /// The agent is in a group of its own, so that a terminal's Ctrl-C reaches the worker alone.
     fn spawn(&self, request: &LaunchRequest, folder: &Path, config: &Path) -> io::Result<()> {
-        let log = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(folder.join("agent.log"))?;
+        let log = log::open(folder)?;
         let mut command = Command::new(&self.program.program);
         command
             .args(&self.program.arguments)
@@ -174,12 +194,9 @@ impl Provider for ProcessProvider {
     async fn ensure(&self, request: &LaunchRequest) -> Result<(), ProvideError> {
         let turn = self.turn(&request.order);
         let _turn = turn.lock().await;
-        if self
-            .look()
-            .await?
-            .get(&request.order)
-            .is_some_and(|seen| seen.alive)
-        {
+        let is_made =
+            |seen: &Seen| seen.alive && seen.fence.is_none_or(|fence| fence == request.fence);
+        if self.look().await?.get(&request.order).is_some_and(is_made) {
             return Ok(());
         }
         self.end(&request.order).await?;
@@ -200,11 +217,15 @@ impl Provider for ProcessProvider {
     async fn remove(&self, order: &OrderId) -> Result<(), ProvideError> {
         let turn = self.turn(order);
         let _turn = turn.lock().await;
-        self.end(order).await?;
-        match tokio::fs::remove_dir_all(self.folder(order)).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(ProvideError::of(format!("folder of {order}"), error))
-            }
+        self.clear(order).await
+    }
+
+    async fn remove_older(&self, order: &OrderId, fence: u64) -> Result<(), ProvideError> {
+        let turn = self.turn(order);
+        let _turn = turn.lock().await;
+        let made_under = self.look().await?.get(order).and_then(|seen| seen.fence);
+        match made_under {
+            Some(older) if older < fence => self.clear(order).await,
             _ => Ok(()),
         }
     }
@@ -212,39 +233,56 @@ impl Provider for ProcessProvider {
     async fn list(&self) -> Result<Vec<Unit>, ProvideError> {
         let _making = self.making.lock().await;
         let seen = self.look().await?;
+        self.cut_logs(seen.keys().map(|order| self.folder(order)).collect())
+            .await;
         Ok(seen
             .into_iter()
-            .map(|(order_id, Seen { alive })| Unit { order_id, alive })
+            .map(|(order_id, Seen { alive, fence })| Unit {
+                order_id,
+                alive,
+                fence,
+            })
             .collect())
     }
 
     async fn last_words(&self, order: &OrderId) -> Result<String, ProvideError> {
-        match last_line(&self.folder(order).join("agent.log")) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-            result => result.map_err(|error| ProvideError::of(format!("log of {order}"), error)),
-        }
+        log::last_line(&self.folder(order))
+            .map_err(|error| ProvideError::of(format!("log of {order}"), error))
     }
 }
 
+#[derive(Default)]
 struct Seen {
     alive: bool,
+    /// The claim that its folder names.
+    fence: Option<u64>,
 }
 
 /// Folders and processes together: either is a unit.
 fn look(units: &Path, mark: &str) -> io::Result<BTreeMap<OrderId, Seen>> {
     let mut seen = BTreeMap::new();
     for entry in fs::read_dir(units)? {
-        let name = entry?.file_name();
+        let entry = entry?;
+        let name = entry.file_name();
         let order = name.to_str().and_then(|name| OrderId::new(name).ok());
-        seen.extend(order.map(|order| (order, Seen { alive: false })));
+        let folder = || Seen {
+            alive: false,
+            fence: claim(&entry.path()),
+        };
+        seen.extend(order.map(|order| (order, folder())));
     }
     for process in list()? {
         let order = owner(&process, mark).and_then(|order| OrderId::new(order).ok());
         let Some(order) = order else { continue };
-        let unit = seen.entry(order).or_insert(Seen { alive: false });
+        let unit: &mut Seen = seen.entry(order).or_default();
         unit.alive |= is_agent(&process);
     }
     Ok(seen)
+}
+
+/// The claim under which a unit was made. What cannot be read is not known.
+fn claim(folder: &Path) -> Option<u64> {
+    fs::read_to_string(folder.join(CLAIM)).ok()?.parse().ok()
 }
 
 /// The order that a process belongs to, if it is one of this provider's.
@@ -293,23 +331,4 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(aside, path)
-}
-
-fn last_line(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(SEARCHED)))?;
-    let mut bytes = Vec::new();
-    file.take(SEARCHED).read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let last = text
-        .lines()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or_default();
-    Ok(last
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(WORDS)
-        .collect())
 }

@@ -11,7 +11,7 @@ use crate::Process;
 use crate::find::{list, own_session};
 
 /// How long processes may take to go after SIGKILL before that is an error.
-const AFTER_KILL: Duration = Duration::from_secs(5);
+pub const AFTER_KILL: Duration = Duration::from_secs(5);
 
 /// The first pause between two looks.
 const BETWEEN: Duration = Duration::from_millis(2);

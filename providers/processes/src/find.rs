@@ -156,10 +156,14 @@ fn parse(stat: &str) -> Option<Stat> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let flags: u32 = fields.get(6)?.parse().ok()?;
     let (start, end): (u64, u64) = (fields.get(47)?.parse().ok()?, fields.get(48)?.parse().ok()?);
-    // The end is noted after the start.
-    let environment = match (flags & KERNEL_THREAD, start.min(end)) {
+    let code_end: u64 = fields.get(24)?.parse().ok()?;
+    // While a program is loaded, the kernel notes where its environment starts, and the same place as its end;
+    // goes through it; notes its real end; and only then where the program's code is. So without code, no end
+    // is believed.
+    let environment = match (flags & KERNEL_THREAD, code_end) {
         (0, 0) => Environment::Coming,
         (0, _) if start < end => Environment::There,
+        (0, _) if start != end || start == 0 => Environment::Coming,
         _ => Environment::None,
     };
     Some(Stat {
@@ -196,11 +200,16 @@ fn is_hidden(error: &io::Error) -> bool {
 mod tests {
     use super::*;
 
-    /// A line of `/proc/PID/stat` after the name, with these flags and this environment.
+    /// A line of `/proc/PID/stat` of a loaded program with these flags and this environment.
     fn line(name: &str, flags: u32, start: u64, end: u64) -> String {
-        let zeros = "0 ".repeat(25);
+        line_of(name, flags, 9, start, end)
+    }
+
+    /// The same, with the end of its code.
+    fn line_of(name: &str, flags: u32, code_end: u64, start: u64, end: u64) -> String {
+        let zeros = "0 ".repeat(22);
         format!(
-            "9 ({name}) S 1 77 78 0 -1 {flags} 1 0 0 0 0 0 0 0 20 0 1 0 4242 {zeros}0 0 {start} {end} 0"
+            "9 ({name}) S 1 77 78 0 -1 {flags} 1 0 0 0 0 0 0 0 20 0 1 0 4242 0 0 0 8 {code_end} {zeros}{start} {end} 0"
         )
     }
 
@@ -235,6 +244,12 @@ mod tests {
             environment(line("bare", 0x40_0000, 10, 10)),
             Environment::None
         );
+        for end in [10, 20] {
+            assert_eq!(
+                environment(line_of("loading", 0x40_0000, 0, 10, end)),
+                Environment::Coming
+            );
+        }
         assert_eq!(
             environment(line("kthreadd", 0x20_8040, 0, 0)),
             Environment::None
@@ -264,6 +279,20 @@ mod tests {
                 Some("started")
             );
         }
+    }
+
+    #[test]
+    fn a_process_without_an_environment_is_not_waited_for() {
+        let mut child = std::process::Command::new("/bin/sleep")
+            .arg("60")
+            .env_clear()
+            .spawn()
+            .expect("sleep starts");
+        let found = read(Pid::from_child(&child), geteuid().as_raw());
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        let found = found.expect("readable").expect("running");
+        assert_eq!(found.stat.environment, Environment::None);
     }
 
     #[test]

@@ -5,8 +5,14 @@
 mod end;
 mod find;
 
-pub use end::{EndError, Ended, end};
+use std::time::Duration;
+
+pub use end::{AFTER_KILL, EndError, Ended, end};
 pub use find::{Process, list};
+
+/// How long an agent takes at most to end its workload and then itself. Whoever ends an agent gives it longer than
+/// this before it kills: it would take the agent away from its workload.
+pub const LEAVE: Duration = Duration::from_secs(12);
 
 /// Names of labels, which are environment variables.
 pub mod labels {

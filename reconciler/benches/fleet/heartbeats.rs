@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use easyenclave::clock::{Clock, System};
 use easyenclave_schemas::signature::{sign_request, sign_response, verify_request};
-use easyenclave_schemas::wire::{HeartbeatRequest, WorkloadReport, WorkloadState, routes};
+use easyenclave_schemas::wire::{
+    CallRefusals, HeartbeatRequest, WorkloadReport, WorkloadState, routes,
+};
 use easyenclave_schemas::{Generation, OrderId, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -82,6 +84,7 @@ fn beat(sequence: u64, slot: usize) -> HeartbeatRequest {
             message: String::new(),
             url: Some("http://127.0.0.1:9".into()),
         }),
+        refusals: CallRefusals::default(),
     }
 }
 

@@ -125,9 +125,7 @@ fn serve(world: Arc<World>) -> (SocketAddr, String) {
             sender
                 .send((address, thread.display().to_string()))
                 .expect("received");
-            axum::serve(listener, api::router(world))
-                .await
-                .expect("served");
+            match api::serve(listener, world).await {}
         });
     });
     receiver.recv().expect("started")

@@ -1,4 +1,5 @@
 //! A status commit of 100 changed files out of 10,000, beside `git add -A && git commit` doing the same.
+//! The ledger signs its commits and syncs them to the disk; `git` does neither with its defaults.
 //! Run with `cargo bench -p easyenclave-git`.
 
 use std::path::Path;

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use git2::{ErrorCode, Oid, Repository};
+use git2::{ErrorCode, ObjectType, Oid, Repository};
 
-use crate::commit::{NewCommit, plain};
+use crate::checkout::{bring_along, resolved};
+use crate::clone::open_bare;
+use crate::commit::{NewCommit, tree_of};
 use crate::process::{first_words, git};
-use crate::source::open_bare;
-use crate::tree::Folder;
+use crate::remote::Until;
+use crate::tree::{Folder, is_path};
 use crate::{CommitId, GitError};
 
 /// Name and address of who commits.
@@ -18,10 +20,13 @@ pub type Author<'a> = (&'a str, &'a str);
 /// Files with their new bytes, or none for those that go.
 pub type Changes = BTreeMap<String, Option<Vec<u8>>>;
 
-/// Commits changes to a branch of a local repository. A work tree, if there is one, is not touched.
+/// Commits changes to a branch of a local repository, and nothing beside them: every other entry keeps
+/// its content and its mode. Work trees that have the branch checked out get the changed files too. What
+/// the branch holds already makes no commit; the tip is the answer then.
 ///
 /// # Errors
-/// `Moved` when somebody else moved the branch meanwhile.
+/// `Moved` when somebody else moved the branch meanwhile; `Taken` when something else than a file lies
+/// where one should go; `WorkTree` when one of the files has changes that are not committed.
 pub fn commit_files(
     location: &str,
     branch: &str,
@@ -33,27 +38,33 @@ pub fn commit_files(
     let path = Path::new(location);
     let repository =
         Repository::open(path).map_err(|_| GitError::NotARepository(path.to_path_buf()))?;
-    let name = format!("refs/heads/{branch}");
+    let name = resolved(&repository, &format!("refs/heads/{branch}"))?;
     let parent = tip(&repository, &name)?;
     let tree = changed_tree(&repository, parent, changes)?;
-    let commit = plain(
-        &repository,
-        &NewCommit {
-            tree,
-            parent,
-            message,
-            author,
-            when,
-        },
-    )?;
+    if let Some(parent) = parent
+        && tree_of(&repository, Some(parent))? == Some(tree)
+    {
+        return Ok(CommitId::of(parent));
+    }
+    let commit = NewCommit {
+        tree,
+        parent,
+        message,
+        author,
+        when,
+    };
+    let commit = kept(&repository, &commit)?;
+    bring_along(&repository, &name, tree, changes)?;
     advance(&repository, &name, parent, commit, message)?;
     Ok(CommitId::of(commit))
 }
 
 /// Commits changes to a branch of a repository that lies elsewhere, in `scratch`, and pushes them.
 ///
+/// A push whose answer was lost may have landed; doing it again is no harm.
+///
 /// # Errors
-/// `Moved` when somebody else pushed meanwhile; otherwise when the remote cannot be read or refuses.
+/// As `commit_files`; `Moved` when somebody else pushed meanwhile; otherwise when the remote cannot be read or refuses.
 #[expect(
     clippy::too_many_arguments,
     reason = "the pair of `commit_files` for a repository elsewhere"
@@ -69,12 +80,13 @@ pub async fn commit_and_push(
     deadline: Duration,
 ) -> Result<CommitId, GitError> {
     open_bare(scratch)?;
+    let until = Until::new(deadline);
     let spec = format!("+refs/heads/{branch}:refs/heads/{branch}");
     let fetched = git(
         scratch,
         "fetch",
         &["fetch", "--quiet", "--no-tags", "--", url, &spec],
-        deadline,
+        until.left(),
     )
     .await?;
     if !fetched.success {
@@ -91,7 +103,7 @@ pub async fn commit_and_push(
         scratch,
         "push",
         &["push", "--porcelain", "--", url, &spec],
-        deadline,
+        until.left(),
     )
     .await?;
     match pushed.success {
@@ -149,20 +161,23 @@ fn first_commit(
         .iter()
         .map(|(path, bytes)| (path.clone(), Some(bytes.clone())));
     let tree = changed_tree(repository, None, &changes.collect())?;
-    let commit = plain(
-        repository,
-        &NewCommit {
-            tree,
-            parent: None,
-            message,
-            author,
-            when,
-        },
-    )?;
+    let commit = NewCommit {
+        tree,
+        parent: None,
+        message,
+        author,
+        when,
+    };
+    let commit = kept(repository, &commit)?;
     let name = format!("refs/heads/{branch}");
     advance(repository, &name, None, commit, message)?;
     repository.set_head(&name)?;
     Ok(CommitId::of(commit))
+}
+
+fn kept(repository: &Repository, commit: &NewCommit<'_>) -> Result<Oid, GitError> {
+    let odb = repository.odb()?;
+    Ok(odb.write(ObjectType::Commit, commit.plain()?.as_bytes())?)
 }
 
 fn changed_tree(
@@ -170,17 +185,25 @@ fn changed_tree(
     parent: Option<Oid>,
     changes: &Changes,
 ) -> Result<Oid, GitError> {
-    let mut root = match parent {
-        Some(parent) => Folder::read(repository, repository.find_commit(parent)?.tree_id())?,
-        None => Folder::default(),
-    };
+    let mut root = Folder::of(tree_of(repository, parent)?);
     for (path, bytes) in changes {
+        if !is_path(path) {
+            return Err(GitError::Path(path.chars().take(100).collect()));
+        }
+        if root.is_taken(repository, path)? {
+            return Err(GitError::Taken(path.clone()));
+        }
         match bytes {
-            Some(bytes) => root.set(path, repository.blob(bytes)?),
-            None => root.remove(path),
+            Some(bytes) => root.set(repository, path, repository.blob(bytes)?)?,
+            None => {
+                root.remove(repository, path)?;
+            }
         }
     }
-    root.write(repository, &mut Vec::new())
+    let odb = repository.odb()?;
+    root.write(repository, &mut |tree| {
+        Ok(odb.write(ObjectType::Tree, tree)?)
+    })
 }
 
 pub(crate) fn tip(repository: &Repository, name: &str) -> Result<Option<Oid>, GitError> {
@@ -200,15 +223,11 @@ pub(crate) fn advance(
     message: &str,
 ) -> Result<(), GitError> {
     let log = message.lines().next().unwrap_or_default();
-    let moved = match from {
-        Some(from) => repository.reference_matching(name, to, true, from, log),
-        None => repository.reference(name, to, false, log),
-    };
-    match moved {
+    // The id of zeros stands for no ref; it too is compared under the ref's lock.
+    let from = from.unwrap_or(Oid::ZERO_SHA1);
+    match repository.reference_matching(name, to, true, from, log) {
         Ok(_) => Ok(()),
-        Err(error) if matches!(error.code(), ErrorCode::Modified | ErrorCode::Exists) => {
-            Err(GitError::Moved)
-        }
+        Err(error) if error.code() == ErrorCode::Modified => Err(GitError::Moved),
         Err(error) => Err(error.into()),
     }
 }
@@ -222,11 +241,13 @@ pub(crate) fn refusal(stdout: &str, stderr: &str) -> GitError {
             message: first_words(stderr),
         };
     };
+    // A ref that cannot be locked for another reason has not moved, and is told in the remote's words.
     let moved = [
         "(fetch first)",
         "(non-fast-forward)",
         "(stale info)",
-        "cannot lock ref",
+        "but expected",
+        "reference already exists",
         "(incorrect old value",
     ];
     if moved
@@ -242,7 +263,8 @@ pub(crate) fn refusal(stdout: &str, stderr: &str) -> GitError {
         .find(|word| word.starts_with("remote:"))
         .unwrap_or("");
     let message = format!("{why} {words}");
-    GitError::Refused(message.trim().chars().take(200).collect())
+    let plain = message.trim().chars().filter(|it| !it.is_control());
+    GitError::Refused(plain.take(200).collect())
 }
 
 /// Makes a local repository check SSH signatures against a file of allowed signers, so that
@@ -260,4 +282,29 @@ pub fn trust_signers(repository: &Path, allowed_signers: &Path) -> Result<(), Gi
         &allowed_signers.display().to_string(),
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ref_moves_from_what_was_read_alone() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let files = BTreeMap::from([("a".to_owned(), b"1".to_vec())]);
+        let author = ("Ada", "ada@example.invalid");
+        let one = init_repository(dir.path(), "main", &files, "1", author, 1).expect("made");
+        let repository = Repository::open(dir.path()).expect("opened");
+        let advance = |name, from| advance(&repository, name, from, one.oid(), "m");
+        for from in [None, Some(Oid::from_bytes(&[1; 20]).expect("an id"))] {
+            let moved = advance("refs/heads/main", from);
+            assert!(matches!(moved, Err(GitError::Moved)), "{moved:?}");
+        }
+        advance("refs/heads/main", Some(one.oid())).expect("as read");
+        advance("refs/heads/new", None).expect("there is none");
+        assert!(matches!(
+            advance("refs/heads/new", None),
+            Err(GitError::Moved)
+        ));
+    }
 }

@@ -1,4 +1,4 @@
-//! Making commit objects, signed or not. No ref is touched here.
+//! What a commit object says, signed or not. Nothing is written here.
 
 use git2::{Oid, Repository, Signature, Time};
 
@@ -18,36 +18,41 @@ pub(crate) struct NewCommit<'a> {
     pub(crate) when: i64,
 }
 
-/// Makes an unsigned commit.
-pub(crate) fn plain(repository: &Repository, commit: &NewCommit<'_>) -> Result<Oid, GitError> {
-    let buffer = buffer(repository, commit)?;
-    let odb = repository.odb()?;
-    Ok(odb.write(git2::ObjectType::Commit, buffer.as_bytes())?)
-}
+impl NewCommit<'_> {
+    /// The commit object, unsigned.
+    pub(crate) fn plain(&self) -> Result<String, GitError> {
+        Ok(format!("{}\n{}", self.head()?, self.message()))
+    }
 
-/// Makes a signed commit.
-pub(crate) fn signed(
-    repository: &Repository,
-    commit: &NewCommit<'_>,
-    signer: &Signer,
-) -> Result<Oid, LedgerError> {
-    let buffer = buffer(repository, commit)?;
-    let signature = signer.sign(buffer.as_bytes())?;
-    let id = repository.commit_signed(&buffer, signature.trim_end(), None);
-    Ok(id.map_err(GitError::from)?)
-}
+    /// The commit object, signed as it would be without the signature.
+    pub(crate) fn signed(&self, signer: &Signer) -> Result<String, LedgerError> {
+        let signature = signer.sign(self.plain()?.as_bytes())?;
+        // Further lines of a header begin with a space.
+        let signature = signature.trim_end().replace('\n', "\n ");
+        let head = self.head()?;
+        Ok(format!("{head}gpgsig {signature}\n\n{}", self.message()))
+    }
 
-fn buffer(repository: &Repository, commit: &NewCommit<'_>) -> Result<String, GitError> {
-    let (name, address) = commit.author;
-    let who = Signature::new(name, address, &Time::new(commit.when, 0))?;
-    let tree = repository.find_tree(commit.tree)?;
-    let parent = commit
-        .parent
-        .map(|parent| repository.find_commit(parent))
-        .transpose()?;
-    let parents: Vec<_> = parent.iter().collect();
-    let buffer = repository.commit_create_buffer(&who, &who, commit.message, &tree, &parents)?;
-    Ok(String::from_utf8_lossy(&buffer).into_owned())
+    fn head(&self) -> Result<String, GitError> {
+        let (name, address) = self.author;
+        // Takes out what would end a name or an address.
+        let who = Signature::new(name, address, &Time::new(self.when, 0))?;
+        let (name, address) = (who.name()?, who.email()?);
+        let when = self.when;
+        let mut head = format!("tree {}\n", self.tree);
+        if let Some(parent) = self.parent {
+            head.push_str(&format!("parent {parent}\n"));
+        }
+        for role in ["author", "committer"] {
+            head.push_str(&format!("{role} {name} <{address}> {when} +0000\n"));
+        }
+        Ok(head)
+    }
+
+    /// Git takes no zero byte in a message.
+    fn message(&self) -> String {
+        self.message.replace('\0', "")
+    }
 }
 
 /// The tree of a commit, if there is one.

@@ -34,6 +34,15 @@ pub enum GitError {
     /// Not a repository.
     #[error("{0} is not a Git repository")]
     NotARepository(PathBuf),
+    /// A path that Git takes for none.
+    #[error("{0:?} cannot be a path in a repository")]
+    Path(String),
+    /// A person keeps something else there; it is not replaced.
+    #[error("a folder, link or submodule is in the way of the file {0:?}")]
+    Taken(String),
+    /// Files that should change have other changes in a work tree; a person must commit or drop them.
+    #[error("the work tree {} has changes to the same files that are not committed", .0.display())]
+    WorkTree(PathBuf),
     /// A tree or blob is larger than allowed.
     #[error("{0}")]
     TooLarge(String),
@@ -57,6 +66,11 @@ pub enum LedgerError {
     /// A path cannot be a file of the branch.
     #[error("{0:?} cannot be a path on the status branch")]
     Path(String),
+    /// The branch holds something that no ledger wrote.
+    #[error(
+        "branch {0} holds something else than a status, and is left alone: name another with --status-branch"
+    )]
+    Foreign(String),
 }
 
 impl LedgerError {
@@ -67,6 +81,7 @@ impl LedgerError {
             Self::Git(GitError::Refused(_)) => "Refused",
             Self::Git(GitError::Unreachable { .. }) => "Unreachable",
             Self::Git(GitError::Moved) => "Moved",
+            Self::Foreign(_) => "ForeignBranch",
             _ => "Local",
         }
     }

@@ -74,15 +74,16 @@ impl<'a> Walk<'a> {
         let (mut files, mut folders) = (Vec::new(), BTreeMap::new());
         for entry in &self.repository.find_tree(tree)? {
             self.count(1)?;
-            let Ok(name) = entry.name() else { continue };
+            // A document with an odd name is one all the same; only its older versions are not found.
+            let name = String::from_utf8_lossy(entry.name_bytes());
             match (entry.kind(), entry.filemode()) {
                 (Some(ObjectType::Blob), 0o100_644 | 0o100_755 | 0o100_664) => {
-                    files.push((name.to_owned(), entry.id()));
+                    files.push((name.into_owned(), entry.id()));
                 }
                 (Some(ObjectType::Tree), _) => {
-                    let old = old.and_then(|old| old.folders.get(name));
+                    let old = old.and_then(|old| old.folders.get(name.as_ref()));
                     let folder = self.folder(entry.id(), old, depth + 1)?;
-                    folders.insert(name.to_owned(), folder);
+                    folders.insert(name.into_owned(), folder);
                 }
                 _ => {}
             }
@@ -104,6 +105,35 @@ impl<'a> Walk<'a> {
             ))),
             false => Ok(()),
         }
+    }
+}
+
+/// Every file of a tree with its bytes, which are `most` together at most.
+pub(crate) fn contents(
+    repository: &Repository,
+    tree: Oid,
+    most: usize,
+) -> Result<BTreeMap<String, Vec<u8>>, GitError> {
+    let mut blobs = Vec::new();
+    let root = Walk::new(repository).folder(tree, None, 0)?;
+    root.each("", &mut |path, blob| blobs.push((path.to_owned(), blob)));
+    let odb = repository.odb()?;
+    let mut left = most;
+    let read = |(path, blob)| {
+        let (size, _) = odb.read_header(blob)?;
+        left = left
+            .checked_sub(size)
+            .ok_or_else(|| GitError::TooLarge(format!("the tree holds more than {most} bytes")))?;
+        Ok((path, repository.find_blob(blob)?.content().to_vec()))
+    };
+    blobs.into_iter().map(read).collect()
+}
+
+/// Fails when a folder of a tree is missing or damaged. One that is too large is not.
+pub(crate) fn readable(repository: &Repository, tree: Oid) -> Result<(), GitError> {
+    match Walk::new(repository).folder(tree, None, 0) {
+        Ok(_) | Err(GitError::TooLarge(_)) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -145,5 +175,24 @@ mod tests {
         }
         let tree = nested(&repository, DEPTH, 1);
         Walk::new(&repository).folder(tree, None, 0).expect("read");
+    }
+
+    #[test]
+    fn a_name_that_is_no_utf_8_is_not_passed_over() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let repository = Repository::init_bare(dir.path()).expect("made");
+        let blob = repository.blob(b"1").expect("written");
+        let mut builder = repository.treebuilder(None).expect("made");
+        builder
+            .insert(b"caf\xe9.yaml".as_slice(), blob, FileMode::Blob.into())
+            .expect("a name");
+        let tree = builder.write().expect("written");
+        let folder = Walk::new(&repository).folder(tree, None, 0).expect("read");
+        let mut paths = Vec::new();
+        folder.each("", &mut |path, _| paths.push(path.to_owned()));
+        assert_eq!(paths, ["caf\u{fffd}.yaml"]);
+        assert_eq!(contents(&repository, tree, 1).expect("read").len(), 1);
+        let error = contents(&repository, tree, 0).expect_err("too long");
+        assert!(matches!(error, GitError::TooLarge(_)), "{error}");
     }
 }

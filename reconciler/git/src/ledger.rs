@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use git2::{Oid, Repository};
+use git2::{ObjectType, Oid, Repository};
 
 use crate::changes::{advance, tip};
-use crate::commit::{NewCommit, signed, tree_of};
-use crate::folders::DEPTH;
-use crate::pack::pack;
+use crate::clone::{absolute, open_sound};
+use crate::commit::{NewCommit, tree_of};
+use crate::folders::{DEPTH, contents, readable};
+use crate::pack::Pack;
 use crate::remote::{KNOWN, Remote, Until};
-use crate::source::{absolute, open_bare};
 use crate::tidy::tidy;
-use crate::tree::Folder;
+use crate::tree::{Folder, is_path};
 use crate::{CommitId, GitError, LedgerError, Signer};
 
 /// Who status commits are by. The signature says which installation.
@@ -23,11 +23,17 @@ const AUTHOR: (&str, &str) = ("EasyEnclave", "status@easyenclave.invalid");
 /// How often a push is tried again in one call when the branch moves under us.
 const TRIES: usize = 5;
 
+/// The most bytes that the files of the branch may have together. Ours are far from it; others may have
+/// pushed there.
+const LOADED: usize = 1 << 29;
+
 /// Writes the status branch, and nothing else.
 pub struct Ledger {
     location: String,
     clone: PathBuf,
     branch: String,
+    /// What tells our branch from another.
+    marker: Option<String>,
     signer: Signer,
     root: Folder,
     /// What was set and not yet written.
@@ -44,7 +50,8 @@ pub struct Pushed {
 }
 
 impl Ledger {
-    /// Opens the clone, or makes it. Nothing is fetched, so a dead remote does not matter.
+    /// Opens the clone, or makes it. One that is damaged is put aside and made anew: what it held is at the
+    /// remote, or is written again. Nothing is fetched, so a dead remote does not matter.
     ///
     /// # Errors
     /// When the clone cannot be used.
@@ -54,19 +61,32 @@ impl Ledger {
         branch: &str,
         signer: Signer,
     ) -> Result<Self, LedgerError> {
-        let repository = open_bare(clone)?;
-        // Every object that a tree names was written just before it.
-        git2::opts::strict_object_creation(false);
+        let repository = open_sound(clone, |clone| {
+            let tip = tip(clone, &format!("refs/heads/{branch}"))?;
+            tree_of(clone, self::tip(clone, KNOWN)?)?;
+            match tree_of(clone, tip)? {
+                Some(tree) => readable(clone, tree),
+                None => Ok(()),
+            }
+        })?;
         let mut ledger = Self {
             location: absolute(location),
             clone: clone.to_path_buf(),
             branch: branch.into(),
+            marker: None,
             signer,
             root: Folder::default(),
             staged: BTreeMap::new(),
         };
         ledger.reload(&repository)?;
         Ok(ledger)
+    }
+
+    /// A branch that has files, but not this one, is somebody else's: nothing is ever written to it.
+    #[must_use]
+    pub fn marked_by(mut self, file: &str) -> Self {
+        self.marker = Some(file.into());
+        self
     }
 
     /// Learns the remote's tip, and goes on from it when we have nothing that it does not have.
@@ -85,6 +105,7 @@ impl Ledger {
             _ => false,
         };
         if let Some(theirs) = theirs.filter(|_| behind) {
+            self.owned(&repository, theirs)?;
             advance(&repository, &self.name(), ours, theirs, "sync")?;
             self.reload(&repository)?;
         }
@@ -94,14 +115,14 @@ impl Ledger {
     /// The files of our tip.
     ///
     /// # Errors
-    /// When an object is missing.
+    /// When an object is missing, or the files are more or longer than allowed.
     pub fn load(&self) -> Result<BTreeMap<String, Vec<u8>>, LedgerError> {
         let repository = self.repository()?;
-        let read = |(path, blob): (String, Oid)| {
-            let blob = repository.find_blob(blob).map_err(GitError::from)?;
-            Ok((path, blob.content().to_vec()))
-        };
-        self.root.files().into_iter().map(read).collect()
+        let tip = tip(&repository, &self.name())?;
+        match tree_of(&repository, tip)? {
+            Some(tree) => Ok(contents(&repository, tree, LOADED)?),
+            None => Ok(BTreeMap::new()),
+        }
     }
 
     /// The line that makes `git verify-commit` believe this ledger's commits.
@@ -153,10 +174,13 @@ impl Ledger {
     /// When an object cannot be written or signed.
     pub fn record(&mut self, message: &str, when: i64) -> Result<Option<CommitId>, LedgerError> {
         let repository = self.repository()?;
-        let commit = self.write(&repository, message, when)?;
-        // Only now: staging again is what writes those folders anew that a failure left in memory alone.
-        self.staged.clear();
-        Ok(commit.map(CommitId::of))
+        let commit = self.write(&repository, message, when);
+        match &commit {
+            Ok(_) => self.staged.clear(),
+            // What was written may be in memory alone: from here on only the disk counts.
+            Err(_) => self.reload(&repository)?,
+        }
+        Ok(commit?.map(CommitId::of))
     }
 
     fn write(
@@ -166,36 +190,32 @@ impl Ledger {
         when: i64,
     ) -> Result<Option<Oid>, LedgerError> {
         let parent = tip(repository, &self.name())?;
-        let before = tree_of(repository, parent)?;
-        let commit = pack(repository, |new| {
-            let tree = self.stage(repository, new)?;
-            if before == Some(tree) {
-                new.clear();
-                return Ok(None);
-            }
-            let commit = self.commit(repository, tree, parent, message, when)?;
-            new.push(commit);
-            Ok::<_, LedgerError>(Some(commit))
-        })?;
-        if let Some(commit) = commit {
-            advance(repository, &self.name(), parent, commit, message)?;
+        let mut pack = Pack::new();
+        let tree = self.stage(repository, &mut pack)?;
+        if tree_of(repository, parent)? == Some(tree) {
+            return Ok(None);
         }
-        Ok(commit)
+        let commit = self.commit(&mut pack, tree, parent, message, when)?;
+        pack.keep(&self.objects())?;
+        advance(repository, &self.name(), parent, commit, message)?;
+        Ok(Some(commit))
     }
 
-    /// Writes what was set and removed, and answers the tree.
-    fn stage(&mut self, repository: &Repository, new: &mut Vec<Oid>) -> Result<Oid, GitError> {
+    /// Packs what was set and removed, and answers the tree.
+    fn stage(&mut self, repository: &Repository, pack: &mut Pack) -> Result<Oid, GitError> {
         for (path, bytes) in &self.staged {
             match bytes {
                 Some(bytes) => {
-                    let blob = repository.blob(bytes)?;
-                    new.push(blob);
-                    self.root.set(path, blob);
+                    let blob = pack.add(ObjectType::Blob, bytes)?;
+                    self.root.set(repository, path, blob)?;
                 }
-                None => self.root.remove(path),
+                None => {
+                    self.root.remove(repository, path)?;
+                }
             }
         }
-        self.root.write(repository, new)
+        let mut keep = |tree: &[u8]| pack.add(ObjectType::Tree, tree);
+        self.root.write(repository, &mut keep)
     }
 
     /// Pushes our tip. What the remote refuses or misses stays here and goes with the next push. The
@@ -254,26 +274,44 @@ impl Ledger {
         {
             return Ok(None);
         }
+        self.owned(&repository, theirs)?;
         let related = repository.merge_base(ours, theirs).is_ok();
         let short: String = theirs.to_string().chars().take(12).collect();
         let why = match related {
             true => format!("somebody else moved the branch to {short}"),
-            false => format!("the branch was replaced by {short}, which is no history of ours"),
+            false => format!("the branch is at {short}, which is no history of ours"),
         };
         let last = repository.find_commit(ours).map_err(GitError::from)?;
         let (tree, when) = (last.tree_id(), last.time().seconds());
         let message = last.message().unwrap_or("status: rebuild");
-        let new = match tree_of(&repository, Some(theirs))? == Some(tree) {
-            true => theirs,
-            false => self.commit(&repository, tree, Some(theirs), message, when)?,
+        let new = if tree_of(&repository, Some(theirs))? == Some(tree) {
+            theirs
+        } else {
+            let mut pack = Pack::new();
+            let commit = self.commit(&mut pack, tree, Some(theirs), message, when)?;
+            pack.keep(&self.objects())?;
+            commit
         };
         advance(&repository, &self.name(), Some(ours), new, message)?;
         Ok(Some(why))
     }
 
+    /// Whether a tip is of a branch that we write.
+    fn owned(&self, repository: &Repository, tip: Oid) -> Result<(), LedgerError> {
+        let (Some(marker), Some(tree)) = (&self.marker, tree_of(repository, Some(tip))?) else {
+            return Ok(());
+        };
+        let tree = repository.find_tree(tree).map_err(GitError::from)?;
+        if tree.is_empty() || tree.get_name(marker).is_some() {
+            Ok(())
+        } else {
+            Err(LedgerError::Foreign(self.branch.clone()))
+        }
+    }
+
     fn commit(
         &self,
-        repository: &Repository,
+        pack: &mut Pack,
         tree: Oid,
         parent: Option<Oid>,
         message: &str,
@@ -286,15 +324,12 @@ impl Ledger {
             author: AUTHOR,
             when,
         };
-        signed(repository, &new, &self.signer)
+        Ok(pack.add(ObjectType::Commit, new.signed(&self.signer)?.as_bytes())?)
     }
 
     fn reload(&mut self, repository: &Repository) -> Result<(), LedgerError> {
         let tip = tip(repository, &self.name())?;
-        self.root = match tree_of(repository, tip)? {
-            Some(tree) => Folder::read(repository, tree)?,
-            None => Folder::default(),
-        };
+        self.root = Folder::of(tree_of(repository, tip)?);
         Ok(())
     }
 
@@ -302,10 +337,11 @@ impl Ledger {
         format!("refs/heads/{}", self.branch)
     }
 
+    fn objects(&self) -> PathBuf {
+        self.clone.join("objects")
+    }
+
     fn repository(&self) -> Result<Repository, LedgerError> {
-        // Without this folder libgit2 would put packs into the root of the file system.
-        let packs = self.clone.join("objects/pack");
-        std::fs::create_dir_all(&packs).map_err(|error| GitError::File(packs, error))?;
         Ok(Repository::open(&self.clone).map_err(GitError::from)?)
     }
 }
@@ -315,11 +351,15 @@ fn check(path: &str) -> Result<(), LedgerError> {
     let strange = |letter: char| letter.is_control() || letter == '\\' || letter == ':';
     let bad = |part: &str| {
         let part = part.to_ascii_lowercase();
-        let git = part.starts_with(".git") || part.starts_with("git~");
-        part.is_empty() || part == "." || part == ".." || git || part.len() > 255
+        part.starts_with(".git") || part.starts_with("git~") || part.len() > 255
     };
     let deep = path.split('/').count() > DEPTH;
-    match deep || path.contains(strange) || path.split('/').any(bad) || path.len() > 1000 {
+    match !is_path(path)
+        || deep
+        || path.contains(strange)
+        || path.split('/').any(bad)
+        || path.len() > 1000
+    {
         true => Err(LedgerError::Path(path.chars().take(100).collect())),
         false => Ok(()),
     }

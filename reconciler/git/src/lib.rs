@@ -3,6 +3,8 @@
 
 mod budget;
 mod changes;
+mod checkout;
+mod clone;
 mod commit;
 mod error;
 mod folders;
@@ -24,6 +26,7 @@ pub use changes::{
 pub use error::{GitError, LedgerError};
 pub use ids::{BlobId, CommitId, IdError};
 pub use ledger::{Ledger, Pushed};
+pub use process::redact;
 pub use sign::{SignError, Signer};
 pub use source::Source;
 pub use watch::Watch;

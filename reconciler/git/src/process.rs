@@ -20,7 +20,9 @@ const OUTPUT: u64 = 64 * 1024;
 /// How long a child has between the polite signal and the other.
 const GRACE: Duration = Duration::from_secs(1);
 
-const SAFE: [&str; 10] = [
+/// Settings that have to be what they are here, whatever the user's say: a push of one commit is that of
+/// one commit, no hook runs, and nothing is tidied behind our back.
+const SAFE: [&str; 16] = [
     "-c",
     "gc.auto=0",
     "-c",
@@ -31,6 +33,12 @@ const SAFE: [&str; 10] = [
     "protocol.ext.allow=never",
     "-c",
     "advice.pushUpdateRejected=false",
+    "-c",
+    "push.followTags=false",
+    "-c",
+    "push.recurseSubmodules=no",
+    "-c",
+    "fetch.recurseSubmodules=no",
 ];
 
 /// What a child said.
@@ -45,14 +53,22 @@ pub(crate) struct Output {
 }
 
 /// Variables that would turn a child to another repository than ours, as they are set inside hooks.
-const FOREIGN: [&str; 7] = [
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_COMMON_DIR",
-    "GIT_NAMESPACE",
-    "GIT_OBJECT_DIRECTORY",
+/// Settings of the user's (`GIT_CONFIG_…`) stay: they may be how a host is reached.
+const FOREIGN: [&str; 14] = [
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
 ];
 
 /// Runs `git` in a repository. A call that is given up, too, leaves no child.
@@ -66,17 +82,11 @@ pub(crate) async fn git<S: AsRef<OsStr>>(
         .spawn()
         .map_err(GitError::Missing)?;
     let mut group = Group::of(&child);
-    let output = timeout(deadline, collect(&mut child)).await;
-    match output {
-        Ok(output) => {
-            if output.is_ok() {
-                group.0 = None;
-            }
-            output.map_err(|error| GitError::Unreachable {
-                operation,
-                message: error.to_string(),
-            })
-        }
+    match timeout(deadline, collect(&mut child, &mut group)).await {
+        Ok(output) => output.map_err(|error| GitError::Unreachable {
+            operation,
+            message: error.to_string(),
+        }),
         Err(_) => {
             stop(&mut child, &mut group).await;
             Err(GitError::Timeout {
@@ -148,25 +158,43 @@ impl Drop for Group {
     }
 }
 
-async fn collect(child: &mut Child) -> std::io::Result<Output> {
+async fn collect(child: &mut Child, group: &mut Group) -> std::io::Result<Output> {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (stdout, stderr) = tokio::join!(bounded(stdout), bounded(stderr));
-    let status = child.wait().await?;
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let status = {
+        let read = async { tokio::join!(bounded(stdout, &mut out), bounded(stderr, &mut err)) };
+        tokio::pin!(read);
+        tokio::select! {
+            (stdout, stderr) = &mut read => {
+                stdout.and(stderr)?;
+                let status = child.wait().await?;
+                group.0 = None;
+                status
+            }
+            status = child.wait() => {
+                group.0 = None;
+                // What it left in the background may hold the pipes for as long as it likes.
+                if let Ok((stdout, stderr)) = timeout(GRACE, read).await {
+                    stdout.and(stderr)?;
+                }
+                status?
+            }
+        }
+    };
     Ok(Output {
         success: status.success(),
-        stdout: stdout?,
-        stderr: redact(&stderr?),
+        stdout: String::from_utf8_lossy(&out).into_owned(),
+        stderr: redact(&String::from_utf8_lossy(&err)),
     })
 }
 
 /// What is beyond the bound is read and thrown away, so that the child never blocks on us.
-async fn bounded(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<String> {
-    let mut bytes = Vec::new();
+async fn bounded(pipe: Option<impl AsyncRead + Unpin>, bytes: &mut Vec<u8>) -> std::io::Result<()> {
     if let Some(mut pipe) = pipe {
-        (&mut pipe).take(OUTPUT).read_to_end(&mut bytes).await?;
+        (&mut pipe).take(OUTPUT).read_to_end(bytes).await?;
         tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await?;
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(())
 }
 
 /// Helpers of `git` such as ssh are in the group and may outlive it, so the second signal is sent in
@@ -179,8 +207,8 @@ async fn stop(child: &mut Child, group: &mut Group) {
     let _ = timeout(GRACE, child.wait()).await;
 }
 
-/// `https://user:secret@host` becomes `https://host`.
-pub(crate) fn redact(text: &str) -> String {
+/// A location or a text with locations, fit to be shown: `https://user:secret@host` becomes `https://host`.
+pub fn redact(text: &str) -> String {
     let mut parts = text.split("://");
     let mut clean = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -193,7 +221,8 @@ pub(crate) fn redact(text: &str) -> String {
     clean
 }
 
-/// The first telling lines of what `git` said, on one line.
+/// The first telling lines of what `git` said, on one line. A remote's words may hold anything, but
+/// nothing that a terminal obeys comes through.
 pub(crate) fn first_words(stderr: &str) -> String {
     let telling = |line: &&str| {
         let line = line.trim();
@@ -205,7 +234,9 @@ pub(crate) fn first_words(stderr: &str) -> String {
         .map(str::trim)
         .take(4)
         .collect();
-    lines.join("; ").chars().take(200).collect()
+    let line = lines.join("; ");
+    let plain = line.chars().filter(|letter| !letter.is_control());
+    plain.take(200).collect()
 }
 
 #[cfg(test)]
@@ -260,6 +291,40 @@ mod tests {
         timeout(Duration::from_secs(5), gone)
             .await
             .expect("the helper was killed");
+    }
+
+    #[tokio::test]
+    async fn what_a_child_leaves_in_the_background_is_not_waited_for() {
+        let dir = tempfile::tempdir().expect("a folder");
+        git2::Repository::init_bare(dir.path()).expect("made");
+        // It ends with the test's folder; before that it holds both pipes.
+        let alias = format!(
+            "alias.leave=!(while test -d '{}'; do sleep 0.1; done) & echo said; :",
+            dir.path().display()
+        );
+        let args = ["-c", &alias, "leave"];
+        let output = git(dir.path(), "leave", &args, Duration::from_secs(30)).await;
+        let output = output.expect("ended");
+        assert!(output.success && output.stdout == "said\n", "{output:?}");
+    }
+
+    #[test]
+    fn a_child_sees_no_other_repository() {
+        let mut list = std::process::Command::new("git");
+        let list = list.args(["rev-parse", "--local-env-vars"]).output();
+        let list = String::from_utf8(list.expect("git runs").stdout).expect("names");
+        let local = |name: &&str| !name.starts_with("GIT_CONFIG");
+        let missing: Vec<_> = list
+            .lines()
+            .filter(local)
+            .filter(|name| !FOREIGN.contains(name))
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn a_remotes_words_give_no_orders_to_a_terminal() {
+        assert_eq!(first_words("remote: \u{1b}[2Jx\u{7}\n"), "remote: [2Jx");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use git2::{Commit, ErrorCode, ObjectType, Repository};
 
+use crate::clone::open_bare;
 use crate::folders::{Folder, Walk};
 use crate::process::{first_words, git};
 use crate::tidy::tidy;
@@ -220,54 +221,6 @@ impl Source {
     }
 }
 
-/// A relative path would be read from the clone's folder.
-pub(crate) fn absolute(location: &str) -> String {
-    let path = Path::new(location);
-    match path.exists() {
-        true => {
-            std::path::absolute(path).map_or(location.into(), |path| path.display().to_string())
-        }
-        false => location.into(),
-    }
-}
-
-/// Opens or makes a bare clone of ours. What a killed `git` left is removed: nobody else writes here.
-pub(crate) fn open_bare(path: &Path) -> Result<Repository, GitError> {
-    let repository = match Repository::open_bare(path) {
-        Ok(repository) => repository,
-        Err(_) => Repository::init_bare(path)?,
-    };
-    for left in leftovers(path) {
-        let _ = std::fs::remove_file(left);
-    }
-    Ok(repository)
-}
-
-/// Locks, and packs that were not finished.
-fn leftovers(path: &Path) -> Vec<PathBuf> {
-    let mut left = Vec::new();
-    let mut folders = vec![path.to_path_buf(), path.join("objects/pack")];
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(&folder) else {
-            continue;
-        };
-        for entry in entries.flatten() {
-            let (path, name) = (entry.path(), entry.file_name());
-            let name = name.to_string_lossy();
-            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let unfinished = ["tmp_", ".tmp-", "pack_git2_"]
-                .iter()
-                .any(|start| name.starts_with(start));
-            if is_folder && name != "objects" {
-                folders.push(path);
-            } else if name.ends_with(".lock") || (unfinished && folder.ends_with("objects/pack")) {
-                left.push(path);
-            }
-        }
-    }
-    left
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -351,29 +304,5 @@ mod tests {
         assert_eq!(source.head().expect("readable"), None);
         std::fs::remove_dir_all(location).expect("removed");
         assert!(source.head().is_err());
-    }
-
-    #[test]
-    fn stale_locks_of_our_own_mirror_are_removed() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let mirror = dir.path().join("mirror.git");
-        open_bare(&mirror).expect("made");
-        std::fs::create_dir_all(mirror.join("refs/heads")).expect("made");
-        let left = [
-            "refs/heads/main.lock",
-            "config.lock",
-            "objects/pack/tmp_pack_x",
-        ];
-        let kept = ["objects/pack/pack-x.keep", "refs/heads/tmp_branch"];
-        for name in left.iter().chain(&kept) {
-            std::fs::write(mirror.join(name), "").expect("written");
-        }
-        open_bare(&mirror).expect("opened");
-        for name in left {
-            assert!(!mirror.join(name).exists(), "{name}");
-        }
-        for name in kept {
-            assert!(mirror.join(name).exists(), "{name}");
-        }
     }
 }

@@ -228,6 +228,22 @@ async fn a_branch_with_another_history_is_built_upon_and_said() {
 }
 
 #[tokio::test]
+async fn a_branch_of_something_else_is_never_written_to() {
+    let setup = Setup::new();
+    setup.intrude("src/main.rs");
+    let before = setup.lines(&["rev-parse", "status"]);
+    let mut ledger = setup.ledger().marked_by("problems.yaml");
+    let error = ledger.sync(DEADLINE).await.expect_err("somebody else's");
+    assert_eq!(error.reason(), "ForeignBranch");
+    record(&mut ledger, "problems.yaml", "none");
+    let error = ledger.push(DEADLINE).await.expect_err("somebody else's");
+    assert!(error.to_string().contains("left alone"), "{error}");
+    assert_eq!(setup.lines(&["rev-parse", "status"]), before);
+    setup.intrude("problems.yaml");
+    ledger.push(DEADLINE).await.expect("ours to write now");
+}
+
+#[tokio::test]
 async fn a_branch_that_was_deleted_comes_back_with_its_history() {
     let setup = Setup::new();
     let mut ledger = setup.ledger();
@@ -329,6 +345,44 @@ async fn a_refused_push_is_told_in_the_remotes_words_and_goes_later() {
 }
 
 #[tokio::test]
+async fn a_branch_that_cannot_be_locked_has_not_moved() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    record(&mut ledger, "a", "1");
+    let lock = setup.remote.join("refs/heads/status.lock");
+    std::fs::write(&lock, "").expect("written");
+    let error = ledger.push(DEADLINE).await.expect_err("locked");
+    assert_eq!(error.reason(), "Refused", "{error}");
+    assert!(error.to_string().contains("cannot lock ref"), "{error}");
+    std::fs::remove_file(&lock).expect("removed");
+    ledger.push(DEADLINE).await.expect("pushed");
+}
+
+#[tokio::test]
+async fn settings_for_submodules_and_tags_change_no_push() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    record(&mut ledger, "a", "1");
+    let clone = |args: &[&str]| assert!(setup.git_in("status.git", args).status.success());
+    clone(&["config", "push.recurseSubmodules", "only"]);
+    clone(&["config", "push.followTags", "true"]);
+    clone(&[
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=b",
+        "tag",
+        "-m",
+        "t",
+        "t",
+        "status",
+    ]);
+    ledger.push(DEADLINE).await.expect("pushed");
+    assert_eq!(setup.lines(&["log", "--format=%s", "status"]), ["set a"]);
+    assert!(setup.lines(&["tag"]).is_empty());
+}
+
+#[tokio::test]
 async fn a_silent_remote_is_given_up_at_the_deadline_and_nothing_is_left_running() {
     let setup = Setup::new();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -420,6 +474,38 @@ fn packs_stay_in_the_clone_when_their_folder_was_lost() {
         "pack, index"
     );
     assert_eq!(ledger.load().expect("read").len(), 1);
+}
+
+#[tokio::test]
+async fn a_clone_that_a_power_cut_left_damaged_is_put_aside_and_made_anew() {
+    for damaged in ["refs/heads/status", "refs/remotes/origin/ledger", "packs"] {
+        let setup = Setup::new();
+        let mut ledger = setup.ledger();
+        record(&mut ledger, "a/b", "1");
+        ledger.push(DEADLINE).await.expect("pushed");
+        drop(ledger);
+        let clone = setup.dir.path().join("status.git");
+        let packs = clone.join("objects/pack").read_dir().expect("a folder");
+        let packs = packs.flatten().map(|file| file.path());
+        let files: Vec<_> = match damaged {
+            "packs" => packs
+                .filter(|file| file.extension().is_some_and(|kind| kind == "pack"))
+                .collect(),
+            name => vec![clone.join(name)],
+        };
+        for file in files {
+            std::fs::remove_file(&file).expect("removed");
+            std::fs::write(&file, "").expect("written");
+        }
+        let mut ledger = setup.ledger();
+        ledger.sync(DEADLINE).await.expect("fetched");
+        assert_eq!(ledger.load().expect("read").len(), 1, "{damaged}");
+        record(&mut ledger, "c", "2");
+        ledger.push(DEADLINE).await.expect("pushed");
+        let log = setup.lines(&["log", "--format=%s", "status"]);
+        assert_eq!(log, ["set c", "set a/b"], "{damaged}");
+        assert!(clone.with_extension("git.damaged").exists());
+    }
 }
 
 #[test]

@@ -15,10 +15,9 @@ use easyenclave_schemas::wire::{
     RegisterResponse, routes,
 };
 use easyenclave_schemas::{AgentId, OrderId, Timestamp};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Refused, WINDOW};
+use super::{Refused, WINDOW, parse};
 use crate::observe::HEARTBEAT;
 use crate::presence::Beat;
 use crate::world::World;
@@ -90,6 +89,7 @@ pub(super) async fn heartbeat(
     let path = routes::heartbeat(&record.agent);
     let verified = verified(&world, &record, &path, &headers, &body, now)?;
     let beat: HeartbeatRequest = parse(&body)?;
+    let refusals = world.presence.new_refusals(&record.agent, &beat);
     match world.presence.heartbeat(&record.agent, &beat, now) {
         Beat::Same => {}
         Beat::News => world.wake.notify_one(),
@@ -97,6 +97,10 @@ pub(super) async fn heartbeat(
             let refused = ReasonCode::MessageReplayed.into();
             return Err(note(&world, record.agent.as_str(), refused_with(refused)));
         }
+    }
+    for reason in refusals {
+        let message = "the agent refused a call of its own API";
+        world.refuse(reason.code(), record.agent.as_str(), message);
     }
     let trusted_until = match &record.trust {
         TrustRecord::Accepted(verdict) => Some(verdict.trusted_until),
@@ -207,13 +211,6 @@ fn find(world: &World, agent: String) -> Result<Arc<AgentRecord>, Refused> {
 fn note(world: &World, subject: &str, refused: Refused) -> Refused {
     world.refuse(&refused.code, subject, &refused.message);
     refused
-}
-
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
-    serde_json::from_slice(body).map_err(|error| {
-        let message = format!("the body cannot be read: {error}");
-        Refused::new(StatusCode::BAD_REQUEST, "invalid_body", message)
-    })
 }
 
 fn refused_with(code: easyenclave_schemas::evidence::Rejection) -> Refused {

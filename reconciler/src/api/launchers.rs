@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use easyenclave_schemas::wire::{
-    ClaimRequest, ClaimResponse, InventoryRequest, OrderStatus, OrderUpdate,
+    ClaimRequest, ClaimResponse, InventoryRequest, InventoryResponse, OrderStatus, OrderUpdate,
 };
 use easyenclave_schemas::{Digest, OrderId};
 use tokio::time::{Instant, timeout_at};
 
-use super::Refused;
+use super::{Refused, parse};
 use crate::orders;
 use crate::world::World;
 
@@ -27,8 +28,9 @@ const MOST_UNITS: usize = 10_000;
 pub(super) async fn claim(
     State(world): State<Arc<World>>,
     headers: HeaderMap,
-    Json(request): Json<ClaimRequest>,
+    body: Bytes,
 ) -> Result<Json<ClaimResponse>, Refused> {
+    let request: ClaimRequest = parse(&body)?;
     authorize(&world, &headers, request.worker_id.as_str())?;
     let wait = Duration::from_millis(request.wait_millis).min(LONGEST_WAIT);
     let deadline = Instant::now() + wait;
@@ -49,20 +51,22 @@ pub(super) async fn update(
     State(world): State<Arc<World>>,
     Path(order): Path<String>,
     headers: HeaderMap,
-    Json(request): Json<OrderUpdate>,
+    body: Bytes,
 ) -> Result<Json<OrderStatus>, Refused> {
+    let request: OrderUpdate = parse(&body)?;
     authorize(&world, &headers, request.worker_id.as_str())?;
     let order = OrderId::new(order)
         .map_err(|_| Refused::new(StatusCode::NOT_FOUND, "order_not_found", "no such order"))?;
     Ok(Json(orders::update(&world, &order, request).await?))
 }
 
-/// Notes a worker's complete listing.
+/// Notes a worker's complete listing. Answers what of it an older claim has made.
 pub(super) async fn inventory(
     State(world): State<Arc<World>>,
     headers: HeaderMap,
-    Json(request): Json<InventoryRequest>,
-) -> Result<StatusCode, Refused> {
+    body: Bytes,
+) -> Result<Json<InventoryResponse>, Refused> {
+    let request: InventoryRequest = parse(&body)?;
     authorize(&world, &headers, request.worker_id.as_str())?;
     if request.units.len() > MOST_UNITS {
         let message = format!("at most {MOST_UNITS} units are taken in one listing");
@@ -75,7 +79,10 @@ pub(super) async fn inventory(
     if world.presence.inventory(&request, world.clock.now()) {
         world.wake.notify_one();
     }
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Json(InventoryResponse {
+        epoch: world.epoch,
+        superseded: orders::superseded(&world.journal.read(), &request.units),
+    }))
 }
 
 /// Digests are compared, so that the time it takes tells nothing about the key.

@@ -36,7 +36,7 @@ pub(super) async fn commit(
         pushed
     };
     Ok(commit
-        .with_context(|| format!("committing to {repository}"))?
+        .with_context(|| format!("committing to {}", git::redact(repository)))?
         .to_string())
 }
 

@@ -89,7 +89,8 @@ pub(super) async fn run(args: Args) -> Ended {
 
 fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Result<Preview> {
     let nowhere = std::env::temp_dir();
-    let source = Source::open(repo, &nowhere, "main").with_context(|| format!("opening {repo}"))?;
+    let source = Source::open(repo, &nowhere, "main")
+        .with_context(|| format!("opening {}", easyenclave_git::redact(repo)))?;
     let resolve = |rev: &str| {
         source
             .resolve(rev)

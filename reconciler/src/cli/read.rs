@@ -52,12 +52,13 @@ pub(super) async fn at(repository: &str, branch: &str) -> anyhow::Result<Status>
 
 async fn read(repository: &str, branch: &str, scratch: &std::path::Path) -> anyhow::Result<Status> {
     let source = easyenclave_git::Source::open(repository, scratch, branch)
-        .with_context(|| format!("opening {repository}"))?;
+        .with_context(|| format!("opening {}", easyenclave_git::redact(repository)))?;
     source
         .fetch(DEADLINE)
         .await
-        .with_context(|| format!("fetching {repository}"))?;
+        .with_context(|| format!("fetching {}", easyenclave_git::redact(repository)))?;
     let Some(tip) = source.head()? else {
+        let repository = easyenclave_git::redact(repository);
         bail!("{repository} has no branch {branch} yet: nothing was reported")
     };
     from_commit(&source, tip)

@@ -34,6 +34,12 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Ended {
+    if args.branch == args.status_branch {
+        anyhow::bail!(
+            "--branch and --status-branch are both {}: what should be and what is need a branch each",
+            args.branch
+        );
+    }
     let data = DataDir::new(&args.data)?;
     let config = Config {
         repository: args.repo,
@@ -48,7 +54,7 @@ pub(super) async fn run(args: Args) -> Ended {
     Settings::of(&config, daemon.address()?).save(&config.data)?;
     tracing::info!(
         address = %daemon.address()?,
-        repository = config.repository,
+        repository = easyenclave_git::redact(&config.repository),
         launcher_key = %config.data.launcher_key().display(),
         allowed_signers = %config.data.allowed_signers().display(),
         "serving"

@@ -16,7 +16,7 @@ use easyenclave_schemas::records::{
     AgentRecord, AssignmentRecord, ClaimRecord, OrderPhase, OrderRecord, QuarantineRecord,
     TrustRecord, WorkRecord,
 };
-use easyenclave_schemas::wire::{HeartbeatRequest, WorkloadReport, WorkloadState};
+use easyenclave_schemas::wire::{CallRefusals, HeartbeatRequest, WorkloadReport, WorkloadState};
 use easyenclave_schemas::{Digest, Generation, OrderId, Timestamp};
 use expect_test::expect_file;
 
@@ -227,6 +227,7 @@ impl Scene {
             address: "http://127.0.0.1:40001".into(),
             generation: Generation(1),
             workload: report.clone(),
+            refusals: CallRefusals::default(),
         };
         self.presence.heartbeat(&id, &beat, NOW);
         let exposed = assigned

@@ -138,3 +138,14 @@ fn why_and_status_say_what_a_deployment_waits_for() {
     }
     fleet.stop();
 }
+
+#[test]
+fn status_is_never_written_to_the_branch_of_what_should_be() {
+    let fleet = Fleet::new(1, 0);
+    let state = fleet.state().display().to_string();
+    let args = ["serve", "--repo", &state, "--status-branch", "main"];
+    let output = fleet.run(&args);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success());
+    assert!(text.contains("need a branch each"), "{text}");
+}

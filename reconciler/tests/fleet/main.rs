@@ -3,6 +3,7 @@
 
 mod harness;
 
+mod callers;
 mod changes;
 mod commands;
 mod crashes;

@@ -9,8 +9,8 @@ use easyenclave_attestation::testing::{Fault, faulty_quote};
 use easyenclave_schemas::evidence::{Evidence, QuoteBytes};
 use easyenclave_schemas::signature::{Keypair, sign_request};
 use easyenclave_schemas::wire::{
-    Challenge, ClaimRequest, ClaimResponse, HeartbeatRequest, OrderReport, OrderUpdate,
-    RegisterRequest, UndeployRequest, routes,
+    CallRefusals, Challenge, ClaimRequest, ClaimResponse, HeartbeatRequest, OrderReport,
+    OrderUpdate, RegisterRequest, UndeployRequest, routes,
 };
 use easyenclave_schemas::{Epoch, Generation, OrderId, ProviderName, Secret, Timestamp, WorkerId};
 use serde::Serialize;
@@ -178,13 +178,13 @@ impl Rogue {
 
     /// The code is in the log and on the status branch.
     fn is_reported(&self, code: &str) {
+        self.fleet.wait(&format!("{code} is reported"), |status| {
+            !find(&status["fleet"]["refusals"], "code", code).is_null()
+        });
         assert!(
             self.fleet.log("serve.log").contains(code),
             "{code} is in the log"
         );
-        self.fleet.wait(&format!("{code} is reported"), |status| {
-            !find(&status["fleet"]["refusals"], "code", code).is_null()
-        });
     }
 }
 
@@ -322,6 +322,7 @@ fn a_re_sent_or_forged_heartbeat_is_refused() {
         address: "http://127.0.0.1:9".into(),
         generation: Generation(0),
         workload: None,
+        refusals: CallRefusals::default(),
     };
     let url = rogue.fleet.url();
     assert_eq!(rogue.signed(&url, &path, &beat, "b2").0, 200);
@@ -417,6 +418,16 @@ fn an_agent_takes_instructions_from_its_reconciler_only_and_never_twice() {
         code(&reconciler.signed(&base, routes::UNDEPLOY, &newest, "c6")),
         "replayed"
     );
+    for reason in [
+        "unsigned",
+        "bad_signature",
+        "stale_generation",
+        "wrong_agent",
+        "stale_epoch",
+        "replayed",
+    ] {
+        reconciler.is_reported(reason);
+    }
     reconciler.fleet.stop();
 }
 

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::CallRefusals;
 use crate::documents::{ItaVersion, SigningAlgorithm};
 use crate::evidence::{Evidence, ItaNonce, Verdict};
 use crate::{AgentId, DeploymentId, Digest, Epoch, Generation, OrderId, Secret, Timestamp};
@@ -93,6 +94,9 @@ pub struct HeartbeatRequest {
     /// What runs; nothing when it is idle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<WorkloadReport>,
+    /// Calls that the agent refused since it started.
+    #[serde(default, skip_serializing_if = "CallRefusals::is_empty")]
+    pub refusals: CallRefusals,
 }
 
 /// A workload as its agent sees it.

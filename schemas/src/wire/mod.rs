@@ -7,6 +7,7 @@ mod deploy;
 mod error;
 mod health;
 mod orders;
+mod refusals;
 
 pub use agents::{
     AttestRequest, Challenge, HeartbeatRequest, HeartbeatResponse, ItaChallenge, ItaMint,
@@ -17,9 +18,10 @@ pub use deploy::{DeployAccepted, DeployRequest, UndeployRequest};
 pub use error::ErrorBody;
 pub use health::{AgentActivity, AgentHealth, VerdictSummary};
 pub use orders::{
-    ClaimRequest, ClaimResponse, InventoryRequest, LaunchSpec, Order, OrderReport, OrderStatus,
-    OrderUpdate, OrderWork, Unit,
+    ClaimRequest, ClaimResponse, InventoryRequest, InventoryResponse, LaunchSpec, Order,
+    OrderReport, OrderStatus, OrderUpdate, OrderWork, Superseded, Unit,
 };
+pub use refusals::{CallRefusal, CallRefusals};
 
 /// The routes, named once for servers and clients.
 pub mod routes {

@@ -146,4 +146,26 @@ pub struct Unit {
     pub order_id: OrderId,
     /// Whether it works: a process provider's agent process runs. What does not still has to be removed.
     pub alive: bool,
+    /// The number of the claim under which it was made, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<u64>,
+}
+
+/// The answer to a listing. An older reconciler answers with nothing at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryResponse {
+    /// The reconciler's epoch; the worker heeds no lower one than it has seen.
+    pub epoch: Epoch,
+    /// Listed machines that can never join any more: a later claim than theirs makes the one of their order.
+    #[serde(default)]
+    pub superseded: Vec<Superseded>,
+}
+
+/// A machine whose order was claimed again after it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Superseded {
+    /// The launch order.
+    pub order_id: OrderId,
+    /// Its newest claim. Only what was made under a lower one may be removed.
+    pub fence: u64,
 }

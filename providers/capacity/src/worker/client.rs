@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use easyenclave_schemas::wire::{
-    ClaimRequest, ClaimResponse, ErrorBody, InventoryRequest, OrderStatus, OrderUpdate, routes,
+    ClaimRequest, ClaimResponse, ErrorBody, InventoryRequest, InventoryResponse, OrderStatus,
+    OrderUpdate, routes,
 };
 use easyenclave_schemas::{OrderId, Secret};
 use reqwest::StatusCode;
@@ -90,10 +91,15 @@ impl Client {
     }
 
     /// Sends a complete listing.
-    pub(super) async fn inventory(&self, listing: &InventoryRequest) -> Result<(), CallError> {
-        self.post(routes::INVENTORY, listing, DEADLINE)
-            .await
-            .map(|_| ())
+    pub(super) async fn inventory(
+        &self,
+        listing: &InventoryRequest,
+    ) -> Result<InventoryResponse, CallError> {
+        let answer = self.post(routes::INVENTORY, listing, DEADLINE).await?;
+        match answer.is_empty() {
+            true => Ok(InventoryResponse::default()),
+            false => read(&answer),
+        }
     }
 
     async fn post<T: Serialize>(

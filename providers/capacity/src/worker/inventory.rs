@@ -1,10 +1,11 @@
 //! Listings: every machine of the provider, soon after something has changed and regularly anyway. A listing that
-//! is not complete is not sent, because what is missing from one counts as gone.
+//! is not complete is not sent, because what is missing from one counts as gone. The answer names units that a
+//! later claim has superseded; they are removed.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
-use easyenclave_schemas::wire::{InventoryRequest, Unit};
+use easyenclave_schemas::wire::{InventoryRequest, InventoryResponse, Superseded, Unit};
 use tokio::time::{Instant, sleep};
 
 use super::pace::Pace;
@@ -24,8 +25,9 @@ pub(super) async fn keep(desk: &Desk, config: &WorkerConfig) -> Infallible {
         let error = match desk.provider.list().await {
             Ok(units) if is_known(&sent, &units) => None,
             Ok(units) => match desk.client.inventory(&listing(desk, config, &units)).await {
-                Ok(()) => {
+                Ok(answer) => {
                     sent = Some((units, Instant::now()));
+                    sweep(desk, answer).await;
                     None
                 }
                 Err(error) => Some(chain(&error)),
@@ -50,6 +52,24 @@ pub(super) async fn keep(desk: &Desk, config: &WorkerConfig) -> Infallible {
             () = desk.changed.notified() => {}
         }
     }
+}
+
+/// Removes what can never join any more. The provider looks at the claim once more, so that a unit which an
+/// order of this worker has made meanwhile stays. What fails comes again with the next answer.
+async fn sweep(desk: &Desk, answer: InventoryResponse) {
+    if answer.superseded.is_empty() || !desk.see(answer.epoch) {
+        return;
+    }
+    for Superseded { order_id, fence } in answer.superseded {
+        match desk.provider.remove_older(&order_id, fence).await {
+            Ok(()) => tracing::info!(unit = %order_id, fence, "unit of an older claim removed"),
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(unit = %order_id, error, "unit of an older claim cannot be removed");
+            }
+        }
+    }
+    desk.changed.notify_one();
 }
 
 fn is_known(sent: &Option<(Vec<Unit>, Instant)>, units: &[Unit]) -> bool {

@@ -70,6 +70,7 @@ impl Job<'_> {
     fn request(&self, desk: &Desk, spec: &LaunchSpec, token: Secret<String>) -> LaunchRequest {
         LaunchRequest {
             order: self.order.order_id.clone(),
+            fence: self.order.fence,
             fleet: self.order.fleet_id.clone(),
             datacenter: self.order.datacenter.clone(),
             worker: desk.worker.clone(),

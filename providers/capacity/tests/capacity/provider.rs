@@ -230,6 +230,23 @@ async fn an_agent_that_ends_at_once_leaves_its_last_words() {
 }
 
 #[tokio::test]
+async fn the_log_of_an_agent_that_talks_for_months_stays_bounded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = "yes 'a line of the log' | head -c 4000000; echo up >> up; exec sleep 300";
+    let provider = open(folder.path(), script).expect("opened");
+    let order = request("a", 1).order;
+    provider.ensure(&request("a", 1)).await.expect("ensured");
+    let unit = folder.path().join("units/a");
+    until("it has talked", || unit.join("up").exists()).await;
+    provider.list().await.expect("listed");
+    let size = |name: &str| std::fs::metadata(unit.join(name)).expect("there").len();
+    assert_eq!((size("agent.log"), size("agent.log.1")), (0, 1024 * 1024));
+    let words = provider.last_words(&order).await.expect("words");
+    assert!("a line of the log".starts_with(&words), "{words}");
+    provider.remove(&order).await.expect("removed");
+}
+
+#[tokio::test]
 async fn a_folder_without_a_process_is_a_dead_unit() {
     let folder = tempfile::tempdir().expect("a folder");
     let provider = open(folder.path(), KIND).expect("opened");

@@ -11,8 +11,8 @@ use axum::routing::post;
 use axum::{Json, Router};
 use easyenclave_capacity::conformance::request;
 use easyenclave_schemas::wire::{
-    ClaimRequest, ClaimResponse, ErrorBody, InventoryRequest, Order, OrderStatus, OrderUpdate,
-    OrderWork, routes,
+    ClaimRequest, ClaimResponse, ErrorBody, InventoryRequest, InventoryResponse, Order,
+    OrderStatus, OrderUpdate, OrderWork, routes,
 };
 use easyenclave_schemas::{Epoch, OrderId, Secret, Timestamp};
 use tokio::task::JoinHandle;
@@ -29,9 +29,15 @@ pub(crate) struct Script {
     pub(crate) standing: BTreeMap<OrderId, String>,
     /// Every answer is 503 while this is set.
     pub(crate) down: bool,
+    /// Every answer to a report is 503 while this is set.
+    pub(crate) deaf: bool,
+    /// How many were answered with 503.
+    turned_away: usize,
     pub(crate) claims: Vec<ClaimRequest>,
     pub(crate) updates: Vec<(OrderId, OrderUpdate)>,
     pub(crate) listings: Vec<InventoryRequest>,
+    /// The answer to listings; an older reconciler has none.
+    pub(crate) inventory: Option<InventoryResponse>,
 }
 
 pub(crate) struct Reconciler {
@@ -98,6 +104,13 @@ impl Reconciler {
             .insert(order.clone(), standing.into());
     }
 
+    /// Waits until so many more calls were answered with 503.
+    pub(crate) async fn turned_away(&self, more: usize) {
+        let enough = self.script().turned_away + more;
+        let so_many = |script: &Script| (script.turned_away >= enough).then_some(());
+        self.until("it calls while nobody listens", so_many).await;
+    }
+
     /// Waits until the reconciler was told what is looked for.
     pub(crate) async fn until<T>(&self, what: &str, find: impl Fn(&Script) -> Option<T>) -> T {
         let deadline = Instant::now() + Duration::from_secs(15);
@@ -127,16 +140,19 @@ fn refuse(status: StatusCode, code: &str) -> Response {
     (status, Json(ErrorBody::new(code, "as the test says"))).into_response()
 }
 
-fn denied(script: &Script, headers: &HeaderMap) -> Option<Response> {
+fn denied(script: &mut Script, headers: &HeaderMap) -> Option<Response> {
     let shown = headers
         .get("authorization")
         .and_then(|value| value.to_str().ok());
     if shown != Some(&format!("Bearer {KEY}")) {
         return Some(refuse(StatusCode::FORBIDDEN, "invalid_launcher_key"));
     }
-    script
-        .down
-        .then(|| refuse(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"))
+    script.down.then(|| unavailable(script))
+}
+
+fn unavailable(script: &mut Script) -> Response {
+    script.turned_away += 1;
+    refuse(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
 }
 
 async fn claim(
@@ -146,7 +162,7 @@ async fn claim(
 ) -> Response {
     let order = {
         let mut script = script.lock().expect("no panic holds it");
-        if let Some(denied) = denied(&script, &headers) {
+        if let Some(denied) = denied(&mut script, &headers) {
             return denied;
         }
         script.claims.push(request);
@@ -173,8 +189,11 @@ async fn update(
     Json(update): Json<OrderUpdate>,
 ) -> Response {
     let mut script = script.lock().expect("no panic holds it");
-    if let Some(denied) = denied(&script, &headers) {
+    if let Some(denied) = denied(&mut script, &headers) {
         return denied;
+    }
+    if script.deaf {
+        return unavailable(&mut script);
     }
     let ended = match update.status {
         easyenclave_schemas::wire::OrderReport::Provisioning => None,
@@ -204,9 +223,12 @@ async fn inventory(
     Json(listing): Json<InventoryRequest>,
 ) -> Response {
     let mut script = script.lock().expect("no panic holds it");
-    if let Some(denied) = denied(&script, &headers) {
+    if let Some(denied) = denied(&mut script, &headers) {
         return denied;
     }
     script.listings.push(listing);
-    StatusCode::NO_CONTENT.into_response()
+    match &script.inventory {
+        Some(answer) => Json(answer).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    }
 }

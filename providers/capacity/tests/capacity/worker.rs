@@ -4,11 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use easyenclave_capacity::conformance::request;
 use easyenclave_capacity::fake::FakeProvider;
 use easyenclave_capacity::worker::{WorkerConfig, WorkerError, run, run_with, worker_id};
 use easyenclave_capacity::{ProvideError, Provider};
-use easyenclave_schemas::wire::{OrderReport, OrderUpdate, OrderWork, PlatformConfig};
-use easyenclave_schemas::{OrderId, Secret};
+use easyenclave_schemas::wire::{
+    InventoryResponse, OrderReport, OrderUpdate, OrderWork, PlatformConfig, Superseded,
+};
+use easyenclave_schemas::{Epoch, OrderId, Secret};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -246,10 +249,10 @@ async fn removal_is_reported_until_it_is_heard() {
         .reconciler
         .until("it is done", reported(&order, OrderReport::Removed, 1))
         .await;
-    bench.reconciler.script().down = true;
+    bench.reconciler.script().deaf = true;
     let other = bench.reconciler.retire("neither");
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    bench.reconciler.script().down = false;
+    bench.reconciler.turned_away(3).await;
+    bench.reconciler.script().deaf = false;
     bench
         .reconciler
         .until("it is done too", reported(&other, OrderReport::Removed, 1))
@@ -263,7 +266,7 @@ async fn units_outlive_an_outage_of_the_reconciler() {
     bench.exists(&order).await;
     bench.reconciler.script().down = true;
     let before = bench.reconciler.script().claims.len();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    bench.reconciler.turned_away(5).await;
     assert!(bench.provider.request(&order).is_some());
     bench.reconciler.script().down = false;
     let again = |script: &Script| (script.claims.len() > before).then_some(());
@@ -300,6 +303,47 @@ async fn orders_of_an_older_leader_are_not_carried_out() {
             .all(|(order, _)| *order != old)
     );
     assert!(bench.provider.request(&newer).is_some());
+}
+
+/// Another worker holds the order of one unit; the other units are of the newest claim.
+#[tokio::test]
+async fn a_unit_of_an_older_claim_is_removed_and_no_other() {
+    let bench = Bench::new().await;
+    let orders = ["a", "b", "c"].map(|name| bench.reconciler.launch(name));
+    for order in &orders {
+        bench.exists(order).await;
+    }
+    let answer = |epoch, fences: [u64; 3]| InventoryResponse {
+        epoch: Epoch(epoch),
+        superseded: orders
+            .iter()
+            .zip(fences)
+            .map(|(order, fence)| Superseded {
+                order_id: order.clone(),
+                fence,
+            })
+            .collect(),
+    };
+    let heard = async |answer| {
+        bench.reconciler.script().inventory = Some(answer);
+        // The answer is heeded before the next listing is made.
+        for _ in 0..2 {
+            let told = bench.reconciler.script().listings.len();
+            let news = request(&format!("news-{told}"), 100);
+            bench.provider.ensure(&news).await.expect("made");
+            let again = |script: &Script| (script.listings.len() > told).then_some(());
+            bench.reconciler.until("it lists again", again).await;
+        }
+    };
+    heard(answer(0, [9, 9, 9])).await;
+    assert!(
+        bench.provider.request(&orders[0]).is_some(),
+        "an older leader says nothing"
+    );
+    heard(answer(1, [4, 3, 2])).await;
+    bench.is_gone(&orders[0]).await;
+    assert!(bench.provider.request(&orders[1]).is_some());
+    assert!(bench.provider.request(&orders[2]).is_some());
 }
 
 #[tokio::test]

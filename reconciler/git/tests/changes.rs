@@ -1,0 +1,268 @@
+//! Commits for people: they hold the change that was asked for, and leave all the rest as it was.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use easyenclave_git::{Changes, CommitId, GitError, commit_files, init_repository, init_work_tree};
+use git2::{Oid, Repository};
+use tempfile::TempDir;
+
+const AUTHOR: (&str, &str) = ("Ada", "ada@example.invalid");
+
+/// A commit that no repository here holds, as submodules name them.
+const ELSEWHERE: &str = "0123456789012345678901234567890123456789";
+
+/// A repository with one of each kind of entry.
+struct Setup {
+    _dir: TempDir,
+    path: PathBuf,
+}
+
+impl Setup {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("state.git");
+        let files = BTreeMap::from([("fleet.yaml".to_owned(), b"x".to_vec())]);
+        init_repository(&path, "main", &files, "start", AUTHOR, 1).expect("made");
+        let setup = Self { _dir: dir, path };
+        setup.add_odd_entries();
+        setup
+    }
+
+    fn add_odd_entries(&self) {
+        let repository = Repository::open(&self.path).expect("opened");
+        let parent = repository
+            .revparse_single("main")
+            .and_then(|object| object.peel_to_commit())
+            .expect("a commit");
+        let below = tree(&repository, &[(b"nested", 0o040_000, empty(&repository))]);
+        let odd = tree(&repository, &odd_entries(&repository, below));
+        let mut root = repository
+            .treebuilder(Some(&parent.tree().expect("a tree")))
+            .expect("a builder");
+        for (name, mode, id) in odd_entries(&repository, below) {
+            root.insert(name, id, mode).expect("an entry");
+        }
+        root.insert("odd", odd, 0o040_000).expect("an entry");
+        let root = repository
+            .find_tree(root.write().expect("written"))
+            .expect("there");
+        let who = git2::Signature::new("Ada", AUTHOR.1, &git2::Time::new(1, 0)).expect("a person");
+        repository
+            .commit(
+                Some("refs/heads/main"),
+                &who,
+                &who,
+                "odd",
+                &root,
+                &[&parent],
+            )
+            .expect("committed");
+    }
+
+    fn commit(&self, changes: &[(&str, Option<&str>)]) -> Result<String, GitError> {
+        let changes: Changes = changes
+            .iter()
+            .map(|(path, text)| ((*path).into(), text.map(|text| text.as_bytes().to_vec())))
+            .collect();
+        let location = self.path.display().to_string();
+        commit_files(&location, "main", &changes, "change", AUTHOR, 2)
+            .map(|commit| commit.to_string())
+    }
+
+    /// What the last commit changed: status and path.
+    fn changed(&self) -> Vec<String> {
+        git(
+            &self.path,
+            &["diff-tree", "-r", "-t", "--name-status", "main~1", "main"],
+        )
+    }
+}
+
+/// An executable, a link, a submodule, folders and a name that is no UTF-8.
+fn odd_entries(repository: &Repository, folder: Oid) -> Vec<(&'static [u8], i32, Oid)> {
+    let blob = repository.blob(b"#!/bin/sh\n").expect("written");
+    vec![
+        (b"run.sh", 0o100_755, blob),
+        (b"link", 0o120_000, blob),
+        (b"sub", 0o160_000, Oid::from_str(ELSEWHERE).expect("an id")),
+        (b"caf\xe9", 0o100_644, blob),
+        (b"folder", 0o040_000, folder),
+        (b"folder.d", 0o100_644, blob),
+        (b"folder0", 0o100_644, blob),
+    ]
+}
+
+fn tree(repository: &Repository, entries: &[(&[u8], i32, Oid)]) -> Oid {
+    let mut builder = repository.treebuilder(None).expect("a builder");
+    for (name, mode, id) in entries {
+        builder.insert(*name, *id, *mode).expect("an entry");
+    }
+    builder.write().expect("written")
+}
+
+fn empty(repository: &Repository) -> Oid {
+    tree(repository, &[])
+}
+
+fn git(path: &Path, args: &[&str]) -> Vec<String> {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(path)
+        .args(args)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null")
+        .output()
+        .expect("git runs");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{words}");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn a_commit_changes_nothing_but_its_files() {
+    let setup = Setup::new();
+    setup
+        .commit(&[("approvals/a.yaml", Some("1"))])
+        .expect("committed");
+    assert_eq!(setup.changed(), ["A\tapprovals", "A\tapprovals/a.yaml"]);
+    setup
+        .commit(&[("odd/new", Some("1")), ("odd/folder/new", Some("1"))])
+        .expect("committed");
+    assert_eq!(
+        setup.changed(),
+        ["M\todd", "M\todd/folder", "A\todd/folder/new", "A\todd/new"]
+    );
+    setup
+        .commit(&[("odd/new", None), ("odd/folder/new", None)])
+        .expect("committed");
+    assert_eq!(
+        setup.changed(),
+        ["M\todd", "M\todd/folder", "D\todd/folder/new", "D\todd/new"]
+    );
+    let trees = git(&setup.path, &["rev-parse", "main:odd", "main~3:odd"]);
+    assert_eq!(trees[0], trees[1], "as it was before");
+    git(&setup.path, &["fsck", "--strict", "--connectivity-only"]);
+}
+
+#[test]
+fn an_executable_that_changes_stays_one() {
+    let setup = Setup::new();
+    setup
+        .commit(&[("odd/run.sh", Some("#!/bin/sh\ntrue\n"))])
+        .expect("committed");
+    assert_eq!(
+        git(
+            &setup.path,
+            &["ls-tree", "--format=%(objectmode)", "main", "odd/run.sh"]
+        ),
+        ["100755"]
+    );
+}
+
+#[test]
+fn what_a_person_keeps_there_is_not_replaced() {
+    let setup = Setup::new();
+    for path in [
+        "odd",
+        "link",
+        "sub",
+        "link/a",
+        "sub/a",
+        "fleet.yaml/a",
+        "odd/link/b",
+    ] {
+        for text in [Some("1"), None] {
+            let error = setup.commit(&[(path, text)]).expect_err(path);
+            assert!(matches!(error, GitError::Taken(_)), "{path}: {error}");
+        }
+    }
+    for path in ["", "/a", "a//b", "a/../b", "a/.GIT/b", "git~1", "a\0"] {
+        let error = setup.commit(&[(path, Some("1"))]).expect_err(path);
+        assert!(matches!(error, GitError::Path(_)), "{path}: {error}");
+    }
+    let subjects = git(&setup.path, &["log", "--format=%s", "main"]);
+    assert_eq!(subjects, ["odd", "start"]);
+}
+
+/// A repository with a work tree whose branch `main` is checked out.
+fn checked_out(dir: &Path) {
+    let files = BTreeMap::from([("fleet.yaml".to_owned(), b"x".to_vec())]);
+    std::fs::write(dir.join("fleet.yaml"), "x").expect("written");
+    init_work_tree(dir, "main", &files, "start", AUTHOR, 1).expect("made");
+}
+
+fn approve(dir: &Path, text: &str) -> Result<CommitId, GitError> {
+    let changes = Changes::from([("approvals/a.yaml".to_owned(), Some(text.into()))]);
+    let location = dir.display().to_string();
+    commit_files(&location, "main", &changes, "approve", AUTHOR, 2)
+}
+
+#[test]
+fn a_checked_out_branch_takes_its_work_tree_along() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (main, linked) = (dir.path().join("main"), dir.path().join("linked"));
+    std::fs::create_dir(&main).expect("made");
+    checked_out(&main);
+    std::fs::write(main.join("fleet.yaml"), "y").expect("written");
+    std::fs::write(main.join("new"), "z").expect("written");
+    git(&main, &["add", "new"]);
+    approve(&main, "1").expect("committed");
+    assert_eq!(
+        git(&main, &["status", "--porcelain"]),
+        [" M fleet.yaml", "A  new"],
+        "what was not committed is as it was, and the approval would not be reverted"
+    );
+    git(&main, &["checkout", "--quiet", "--detach"]);
+    let linked_path = linked.display().to_string();
+    git(&main, &["worktree", "add", "--quiet", &linked_path, "main"]);
+    approve(&main, "2").expect("committed");
+    assert!(git(&linked, &["status", "--porcelain"]).is_empty());
+    assert_eq!(git(&main, &["show", "main:approvals/a.yaml"]), ["2"]);
+    assert_eq!(git(&main, &["show", "HEAD:approvals/a.yaml"]), ["1"]);
+}
+
+#[test]
+fn changes_that_are_not_committed_are_not_overwritten() {
+    let dir = tempfile::tempdir().expect("a folder");
+    checked_out(dir.path());
+    let before = approve(dir.path(), "1").expect("committed").to_string();
+    std::fs::write(dir.path().join("approvals/a.yaml"), "mine").expect("written");
+    let error = approve(dir.path(), "2").expect_err("in the way");
+    assert!(matches!(error, GitError::WorkTree(_)), "{error}");
+    assert_eq!(git(dir.path(), &["rev-parse", "main"]), [before]);
+    assert_eq!(
+        std::fs::read(dir.path().join("approvals/a.yaml")).expect("read"),
+        b"mine"
+    );
+}
+
+#[test]
+fn what_is_there_already_makes_no_commit() {
+    let dir = tempfile::tempdir().expect("a folder");
+    checked_out(dir.path());
+    let first = approve(dir.path(), "1").expect("committed");
+    assert_eq!(approve(dir.path(), "1").expect("nothing to do"), first);
+}
+
+#[test]
+fn a_branch_that_stands_for_another_moves_that_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    checked_out(dir.path());
+    git(dir.path(), &["branch", "-m", "main", "trunk"]);
+    git(
+        dir.path(),
+        &["symbolic-ref", "refs/heads/main", "refs/heads/trunk"],
+    );
+    let commit = approve(dir.path(), "1").expect("committed").to_string();
+    assert_eq!(git(dir.path(), &["rev-parse", "trunk"]), [commit]);
+    assert_eq!(
+        git(dir.path(), &["symbolic-ref", "refs/heads/main"]),
+        ["refs/heads/trunk"]
+    );
+    assert!(git(dir.path(), &["status", "--porcelain"]).is_empty());
+}
