@@ -8,7 +8,9 @@ use easyenclave_schemas::documents::Modes;
 use easyenclave_schemas::evidence::{Evidence, MeasurementDigest, Rejection, TcbStatus, Verdict};
 use easyenclave_schemas::{Digest, Timestamp};
 
-use crate::simulated::{CollateralWindow, Guest, Platform, SimulatedError, TdAttributes, TdBody};
+use crate::simulated::{
+    CollateralWindow, Guest, Level, Platform, SimulatedError, TdAttributes, TdBody,
+};
 use crate::{
     Binding, Case, Collateral, CollectError, PlatformFlags, Policy, QuoteSource, Reference,
     TrustRoot,
@@ -52,7 +54,18 @@ pub enum Fault {
 /// # Errors
 /// When keys or certificates cannot be made.
 pub fn platform(now: Timestamp) -> Result<Platform, SimulatedError> {
-    Platform::ephemeral(now)
+    platform_with(now, PlatformFlags::default())
+}
+
+/// One that has properties which a policy may refuse.
+///
+/// # Errors
+/// When keys or certificates cannot be made.
+pub fn platform_with(
+    now: Timestamp,
+    properties: PlatformFlags,
+) -> Result<Platform, SimulatedError> {
+    Platform::ephemeral(now, properties)
 }
 
 /// A policy that accepts faultless guests of `platform` that look like `body`, for a day.
@@ -166,7 +179,50 @@ pub fn collateral(
     from: Timestamp,
     until: Timestamp,
 ) -> Result<Collateral, SimulatedError> {
-    platform.mint(CollateralWindow { from, until })
+    platform.mint(CollateralWindow { from, until }, &Level::default())
+}
+
+/// Collateral around `now` that calls the platform itself this, since then (RFC 3339).
+///
+/// # Errors
+/// When it cannot be signed.
+pub fn collateral_saying(
+    platform: &Platform,
+    now: Timestamp,
+    status: dcap_qvl::TcbStatus,
+    since: &'static str,
+    advisories: &[&str],
+) -> Result<Collateral, SimulatedError> {
+    let level = Level {
+        status,
+        since,
+        advisories: advisories.iter().map(ToString::to_string).collect(),
+        old_enclave: None,
+    };
+    platform.mint(around(now), &level)
+}
+
+/// Collateral around `now` that calls the quoting enclave out of date since then (RFC 3339).
+///
+/// # Errors
+/// When it cannot be signed.
+pub fn collateral_of_old_enclave(
+    platform: &Platform,
+    now: Timestamp,
+    since: &'static str,
+) -> Result<Collateral, SimulatedError> {
+    let level = Level {
+        old_enclave: Some(since),
+        ..Level::default()
+    };
+    platform.mint(around(now), &level)
+}
+
+fn around(now: Timestamp) -> CollateralWindow {
+    CollateralWindow {
+        from: now.minus(DAY),
+        until: now.plus(DAY * 30),
+    }
 }
 
 /// Collateral that expired a day before `now`.

@@ -20,6 +20,17 @@ pub struct TdBody {
     /// Security versions of the TDX module and its surroundings: the first is the module's own, the
     /// second selects the module's identity.
     pub tee_tcb_svn: [u8; 16],
+    /// What a guest of TDX 1.5 says of the present as well; a guest of TDX 1.0 does not.
+    pub current: Option<Current>,
+}
+
+/// What holds now, when a guest of TDX 1.5 was launched before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Current {
+    /// The security versions of now.
+    pub tee_tcb_svn: [u8; 16],
+    /// The service guest that is bound to this one; zeros for none.
+    pub service_guest: MeasurementDigest,
 }
 
 /// Attribute bits of a guest (TDATTRIBUTES).
@@ -60,7 +71,23 @@ impl TdBody {
             mrseam: measurement("easyenclave simulated TDX module"),
             attributes: TdAttributes::DEFAULT,
             tee_tcb_svn,
+            current: None,
         }
+    }
+
+    /// The same guest as TDX 1.5 describes it, on the module that runs now.
+    pub fn of_tdx_1_5(mut self) -> Self {
+        self.current = Some(Current {
+            tee_tcb_svn: self.tee_tcb_svn,
+            service_guest: MeasurementDigest::new([0; 48]),
+        });
+        self
+    }
+
+    /// The same guest, launched under a TDX module that was out of date and has been updated since: launching it
+    /// again is advised.
+    pub fn launched_before_an_update(self) -> Self {
+        self.of_tdx_1_5().on_old_module()
     }
 
     /// The same guest under a TDX module that is out of date.

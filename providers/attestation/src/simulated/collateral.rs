@@ -48,6 +48,30 @@ impl Window {
     }
 }
 
+/// What the collateral says of the platform itself.
+#[derive(Debug, Clone)]
+pub(crate) struct PlatformLevel {
+    /// How current it is.
+    pub(crate) status: TcbStatus,
+    /// Since when that is so, in RFC 3339.
+    pub(crate) since: &'static str,
+    /// What it is open to.
+    pub(crate) advisories: Vec<String>,
+    /// Since when its quoting enclave is out of date, if it is.
+    pub(crate) old_enclave: Option<&'static str>,
+}
+
+impl Default for PlatformLevel {
+    fn default() -> Self {
+        Self {
+            status: TcbStatus::UpToDate,
+            since: CURRENT_SINCE,
+            advisories: Vec::new(),
+            old_enclave: None,
+        }
+    }
+}
+
 /// The signing side of a platform: what a vendor keeps to itself.
 pub(super) struct Authority {
     root: Issuer<'static, KeyPair>,
@@ -76,9 +100,13 @@ impl Authority {
         RootKeyId::new(hash.as_ref().try_into().expect("SHA-384 has 48 bytes"))
     }
 
-    pub(super) fn mint(&self, window: Window) -> Result<Collateral, SimulatedError> {
-        let tcb_info = json(&tcb_info(window));
-        let qe_identity = json(&qe_identity(window));
+    pub(super) fn mint(
+        &self,
+        window: Window,
+        level: &PlatformLevel,
+    ) -> Result<Collateral, SimulatedError> {
+        let tcb_info = json(&tcb_info(window, level));
+        let qe_identity = json(&qe_identity(window, level));
         Ok(Collateral::new(QuoteCollateralV3 {
             pck_crl_issuer_chain: self.ca_chain.clone(),
             root_ca_crl: revocation_list(&self.root, window)?,
@@ -110,7 +138,7 @@ fn revocation_list(
     Ok(params.signed_by(issuer)?.der().to_vec())
 }
 
-fn tcb_info(window: Window) -> TcbInfo {
+fn tcb_info(window: Window, level: &PlatformLevel) -> TcbInfo {
     TcbInfo {
         id: "TDX".into(),
         version: 3,
@@ -131,9 +159,9 @@ fn tcb_info(window: Window) -> TcbInfo {
                 tdx_components: vec![TcbComponents { svn: 0 }; 16],
                 pce_svn: u16::from(sgx::PCE_SVN),
             },
-            tcb_date: CURRENT_SINCE.into(),
-            tcb_status: TcbStatus::UpToDate,
-            advisory_ids: Vec::new(),
+            tcb_date: level.since.into(),
+            tcb_status: level.status,
+            advisory_ids: level.advisories.clone(),
         }],
         tdx_module: Some(TdxModule {
             mrsigner: "00".repeat(48),
@@ -168,7 +196,11 @@ fn module_identity() -> TdxModuleIdentity {
     }
 }
 
-fn qe_identity(window: Window) -> QeIdentity {
+fn qe_identity(window: Window, level: &PlatformLevel) -> QeIdentity {
+    let (tcb_status, since) = match level.old_enclave {
+        None => (TcbStatus::UpToDate, CURRENT_SINCE),
+        Some(since) => (TcbStatus::OutOfDate, since),
+    };
     QeIdentity {
         id: "TD_QE".into(),
         version: 2,
@@ -185,8 +217,8 @@ fn qe_identity(window: Window) -> QeIdentity {
             tcb: QeTcb {
                 isvsvn: quote::QE_SVN,
             },
-            tcb_date: CURRENT_SINCE.into(),
-            tcb_status: TcbStatus::UpToDate,
+            tcb_date: since.into(),
+            tcb_status,
             advisory_ids: Vec::new(),
         }],
     }

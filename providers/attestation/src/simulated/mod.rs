@@ -15,12 +15,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use easyenclave_schemas::Timestamp;
-use easyenclave_schemas::evidence::RootKeyId;
+use easyenclave_schemas::evidence::{PlatformProperties, RootKeyId};
 
 use crate::collateral::Collateral;
 use crate::collect::{CollectError, QuoteSource};
-pub use body::{TdAttributes, TdBody};
-use collateral::{Authority, Window};
+pub use body::{Current, TdAttributes, TdBody};
+use collateral::{Authority, PlatformLevel, Window};
 pub use hardware::{TEE_DEVICES, refuse_beside, refuse_on_real_hardware};
 use store::Files;
 
@@ -84,7 +84,9 @@ impl Platform {
     /// When this machine has real TEE hardware, or files cannot be read or written.
     pub fn open_or_create(dir: &Path, now: Timestamp) -> Result<Self, SimulatedError> {
         refuse_on_real_hardware()?;
-        Self::of(&store::open_or_create(dir, || pki::generate(now))?)
+        Self::of(&store::open_or_create(dir, || {
+            pki::generate(now, PlatformProperties::default())
+        })?)
     }
 
     /// Where the installation in `dir` keeps what a guest needs, for [`Guest::open`]. A guest needs
@@ -95,8 +97,11 @@ impl Platform {
 
     /// A new platform that is not kept anywhere.
     #[cfg(feature = "testing")]
-    pub(crate) fn ephemeral(now: Timestamp) -> Result<Self, SimulatedError> {
-        Self::of(&pki::generate(now)?)
+    pub(crate) fn ephemeral(
+        now: Timestamp,
+        properties: PlatformProperties,
+    ) -> Result<Self, SimulatedError> {
+        Self::of(&pki::generate(now, properties)?)
     }
 
     fn of(files: &Files) -> Result<Self, SimulatedError> {
@@ -123,7 +128,7 @@ impl Platform {
             return Ok(collateral.clone());
         }
         let window = Window::around(now);
-        let collateral = self.authority.mint(window)?;
+        let collateral = self.authority.mint(window, &PlatformLevel::default())?;
         *minted = Some((window, collateral.clone()));
         Ok(collateral)
     }
@@ -134,13 +139,17 @@ impl Platform {
     }
 
     #[cfg(feature = "testing")]
-    pub(crate) fn mint(&self, window: Window) -> Result<Collateral, SimulatedError> {
-        self.authority.mint(window)
+    pub(crate) fn mint(
+        &self,
+        window: Window,
+        level: &PlatformLevel,
+    ) -> Result<Collateral, SimulatedError> {
+        self.authority.mint(window, level)
     }
 }
 
 #[cfg(feature = "testing")]
-pub(crate) use collateral::Window as CollateralWindow;
+pub(crate) use collateral::{PlatformLevel as Level, Window as CollateralWindow};
 
 #[cfg(feature = "verify")]
 #[async_trait::async_trait]

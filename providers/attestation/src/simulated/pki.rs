@@ -2,6 +2,7 @@
 //! one of them says in its name that it is simulated and not Intel's.
 
 use easyenclave_schemas::Timestamp;
+use easyenclave_schemas::evidence::PlatformProperties;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CustomExtension, DistinguishedName, DnType,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
@@ -35,7 +36,10 @@ pub(super) fn bounded_secs(time: Timestamp) -> u64 {
 }
 
 /// Everything that an installation keeps, freshly made.
-pub(super) fn generate(now: Timestamp) -> Result<Files, SimulatedError> {
+pub(super) fn generate(
+    now: Timestamp,
+    properties: PlatformProperties,
+) -> Result<Files, SimulatedError> {
     let [root, ca, tcb, pck, attestation] = keys()?;
     let names = Names::of(&root);
     let root_params = authority(names.root(), now);
@@ -44,8 +48,8 @@ pub(super) fn generate(now: Timestamp) -> Result<Files, SimulatedError> {
     let root_issuer = Issuer::from_params(&root_params, &root);
     let ca_certificate = ca_params.signed_by(&ca, &root_issuer)?;
     let tcb_certificate = leaf(names.tcb_signing(), now).signed_by(&tcb, &root_issuer)?;
-    let pck_certificate =
-        pck_certificate(&names, &pck, &Issuer::from_params(&ca_params, &ca), now)?;
+    let quoting = quoting_params(&names, properties, now)?;
+    let pck_certificate = quoting.signed_by(&pck, &Issuer::from_params(&ca_params, &ca))?;
     let chain =
         |certificates: &[&Certificate]| certificates.iter().map(|c| c.pem()).collect::<String>();
     let mut files = Files::default();
@@ -117,20 +121,19 @@ impl Names {
     }
 }
 
-fn pck_certificate(
+fn quoting_params(
     names: &Names,
-    key: &KeyPair,
-    ca: &Issuer<'_, &KeyPair>,
+    properties: PlatformProperties,
     now: Timestamp,
-) -> Result<Certificate, SimulatedError> {
+) -> Result<CertificateParams, SimulatedError> {
     let mut identity = [0; 16];
     SystemRandom::new().fill(&mut identity)?;
     let mut params = leaf(names.pck(), now);
-    let content = sgx::extension(identity);
+    let content = sgx::extension(identity, properties);
     params
         .custom_extensions
         .push(CustomExtension::from_oid_content(&sgx::NAME, content));
-    Ok(params.signed_by(key, ca)?)
+    Ok(params)
 }
 
 fn authority(name: DistinguishedName, now: Timestamp) -> CertificateParams {

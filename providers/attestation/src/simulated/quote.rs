@@ -1,10 +1,10 @@
-//! Quotes of version 4, signed the way hardware does it: the platform's key vouches for the quoting enclave,
+//! Quotes of version 4 and, for guests of TDX 1.5, of version 5, signed the way hardware does it: the platform's key vouches for the quoting enclave,
 //! the quoting enclave's report for the attestation key, the attestation key for the guest's body.
 
 use dcap_qvl::INTEL_QE_VENDOR_ID;
 use dcap_qvl::quote::{
     AuthData, AuthDataV4, CertificationData, Data, EnclaveReport, Header,
-    QEReportCertificationData, Quote, Report, TDReport10,
+    QEReportCertificationData, Quote, Report, TDReport10, TDReport15,
 };
 use parity_scale_codec::Encode;
 use ring::digest::{SHA256, digest};
@@ -58,18 +58,16 @@ impl Quoting {
         report_data: [u8; 64],
         body: &TdBody,
     ) -> Result<Vec<u8>, SimulatedError> {
-        let quote = self.assemble(td_report(report_data, body), [0; 64]);
+        let quote = self.assemble(report(report_data, body), [0; 64]);
         let unsigned = quote.encode();
         let signature = self.attestation.sign(&unsigned[..quote.signed_length()])?;
-        Ok(self
-            .assemble(td_report(report_data, body), signature)
-            .encode())
+        Ok(self.assemble(report(report_data, body), signature).encode())
     }
 
-    fn assemble(&self, report: TDReport10, ecdsa_signature: [u8; 64]) -> Quote {
+    fn assemble(&self, report: Report, ecdsa_signature: [u8; 64]) -> Quote {
         Quote {
-            header: self.header(),
-            report: Report::TD10(report),
+            header: self.header(&report),
+            report,
             auth_data: AuthData::V4(AuthDataV4 {
                 ecdsa_signature,
                 ecdsa_attestation_key: self.attestation.public_key(),
@@ -82,9 +80,13 @@ impl Quoting {
         }
     }
 
-    fn header(&self) -> Header {
+    fn header(&self, report: &Report) -> Header {
         Header {
-            version: 4,
+            version: if matches!(report, Report::TD10(_)) {
+                4
+            } else {
+                5
+            },
             attestation_key_type: 2,
             tee_type: 0x81,
             qe_svn: 0,
@@ -129,6 +131,18 @@ fn qe_report(attestation_key: &[u8; 64], auth_data: &[u8]) -> EnclaveReport {
         isv_svn: QE_SVN,
         reserved4: [0; 60],
         report_data,
+    }
+}
+
+fn report(report_data: [u8; 64], body: &TdBody) -> Report {
+    let base = td_report(report_data, body);
+    match &body.current {
+        None => Report::TD10(base),
+        Some(current) => Report::TD15(TDReport15 {
+            base,
+            tee_tcb_svn2: current.tee_tcb_svn,
+            mr_service_td: *current.service_guest.as_bytes(),
+        }),
     }
 }
 

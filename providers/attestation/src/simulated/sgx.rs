@@ -2,6 +2,7 @@
 //! The values are fixed: a simulated platform has no machine of its own to describe.
 
 use dcap_qvl::oids::SGX_EXTENSION;
+use easyenclave_schemas::evidence::PlatformProperties;
 
 /// The type of every simulated platform: "SIM" and a number.
 pub(super) const FMSPC: [u8; 6] = [0x53, 0x49, 0x4d, 0, 0, 1];
@@ -21,13 +22,18 @@ const SEQUENCE: u8 = 0x30;
 pub(super) const NAME: [u64; 7] = [1, 2, 840, 113_741, 1, 13, 1];
 
 /// The DER of the extension. `identity` stands in for the two identifiers that are unique to a machine.
-pub(super) fn extension(identity: [u8; 16]) -> Vec<u8> {
+pub(super) fn extension(identity: [u8; 16], properties: PlatformProperties) -> Vec<u8> {
     let svns = (1..=16).map(|n| entry(&[2, n], tlv(INTEGER, &[COMPONENT_SVN])));
     let versions = [
         entry(&[2, 17], tlv(INTEGER, &[PCE_SVN])),
         entry(&[2, 18], tlv(OCTETS, &[COMPONENT_SVN; 16])),
     ];
-    let flags = (1..=3).map(|n| entry(&[7, n], tlv(BOOLEAN, &[0])));
+    let flags = [
+        (1, properties.dynamic_platform),
+        (2, properties.cached_keys),
+        (3, properties.smt),
+    ]
+    .map(|(n, has)| entry(&[7, n], tlv(BOOLEAN, &[if has { 0xff } else { 0 }])));
     sequence([
         entry(&[1], tlv(OCTETS, &identity)),
         entry(&[2], sequence(svns.chain(versions))),

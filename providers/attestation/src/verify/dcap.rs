@@ -15,11 +15,35 @@ pub(super) fn verify(case: &Case<'_>, quote: &QuoteView<'_>) -> Result<Findings,
     }
     Ok(Findings {
         tcb_status: status(claims.tcb.status)?,
-        tcb_date: seconds(claims.platform.tcb_date_tag),
+        tcb_date: tcb_date(&claims),
         properties: properties(&claims),
         until: seconds(claims.earliest_expiration_date),
         advisory_ids: claims.tcb.advisory_ids,
     })
+}
+
+/// The date from which grace counts: the oldest of the levels that are out of date, whether it is the platform's (or
+/// its module's) or the quoting enclave's. Where none is, the platform's.
+fn tcb_date(claims: &QuoteClaims) -> Timestamp {
+    let platform = seconds(claims.platform.tcb_date_tag);
+    let enclave = &claims.qe.tcb_level;
+    match (
+        is_out_of_date(claims.platform.tcb_level.tcb_status),
+        is_out_of_date(enclave.tcb_status),
+    ) {
+        // A date that cannot be read counts as the oldest, so that it extends no grace.
+        (false, true) => enclave.tcb_date.parse().unwrap_or_default(),
+        (true, true) => platform.min(enclave.tcb_date.parse().unwrap_or_default()),
+        (_, false) => platform,
+    }
+}
+
+fn is_out_of_date(status: dcap_qvl::TcbStatus) -> bool {
+    use dcap_qvl::TcbStatus as Theirs;
+    matches!(
+        status,
+        Theirs::OutOfDate | Theirs::OutOfDateConfigurationNeeded
+    )
 }
 
 /// The library's own policy is switched off on purpose: what it would say is text, and ours is judged

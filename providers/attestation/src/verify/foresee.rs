@@ -53,7 +53,7 @@ fn judged(
     // The log itself is not at hand, so demands on it cannot be looked at.
     let asks = |reference: &&Reference| !reference.events.is_empty();
     let open = references.iter().any(asks);
-    references.retain(|reference| !asks(&reference));
+    references.retain(|reference| !asks(reference));
     match runtime::judge(&body, Ok(None), &references, policy, &mut warnings) {
         Ok(_) => Ok(Some(until)),
         Err(_) if open => Ok(None),

@@ -6,4 +6,5 @@ mod foresight;
 mod honest;
 mod hostile;
 mod installation;
+mod matrix;
 mod refused;
