@@ -11,7 +11,7 @@ use easyenclave_store::Space;
 
 use crate::journal::Records;
 use crate::revision::Applied;
-use crate::trust::{self, Attempt, BoundTo, Exhibit, internal};
+use crate::trust::{self, Attempt, BoundTo, Exhibit, Tried, internal};
 use crate::world::World;
 
 /// Takes an agent in. The request's signature was checked against the key that it names.
@@ -23,8 +23,21 @@ pub async fn register(
     request: RegisterRequest,
     now: Timestamp,
 ) -> Result<Verdict, Rejection> {
+    let mut tried = Tried::new(request.order_id.clone(), &request.nonce);
+    let result = admitted(world, request, now, &mut tried).await;
+    trust::tell(world, &tried, result.as_ref());
+    result
+}
+
+async fn admitted(
+    world: &World,
+    request: RegisterRequest,
+    now: Timestamp,
+    tried: &mut Tried,
+) -> Result<Verdict, Rejection> {
     let order = open_order(world, &request)?;
     let applied = policy_for(world, &order)?;
+    tried.under(&applied.policy);
     let attempt = Attempt {
         order: request.order_id.clone(),
         evidence: request.evidence.clone(),
@@ -34,7 +47,7 @@ pub async fn register(
             public_key: request.public_key.clone(),
         },
     };
-    let (verdict, exhibit) = trust::judge(world, attempt, &applied, now).await?;
+    let (verdict, exhibit) = trust::judge(world, attempt, Arc::new(applied), now).await?;
     let accepted = Accepted {
         fence: fence(&order),
         verdict: verdict.clone(),
@@ -127,7 +140,7 @@ struct Accepted {
     /// The claim that the token is good for.
     fence: u64,
     verdict: Verdict,
-    exhibit: Exhibit,
+    exhibit: Arc<Exhibit>,
 }
 
 /// Writes the agent and fulfils its order, if nobody else has done so meanwhile.
@@ -137,7 +150,7 @@ async fn admit(
     accepted: Accepted,
     now: Timestamp,
 ) -> Result<(), Rejection> {
-    let evidence = serde_json::to_vec(&accepted.exhibit).expect("evidence is plain data");
+    let evidence = serde_json::to_vec(&*accepted.exhibit).expect("evidence is plain data");
     world
         .journal
         .transact(move |records, change| {

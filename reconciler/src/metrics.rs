@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 
-use easyenclave_schemas::evidence::ReasonCode;
+use easyenclave_schemas::evidence::{ReasonCode, Rejection, Verdict};
 
 /// What is counted.
 #[derive(Debug, Default)]
@@ -12,20 +12,44 @@ pub struct Metrics(Mutex<BTreeMap<(&'static str, &'static str, &'static str), u6
 
 const ATTEMPTS: &str = "attestation_registration_attempt_total";
 const REJECTS: &str = "attestation_registration_reject_total";
+const ACCEPTS: &str = "attestation_registration_accept_total";
+const WARNINGS: &str = "attestation_warning_total";
 const ISSUED: &str = "attestation_nonce_issued_total";
 const CONSUMED: &str = "attestation_nonce_consumed_total";
 const EXPIRED: &str = "attestation_nonce_expired_total";
+const REFRESHES: &str = "attestation_jwks_refresh_total";
+const ALL: [&str; 8] = [
+    ATTEMPTS, REJECTS, ACCEPTS, WARNINGS, ISSUED, CONSUMED, EXPIRED, REFRESHES,
+];
 
 impl Metrics {
-    /// An attempt to be trusted ended, accepted or with this code.
-    pub fn attempt(&self, rejected: Option<ReasonCode>) {
-        match rejected {
-            None => self.count(ATTEMPTS, "result", "accepted"),
-            Some(code) => {
+    /// An attempt to be trusted ended. Simulated and real platforms are never one number, and what was let pass
+    /// is counted too.
+    pub fn attempt(&self, result: Result<&Verdict, &Rejection>) {
+        match result {
+            Ok(verdict) => {
+                let root = if verdict.simulated {
+                    "simulated"
+                } else {
+                    "intel"
+                };
+                self.count(ATTEMPTS, "result", "accepted");
+                self.count(ACCEPTS, "trust_root", root);
+                for warning in &verdict.warnings {
+                    self.count(WARNINGS, "reason_code", warning.code.code());
+                }
+            }
+            Err(rejection) => {
                 self.count(ATTEMPTS, "result", "rejected");
-                self.count(REJECTS, "reason_code", code.code());
+                self.count(REJECTS, "reason_code", rejection.code.code());
             }
         }
+    }
+
+    /// The Trust Authority's keys were fetched, or could not be.
+    pub fn keys_refreshed(&self, fetched: bool) {
+        let result = if fetched { "success" } else { "failure" };
+        self.count(REFRESHES, "result", result);
     }
 
     /// A nonce was handed out.
@@ -49,7 +73,7 @@ impl Metrics {
     pub fn text(&self) -> String {
         let counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
-        for name in [ATTEMPTS, REJECTS, ISSUED, CONSUMED, EXPIRED] {
+        for name in ALL {
             let _ = writeln!(text, "# TYPE {name} counter");
             for ((counted, label, value), number) in counters.iter() {
                 if *counted != name {

@@ -108,7 +108,8 @@ async fn spend(
     }
 }
 
-fn is_nonce(code: ReasonCode) -> bool {
+/// Whether the nonce itself did not count, whatever came with it.
+pub(super) fn is_nonce(code: ReasonCode) -> bool {
     matches!(
         code,
         ReasonCode::NonceMissing

@@ -1,7 +1,10 @@
-//! From evidence to a verdict: fetches what verification needs, then verifies. What cannot be fetched is
-//! never the evidence's fault, and says so with a code of its own.
+//! From evidence to a verdict: fetches what verification needs, then verifies, on threads of its own. What cannot
+//! be fetched, and an attempt too many, is never the evidence's fault, and says so with a code of its own. Nobody
+//! waits without end, and nothing piles up without a bound.
 
 use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
 
 use easyenclave_attestation::{
     Binding, Case, Collateral, CollateralSource, PlatformFacts, Policy, TokenKeys, TrustAuthority,
@@ -13,12 +16,26 @@ use easyenclave_schemas::evidence::{
     Evidence, ItaNonce, JudgedPolicy, ReasonCode, Rejection, Verdict,
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::revision::Applied;
+
+/// What verification needs is not waited for longer. An agent waits 15 seconds for its answer.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The most attempts in hand. Each holds its evidence in memory; one too many is told to come again.
+pub const IN_HAND: usize = 1024;
 
 /// Judges evidence.
 #[derive(Clone)]
 pub struct Judge {
     collateral: Arc<dyn CollateralSource>,
     authority: Arc<dyn TrustAuthority>,
+    in_hand: Arc<Semaphore>,
+    /// One verification is a millisecond of arithmetic: as many at a time as there are cores.
+    cores: Arc<Semaphore>,
 }
 
 /// Evidence with all that it was judged by, so that it can be judged again.
@@ -61,7 +78,24 @@ impl Judge {
         Self {
             collateral,
             authority,
+            in_hand: Arc::new(Semaphore::new(IN_HAND)),
+            cores: Arc::new(Semaphore::new(
+                available_parallelism().map_or(1, Into::into),
+            )),
         }
+    }
+
+    /// A place among the attempts in hand, to be kept until the attempt is over.
+    ///
+    /// # Errors
+    /// When all are taken.
+    pub(crate) fn enter(&self) -> Result<SemaphorePermit<'_>, Rejection> {
+        self.in_hand.try_acquire().map_err(|_| {
+            Rejection::new(
+                ReasonCode::DependencyUnavailable,
+                "the reconciler is busy with other attempts; try again in a moment",
+            )
+        })
     }
 
     /// The Trust Authority that is asked for nonces.
@@ -72,12 +106,44 @@ impl Judge {
     /// Adds to an exhibit what its policy's verifiers need.
     ///
     /// # Errors
-    /// When something cannot be fetched, or the evidence says too little to know what to fetch.
+    /// When something cannot be fetched in time, or the evidence says too little to know what to fetch.
     pub(crate) async fn complete(
         &self,
         exhibit: &mut Exhibit,
         policy: &Policy,
     ) -> Result<(), Rejection> {
+        let fetched = timeout(PATIENCE, self.fetch(exhibit, policy)).await;
+        fetched.unwrap_or_else(|_| {
+            Err(Rejection::new(
+                ReasonCode::DependencyUnavailable,
+                "what verification needs did not come in time",
+            ))
+        })
+    }
+
+    /// Verifies, off the threads that answer requests.
+    ///
+    /// # Errors
+    /// A rejection with the first reason that was found; [`ReasonCode::Internal`] when verification broke off.
+    pub(crate) async fn verify(
+        &self,
+        exhibit: &Arc<Exhibit>,
+        applied: &Arc<Applied>,
+        now: Timestamp,
+    ) -> Result<Verdict, Rejection> {
+        let _core = self.cores.acquire().await.expect("never closed");
+        let (exhibit, applied) = (Arc::clone(exhibit), Arc::clone(applied));
+        let verified = spawn_blocking(move || exhibit.judge(&applied.policy, now));
+        verified.await.unwrap_or_else(|error| {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "verification broke off"
+            );
+            Err(ReasonCode::Internal.into())
+        })
+    }
+
+    async fn fetch(&self, exhibit: &mut Exhibit, policy: &Policy) -> Result<(), Rejection> {
         if policy.dcap {
             let facts = PlatformFacts::of(&exhibit.evidence)?;
             exhibit.collateral = Some(self.collateral.collateral(&facts, exhibit.at).await?);

@@ -7,21 +7,21 @@ mod judge;
 
 use std::sync::Arc;
 
-use easyenclave_attestation::Policy;
 use easyenclave_schemas::evidence::{Evidence, ReasonCode, Rejection, Verdict};
 use easyenclave_schemas::records::{AgentRecord, TrustRecord};
 use easyenclave_schemas::wire::AttestRequest;
-use easyenclave_schemas::{AgentId, OrderId, Timestamp};
+use easyenclave_schemas::{AgentId, Digest, OrderId, Timestamp};
 use easyenclave_store::Space;
 
 use crate::journal::JournalError;
 use crate::revision::{Applied, Policies, Revision};
 use crate::world::World;
 
+pub(crate) use audit::{Tried, tell};
 pub use challenge::issue;
-pub use judge::{BoundTo, Exhibit, Judge};
+pub use judge::{BoundTo, Exhibit, IN_HAND, Judge, PATIENCE};
 
-/// An attempt to be trusted, whoever makes it.
+/// Evidence and what it has to be bound to.
 pub(crate) struct Attempt {
     /// The launch order that made the agent.
     pub(crate) order: OrderId,
@@ -29,32 +29,19 @@ pub(crate) struct Attempt {
     pub(crate) bound: BoundTo,
 }
 
-/// Judges an attempt: uses up its nonce, fetches what is missing, verifies, and tells the audit log.
+/// Judges an attempt: uses up its nonce, fetches what is missing, verifies. Whoever asks tells the audit log.
 ///
 /// # Errors
-/// A rejection, beside the exhibit as far as it got.
+/// A rejection with the first reason that was found.
 pub(crate) async fn judge(
     world: &World,
     attempt: Attempt,
-    applied: &Applied,
+    applied: Arc<Applied>,
     now: Timestamp,
-) -> Result<(Verdict, Exhibit), Rejection> {
-    let order = attempt.order.clone();
-    let nonce = attempt.bound.nonce.clone();
-    let judged = attempt_judged(world, attempt, applied, now).await;
-    let result = judged.as_ref().map(|(verdict, _)| verdict);
-    audit::tell(world, &order, &nonce, &applied.policy, result);
-    judged
-}
-
-async fn attempt_judged(
-    world: &World,
-    attempt: Attempt,
-    applied: &Applied,
-    now: Timestamp,
-) -> Result<(Verdict, Exhibit), Rejection> {
-    let policy = &applied.policy;
-    let mode = policy.modes.nonce;
+) -> Result<(Verdict, Arc<Exhibit>), Rejection> {
+    // Before the nonce is used up: who is sent away for being one too many keeps it.
+    let _place = world.judge.enter()?;
+    let mode = applied.policy.modes.nonce;
     let nonce_failure = challenge::use_nonce(world, &attempt.bound, mode, now).await?;
     let mut exhibit = Exhibit {
         evidence: attempt.evidence,
@@ -65,9 +52,14 @@ async fn attempt_judged(
         policy: applied.document.clone(),
         at: now,
     };
-    world.judge.complete(&mut exhibit, policy).await?;
-    let verdict = exhibit.judge(policy, now)?;
-    Ok((verdict, exhibit))
+    world.judge.complete(&mut exhibit, &applied.policy).await?;
+    let exhibit = Arc::new(exhibit);
+    match world.judge.verify(&exhibit, &applied, now).await {
+        Ok(verdict) => Ok((verdict, exhibit)),
+        Err(rejection) => {
+            Err(rejection)
+        }
+    }
 }
 
 /// Takes fresh evidence of an agent that is already in.
@@ -80,8 +72,23 @@ pub async fn attest(
     request: AttestRequest,
     now: Timestamp,
 ) -> Result<Verdict, Rejection> {
+    let mut tried = Tried::new(agent.agent.order(), &request.nonce);
+    let result = reattest(world, agent, request, now, &mut tried).await;
+    tell(world, &tried, result.as_ref());
+    result
+}
+
+async fn reattest(
+    world: &World,
+    agent: &AgentRecord,
+    request: AttestRequest,
+    now: Timestamp,
+    tried: &mut Tried,
+) -> Result<Verdict, Rejection> {
     let revision = world.revision().ok_or(ReasonCode::DependencyUnavailable)?;
     let applied = agent_policy(&revision, agent)?;
+    tried.under(&applied.policy);
+    let policy = applied.policy.digest;
     let attempt = Attempt {
         order: agent.agent.order(),
         evidence: request.evidence,
@@ -91,14 +98,14 @@ pub async fn attest(
             public_key: agent.public_key.clone(),
         },
     };
-    let judged = judge(world, attempt, &applied, now).await;
+    let judged = judge(world, attempt, Arc::new(applied), now).await;
     let (trust, kept) = match &judged {
         Ok((verdict, exhibit)) => (
             TrustRecord::Accepted(Box::new(verdict.clone())),
-            Some(exhibit.clone()),
+            Some(Arc::clone(exhibit)),
         ),
-        Err(rejection) if is_nobodys_fault(rejection.code) => return Err(rejection.clone()),
-        Err(rejection) => (refused(rejection, &applied.policy), None),
+        Err(rejection) if tells_nothing(rejection.code) => return Err(rejection.clone()),
+        Err(rejection) => (refused(rejection, policy), None),
     };
     keep(world, &agent.agent, trust, kept).await?;
     world.unchallenge(&agent.agent);
@@ -106,13 +113,21 @@ pub async fn attest(
     judged.map(|(verdict, _)| verdict)
 }
 
-/// A nonce that was not ours proves nothing about the agent: a stranger without its key cannot come here,
-/// but a repeated answer can. A verifier that is away proves nothing either.
+/// A verifier that is away, or that was given collateral of no use, proves nothing about an agent.
 fn is_nobodys_fault(code: ReasonCode) -> bool {
     matches!(
         code,
-        ReasonCode::DependencyUnavailable | ReasonCode::Internal
+        ReasonCode::DependencyUnavailable
+            | ReasonCode::Internal
+            | ReasonCode::CollateralOutdated
+            | ReasonCode::CollateralUnusable
     )
+}
+
+/// Neither does a nonce that does not count: an answer that was sent twice is still the answer of a good agent.
+/// Without fresh evidence its verdict runs out in its own time.
+fn tells_nothing(code: ReasonCode) -> bool {
+    is_nobodys_fault(code) || challenge::is_nonce(code)
 }
 
 /// Judges agents again whose policy has changed, from the evidence that was kept, without asking
@@ -126,7 +141,7 @@ pub async fn rejudge(
     now: Timestamp,
 ) -> Result<(), JournalError> {
     for agent in outdated(world, revision) {
-        let Ok(Applied { policy, .. }) = agent_policy(revision, &agent) else {
+        let Ok(applied) = agent_policy(revision, &agent) else {
             continue;
         };
         let kept = world
@@ -137,11 +152,13 @@ pub async fn rejudge(
         else {
             continue;
         };
-        let trust = match kept.judge(&policy, now) {
+        let policy = applied.policy.digest;
+        let (kept, applied) = (Arc::new(kept), Arc::new(applied));
+        let trust = match world.judge.verify(&kept, &applied, now).await {
             Ok(verdict) => TrustRecord::Accepted(Box::new(verdict)),
             // What the new policy wants was never asked of the agent: a challenge will.
             Err(rejection) if is_nobodys_fault(rejection.code) => continue,
-            Err(rejection) => refused(&rejection, &policy),
+            Err(rejection) => refused(&rejection, policy),
         };
         set_trust(world, &agent.agent, trust, None).await?;
     }
@@ -171,11 +188,11 @@ pub(crate) fn agent_policy(revision: &Revision, agent: &AgentRecord) -> Result<A
     revision.policy(&target.policy, &agent.size)
 }
 
-fn refused(rejection: &Rejection, policy: &Policy) -> TrustRecord {
+fn refused(rejection: &Rejection, policy: Digest) -> TrustRecord {
     TrustRecord::Refused {
         code: rejection.code.code().into(),
         message: rejection.message.clone(),
-        policy: policy.digest,
+        policy,
     }
 }
 
@@ -183,7 +200,7 @@ async fn keep(
     world: &World,
     agent: &AgentId,
     trust: TrustRecord,
-    kept: Option<Exhibit>,
+    kept: Option<Arc<Exhibit>>,
 ) -> Result<(), Rejection> {
     set_trust(world, agent, trust, kept)
         .await
@@ -194,10 +211,10 @@ async fn set_trust(
     world: &World,
     agent: &AgentId,
     trust: TrustRecord,
-    kept: Option<Exhibit>,
+    kept: Option<Arc<Exhibit>>,
 ) -> Result<(), JournalError> {
     let agent = agent.clone();
-    let kept = kept.map(|kept| serde_json::to_vec(&kept).expect("evidence is plain data"));
+    let kept = kept.map(|kept| serde_json::to_vec(&*kept).expect("evidence is plain data"));
     world
         .journal
         .transact(move |records, change| {
