@@ -312,6 +312,7 @@ impl Turns {
             source: trouble.or_else(|| self.fetching.trouble()),
             publish: self.publishing.trouble(),
             refusals: self.world.refusals.list(),
+            sightings: self.world.sightings.list(),
         };
         let next = {
             let records = self.world.journal.read();

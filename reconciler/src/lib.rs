@@ -20,6 +20,7 @@ pub mod orders;
 pub mod outage;
 pub mod pass;
 pub mod presence;
+pub mod reference;
 pub mod refusals;
 pub mod report;
 pub mod revision;

@@ -56,6 +56,8 @@ impl WorkloadVersion {
 /// A policy, as it is applied to agents of one size.
 #[derive(Debug, Clone)]
 pub struct Applied {
+    /// Its name.
+    pub name: PolicyName,
     /// As the verifier takes it.
     pub policy: Policy,
     /// As it was written.
@@ -76,6 +78,7 @@ impl Revision {
         };
         let spec = self.policies.get(name).ok_or_else(missing)?;
         Ok(Applied {
+            name: name.clone(),
             policy: Policy::new(spec, size)?,
             document: JudgedPolicy {
                 spec: spec.clone(),

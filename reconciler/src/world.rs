@@ -15,7 +15,7 @@ use crate::presence::Presence;
 use crate::refusals::Refusals;
 use crate::revision::Revision;
 use crate::tokens::Tokens;
-use crate::trust::Judge;
+use crate::trust::{Judge, Sightings};
 
 /// The world of one reconciler.
 pub struct World {
@@ -29,6 +29,8 @@ pub struct World {
     pub presence: Presence,
     /// What was refused.
     pub refusals: Refusals,
+    /// Unknown measurements on trusted platforms.
+    pub sightings: Sightings,
     /// What is counted.
     pub metrics: Metrics,
     /// Nonces and bootstrap tokens.
@@ -79,6 +81,7 @@ impl World {
         Self {
             presence: Presence::new(parts.clock.now()),
             refusals: Refusals::default(),
+            sightings: Sightings::default(),
             metrics: Metrics::default(),
             tokens: Tokens::new(&parts.seed),
             launcher_key: Digest::of(parts.launcher_key.reveal().as_bytes()),

@@ -42,6 +42,37 @@ pub struct EventLogError {
     at: usize,
 }
 
+impl Event {
+    /// What it was, in words: its kind, and its data where that is text.
+    pub fn words(&self) -> String {
+        let kind = match self.kind {
+            0x0000_0001 => "firmware code",
+            0x0000_0004 => "separator",
+            0x0000_0005 => "action",
+            0x0000_0006 => "tag",
+            0x0000_000A => "platform configuration",
+            0x0000_000D => "text",
+            0x8000_0001 => "firmware variable",
+            0x8000_0002 => "boot variable",
+            0x8000_0003 => "boot program",
+            0x8000_0006 => "partition table",
+            0x8000_0007 => "firmware action",
+            0x8000_0008 => "firmware volume",
+            0x8000_000A => "hand-off tables",
+            0x8000_00E0 => "secure boot authority",
+            _ => "event",
+        };
+        let text = String::from_utf8_lossy(&self.data);
+        let text = text.trim_end_matches('\0');
+        let plain = |letter: char| !letter.is_control() && letter != char::REPLACEMENT_CHARACTER;
+        if text.is_empty() || !text.chars().all(plain) {
+            return format!("{kind} ({} bytes)", self.data.len());
+        }
+        let short: String = text.chars().take(120).collect();
+        format!("{kind}: {short}")
+    }
+}
+
 impl EventLog {
     /// Reads a log up to its end mark or the end of the bytes.
     ///

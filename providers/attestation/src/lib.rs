@@ -30,5 +30,5 @@ pub use layout::{LayoutError, QuoteView};
 #[cfg(feature = "verify")]
 pub use verify::{
     Binding, Case, Foresight, IntelIsNotSimulated, KeySetError, PlatformFlags, Policy, Reference,
-    SimulatedRoot, TokenKeys, TrustRoot, foresee, token_key_id, verify,
+    SimulatedRoot, TokenKeys, TrustRoot, foresee, sight, token_key_id, verify,
 };

@@ -59,6 +59,26 @@ pub fn commit_files(
     Ok(CommitId::of(commit))
 }
 
+/// Makes a branch of a repository on this machine that starts where another one is.
+///
+/// # Errors
+/// [`GitError::Moved`] when there is one of this name; when `base` does not exist.
+pub fn create_branch(location: &str, branch: &str, base: &str) -> Result<(), GitError> {
+    let path = Path::new(location);
+    let repository =
+        Repository::open(path).map_err(|_| GitError::NotARepository(path.to_path_buf()))?;
+    let from = resolved(&repository, &format!("refs/heads/{base}"))?;
+    let start = tip(&repository, &from)?;
+    let start = start.ok_or_else(|| GitError::Objects(format!("there is no branch {base}")))?;
+    advance(
+        &repository,
+        &format!("refs/heads/{branch}"),
+        None,
+        start,
+        "branch",
+    )
+}
+
 /// Commits changes to a branch of a repository that lies elsewhere, in `scratch`, and pushes them.
 ///
 /// A push whose answer was lost may have landed; doing it again is no harm.

@@ -21,7 +21,8 @@ mod watch;
 
 pub use budget::{PushBudget, Slot, Urgency};
 pub use changes::{
-    Author, Changes, commit_and_push, commit_files, init_repository, init_work_tree, trust_signers,
+    Author, Changes, commit_and_push, commit_files, create_branch, init_repository, init_work_tree,
+    trust_signers,
 };
 pub use error::{GitError, LedgerError};
 pub use ids::{BlobId, CommitId, IdError};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use easyenclave_git as git;
 
 use crate::clock::{Clock, System};
@@ -37,6 +37,31 @@ pub(super) async fn commit(
     };
     Ok(commit
         .with_context(|| format!("committing to {}", git::redact(repository)))?
+        .to_string())
+}
+
+/// Commits files to a new branch that starts at `base`, for somebody to review, and tells the commit.
+pub(super) fn propose(
+    repository: &str,
+    base: &str,
+    branch: &str,
+    files: &BTreeMap<String, Option<Vec<u8>>>,
+    message: &str,
+) -> anyhow::Result<String> {
+    let shown = git::redact(repository);
+    if !Path::new(repository).exists() {
+        bail!(
+            "{shown} is not on this machine: run this in a clone, with --repo, and push the branch"
+        );
+    }
+    let (name, email) = identity();
+    let when = System.now().as_millis() / 1000;
+    git::create_branch(repository, branch, base)
+        .with_context(|| format!("making branch {branch} in {shown}"))?;
+    let author = (name.as_str(), email.as_str());
+    let commit = git::commit_files(repository, branch, files, message, author, when);
+    Ok(commit
+        .with_context(|| format!("committing to {shown}"))?
         .to_string())
 }
 

@@ -6,6 +6,7 @@ mod changes;
 mod check;
 mod edit;
 mod init;
+mod measure;
 mod plan;
 mod preview;
 mod progress;
@@ -68,6 +69,8 @@ enum Command {
     Status(status::Args),
     /// Say why something is not moving
     Why(why::Args),
+    /// Make a policy change of measurements that were seen and are not known
+    Measure(measure::Args),
     /// Approve a held plan by its digest
     Approve(approve::Args),
     /// Run the example workload
@@ -102,6 +105,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Status(args) => wait(status::run(args)),
         Command::Why(args) => wait(why::run(args)),
         Command::Approve(args) => wait(approve::run(args)),
+        Command::Measure(args) => wait(measure::run(args)),
         Command::HelloTdx => wait(async { hello_tdx::run().await.map(|()| exit::OK) }),
     };
     match ended {

@@ -64,6 +64,36 @@ async fn read(repository: &str, branch: &str, scratch: &std::path::Path) -> anyh
     from_commit(&source, tip)
 }
 
+/// The documents at the tip of a branch, by their paths.
+pub(super) async fn documents(
+    repository: &str,
+    branch: &str,
+) -> anyhow::Result<Vec<(String, String)>> {
+    const FILE: usize = 256 * 1024;
+    let scratch = std::env::temp_dir().join(format!("easyenclave-read-{}", std::process::id()));
+    let read = async {
+        let source = easyenclave_git::Source::open(repository, &scratch, branch)?;
+        source.fetch(DEADLINE).await?;
+        let tip = source.head()?.context("the branch does not exist")?;
+        let mut files = Vec::new();
+        for (path, blob) in source.entries(tip, &crate::desired::is_document)? {
+            // What cannot be read is for `check` to say.
+            if let Ok(text) = String::from_utf8(source.blob(blob, FILE)?) {
+                files.push((path, text));
+            }
+        }
+        anyhow::Ok(files)
+    };
+    let files = read.await;
+    let _ = std::fs::remove_dir_all(&scratch);
+    files.with_context(|| {
+        format!(
+            "reading {branch} of {}",
+            easyenclave_git::redact(repository)
+        )
+    })
+}
+
 /// The status in a commit of a repository.
 pub(super) fn from_commit(
     source: &easyenclave_git::Source,

@@ -31,6 +31,7 @@ pub(super) fn fleet(
         counts: counts(sight, agents, deployments),
         held: report.next.held.iter().map(held).collect(),
         refusals: notes.refusals.clone(),
+        sightings: notes.sightings.clone(),
         orphans: report
             .observed
             .orphans

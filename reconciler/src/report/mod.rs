@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use easyenclave_plan::{Plan, Subject};
 use easyenclave_schemas::status::{
     AgentStatus, CapacityStatus, DeploymentStatus, FleetStatus, OrderStatus, ProblemStatus,
-    Refusal, WaitStatus,
+    Refusal, Sighting, WaitStatus,
 };
 use easyenclave_schemas::{AgentId, DeploymentId, OrderId, TargetName, Timestamp};
 
@@ -57,6 +57,8 @@ pub struct Notes {
     pub publish: Option<Trouble>,
     /// Refused requests.
     pub refusals: Vec<Refusal>,
+    /// Unknown measurements.
+    pub sightings: Vec<Sighting>,
 }
 
 /// Something that is wrong outside the fleet.

@@ -4,6 +4,7 @@
 mod audit;
 mod challenge;
 mod judge;
+mod sightings;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::world::World;
 pub(crate) use audit::{Tried, tell};
 pub use challenge::issue;
 pub use judge::{BoundTo, Exhibit, IN_HAND, Judge, PATIENCE};
+pub use sightings::Sightings;
 
 /// Evidence and what it has to be bound to.
 pub(crate) struct Attempt {
@@ -57,6 +59,7 @@ pub(crate) async fn judge(
     match world.judge.verify(&exhibit, &applied, now).await {
         Ok(verdict) => Ok((verdict, exhibit)),
         Err(rejection) => {
+            sightings::look(world, &attempt.order, exhibit, applied, &rejection).await;
             Err(rejection)
         }
     }

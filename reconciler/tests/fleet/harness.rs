@@ -179,6 +179,13 @@ impl Fleet {
         command.output().expect("the program runs")
     }
 
+    /// A file of the state repository as it is on `main`.
+    pub(crate) fn file(&self, path: &str) -> String {
+        let shown = self.git(&["show", &format!("main:{path}")]);
+        assert!(shown.status.success(), "{path} is there");
+        String::from_utf8(shown.stdout).expect("UTF-8")
+    }
+
     pub(crate) fn git(&self, args: &[&str]) -> Output {
         let mut command = Command::new("git");
         command

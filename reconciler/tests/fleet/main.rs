@@ -8,6 +8,7 @@ mod changes;
 mod commands;
 mod crashes;
 mod losses;
+mod measures;
 mod mistakes;
 mod remotes;
 mod rogues;

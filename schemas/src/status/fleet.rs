@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Condition;
+use super::{Condition, Sighting};
 use crate::{Digest, FleetId, Timestamp};
 
 /// The fleet, as last seen.
@@ -25,6 +25,9 @@ pub struct FleetStatus {
     /// Requests that were refused lately, newest last, at most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<Refusal>,
+    /// Measurements that no policy knows, seen on trusted platforms, oldest first, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sightings: Vec<Sighting>,
     /// Machines that belong to no agent and no order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orphans: Vec<String>,

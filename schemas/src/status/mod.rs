@@ -8,6 +8,7 @@ mod deployment;
 mod fleet;
 mod order;
 mod problem;
+mod sighting;
 
 pub use agent::{
     AgentPhase, AgentStatus, AssignmentStatus, LivenessStatus, ReplicaStatus, TrustStatus,
@@ -18,6 +19,7 @@ pub use deployment::{DeploymentPhase, DeploymentStatus, PlacedReplica};
 pub use fleet::{Counts, FleetStatus, HeldStatus, Refusal};
 pub use order::{OrderKind, OrderStatus};
 pub use problem::ProblemStatus;
+pub use sighting::Sighting;
 
 use crate::{AgentId, DeploymentId, OrderId, TargetName};
 

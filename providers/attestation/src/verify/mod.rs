@@ -11,6 +11,7 @@ mod policy;
 mod reasons;
 mod root;
 mod runtime;
+mod sight;
 mod token;
 
 use easyenclave_schemas::documents::NonceMode;
@@ -25,6 +26,7 @@ use crate::layout::QuoteView;
 pub use case::{Binding, Case};
 pub use foresee::{Foresight, foresee};
 pub use policy::{IntelIsNotSimulated, PlatformFlags, Policy, Reference, SimulatedRoot, TrustRoot};
+pub use sight::sight;
 pub use token::{KeySetError, TokenKeys, key_id as token_key_id};
 
 /// What one verifier found out about a quote.

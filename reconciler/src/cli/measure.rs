@@ -1,0 +1,113 @@
+//! `easyenclave measure`: makes a policy change of measurements that were seen and are not known. It writes a file or
+//! a branch; to merge it is a person's decision, and the reconciler has no way to.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use easyenclave_schemas::status::Sighting;
+
+use super::{Ended, edit, exit, read};
+use crate::config::DataDir;
+use crate::reference::{entry, widened};
+use crate::settings::Settings;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Only what the agent of this launch order showed, or whose MRTD begins so
+    #[arg(value_name = "AGENT|MRTD")]
+    only: Option<String>,
+    /// What the new measurement is called in the policy [default: from agent and day]
+    #[arg(long)]
+    name: Option<String>,
+    /// Writes the changed policy to this file instead of showing the entry
+    #[arg(long, value_name = "FILE", conflicts_with = "branch")]
+    write: Option<PathBuf>,
+    /// Commits the changed policy to this new branch, for a pull request
+    #[arg(long, value_name = "BRANCH")]
+    branch: Option<String>,
+    /// The branch of desired state that the change starts from
+    #[arg(long, default_value = "main", value_name = "BRANCH")]
+    base: String,
+    #[command(flatten)]
+    from: read::From,
+}
+
+pub(super) async fn run(args: Args) -> Ended {
+    let status = args.from.status().await?;
+    let sightings = status.fleet.sightings;
+    let chosen: Vec<_> = sightings
+        .iter()
+        .filter(|seen| is_meant(&args, seen))
+        .collect();
+    if chosen.is_empty() {
+        bail!("nothing unknown was seen{}", known(&sightings));
+    }
+    if args.write.is_none() && args.branch.is_none() {
+        for seen in chosen {
+            anstream::eprintln!("for policy {}, refused as {}", seen.policy, seen.refused);
+            print!("{}", entry(seen, args.name.as_deref()));
+        }
+        return Ok(exit::OK);
+    }
+    let [seen] = chosen[..] else {
+        bail!(
+            "one change is for one measurement: name it{}",
+            known(&sightings)
+        );
+    };
+    let repository = match &args.from.repo {
+        Some(repository) => repository.clone(),
+        None => Settings::load(&DataDir::new(&args.from.data)?)?.repository,
+    };
+    let (path, text) = policy_file(&repository, &args.base, seen).await?;
+    let text = widened(&text, &entry(seen, args.name.as_deref()))
+        .with_context(|| format!("{path} cannot be changed by a program: add the entry by hand"))?;
+    match (&args.write, &args.branch) {
+        (Some(file), _) => {
+            std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+            anstream::eprintln!("{} is {path} with the new measurement", file.display());
+        }
+        (None, Some(branch)) => {
+            let files = BTreeMap::from([(path, Some(text.into_bytes()))]);
+            let message = format!("policy {}: trust what {} showed", seen.policy, seen.agent);
+            let commit = edit::propose(&repository, &args.base, branch, &files, &message)?;
+            println!("{commit}");
+        }
+        (None, None) => {}
+    }
+    Ok(exit::OK)
+}
+
+fn is_meant(args: &Args, seen: &Sighting) -> bool {
+    args.only
+        .as_ref()
+        .is_none_or(|only| seen.agent == *only || seen.mrtd.to_string().starts_with(only))
+}
+
+fn known(sightings: &[Sighting]) -> String {
+    let mut text = String::new();
+    for seen in sightings {
+        text += &format!(
+            "\n  {} for policy {}, MRTD {:.16}",
+            seen.agent,
+            seen.policy,
+            seen.mrtd.to_string()
+        );
+    }
+    text
+}
+
+/// The file that holds the policy on the base branch, and its text.
+async fn policy_file(
+    repository: &str,
+    base: &str,
+    seen: &Sighting,
+) -> anyhow::Result<(String, String)> {
+    let files = read::documents(repository, base).await?;
+    let of_policy = |text: &String| crate::reference::is_policy(text, &seen.policy);
+    files
+        .into_iter()
+        .find(|(_, text)| of_policy(text))
+        .with_context(|| format!("no document on {base} is the policy {}", seen.policy))
+}
