@@ -178,7 +178,10 @@ impl Exhibit {
     /// # Errors
     /// A rejection with the first reason that was found.
     pub fn judge(&self, policy: &Policy, now: Timestamp) -> Result<Verdict, Rejection> {
-        let binding = self.binding.parse()?;
+        let binding = match (self.binding.parse(), self.nonce_failure) {
+            (Err(_), Some(_)) => self.binding.unbound()?,
+            (binding, _) => binding?,
+        };
         verify(&Case {
             evidence: &self.evidence,
             binding: &binding,
@@ -197,15 +200,26 @@ impl BoundTo {
     /// # Errors
     /// When nonce or key are not 64 hex digits.
     pub fn parse(&self) -> Result<Binding, Rejection> {
-        let bytes = |text: &str, code: ReasonCode| {
-            let mut bytes = [0; 32];
-            hex::decode_to_slice(text, &mut bytes).map_err(|_| Rejection::from(code))?;
-            Ok::<_, Rejection>(bytes)
-        };
         Ok(Binding {
             nonce: bytes(&self.nonce, ReasonCode::NonceUnknown)?,
             ita: self.ita.clone(),
             public_key: bytes(&self.public_key, ReasonCode::SignatureInvalid)?,
         })
     }
+
+    /// For a nonce that failed before and may be no nonce at all. Nothing is compared with it: its failure comes
+    /// first, and is refused or let pass as the policy says.
+    fn unbound(&self) -> Result<Binding, Rejection> {
+        Ok(Binding {
+            nonce: [0; 32],
+            ita: self.ita.clone(),
+            public_key: bytes(&self.public_key, ReasonCode::SignatureInvalid)?,
+        })
+    }
+}
+
+fn bytes(text: &str, code: ReasonCode) -> Result<[u8; 32], Rejection> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text, &mut bytes).map_err(|_| Rejection::from(code))?;
+    Ok(bytes)
 }
