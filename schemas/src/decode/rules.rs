@@ -1,11 +1,10 @@
 //! What holds within one document beyond its schema: a table of small functions for each kind.
 //! A rule sees one document and nothing else.
 
-use super::problem::shorten;
+mod policy;
+
 use super::walk::push_field;
-use crate::documents::{
-    DeploymentSpec, Document, FleetSpec, Health, PolicySpec, Probe, Span, TargetSpec, TrustRootKind,
-};
+use crate::documents::{DeploymentSpec, Document, FleetSpec, Health, Probe, Span, TargetSpec};
 
 /// Something that a rule found.
 pub(super) struct Finding {
@@ -18,7 +17,6 @@ pub(super) struct Finding {
 type Rule<S> = fn(&S, &mut Vec<Finding>);
 
 const FLEET: &[Rule<FleetSpec>] = &[timing];
-const POLICY: &[Rule<PolicySpec>] = &[key_id, max_age, measured_twice];
 const TARGET: &[Rule<TargetSpec>] = &[min_max];
 const DEPLOYMENT: &[Rule<DeploymentSpec>] = &[command, environment, probe, health_interval];
 
@@ -26,7 +24,7 @@ const DEPLOYMENT: &[Rule<DeploymentSpec>] = &[command, environment, probe, healt
 pub(super) fn judge(document: &Document) -> Vec<Finding> {
     match document {
         Document::Fleet(object) => apply(FLEET, &object.spec),
-        Document::AttestationPolicy(object) => apply(POLICY, &object.spec),
+        Document::AttestationPolicy(object) => apply(policy::RULES, &object.spec),
         Document::CapacityTarget(object) => apply(TARGET, &object.spec),
         Document::Deployment(object) => apply(DEPLOYMENT, &object.spec),
         Document::Owner(_)
@@ -63,44 +61,6 @@ fn timing(spec: &FleetSpec, findings: &mut Vec<Finding>) {
     for (name, span) in fields {
         let pointer = format!("/spec/timing/{name}");
         at_least(findings, &pointer, span, "100ms");
-    }
-}
-
-fn key_id(spec: &PolicySpec, findings: &mut Vec<Finding>) {
-    match (spec.trust_root.kind, &spec.trust_root.key_id) {
-        (TrustRootKind::Simulated, None) => {
-            let message =
-                "missing field `keyId` in `spec.trustRoot`: a simulated root is named by it";
-            find(findings, "/spec/trustRoot", "missing-field", message.into());
-        }
-        (TrustRootKind::Intel, Some(_)) => {
-            let message = "`spec.trustRoot.keyId` is for simulated roots; Intel's root is built in";
-            find(
-                findings,
-                "/spec/trustRoot/keyId",
-                "refused-field",
-                message.into(),
-            );
-        }
-        (TrustRootKind::Simulated, Some(_)) | (TrustRootKind::Intel, None) => {}
-    }
-}
-
-fn max_age(spec: &PolicySpec, findings: &mut Vec<Finding>) {
-    at_least(findings, "/spec/maxAge", spec.max_age, "10m");
-}
-
-fn measured_twice(spec: &PolicySpec, findings: &mut Vec<Finding>) {
-    let mut seen = std::collections::BTreeMap::new();
-    for (index, measurement) in spec.measurements.iter().enumerate() {
-        let identity = (&measurement.mrtd, &measurement.node_size);
-        if let Some(first) = seen.insert(identity, &measurement.name) {
-            let pointer = format!("/spec/measurements/{index}");
-            let first = shorten(first, 60);
-            let message =
-                format!("`spec.measurements[{index}]` repeats the measurement named \"{first}\"");
-            find(findings, &pointer, "repeated", message);
-        }
     }
 }
 

@@ -418,6 +418,93 @@ fn rules_go_beyond_the_schema() {
 }
 
 #[test]
+fn what_a_policy_may_not_weaken_and_what_it_may() {
+    for mode in ["optional", "disabled"] {
+        let modes = format!("[]\n  modes: {{nonce: {mode}}}");
+        let refused = expect![[r#"
+            7:18: `spec.modes.nonce`: expected required under Intel's trust root; the other modes are for tests with a simulated one
+        "#]];
+        changed(POLICY, "[]", &modes, refused);
+        let simulated = format!("simulated, keyId: \"{}\"", "a".repeat(96));
+        let of_tests = POLICY.replace("intel", &simulated);
+        let accepted = expect![[r#"
+            AttestationPolicy real
+        "#]];
+        changed(&of_tests, "[]", &modes, accepted);
+    }
+    changed(
+        POLICY,
+        "[]",
+        "[]\n  modes: {tcb: warn, rtmr: disabled}",
+        expect![[r#"
+            AttestationPolicy real
+        "#]],
+    );
+    changed(
+        POLICY,
+        "[]",
+        "[]\n  modes: {tcb: lenient}",
+        expect![[r#"
+            7:16: `spec.modes.tcb`: expected one of strict, warn, disabled, found the text "lenient"
+        "#]],
+    );
+    changed(
+        POLICY,
+        "[]",
+        "[]\n  verifiers: {}",
+        expect![[r#"
+            7:14: `spec.verifiers` names nobody: expected dcap, ita or both
+        "#]],
+    );
+    changed(
+        POLICY,
+        "[]",
+        "[]\n  verifiers: {ita: {leeway: 11m}}",
+        expect![[r#"
+            7:29: `spec.verifiers.ita.leeway`: expected at most 10m, found 11m
+        "#]],
+    );
+}
+
+#[test]
+fn a_measurement_has_a_name_of_its_own_and_values_of_its_own() {
+    let entry =
+        |name: &str, more: &str| format!("{{name: {name}, mrtd: {}{more}}}", "a".repeat(96));
+    let registers = format!(", rtmr1: {}", "b".repeat(96));
+    let sets = format!("[{}, {}]", entry("a", ""), entry("b", &registers));
+    changed(
+        POLICY,
+        "[]",
+        &sets,
+        expect![[r#"
+            AttestationPolicy real
+        "#]],
+    );
+    let names = format!("[{}, {}]", entry("a", ""), entry("a", &registers));
+    changed(
+        POLICY,
+        "[]",
+        &names,
+        expect![[r#"
+            6:140: `spec.measurements[1].name`: "a" is the name of `spec.measurements[0]` too
+        "#]],
+    );
+    let sizes = format!(
+        "[{}, {}]",
+        entry("a", ", nodeSize: tiny"),
+        entry("a", ", nodeSize: llm")
+    );
+    changed(
+        POLICY,
+        "[]",
+        &sizes,
+        expect![[r#"
+            AttestationPolicy real
+        "#]],
+    );
+}
+
+#[test]
 fn targets_and_reservations() {
     let target = "apiVersion: easyenclave.dev/v1\nkind: CapacityTarget\nmetadata: {name: t}\nspec:\n  \
                   datacenter: local\n  nodeSize: tiny\n  provider: p\n  policy: q\n  min: 3\n  max: 2\n";
