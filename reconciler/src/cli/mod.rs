@@ -5,6 +5,7 @@ mod approve;
 mod changes;
 mod check;
 mod edit;
+mod foresight;
 mod init;
 mod measure;
 mod plan;

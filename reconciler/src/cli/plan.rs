@@ -9,7 +9,7 @@ use easyenclave_plan::{Plan, plan};
 use easyenclave_schemas::Digest;
 use easyenclave_schemas::status::ProblemStatus;
 
-use super::{Ended, changes, exit, preview, read};
+use super::{Ended, changes, exit, foresight, preview, read};
 use crate::clock::{Clock, System};
 use crate::desired::{Loaded, Loader, is_document};
 use crate::report;
@@ -60,6 +60,8 @@ pub(super) struct Preview {
     pub(super) changes: Vec<String>,
     /// Checks that policies of this revision let pass, a line each.
     pub(super) weakened: Vec<String>,
+    /// Agents that the change would judge otherwise, a line each.
+    pub(super) trust: BTreeSet<String>,
 }
 
 pub(super) async fn run(args: Args) -> Ended {
@@ -116,12 +118,15 @@ fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Res
         .as_ref()
         .map(|old| lines(&plan(&old.desired, &observed, now)))
         .unwrap_or_default();
-    let planned = plan(&model.desired, &observed, now);
+    let mut foreseen = observed;
+    let trust = foresight::apply(&mut foreseen, &status, &model, now);
+    let planned = plan(&model.desired, &foreseen, now);
     Ok(Preview {
         head,
         digest: planned.digest(),
         changes: changes::between(before.model.as_ref(), &model),
         weakened: changes::weakened(&model),
+        trust,
         plan: planned,
         anyway,
         problems: after.problems,

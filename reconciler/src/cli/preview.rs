@@ -27,6 +27,9 @@ pub(super) fn text(preview: &Preview) -> String {
     for change in &preview.changes {
         let _ = writeln!(text, "  {change}");
     }
+    for line in &preview.trust {
+        let _ = writeln!(text, "{} {line}", paint(BAD, "trust"));
+    }
     for line in &preview.weakened {
         let _ = writeln!(text, "{} {line}", paint(BAD, "weak"));
     }
@@ -93,6 +96,11 @@ pub(super) fn markdown(preview: &Preview) -> String {
     section(&mut page, "Changes", preview.changes.iter().cloned());
     section(
         &mut page,
+        "Agents judged otherwise",
+        preview.trust.iter().cloned(),
+    );
+    section(
+        &mut page,
         "Weakened checks",
         preview.weakened.iter().cloned(),
     );
@@ -154,6 +162,7 @@ pub(super) fn json(preview: &Preview) -> anyhow::Result<String> {
         "revision": preview.head.to_string(),
         "digest": preview.digest,
         "changes": preview.changes,
+        "trust": preview.trust,
         "weakened": preview.weakened,
         "actions": lines(&preview.plan.actions),
         "anyway": preview.anyway,

@@ -133,6 +133,7 @@ fn trust(agent: &Agent, record: &AgentRecord) -> TrustStatus {
                 .iter()
                 .map(|warning| warning.code.code().to_owned())
                 .collect(),
+            verdict: Some(verdict.clone()),
             warnings: verdict.warnings.iter().map(warned).collect(),
         },
         TrustRecord::Refused { code, policy, .. } => TrustStatus {

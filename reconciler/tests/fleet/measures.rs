@@ -35,3 +35,63 @@ fn an_unknown_image_becomes_a_policy_change_and_is_trusted_once_that_is_merged()
     fleet.wait_running(1);
     fleet.stop();
 }
+
+#[test]
+fn a_plan_shows_which_agents_a_policy_would_refuse_before_it_is_merged() {
+    let fleet = Fleet::started(2, 0);
+    fleet.wait_published(2);
+    let policy = fleet.file(POLICY);
+    let at = policy.find("mrtd: ").expect("a measurement") + "mrtd: ".len();
+    let mut other = policy.clone();
+    other.replace_range(at..at + 96, &"ab".repeat(48));
+    let other = other.replace("spec:\n", "spec:\n  modes:\n    rtmr: warn\n");
+    let files = [(POLICY.to_owned(), Some(other.into_bytes()))].into();
+    let state = fleet.state().display().to_string();
+    fleet.git(&["branch", "change", "main"]);
+    let author = ("Ada", "ada@example.invalid");
+    easyenclave_git::commit_files(&state, "change", &files, "outlaw", author, 3).expect("made");
+    let plan = |head: &str, output: &str| {
+        let args = [
+            "plan", "--repo", &state, "--base", "main", "--status", "status",
+        ];
+        let args = [args.as_slice(), &["--head", head, "--output", output]].concat();
+        String::from_utf8_lossy(&fleet.run(&args).stdout).into_owned()
+    };
+    let text = plan("change", "text");
+    assert_eq!(
+        text.matches("would be refused, EE-ATT-014").count(),
+        2,
+        "{text}"
+    );
+    assert!(
+        text.contains("policy simulated: no longer trusts"),
+        "{text}"
+    );
+    assert!(text.contains("runtime measurements only warns"), "{text}");
+    assert_eq!(text.matches("quarantine tiny-").count(), 2, "{text}");
+    assert_eq!(text.matches("unexpose acme/web").count(), 2, "{text}");
+    assert!(plan("change", "markdown").contains("Agents judged otherwise"));
+    assert!(!plan("main", "text").contains("would be"));
+    let why = |fleet: &Fleet, agent: &str| {
+        let output = fleet.run(&["why", agent, "--data", "data"]);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+
+    fleet.git(&["update-ref", "refs/heads/main", "refs/heads/change"]);
+    let status = fleet.wait("both agents are hidden and quarantined", |status| {
+        let agents = status["agents"].as_array().expect("a list");
+        let out = |agent: &&serde_json::Value| {
+            agent["quarantined"] == "its evidence is refused" && agent["exposed"].is_null()
+        };
+        agents.iter().filter(out).count() == 2
+    });
+    assert_eq!(
+        fleet.workloads().len(),
+        2,
+        "workloads go on until others serve"
+    );
+    let agent = find(&status["agents"], "quarantined", "its evidence is refused");
+    let text = why(&fleet, agent["agent"].as_str().expect("a name"));
+    assert!(text.contains("EE-ATT-014"), "{text}");
+    fleet.stop();
+}

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Condition, WaitStatus};
-use crate::evidence::VerifierKind;
+use crate::evidence::{Verdict, VerifierKind};
 use crate::wire::WorkloadState;
 use crate::{
     AgentId, Datacenter, DeploymentId, Digest, Generation, NodeSize, TargetName, Timestamp,
@@ -128,6 +128,9 @@ pub struct TrustStatus {
     /// The reason code of a refusal, or those of what was let pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub codes: Vec<String>,
+    /// The verdict with all that was judged, so that another policy can be held against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Box<Verdict>>,
     /// What was let pass, in words, with its code.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
