@@ -166,7 +166,7 @@ impl Publisher {
         self.budget.pushed(now.as_millis());
         let pushed = self.ledger.push(deadline).await?;
         if let Some(reason) = pushed.rebuilt {
-            tracing::warn!(%reason, "status branch had moved; rebuilt on its new tip");
+            tracing::warn!(%reason, "status branch was not as it was left; what was seen is on it again");
         }
         Ok(())
     }

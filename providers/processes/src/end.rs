@@ -63,23 +63,30 @@ pub async fn end(
         return Ok(Ended::Nothing);
     }
     let nobody = !found.iter().any(&asked);
-    for process in found.iter().filter(|process| nobody || asked(process)) {
-        process.signal(Signal::TERM).map_err(EndError::System)?;
-    }
-    if gone(&belongs, None, grace).await? == 0 {
+    let mut told: Vec<Process> = Vec::new();
+    // One that the first look missed is told when it is found.
+    let ask = |process: &Process| {
+        if !(nobody || asked(process)) || told.iter().any(|other| other.is(process)) {
+            return Ok(());
+        }
+        told.push(process.clone());
+        process.signal(Signal::TERM)
+    };
+    if gone(&belongs, ask, grace).await? == 0 {
         return Ok(Ended::Asked);
     }
-    match gone(&belongs, Some(Signal::KILL), AFTER_KILL).await? {
+    let kill = |process: &Process| process.signal(Signal::KILL);
+    match gone(&belongs, kill, AFTER_KILL).await? {
         0 => Ok(Ended::Killed),
         left => Err(EndError::Left(left)),
     }
 }
 
-/// Looks until none is left or the time is up, sending a signal at each look. Answers how many are
+/// Looks until none is left or the time is up, and tells those that it finds. Answers how many are
 /// left. A process may be missed that is made while the others are listed, so none has to be found twice.
 async fn gone<F>(
     belongs: &Arc<F>,
-    signal: Option<Signal>,
+    mut tell: impl FnMut(&Process) -> io::Result<()>,
     within: Duration,
 ) -> Result<usize, EndError>
 where
@@ -97,10 +104,8 @@ where
         if clear == 0 && Instant::now() >= deadline {
             return Ok(found.len());
         }
-        if let Some(signal) = signal {
-            for process in &found {
-                process.signal(signal).map_err(EndError::System)?;
-            }
+        for process in &found {
+            tell(process).map_err(EndError::System)?;
         }
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_LOOK);
@@ -204,6 +209,24 @@ mod tests {
         );
         ready(&mut child);
         let ended = end(labelled(&label), |_| true, Duration::from_secs(5)).await;
+        assert_eq!(ended.expect("ended"), Ended::Asked);
+        assert_eq!(count(&label), 0);
+    }
+
+    #[tokio::test]
+    async fn one_that_the_first_look_missed_is_asked_too() {
+        let label = unique("missed");
+        let mut child = shell(&label, "sleep 60 & echo ready; wait");
+        ready(&mut child);
+        let shell = child.id();
+        let looks = std::sync::atomic::AtomicU32::new(0);
+        let belongs = labelled(&label);
+        let missed = move |process: &Process, session| {
+            let known = belongs(process, session);
+            let sleeps = known && process.id() != shell;
+            known && !(sleeps && looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0)
+        };
+        let ended = end(missed, |_| true, Duration::from_secs(5)).await;
         assert_eq!(ended.expect("ended"), Ended::Asked);
         assert_eq!(count(&label), 0);
     }

@@ -54,6 +54,11 @@ impl Process {
         self.pid.as_raw_pid().unsigned_abs()
     }
 
+    /// Whether it is this process, whatever it runs by now and in whatever group.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        (self.pid, self.stat.started) == (other.pid, other.stat.started)
+    }
+
     /// The value of a label.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels.get(name).map(String::as_str)

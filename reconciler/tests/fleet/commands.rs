@@ -9,7 +9,7 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn a_plan_needs_only_a_clone() {
     let fleet = Fleet::started(2, 0);
-    fleet.wait_running(2);
+    fleet.wait_published(2);
     fleet.git(&["branch", "change", "main"]);
     let state = fleet.state().display().to_string();
     let changes = [(
@@ -56,7 +56,7 @@ fn a_plan_needs_only_a_clone() {
 #[test]
 fn a_plan_that_removes_too_much_says_so_by_its_exit_code() {
     let fleet = Fleet::started(3, 0);
-    fleet.wait_running(3);
+    fleet.wait_published(3);
     fleet.git(&["branch", "change", "main"]);
     let state = fleet.state().display().to_string();
     let changes = [("deployments/acme/web.yaml".to_owned(), None)];

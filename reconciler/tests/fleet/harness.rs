@@ -246,6 +246,18 @@ impl Fleet {
         })
     }
 
+    /// Waits until the status branch itself says so: the daemon's own clone is ahead of it.
+    pub(crate) fn wait_published(&self, replicas: u64) {
+        self.wait_running(replicas);
+        let state = self.state().display().to_string();
+        self.until("the status branch says so too", || {
+            let output = self.run(&["status", "--repo", &state, "--output", "json"]);
+            let status = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+            let web = find(&status["deployments"], "deployment", "acme/web");
+            web["phase"] == "running" && web["ready"] == replicas
+        });
+    }
+
     /// Processes that belong to this fleet's folder: agents and workloads.
     pub(crate) fn processes(&self) -> Vec<Process> {
         let folder = self.dir.path().display().to_string();
