@@ -6,7 +6,7 @@
 mod collateral;
 mod collect;
 mod event_log;
-#[cfg(feature = "verify")]
+#[cfg(any(feature = "fetch", feature = "verify"))]
 mod ita;
 mod layout;
 #[cfg(all(test, feature = "testing"))]
@@ -24,8 +24,14 @@ pub use collateral::Collateral;
 pub use collateral::{CollateralError, CollateralSource, PckCa, PlatformFacts};
 pub use collect::{CollectError, NonceError, QuoteSource, collect, ita_report_data, report_data};
 pub use event_log::{Event, EventLog, EventLogError};
+#[cfg(any(feature = "fetch", feature = "verify"))]
+pub use ita::ItaError;
+#[cfg(all(feature = "fetch", feature = "verify"))]
+pub use ita::KeyRefresh;
+#[cfg(feature = "fetch")]
+pub use ita::{Account, Client as ItaClient, ClientError as ItaClientError};
 #[cfg(feature = "verify")]
-pub use ita::{ItaError, NoAuthority, TrustAuthority};
+pub use ita::{NoAuthority, TrustAuthority};
 pub use layout::{LayoutError, QuoteView};
 #[cfg(feature = "verify")]
 pub use verify::{

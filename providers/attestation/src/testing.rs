@@ -1,6 +1,8 @@
 //! Evidence with faults, and what is needed to verify it, for the tests of this and other crates. Every fault is
 //! one that the real verifier must refuse or report; nothing here replaces the verifier.
 
+pub mod authority;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

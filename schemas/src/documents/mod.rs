@@ -27,7 +27,7 @@ pub use owner::{GithubIdentity, OwnerSpec, Quota};
 pub use policy::{
     DcapSpec, Enforcement, EventPredicate, ItaSpec, ItaVersion, Measurement, Mint, Modes,
     NonceMode, OnLapse, PlatformFlags, PlatformPreset, PolicySpec, SigningAlgorithm, TdAttribute,
-    TdAttributes, TrustRootKind, TrustRootSpec, Verifiers,
+    TdAttributes, TrustEnds, TrustRootKind, TrustRootSpec, Verifiers,
 };
 pub use provider::{ProcessProvider, ProviderSpec};
 pub use reservation::ReservationSpec;

@@ -1,105 +1,24 @@
 //! Intel Trust Authority as a service: nonces, tokens, keys. It only fetches; whether a token counts is for the
 //! verifier to say.
 
-use async_trait::async_trait;
-use easyenclave_schemas::Timestamp;
-use easyenclave_schemas::documents::ItaSpec;
-use easyenclave_schemas::evidence::{Evidence, ItaNonce, ReasonCode, Rejection, TokenBytes};
+#[cfg(feature = "verify")]
+mod authority;
+#[cfg(feature = "fetch")]
+mod call;
+#[cfg(feature = "fetch")]
+mod client;
+mod error;
+#[cfg(all(feature = "fetch", feature = "verify"))]
+mod keys;
+#[cfg(feature = "fetch")]
+mod pace;
+#[cfg(feature = "fetch")]
+mod url;
 
-use crate::TokenKeys;
-
-/// Where nonces, tokens and keys of a Trust Authority come from.
-///
-/// Guarantees: an answer within a bounded time; keys from the address that the settings name and from no other;
-/// keys are fetched again at most once in a while, however many tokens name unknown ones. Assumptions:
-/// `now` is the verifier's clock. Caveats: nothing that it answers is verified.
-#[async_trait]
-pub trait TrustAuthority: Send + Sync {
-    /// A fresh nonce.
-    ///
-    /// # Errors
-    /// When there is none at present.
-    async fn nonce(&self, settings: &ItaSpec) -> Result<ItaNonce, ItaError>;
-
-    /// A token for evidence that binds `nonce` and `public_key`.
-    ///
-    /// # Errors
-    /// When the Trust Authority refuses the evidence, or cannot answer at present.
-    async fn token(
-        &self,
-        settings: &ItaSpec,
-        evidence: &Evidence,
-        nonce: &ItaNonce,
-        public_key: &[u8; 32],
-    ) -> Result<TokenBytes, ItaError>;
-
-    /// The keys that tokens are signed with, fetched again when `key_id` is not among those known.
-    ///
-    /// # Errors
-    /// When there are none at present.
-    async fn keys(
-        &self,
-        settings: &ItaSpec,
-        key_id: Option<&str>,
-        now: Timestamp,
-    ) -> Result<TokenKeys, ItaError>;
-}
-
-/// No Trust Authority: what a reconciler without a key for one has.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoAuthority;
-
-#[async_trait]
-impl TrustAuthority for NoAuthority {
-    async fn nonce(&self, _: &ItaSpec) -> Result<ItaNonce, ItaError> {
-        Err(ItaError::Key)
-    }
-
-    async fn token(
-        &self,
-        _: &ItaSpec,
-        _: &Evidence,
-        _: &ItaNonce,
-        _: &[u8; 32],
-    ) -> Result<TokenBytes, ItaError> {
-        Err(ItaError::Key)
-    }
-
-    async fn keys(
-        &self,
-        _: &ItaSpec,
-        _: Option<&str>,
-        _: Timestamp,
-    ) -> Result<TokenKeys, ItaError> {
-        Err(ItaError::Key)
-    }
-}
-
-/// Why the Trust Authority gave nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum ItaError {
-    /// It cannot answer at present, or has had enough of us. Never a verdict.
-    #[error("Intel Trust Authority cannot be asked at present: {0}")]
-    Unavailable(String),
-    /// It does not take our key. Never a verdict.
-    #[error("Intel Trust Authority cannot be asked: this reconciler has no key that it takes")]
-    Key,
-    /// It has looked at the evidence and refuses it.
-    #[error("Intel Trust Authority refuses the evidence: {0}")]
-    Refused(String),
-    /// What it answered cannot be read.
-    #[error("Intel Trust Authority's answer cannot be read: {0}")]
-    Answer(String),
-}
-
-impl From<ItaError> for Rejection {
-    fn from(error: ItaError) -> Self {
-        let code = match error {
-            ItaError::Refused(_) => ReasonCode::ItaTokenMissing,
-            ItaError::Unavailable(_) | ItaError::Key | ItaError::Answer(_) => {
-                ReasonCode::DependencyUnavailable
-            }
-        };
-        Self::new(code, error.to_string())
-    }
-}
+#[cfg(feature = "verify")]
+pub use authority::{NoAuthority, TrustAuthority};
+#[cfg(feature = "fetch")]
+pub use client::{Account, Client, ClientError};
+pub use error::ItaError;
+#[cfg(all(feature = "fetch", feature = "verify"))]
+pub use keys::KeyRefresh;

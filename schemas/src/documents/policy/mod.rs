@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use measurement::{EventPredicate, Measurement};
-pub use verifiers::{DcapSpec, ItaSpec, ItaVersion, Mint, SigningAlgorithm, Verifiers};
+pub use verifiers::{DcapSpec, ItaSpec, ItaVersion, Mint, SigningAlgorithm, TrustEnds, Verifiers};
 
 use super::Span;
 use crate::evidence::TcbStatus;

@@ -64,6 +64,9 @@ pub struct ItaSpec {
     pub leeway: Span,
     /// Who asks for the token and holds the key for it.
     pub mint: Mint,
+    /// Whether trust ends with the token.
+    #[serde(skip_serializing_if = "TrustEnds::is_token")]
+    pub trust_ends: TrustEnds,
 }
 
 impl Default for ItaSpec {
@@ -78,6 +81,7 @@ impl Default for ItaSpec {
             policy_ids: Vec::new(),
             leeway: Span::from_secs(120),
             mint: Mint::Reconciler,
+            trust_ends: TrustEnds::Token,
         }
     }
 }
@@ -112,4 +116,23 @@ pub enum Mint {
     Reconciler,
     /// The agent, with a key of its own.
     Agent,
+}
+
+/// When trust that rests on a token ends. A token lives for minutes, so agents that are trusted no longer than
+/// their token attest again every few minutes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "documents", derive(JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum TrustEnds {
+    /// With the token, or before it with the policy's maximum age.
+    #[default]
+    Token,
+    /// With the policy's maximum age: the token had to be valid when it was judged, and counts no further.
+    MaxAge,
+}
+
+impl TrustEnds {
+    fn is_token(&self) -> bool {
+        *self == Self::Token
+    }
 }

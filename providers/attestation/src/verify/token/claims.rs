@@ -6,21 +6,37 @@ use easyenclave_schemas::documents::ItaVersion;
 use easyenclave_schemas::evidence::{
     ItaNonce, MeasurementDigest, ReasonCode, Rejection, TcbStatus,
 };
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// The claims that a verdict rests on.
+use super::unique::Unique;
+
+/// The last second that is believed: 9999-01-01. In the days after it not every date can be written any more.
+const LAST_SECOND: i64 = 253_370_764_800;
+
+/// Everything that a token says, before any of it is read.
+pub(super) struct Said(Map<String, Value>);
+
+/// What a token says of itself.
 #[derive(Debug)]
-pub(super) struct Claims {
+pub(super) struct Standing {
     pub(super) iss: String,
+    /// Seconds since 1970, as all its times.
     pub(super) exp: i64,
     pub(super) nbf: Option<i64>,
     pub(super) aud: Vec<String>,
+}
+
+/// What it says of the guest and its platform.
+#[derive(Debug)]
+pub(super) struct Claims {
     pub(super) attester_type: String,
     pub(super) dbgstat: String,
     pub(super) debuggable: bool,
     pub(super) migratable: bool,
     pub(super) report_data: [u8; 64],
-    pub(super) verifier_nonce: Option<ItaNonce>,
+    pub(super) held_data: Option<String>,
+    pub(super) verifier_nonce: Option<Nonce>,
     pub(super) mrtd: MeasurementDigest,
     pub(super) rtmrs: [MeasurementDigest; 4],
     pub(super) advisory_ids: Vec<String>,
@@ -29,22 +45,61 @@ pub(super) struct Claims {
     date: Option<String>,
 }
 
+/// A nonce as a token repeats it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Nonce {
+    val: String,
+    iat: String,
+    signature: Option<String>,
+}
+
+impl Nonce {
+    /// Whether it is this one. Only what it repeats can be compared, and the signature is no part of the binding.
+    pub(super) fn is(&self, nonce: &ItaNonce) -> bool {
+        let signature = self.signature.as_ref();
+        self.val == nonce.val
+            && self.iat == nonce.iat
+            && signature.is_none_or(|signature| *signature == nonce.signature)
+    }
+}
+
+impl Said {
+    pub(super) fn read(payload: &[u8]) -> Result<Self, Rejection> {
+        let read = serde_json::from_slice(payload);
+        let Unique(top) = read.map_err(|_| missing("the token's claims"))?;
+        Ok(Self(top))
+    }
+
+    pub(super) fn standing(&self) -> Result<Standing, Rejection> {
+        let top = &self.0;
+        let not_before = top.get("nbf").map(seconds);
+        Ok(Standing {
+            iss: text(top, "iss").map_err(|_| ReasonCode::ItaIssuerInvalid)?,
+            exp: top
+                .get("exp")
+                .and_then(seconds)
+                .ok_or(ReasonCode::ItaTokenExpired)?,
+            // A time that is there and cannot be read is no reason to do without it.
+            nbf: match not_before {
+                Some(None) => return Err(ReasonCode::ItaTokenNotYetValid.into()),
+                read => read.flatten(),
+            },
+            aud: audience(top),
+        })
+    }
+}
+
 impl Claims {
-    pub(super) fn read(payload: &[u8], version: ItaVersion) -> Result<Self, Rejection> {
-        let top: Map<String, Value> =
-            serde_json::from_slice(payload).map_err(|_| missing("the token's claims"))?;
-        let guest = guest(&top, version)?;
+    pub(super) fn read(said: &Said, version: ItaVersion) -> Result<Self, Rejection> {
+        let guest = guest(&said.0, version)?;
         let register = |name: &str| text(guest, name)?.parse().map_err(|_| missing(name));
         Ok(Self {
-            iss: text(&top, "iss").map_err(|_| ReasonCode::ItaIssuerInvalid)?,
-            exp: number(&top, "exp").ok_or(ReasonCode::ItaTokenExpired)?,
-            nbf: number(&top, "nbf"),
-            aud: audience(&top),
             attester_type: text(guest, "attester_type")?,
             dbgstat: text(guest, "dbgstat")?,
             debuggable: flag(guest, "tdx_is_debuggable"),
             migratable: flag(guest, "tdx_is_migratable"),
             report_data: report_data(&text(guest, "tdx_report_data")?)?,
+            held_data: held_data(guest)?,
             verifier_nonce: nonce(guest),
             mrtd: text(guest, "tdx_mrtd")
                 .ok()
@@ -57,7 +112,7 @@ impl Claims {
                 register("tdx_rtmr3")?,
             ],
             advisory_ids: texts(guest.get("attester_advisory_ids")),
-            policies_matched: policies(&top),
+            policies_matched: policies(&said.0),
             status: text(guest, "attester_tcb_status")?,
             date: text(guest, "attester_tcb_date").ok(),
         })
@@ -96,8 +151,11 @@ fn text(claims: &Map<String, Value>, name: &str) -> Result<String, Rejection> {
     value.map(str::to_owned).ok_or_else(|| missing(name))
 }
 
-fn number(claims: &Map<String, Value>, name: &str) -> Option<i64> {
-    claims.get(name)?.as_i64()
+/// A time that can be written down, in seconds. A day so late that it could not would end up in records that
+/// nobody can read again.
+fn seconds(value: &Value) -> Option<i64> {
+    let seconds = value.as_i64()?;
+    (0..=LAST_SECOND).contains(&seconds).then_some(seconds)
 }
 
 fn flag(claims: &Map<String, Value>, name: &str) -> bool {
@@ -126,8 +184,16 @@ fn policies(top: &Map<String, Value>) -> Vec<String> {
         .collect()
 }
 
-fn nonce(guest: &Map<String, Value>) -> Option<ItaNonce> {
+fn nonce(guest: &Map<String, Value>) -> Option<Nonce> {
     serde_json::from_value(guest.get("verifier_nonce")?.clone()).ok()
+}
+
+/// What the guest held beside its quote: our key, where the token says anything of it.
+fn held_data(guest: &Map<String, Value>) -> Result<Option<String>, Rejection> {
+    match guest.get("attester_held_data") {
+        None | Some(Value::Null) => Ok(None),
+        Some(_) => text(guest, "attester_held_data").map(Some),
+    }
 }
 
 fn report_data(text: &str) -> Result<[u8; 64], Rejection> {

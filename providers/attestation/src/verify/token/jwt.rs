@@ -7,7 +7,8 @@ use easyenclave_schemas::evidence::{ReasonCode, Rejection};
 use ring::signature::{
     RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RsaParameters, RsaPublicKeyComponents,
 };
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 use super::TokenKeys;
 
@@ -18,11 +19,20 @@ pub(super) struct Signed {
     pub(super) key_id: String,
 }
 
-/// The only fields of a header that are read. Where it says that keys are (`jku`) is not among them.
+/// The only fields of a header that are read. Where it says that keys are (`jku`, `jwk`, `x5u`, `x5c`) is not among
+/// them. A field that comes twice makes the header unreadable.
 #[derive(Deserialize)]
 struct Header {
     alg: String,
     kid: String,
+    /// Extensions that a reader has to understand; none is known here, so there must be none.
+    #[serde(default, deserialize_with = "present")]
+    crit: bool,
+}
+
+/// Whether a field is there, whatever it holds.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 /// The key that a token says it is signed with, to know whether the key set has to be fetched again.
@@ -48,8 +58,11 @@ pub(super) fn verify(
             "the token is not signed with the algorithm that the policy names",
         ));
     }
+    if header.crit {
+        return Err(invalid("the token asks for an extension that is not known"));
+    }
     let key = keys
-        .rsa(&header.kid)
+        .rsa(&header.kid, name)
         .ok_or_else(|| invalid("the token is signed with a key that the key set does not have"))?;
     let covered = &text.as_bytes()[..head.len() + 1 + payload.len()];
     let signature =

@@ -38,6 +38,12 @@ struct Key {
     n: String,
     #[serde(default)]
     e: String,
+    /// What the key is for, where the key set says.
+    #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
+    purpose: Option<String>,
+    /// The only algorithm that the key is for, where the key set says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    alg: Option<String>,
 }
 
 /// An RSA public key: modulus and exponent, big-endian.
@@ -80,11 +86,15 @@ impl TokenKeys {
 
     /// Whether it has this key.
     pub fn holds(&self, key_id: &str) -> bool {
-        self.rsa(key_id).is_some()
+        self.keys.iter().any(|key| key.kid == key_id)
     }
 
-    pub(super) fn rsa(&self, key_id: &str) -> Option<RsaKey> {
-        self.keys.iter().find(|key| key.kid == key_id)?.rsa()
+    /// The key with this id, if it may be used with this algorithm.
+    pub(super) fn rsa(&self, key_id: &str, algorithm: &str) -> Option<RsaKey> {
+        let fits = |key: &&Key| {
+            key.kid == key_id && key.alg.as_deref().is_none_or(|only| only == algorithm)
+        };
+        self.keys.iter().find(fits)?.rsa()
     }
 }
 
@@ -92,7 +102,11 @@ impl Key {
     fn rsa(&self) -> Option<RsaKey> {
         let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();
         let (n, e) = (decode(&self.n)?, decode(&self.e)?);
-        let fits = self.kty == "RSA" && (256..=1024).contains(&n.len()) && !e.is_empty();
+        let signs = self
+            .purpose
+            .as_deref()
+            .is_none_or(|purpose| purpose == "sig");
+        let fits = signs && self.kty == "RSA" && (256..=1024).contains(&n.len()) && !e.is_empty();
         fits.then_some(RsaKey { n, e })
     }
 }

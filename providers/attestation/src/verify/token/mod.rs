@@ -4,15 +4,18 @@
 mod claims;
 mod jwt;
 mod keys;
+mod unique;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use easyenclave_schemas::Timestamp;
-use easyenclave_schemas::documents::ItaSpec;
+use easyenclave_schemas::documents::{ItaSpec, TrustEnds};
 use easyenclave_schemas::evidence::{ReasonCode, Rejection, TokenFacts};
 
 use super::facts::Body;
 use super::policy::PlatformFlags;
 use super::{Case, Findings};
-use claims::Claims;
+use claims::{Claims, Said, Standing};
 pub use jwt::key_id;
 pub use keys::{KeySetError, TokenKeys};
 
@@ -40,48 +43,66 @@ pub(super) fn verify(
         )
     })?;
     let signed = jwt::verify(token.as_bytes(), keys, settings.algorithm)?;
-    let claims = Claims::read(&signed.payload, settings.version)?;
-    standing(&claims, settings, case.now)?;
+    let said = Said::read(&signed.payload)?;
+    let standing = said.standing()?;
+    stands(&standing, settings, case.now)?;
+    let claims = Claims::read(&said, settings.version)?;
     attester(&claims)?;
     bound(&claims, case, body)?;
     matched(&claims, settings)?;
-    let expires = Timestamp::from_millis(claims.exp.saturating_mul(1000));
+    let expires = Timestamp::from_millis(standing.exp.saturating_mul(1000));
     Ok(Accepted {
         findings: Findings {
             tcb_status: claims.tcb_status()?,
             tcb_date: claims.tcb_date(),
             advisory_ids: claims.advisory_ids.clone(),
             properties: PlatformFlags::default(),
-            until: expires,
+            until: until(expires, settings),
         },
         facts: TokenFacts {
             digest: easyenclave_schemas::Digest::of(token.as_bytes()),
-            issuer: claims.iss,
+            issuer: standing.iss,
             key_id: signed.key_id,
-            audience: claims.aud.into_iter().next(),
+            audience: audience(standing.aud, settings),
             expires,
         },
     })
 }
 
+/// Up to when the token counts on our clock. The Trust Authority's may be behind by the leeway, so a token that is
+/// taken after its own end still counts for a moment, and never for nothing.
+fn until(expires: Timestamp, settings: &ItaSpec) -> Timestamp {
+    match settings.trust_ends {
+        TrustEnds::Token => expires.plus(settings.leeway.get()),
+        TrustEnds::MaxAge => Timestamp::from_millis(i64::MAX),
+    }
+}
+
+/// The audience that counted, or the first that the token names.
+fn audience(named: Vec<String>, settings: &ItaSpec) -> Option<String> {
+    settings.audience.clone().or(named.into_iter().next())
+}
+
 /// Issuer, times, audience. A clock that is off by the leeway is forgiven at both ends.
-fn standing(claims: &Claims, settings: &ItaSpec, now: Timestamp) -> Result<(), Rejection> {
+fn stands(standing: &Standing, settings: &ItaSpec, now: Timestamp) -> Result<(), Rejection> {
     let leeway = i64::try_from(settings.leeway.get().as_secs()).unwrap_or(i64::MAX);
     let now = now.as_millis().div_euclid(1000);
-    if claims.iss != settings.issuer {
+    if standing.iss != settings.issuer {
         return Err(ReasonCode::ItaIssuerInvalid.into());
     }
-    if claims.exp.saturating_add(leeway) <= now {
+    if standing.exp.saturating_add(leeway) <= now {
         return Err(ReasonCode::ItaTokenExpired.into());
     }
-    if claims
+    if standing
         .nbf
         .is_some_and(|nbf| nbf.saturating_sub(leeway) > now)
     {
         return Err(ReasonCode::ItaTokenNotYetValid.into());
     }
     match &settings.audience {
-        Some(wanted) if !claims.aud.contains(wanted) => Err(ReasonCode::ItaAudienceInvalid.into()),
+        Some(wanted) if !standing.aud.contains(wanted) => {
+            Err(ReasonCode::ItaAudienceInvalid.into())
+        }
         _ => Ok(()),
     }
 }
@@ -108,7 +129,18 @@ fn bound(claims: &Claims, case: &Case<'_>, body: &Body) -> Result<(), Rejection>
             "the token is not bound to this nonce and this key",
         ));
     }
-    if claims.verifier_nonce.is_none() || claims.verifier_nonce != case.binding.ita {
+    let held = STANDARD.encode(case.binding.public_key);
+    if claims.held_data.as_ref().is_some_and(|data| *data != held) {
+        return Err(refuse(
+            ReasonCode::BindingMismatch,
+            "the token is about another key",
+        ));
+    }
+    let nonce = claims
+        .verifier_nonce
+        .as_ref()
+        .zip(case.binding.ita.as_ref());
+    if !nonce.is_some_and(|(found, wanted)| found.is(wanted)) {
         return Err(refuse(
             ReasonCode::BindingMismatch,
             "the token is for another nonce of the Trust Authority",
