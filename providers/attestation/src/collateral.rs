@@ -2,6 +2,7 @@
 //! comes from. It is public and untrusted until verified; nothing here decides whether it is good.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use dcap_qvl::QuoteCollateralV3;
 use easyenclave_schemas::Digest;
@@ -11,9 +12,22 @@ use serde::{Deserialize, Serialize};
 pub use source::{CollateralError, CollateralSource, PckCa, PlatformFacts};
 
 /// The collateral of one type of platform.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Collateral(QuoteCollateralV3);
+pub struct Collateral {
+    parts: QuoteCollateralV3,
+    /// Made once: many verdicts share one collateral, and each names it.
+    #[serde(skip)]
+    digest: OnceLock<Digest>,
+}
+
+impl PartialEq for Collateral {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts == other.parts
+    }
+}
+
+impl Eq for Collateral {}
 
 impl Collateral {
     /// The largest collateral that verification looks at, in bytes: ten times what Intel publishes today.
@@ -21,17 +35,20 @@ impl Collateral {
 
     /// Wraps collateral in the verifier's form.
     pub fn new(collateral: QuoteCollateralV3) -> Self {
-        Self(collateral)
+        Self {
+            parts: collateral,
+            digest: OnceLock::new(),
+        }
     }
 
     /// The verifier's form.
     pub fn as_dcap(&self) -> &QuoteCollateralV3 {
-        &self.0
+        &self.parts
     }
 
     /// The digest over every part of it.
     pub fn digest(&self) -> Digest {
-        Digest::of_list(self.parts())
+        *self.digest.get_or_init(|| Digest::of_list(self.parts()))
     }
 
     /// The size of all parts, in bytes.
@@ -40,17 +57,21 @@ impl Collateral {
     }
 
     fn parts(&self) -> [&[u8]; 10] {
-        let chain = self.0.pck_certificate_chain.as_deref().unwrap_or_default();
+        let chain = self
+            .parts
+            .pck_certificate_chain
+            .as_deref()
+            .unwrap_or_default();
         [
-            self.0.pck_crl_issuer_chain.as_bytes(),
-            &self.0.root_ca_crl,
-            &self.0.pck_crl,
-            self.0.tcb_info_issuer_chain.as_bytes(),
-            self.0.tcb_info.as_bytes(),
-            &self.0.tcb_info_signature,
-            self.0.qe_identity_issuer_chain.as_bytes(),
-            self.0.qe_identity.as_bytes(),
-            &self.0.qe_identity_signature,
+            self.parts.pck_crl_issuer_chain.as_bytes(),
+            &self.parts.root_ca_crl,
+            &self.parts.pck_crl,
+            self.parts.tcb_info_issuer_chain.as_bytes(),
+            self.parts.tcb_info.as_bytes(),
+            &self.parts.tcb_info_signature,
+            self.parts.qe_identity_issuer_chain.as_bytes(),
+            self.parts.qe_identity.as_bytes(),
+            &self.parts.qe_identity_signature,
             chain.as_bytes(),
         ]
     }

@@ -4,22 +4,30 @@ use dcap_qvl::{PckCertFlag, QuoteClaims, QuotePolicy};
 use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::evidence::{ReasonCode, Rejection, TcbStatus};
 
+use super::facts::Body;
 use super::policy::PlatformFlags;
 use super::{Case, Findings, reasons, root};
 use crate::layout::QuoteView;
 
-pub(super) fn verify(case: &Case<'_>, quote: &QuoteView<'_>) -> Result<Findings, Rejection> {
+/// What the quote says, beside what was found out about it. The library has read it already, so nothing is read twice.
+pub(super) fn verify(
+    case: &Case<'_>,
+    quote: &QuoteView<'_>,
+) -> Result<(Body, Findings), Rejection> {
     let claims = claims(case, quote)?;
-    if claims.header.is_sgx() || claims.report.as_td10().is_none() {
+    if claims.header.is_sgx() {
         return Err(ReasonCode::QuoteUnreadable.into());
     }
-    Ok(Findings {
+    let fmspc = claims.platform.pck.fmspc.as_slice().try_into();
+    let body = Body::of(&claims.report, fmspc.map_err(|_| ReasonCode::Internal)?)?;
+    let findings = Findings {
         tcb_status: status(claims.tcb.status)?,
         tcb_date: tcb_date(&claims),
         properties: properties(&claims),
         until: seconds(claims.earliest_expiration_date),
         advisory_ids: claims.tcb.advisory_ids,
-    })
+    };
+    Ok((body, findings))
 }
 
 /// The date from which grace counts: the oldest of the levels that are out of date, whether it is the platform's (or

@@ -2,7 +2,7 @@
 //! signature over it was checked.
 
 use dcap_qvl::intel;
-use dcap_qvl::quote::Quote;
+use dcap_qvl::quote::{Quote, Report};
 use easyenclave_schemas::evidence::{Evidence, Fmspc, MeasurementDigest, ReasonCode, Rejection};
 
 use crate::collateral::{PckCa, PlatformFacts};
@@ -23,7 +23,13 @@ pub(super) struct Body {
 impl Body {
     pub(super) fn read(view: &QuoteView<'_>) -> Result<Self, Rejection> {
         let quote = parse(view)?;
-        let report = quote.report.as_td10().ok_or(ReasonCode::QuoteUnreadable)?;
+        let fmspc = intel::quote_fmspc(&quote).map_err(|_| no_certificate())?;
+        Self::of(&quote.report, fmspc)
+    }
+
+    /// Of a report on a platform of this type.
+    pub(super) fn of(report: &Report, fmspc: [u8; 6]) -> Result<Self, Rejection> {
+        let report = report.as_td10().ok_or(ReasonCode::QuoteUnreadable)?;
         Ok(Self {
             mrtd: MeasurementDigest::new(report.mr_td),
             rtmrs: [report.rt_mr0, report.rt_mr1, report.rt_mr2, report.rt_mr3]
@@ -31,7 +37,7 @@ impl Body {
             mrseam: MeasurementDigest::new(report.mr_seam),
             mrconfigid: MeasurementDigest::new(report.mr_config_id),
             attributes: u64::from_le_bytes(report.td_attributes),
-            fmspc: Fmspc::new(intel::quote_fmspc(&quote).map_err(|_| no_certificate())?),
+            fmspc: Fmspc::new(fmspc),
             report_data: report.report_data,
         })
     }

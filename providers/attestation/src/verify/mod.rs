@@ -60,12 +60,13 @@ pub(crate) fn appraise(
     mut warnings: Vec<Warning>,
 ) -> Result<Verdict, Rejection> {
     let policy = case.policy;
-    let body = facts::Body::read(quote)?;
-    let dcap = if policy.dcap {
-        Some(dcap::verify(case, quote)?)
+    let (body, dcap) = if policy.dcap {
+        let (body, findings) = dcap::verify(case, quote)?;
+        (body, Some(findings))
     } else {
+        let body = facts::Body::read(quote)?;
         root::named_by_quote(&policy.trust_root, quote)?;
-        None
+        (body, None)
     };
     let ita = match &policy.ita {
         Some(settings) => Some(token::verify(case, settings, &body)?),

@@ -1,5 +1,7 @@
 //! From the root that a policy names to the verifier under that root. The evidence has no say in it.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use dcap_qvl::QuoteClaims;
 use dcap_qvl::intel;
 use dcap_qvl::verify::QuoteVerifier;
@@ -80,6 +82,25 @@ fn simulated(key_id: RootKeyId, collateral: &Collateral) -> Result<Vec<u8>, Reje
 /// Whether a certificate carries the named key and is signed with it. The key alone would not do: the rest
 /// of the certificate would be anybody's, and the library panics on a root that another name issued.
 fn is_root(der: &[u8], key_id: RootKeyId) -> bool {
+    // The same root comes with every collateral of an installation: the last good one is remembered, because its
+    // signature costs a tenth of a whole verification. The answer is the same either way.
+    static LAST: Mutex<Option<(RootKeyId, Vec<u8>)>> = Mutex::new(None);
+    let remembered = |last: &(RootKeyId, Vec<u8>)| last.0 == key_id && last.1 == der;
+    if lock(&LAST).as_ref().is_some_and(remembered) {
+        return true;
+    }
+    let good = is_self_signed(der, key_id);
+    if good {
+        *lock(&LAST) = Some((key_id, der.to_vec()));
+    }
+    good
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn is_self_signed(der: &[u8], key_id: RootKeyId) -> bool {
     let Ok(certificate) = Certificate::from_der(der) else {
         return false;
     };

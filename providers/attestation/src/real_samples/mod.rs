@@ -1,72 +1,21 @@
 //! Tests with real quotes of real platforms, from the sample folder of the verification library, at the
 //! times at which their collateral was valid. Their nonces are unknown, so all but the binding is tested.
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::OnceLock;
+mod files;
+mod table;
+
 use std::time::Duration;
 
 use easyenclave_schemas::evidence::{
     Evidence, MeasurementDigest, QuoteBytes, ReasonCode, Rejection, RootKeyId, TcbStatus, Verdict,
 };
 use easyenclave_schemas::{Digest, Timestamp};
-use serde_json::Value;
 
 use crate::verify::appraise;
 use crate::{
     Binding, Collateral, PckCa, PlatformFacts, PlatformFlags, Policy, QuoteView, TrustRoot, testing,
 };
-
-/// Where the library's sources are, wherever packages are kept.
-fn samples() -> &'static PathBuf {
-    static SAMPLES: OnceLock<PathBuf> = OnceLock::new();
-    SAMPLES.get_or_init(|| {
-        let library = library(&metadata());
-        let manifest = PathBuf::from(library["manifest_path"].as_str().expect("a path"));
-        manifest.with_file_name("sample")
-    })
-}
-
-fn library(metadata: &Value) -> Value {
-    let packages = metadata["packages"].as_array().expect("a list of packages");
-    packages
-        .iter()
-        .find(|package| package["name"] == "dcap-qvl")
-        .expect("a dependency")
-        .clone()
-}
-
-fn metadata() -> Value {
-    // Asking for this machine's packages only leaves nothing to download: they were just built.
-    let version = cargo(&["-vV"]);
-    let host = version
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .expect("a host");
-    let text = cargo(&[
-        "metadata",
-        "--format-version",
-        "1",
-        "--filter-platform",
-        host,
-    ]);
-    serde_json::from_str(&text).expect("JSON")
-}
-
-fn cargo(arguments: &[&str]) -> String {
-    let directory = env!("CARGO_MANIFEST_DIR");
-    let output = Command::new(env!("CARGO"))
-        .args(arguments)
-        .current_dir(directory)
-        .output();
-    let output = output.expect("cargo runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).expect("UTF-8")
-}
+use files::{library, metadata, samples};
 
 struct Sample {
     quote: Vec<u8>,
@@ -105,8 +54,12 @@ impl Sample {
     }
 
     fn evidence(&self) -> Evidence {
-        Evidence::of_quote(QuoteBytes::new(self.quote.clone()).expect("short enough"))
+        evidence(self.quote.clone())
     }
+}
+
+fn evidence(quote: Vec<u8>) -> Evidence {
+    Evidence::of_quote(QuoteBytes::new(quote).expect("short enough"))
 }
 
 /// The samples are bound to keys that nobody here has.
