@@ -1,10 +1,12 @@
 //! What a token says, each claim in turn: missing, of another type, in the wrong place, or about something else.
 
 use easyenclave_attestation::testing::authority::Claim;
+use easyenclave_attestation::testing::platform_with;
+use easyenclave_attestation::{PlatformFlags, TrustRoot};
 use easyenclave_schemas::documents::{ItaVersion, SigningAlgorithm};
 use easyenclave_schemas::evidence::ReasonCode::{
     self, AttesterRefused, BindingMismatch, ItaPolicyUnmatched, ItaTokenExpired, ItaTokenMissing,
-    MrtdMissing, VerdictsDisagree,
+    MrtdMissing, PlatformRefused, VerdictsDisagree,
 };
 use easyenclave_schemas::evidence::{TcbStatus, Verdict};
 use serde_json::{Value, json};
@@ -116,6 +118,25 @@ async fn two_verifiers_that_differ_on_the_platform_are_a_disagreement() {
     let rejection = bench.attempt().await.expect_err("they differ");
     assert_eq!(rejection.code, VerdictsDisagree);
     assert!(rejection.message.contains("OutOfDate"), "{rejection}");
+}
+
+/// A token says nothing of what a policy may refuse of a platform; its certificate does.
+#[tokio::test]
+async fn a_platform_that_the_policy_does_not_allow_is_refused_without_local_verification_too() {
+    let mut bench = Bench::new().await;
+    let has = PlatformFlags {
+        smt: true,
+        ..PlatformFlags::default()
+    };
+    bench.platform = platform_with(now(), has).expect("a platform");
+    bench.policy.trust_root =
+        TrustRoot::simulated(bench.platform.root_key_id()).expect("not Intel's");
+    let rejection = bench.attempt().await.expect_err("refused");
+    assert_eq!(rejection.code, PlatformRefused);
+    assert!(rejection.message.contains("SMT"), "{rejection}");
+    bench.policy.platform = has;
+    let verdict = bench.attempt().await.expect("allowed");
+    assert_eq!(verdict.properties, has);
 }
 
 #[tokio::test]

@@ -8,11 +8,12 @@ mod unique;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use dcap_qvl::intel;
 use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::documents::{ItaSpec, TrustEnds};
 use easyenclave_schemas::evidence::{ReasonCode, Rejection, TokenFacts};
 
-use super::facts::Body;
+use super::facts::{self, Body};
 use super::policy::PlatformFlags;
 use super::{Case, Findings};
 use claims::{Claims, Said, Standing};
@@ -56,7 +57,7 @@ pub(super) fn verify(
             tcb_status: claims.tcb_status()?,
             tcb_date: claims.tcb_date(),
             advisory_ids: claims.advisory_ids.clone(),
-            properties: PlatformFlags::default(),
+            properties: properties(case)?,
             until: until(expires, settings),
         },
         facts: TokenFacts {
@@ -66,6 +67,28 @@ pub(super) fn verify(
             audience: audience(standing.aud, settings),
             expires,
         },
+    })
+}
+
+/// What the certificate in the quote says of the platform, of which a token says nothing. The Trust Authority has
+/// verified the quote with it, and this is that quote where the reconciler asked for the token itself.
+fn properties(case: &Case<'_>) -> Result<PlatformFlags, Rejection> {
+    let quote = facts::parse(&facts::read(case.evidence)?)?;
+    let chain = intel::extract_cert_chain(&quote).ok();
+    let said = chain
+        .as_deref()
+        .and_then(<[_]>::first)
+        .and_then(|leaf| intel::parse_pck_extension(leaf).ok());
+    let said = said.ok_or_else(|| {
+        refuse(
+            ReasonCode::QuoteSignatureInvalid,
+            "the quote carries no readable certificate of its platform",
+        )
+    })?;
+    Ok(PlatformFlags {
+        dynamic_platform: said.dynamic_platform.unwrap_or(false),
+        cached_keys: said.cached_keys.unwrap_or(false),
+        smt: said.smt_enabled.unwrap_or(false),
     })
 }
 
