@@ -1,7 +1,9 @@
 //! Rows of the test matrix that need the reconciler itself, each named by its id: registration, audit, concurrency,
 //! the API. The reconciler runs in this process, with its own store, clock and simulated platform.
 
+mod api;
 mod audit;
+mod codes;
 mod concurrency;
 mod log;
 mod place;

@@ -102,9 +102,15 @@ impl Place {
     }
 
     /// Puts another policy in force, whatever it says.
-    #[expect(dead_code, reason = "next")]
     pub(crate) fn adopt(&self, spec: PolicySpec) {
         self.world.adopt(Arc::new(revision(spec)));
+    }
+
+    /// As when the policy's document cannot be read and never could.
+    pub(crate) fn adopt_none(&self) {
+        let mut revision = revision(self.spec());
+        revision.policies.clear();
+        self.world.adopt(Arc::new(revision));
     }
 
     /// The policy in force, as it was written.

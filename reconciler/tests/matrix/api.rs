@@ -1,0 +1,193 @@
+//! What a caller sees: refusals with a stable code and a safe sentence, an acceptance with the fields of the
+//! protocol and no others, and a policy that nobody can read.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use easyenclave::api;
+use easyenclave_schemas::evidence::{MeasurementDigest, ReasonCode};
+use easyenclave_schemas::signature::sign_request;
+use easyenclave_schemas::wire::{RegisterRequest, routes};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::place::{Agent, Mood, Place};
+
+/// The API of a place on a port of its own.
+struct Served {
+    url: String,
+    server: JoinHandle<()>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn serve(place: &Place) -> Served {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let world = Arc::clone(&place.world);
+    let server = tokio::spawn(async move {
+        api::serve(listener, world).await;
+    });
+    Served { url, server }
+}
+
+/// Registers over HTTP. Answers the status and the body.
+async fn register(served: &Served, agent: &Agent, request: &RegisterRequest) -> (u16, Value) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(30))
+        .no_proxy();
+    let body = serde_json::to_vec(request).expect("plain data");
+    let path = routes::REGISTER;
+    let now = easyenclave::clock::Clock::now(&crate::place::SetClock::default());
+    let mut call = client
+        .build()
+        .expect("a client")
+        .post(format!("{}{path}", served.url))
+        .header("content-type", "application/json");
+    for (name, value) in sign_request(&agent.key, "POST", path, &body, now, "n1") {
+        call = call.header(name, value);
+    }
+    let answer = call.body(body).send().await.expect("an answer");
+    (answer.status().as_u16(), answer.json().await.expect("JSON"))
+}
+
+async fn honest(place: &Place, agent: &Agent) -> RegisterRequest {
+    let nonce = place.nonce().await;
+    place.request(agent, &nonce, place.evidence(agent, &nonce))
+}
+
+fn fields(value: &Value) -> Vec<&str> {
+    let mut names: Vec<_> = value
+        .as_object()
+        .expect("fields")
+        .keys()
+        .map(String::as_str)
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+#[tokio::test]
+async fn matrix_api_001_a_refusal_has_a_stable_code_and_a_safe_sentence() {
+    let place = Place::new(&json!({}));
+    let served = serve(&place).await;
+    let mut agent = place.agent().await;
+    agent.body.mrtd = MeasurementDigest::new([9; 48]);
+    let mut bodies = Vec::new();
+    for _ in 0..2 {
+        let request = honest(&place, &agent).await;
+        let (status, body) = register(&served, &agent, &request).await;
+        assert_eq!(status, 403, "{body}");
+        assert_eq!(fields(&body), ["code", "message", "request_id"]);
+        assert_eq!(body["code"], "EE-ATT-014");
+        for secret in [request.nonce.as_str(), request.bootstrap_token.reveal()] {
+            assert!(!body.to_string().contains(secret), "{body}");
+        }
+        bodies.push(body);
+    }
+    assert_eq!(bodies[0], bodies[1], "the same fault has the same answer");
+}
+
+/// What is not the agent's fault is another status: it may come again.
+#[tokio::test]
+async fn matrix_api_001_what_is_nobodys_fault_may_be_tried_again() {
+    let place = Place::new(&json!({}));
+    let served = serve(&place).await;
+    let agent = place.agent().await;
+    place.source.is(Mood::Unavailable);
+    let (status, body) = register(&served, &agent, &honest(&place, &agent).await).await;
+    assert_eq!(
+        (status, &body["code"]),
+        (503, &json!("EE-ATT-018")),
+        "{body}"
+    );
+    assert!(
+        !body.to_string().contains("the network is down"),
+        "no internals: {body}"
+    );
+}
+
+#[tokio::test]
+async fn matrix_api_002_an_acceptance_has_the_fields_of_the_protocol() {
+    let place = Place::new(&json!({}));
+    let served = serve(&place).await;
+    let agent = place.agent().await;
+    let request = honest(&place, &agent).await;
+    let (status, body) = register(&served, &agent, &request).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(
+        fields(&body),
+        ["agent_id", "epoch", "heartbeat_millis", "verdict"]
+    );
+    assert_eq!(body["verdict"]["simulated"], true);
+    for secret in [request.nonce.as_str(), request.bootstrap_token.reveal()] {
+        assert!(!body.to_string().contains(secret), "{body}");
+    }
+}
+
+/// A policy that contradicts itself, should it ever get past the check, refuses everybody.
+#[tokio::test]
+async fn matrix_api_003_a_policy_that_cannot_be_applied_refuses_with_its_code() {
+    let place = Place::new(&json!({}));
+    let served = serve(&place).await;
+    let agent = place.agent().await;
+    let request = honest(&place, &agent).await;
+    let mut spec = place.spec();
+    spec.verifiers.dcap = None;
+    place.adopt(spec);
+    for _ in 0..2 {
+        let (status, body) = register(&served, &agent, &request).await;
+        assert_eq!(
+            (status, &body["code"]),
+            (403, &json!("EE-ATT-017")),
+            "{body}"
+        );
+    }
+    let told = crate::log::attempts(agent.order.as_str());
+    assert!(
+        told.iter()
+            .all(|event| event["reason_code"] == "EE-ATT-017")
+    );
+    assert_eq!(told.len(), 2);
+    assert!(
+        place
+            .world
+            .metrics
+            .text()
+            .contains(ReasonCode::PolicyInvalid.code())
+    );
+}
+
+/// A mode that nobody knows is refused before it is in force, by file, line and column; and where there is no
+/// readable version of the policy, nobody is let in by it.
+#[tokio::test]
+async fn matrix_api_003_an_unknown_mode_is_refused_by_the_check_and_lets_nobody_in() {
+    let example =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples-state/invalid/policy-mode");
+    let output = Command::new(env!("CARGO_BIN_EXE_easyenclave"))
+        .arg("check")
+        .arg(&example)
+        .output()
+        .expect("runs");
+    assert!(!output.status.success());
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8(said).expect("UTF-8");
+    let place_of_it =
+        "policies/simulated.yaml:13:10: `spec.modes.tcb`: expected one of strict, warn, disabled";
+    assert!(said.contains(place_of_it), "{said}");
+
+    let place = Place::new(&json!({}));
+    let agent = place.agent().await;
+    let request = honest(&place, &agent).await;
+    place.adopt_none();
+    let rejection = place.register(request).await.expect_err("refused");
+    assert_eq!(rejection.code, ReasonCode::PolicyInvalid);
+}
