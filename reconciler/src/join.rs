@@ -47,7 +47,9 @@ async fn admitted(
             public_key: request.public_key.clone(),
         },
     };
-    let (verdict, exhibit) = trust::judge(world, attempt, Arc::new(applied), now).await?;
+    let (verdict, exhibit) = trust::judge(world, attempt, Arc::new(applied), now)
+        .await
+        .map_err(|turned| turned.rejection)?;
     let accepted = Accepted {
         fence: fence(&order),
         verdict: verdict.clone(),

@@ -234,6 +234,11 @@ impl Change {
         self.batch.put(space, key, value);
     }
 
+    /// Removes a value outside agents and orders.
+    pub fn delete(&mut self, space: Space, key: &str) {
+        self.batch.delete(space, key);
+    }
+
     /// Uses a nonce up. The whole change fails with a conflict when it was used before.
     pub fn use_nonce(&mut self, nonce: &str, expires: Timestamp) {
         self.batch.expect(Space::Nonces, nonce, Expect::Absent);

@@ -115,7 +115,7 @@ proptest! {
         }
         let plan = plan(&desired, &observed, NOW);
         for action in &plan.actions {
-            let judged = matches!(action, Action::Quarantine { .. } | Action::Challenge { .. });
+            let judged = matches!(action, Action::Quarantine { .. });
             prop_assert!(!judged && gives(action).is_none(), "{action}");
         }
     }

@@ -34,13 +34,13 @@ pub(crate) struct Attempt {
 /// Judges an attempt: uses up its nonce, fetches what is missing, verifies. Whoever asks tells the audit log.
 ///
 /// # Errors
-/// A rejection with the first reason that was found.
+/// A rejection with the first reason that was found, and the evidence when it was looked at.
 pub(crate) async fn judge(
     world: &World,
     attempt: Attempt,
     applied: Arc<Applied>,
     now: Timestamp,
-) -> Result<(Verdict, Arc<Exhibit>), Rejection> {
+) -> Result<(Verdict, Arc<Exhibit>), Turned> {
     // Before the nonce is used up: who is sent away for being one too many keeps it.
     let _place = world.judge.enter()?;
     let mode = applied.policy.modes.nonce;
@@ -59,8 +59,28 @@ pub(crate) async fn judge(
     match world.judge.verify(&exhibit, &applied, now).await {
         Ok(verdict) => Ok((verdict, exhibit)),
         Err(rejection) => {
-            sightings::look(world, &attempt.order, exhibit, applied, &rejection).await;
-            Err(rejection)
+            let shown = Arc::clone(&exhibit);
+            sightings::look(world, &attempt.order, shown, applied, &rejection).await;
+            Err(Turned {
+                rejection,
+                exhibit: Some(exhibit),
+            })
+        }
+    }
+}
+
+/// An attempt that was turned down.
+pub(crate) struct Turned {
+    pub(crate) rejection: Rejection,
+    /// What was looked at; none when it did not come to that.
+    pub(crate) exhibit: Option<Arc<Exhibit>>,
+}
+
+impl From<Rejection> for Turned {
+    fn from(rejection: Rejection) -> Self {
+        Self {
+            rejection,
+            exhibit: None,
         }
     }
 }
@@ -102,18 +122,28 @@ async fn reattest(
         },
     };
     let judged = judge(world, attempt, Arc::new(applied), now).await;
-    let (trust, kept) = match &judged {
+    let (trust, evidence) = match &judged {
         Ok((verdict, exhibit)) => (
             TrustRecord::Accepted(Box::new(verdict.clone())),
-            Some(Arc::clone(exhibit)),
+            Kept::These(Arc::clone(exhibit)),
         ),
-        Err(rejection) if tells_nothing(rejection.code) => return Err(rejection.clone()),
-        Err(rejection) => (refused(rejection, policy), None),
+        Err(turned) if tells_nothing(turned.rejection.code) => {
+            return Err(turned.rejection.clone());
+        }
+        // The newest evidence counts, also when the policy changes: older evidence was better, and is past.
+        Err(turned) => (
+            refused(&turned.rejection, policy),
+            turned.exhibit.clone().map_or(Kept::Nothing, Kept::These),
+        ),
     };
-    keep(world, &agent.agent, trust, kept).await?;
+    set_trust(world, &agent.agent, trust, evidence)
+        .await
+        .map_err(|error| internal(&error))?;
     world.unchallenge(&agent.agent);
     world.wake.notify_one();
-    judged.map(|(verdict, _)| verdict)
+    judged
+        .map(|(verdict, _)| verdict)
+        .map_err(|turned| turned.rejection)
 }
 
 /// A verifier that is away, or that was given collateral of no use, proves nothing about an agent.
@@ -163,7 +193,7 @@ pub async fn rejudge(
             Err(rejection) if is_nobodys_fault(rejection.code) => continue,
             Err(rejection) => refused(&rejection, policy),
         };
-        set_trust(world, &agent.agent, trust, None).await?;
+        set_trust(world, &agent.agent, trust, Kept::Same).await?;
     }
     Ok(())
 }
@@ -199,25 +229,20 @@ fn refused(rejection: &Rejection, policy: Digest) -> TrustRecord {
     }
 }
 
-async fn keep(
-    world: &World,
-    agent: &AgentId,
-    trust: TrustRecord,
-    kept: Option<Arc<Exhibit>>,
-) -> Result<(), Rejection> {
-    set_trust(world, agent, trust, kept)
-        .await
-        .map_err(|error| internal(&error))
+/// What becomes of the evidence that is kept of an agent.
+enum Kept {
+    Same,
+    These(Arc<Exhibit>),
+    Nothing,
 }
 
 async fn set_trust(
     world: &World,
     agent: &AgentId,
     trust: TrustRecord,
-    kept: Option<Arc<Exhibit>>,
+    evidence: Kept,
 ) -> Result<(), JournalError> {
     let agent = agent.clone();
-    let kept = kept.map(|kept| serde_json::to_vec(&*kept).expect("evidence is plain data"));
     world
         .journal
         .transact(move |records, change| {
@@ -225,8 +250,13 @@ async fn set_trust(
                 let mut record = AgentRecord::clone(record);
                 record.trust = trust;
                 change.put_agent(record);
-                if let Some(kept) = kept {
-                    change.put(Space::Evidence, agent.as_str(), kept);
+                match evidence {
+                    Kept::Same => {}
+                    Kept::These(exhibit) => {
+                        let bytes = serde_json::to_vec(&*exhibit).expect("plain data");
+                        change.put(Space::Evidence, agent.as_str(), bytes);
+                    }
+                    Kept::Nothing => change.delete(Space::Evidence, agent.as_str()),
                 }
             }
             Ok::<_, ()>(())

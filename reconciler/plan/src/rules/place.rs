@@ -176,8 +176,9 @@ mod tests {
             state,
             "agent a tiny #0 unjudged",
             expect![[r#"
-            wait: deployment acme/a: agents missing: 1; the free ones cannot take work now
-            wait: agent a: its evidence cannot be judged now"#]],
+                challenge a
+                wait: deployment acme/a: agents missing: 1; the free ones cannot take work now
+                wait: agent a: its evidence cannot be judged now"#]],
         );
     }
 

@@ -59,7 +59,9 @@ fn challenge(view: &View, draft: &mut Draft, agent: AgentIx) {
     let facts = view.agent(agent);
     let due = match facts.fact.trust {
         Trust::Accepted(until) => until <= view.now.plus(margin(facts.fact, until)),
-        Trust::Refused | Trust::Unknown => false,
+        // What cannot be judged from what is kept may be judged from fresh evidence.
+        Trust::Unknown => true,
+        Trust::Refused => false,
     };
     if !due || facts.life != Life::Heard {
         return;
@@ -141,6 +143,7 @@ mod tests {
             ONE,
             "agent a tiny #0 runs acme/a v1 exposed acme/a unjudged",
             expect![[r#"
+                challenge a
                 wait: deployment acme/a: the replica on a is not ready
                 wait: agent a: its evidence cannot be judged now"#]],
         );
@@ -148,13 +151,15 @@ mod tests {
             ONE,
             "agent a tiny #0 unjudged",
             expect![[r#"
-            wait: deployment acme/a: agents missing: 1; the free ones cannot take work now
-            wait: agent a: its evidence cannot be judged now"#]],
+                challenge a
+                wait: deployment acme/a: agents missing: 1; the free ones cannot take work now
+                wait: agent a: its evidence cannot be judged now"#]],
         );
         check(
             ONE,
             "agent a tiny #0 unjudged out-lapsed",
             expect![[r#"
+                challenge a
                 wait: deployment acme/a: agents missing: 1; the free ones cannot take work now
                 wait: agent a: its evidence cannot be judged now"#]],
         );
