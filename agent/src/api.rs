@@ -24,7 +24,7 @@ use crate::clock;
 use crate::instructions::{Instruction, Refusal};
 use crate::node::Node;
 use crate::runtime::Log;
-use crate::serve::{BodyError, read};
+use crate::serve::{BODY, BodyError, read};
 
 /// The most lines of the log in one answer.
 const LINES: usize = 1000;
@@ -92,7 +92,7 @@ impl Api {
     /// A message of the reconciler that was not seen before.
     async fn verified(&self, request: Request) -> Result<(Verified, Bytes, Uri), Refused> {
         let (head, body) = request.into_parts();
-        let body = read(body).await?;
+        let body = read(body, BODY).await?;
         let target = head
             .uri
             .path_and_query()
@@ -210,7 +210,7 @@ impl Refused {
 impl From<BodyError> for Refused {
     fn from(error: BodyError) -> Self {
         let (status, reason) = match error {
-            BodyError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, CallRefusal::BodyTooLong),
+            BodyError::TooLong(_) => (StatusCode::PAYLOAD_TOO_LARGE, CallRefusal::BodyTooLong),
             BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, CallRefusal::BodyTooSlow),
         };
         Self::new(status, reason, error.to_string())

@@ -113,25 +113,25 @@ fn is_about_one(error: &io::Error) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// It broke off, or is too long.
-    #[error("the body broke off, or is longer than {BODY} bytes")]
-    TooLong,
+    #[error("the body broke off, or is longer than {0} bytes")]
+    TooLong(usize),
     /// It did not arrive in time.
     #[error("the body did not arrive in time")]
     TooSlow,
 }
 
-/// Reads a whole body.
+/// Reads a whole body of at most `most` bytes.
 ///
 /// # Errors
-/// When it is longer than [`BODY`], breaks off, or takes longer than ten seconds.
-pub async fn read(body: Body) -> Result<Bytes, BodyError> {
+/// When it is longer, breaks off, or takes longer than ten seconds.
+pub async fn read(body: Body, most: usize) -> Result<Bytes, BodyError> {
     // What announces itself as too long is not waited for.
-    if body.size_hint().lower() > BODY as u64 {
-        return Err(BodyError::TooLong);
+    if body.size_hint().lower() > most as u64 {
+        return Err(BodyError::TooLong(most));
     }
-    match timeout(ARRIVAL, to_bytes(body, BODY)).await {
+    match timeout(ARRIVAL, to_bytes(body, most)).await {
         Ok(Ok(body)) => Ok(body),
-        Ok(Err(_)) => Err(BodyError::TooLong),
+        Ok(Err(_)) => Err(BodyError::TooLong(most)),
         Err(_) => Err(BodyError::TooSlow),
     }
 }

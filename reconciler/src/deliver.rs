@@ -2,7 +2,7 @@
 //! again and again with a growing pause. What is delivered is what the records say at that moment,
 //! so the newest instruction always wins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use easyenclave_schemas::wire::{
     DeployAccepted, DeployRequest, ErrorBody, UndeployRequest, routes,
 };
 use easyenclave_schemas::{AgentId, Generation, Timestamp};
-use futures_util::{StreamExt, stream};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::world::World;
 
-/// So many calls at a time.
-const AT_ONCE: usize = 64;
+/// So many calls at a time: enough that a few dozen agents that hang leave room for the others.
+const AT_ONCE: usize = 256;
 
 /// An agent answers 202 at once; one that takes longer is called again later.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -46,12 +46,11 @@ pub async fn run(world: Arc<World>, changed: Arc<Notify>) {
         }
     };
     loop {
-        let now = world.clock.now();
-        let next = delivery.deliver(&world, now).await;
-        let now = world.clock.now();
-        let wait = next.map_or(IDLE, |next| next.since(now).min(IDLE));
+        let next = delivery.begin(&world, world.clock.now());
+        let wait = next.map_or(IDLE, |next| next.since(world.clock.now()).min(IDLE));
         tokio::select! {
             () = changed.notified() => {}
+            () = delivery.ended(&world) => {}
             () = sleep(wait.max(Duration::from_millis(5))) => {}
         }
     }
@@ -60,7 +59,17 @@ pub async fn run(world: Arc<World>, changed: Arc<Notify>) {
 /// Calls agents, and remembers whom not to call again yet.
 struct Delivery {
     client: reqwest::Client,
+    /// Calls under way. One that hangs holds up nobody else.
+    calls: JoinSet<Called>,
+    /// Whom they call.
+    busy: BTreeSet<AgentId>,
     pauses: BTreeMap<AgentId, Pause>,
+}
+
+/// A call that is over.
+struct Called {
+    agent: Arc<AgentRecord>,
+    result: Result<Generation, DeliverError>,
 }
 
 struct Pause {
@@ -94,24 +103,48 @@ impl Delivery {
             .build()?;
         Ok(Self {
             client,
+            calls: JoinSet::new(),
+            busy: BTreeSet::new(),
             pauses: BTreeMap::new(),
         })
     }
 
-    /// Calls every agent that has not taken in its last instruction. Answers when the next one may
-    /// be called again, if calls have failed.
-    async fn deliver(&mut self, world: &World, now: Timestamp) -> Option<Timestamp> {
-        let due = self.due(world, now);
-        let client = &self.client;
-        let calls = stream::iter(due).map(|agent| async move {
-            let result = call(client, world, &agent, now).await;
-            (agent, result)
-        });
-        let results: Vec<_> = calls.buffer_unordered(AT_ONCE).collect().await;
-        for (agent, result) in results {
-            self.note(world, &agent, result, now);
+    /// Begins to call every agent that has not taken in its last instruction, as many at a time as may be.
+    /// Answers when the next one may be called again, if calls have failed.
+    fn begin(&mut self, world: &Arc<World>, now: Timestamp) -> Option<Timestamp> {
+        let room = AT_ONCE.saturating_sub(self.calls.len());
+        for agent in self.due(world, now).into_iter().take(room) {
+            self.busy.insert(agent.agent.clone());
+            let (client, world) = (self.client.clone(), Arc::clone(world));
+            self.calls.spawn(async move {
+                let result = call(&client, &world, &agent, now).await;
+                Called { agent, result }
+            });
         }
-        self.pauses.values().map(|pause| pause.until).min()
+        let resting = |(agent, _): &(&AgentId, &Pause)| !self.busy.contains(*agent);
+        let resting = self.pauses.iter().filter(resting);
+        resting.map(|(_, pause)| pause.until).min()
+    }
+
+    /// Waits until calls have ended and there is room for new ones; for ever when none is under way.
+    async fn ended(&mut self, world: &World) {
+        while let Some(called) = self.calls.join_next().await {
+            match called {
+                Ok(called) => self.note(world, called, world.clock.now()),
+                // Whom it called is not known, so nobody is left marked as being called.
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, "a call broke off");
+                    self.calls.abort_all();
+                    self.busy.clear();
+                }
+            }
+            // All agents are looked at for each refill, so it is worth to wait for half of the room.
+            if self.calls.len() <= AT_ONCE / 2 {
+                return;
+            }
+        }
+        std::future::pending().await
     }
 
     /// Agents that were heard of, whose newest instruction is not taken in, and that need no pause.
@@ -134,19 +167,16 @@ impl Delivery {
         records
             .agents
             .values()
+            .filter(|agent| !self.busy.contains(&agent.agent))
             .filter(undelivered)
             .filter(rested)
             .cloned()
             .collect()
     }
 
-    fn note(
-        &mut self,
-        world: &World,
-        agent: &AgentRecord,
-        result: Result<Generation, DeliverError>,
-        now: Timestamp,
-    ) {
+    fn note(&mut self, world: &World, called: Called, now: Timestamp) {
+        let Called { agent, result } = called;
+        self.busy.remove(&agent.agent);
         match result {
             Ok(generation) => {
                 tracing::info!(agent = %agent.agent, generation = generation.0, "instruction taken in");

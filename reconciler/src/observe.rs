@@ -12,7 +12,7 @@ use easyenclave_schemas::records::{
     AgentRecord, OrderPhase, OrderRecord, QuarantineRecord, TrustRecord, WorkRecord,
 };
 use easyenclave_schemas::wire::WorkloadState;
-use easyenclave_schemas::{OrderId, Timestamp, WorkerId};
+use easyenclave_schemas::{Digest, OrderId, Timestamp, WorkerId};
 
 use crate::journal::Records;
 use crate::presence::{Heard, Listing};
@@ -33,7 +33,7 @@ pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
     let mut policies = Policies::new(revision);
     let mut agents = BTreeMap::new();
     for record in records.agents.values() {
-        let trust = trust(revision, &mut policies, record);
+        let trust = trust(revision, &mut policies, record, now);
         let agent = agent(world, &listings, record, trust, now);
         agents.insert(record.agent.clone(), agent);
     }
@@ -113,23 +113,36 @@ fn is_gone(listings: &BTreeMap<WorkerId, Listing>, record: &AgentRecord) -> bool
     })
 }
 
-fn trust(revision: &Revision, policies: &mut Policies<'_>, record: &AgentRecord) -> Trust {
+fn trust(
+    revision: &Revision,
+    policies: &mut Policies<'_>,
+    record: &AgentRecord,
+    now: Timestamp,
+) -> Trust {
     let current = match revision.desired.targets.get(&record.target) {
         Some(target) => policies.current(target, &record.size),
         // A removed target has no policy any more; the last verdict stands until it runs out.
         None => judged_under(&record.trust),
     };
-    match &record.trust {
-        TrustRecord::Accepted(verdict) if Some(verdict.policy_digest) == current => {
+    trust_under(&record.trust, current, now)
+}
+
+/// What a record says under the policy of now. A verdict of another policy says nothing, except that it runs out
+/// in its own time: what cannot be judged again must not be trusted for ever.
+fn trust_under(trust: &TrustRecord, current: Option<Digest>, now: Timestamp) -> Trust {
+    match trust {
+        TrustRecord::Accepted(verdict)
+            if Some(verdict.policy_digest) == current || verdict.trusted_until <= now =>
+        {
             Trust::Accepted(verdict.trusted_until)
         }
         TrustRecord::Refused { policy, .. } if Some(*policy) == current => Trust::Refused,
-        _ => Trust::Unknown,
+        TrustRecord::Accepted(_) | TrustRecord::Refused { .. } => Trust::Unknown,
     }
 }
 
 /// The policy behind a record's verdict.
-pub fn judged_under(trust: &TrustRecord) -> Option<easyenclave_schemas::Digest> {
+pub fn judged_under(trust: &TrustRecord) -> Option<Digest> {
     Some(match trust {
         TrustRecord::Accepted(verdict) => verdict.policy_digest,
         TrustRecord::Refused { policy, .. } => *policy,
@@ -229,4 +242,41 @@ fn orphans(records: &Records, listings: &BTreeMap<WorkerId, Listing>) -> BTreeMa
         }
     }
     orphans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepted(policy: Digest, until: Timestamp) -> TrustRecord {
+        let zero = "00".repeat(48);
+        let verdict = serde_json::json!({
+            "acceptedAt": "2026-01-01T00:00:00Z", "trustedUntil": until, "trustRoot": zero,
+            "simulated": true, "tcbStatus": "UpToDate", "advisoryIds": [], "mrtd": zero,
+            "rtmrs": [zero, zero, zero, zero], "mrseam": zero, "mrconfigid": zero,
+            "fmspc": "000000000000", "policyDigest": policy, "evidenceDigest": policy,
+            "collateralDigest": policy,
+        });
+        TrustRecord::Accepted(serde_json::from_value(verdict).expect("a verdict"))
+    }
+
+    #[test]
+    fn a_verdict_of_another_policy_is_unknown_until_it_runs_out_and_never_longer_trusted() {
+        let (own, other) = (Digest::of(b"own"), Digest::of(b"other"));
+        let now: Timestamp = "2026-01-02T00:00:00Z".parse().expect("a time");
+        let later = now.plus(Duration::from_secs(1));
+        let under = |policy, until, current| trust_under(&accepted(policy, until), current, now);
+        assert_eq!(under(own, later, Some(own)), Trust::Accepted(later));
+        assert_eq!(under(other, later, Some(own)), Trust::Unknown);
+        assert_eq!(under(other, later, None), Trust::Unknown);
+        assert_eq!(under(other, now, Some(own)), Trust::Accepted(now));
+        assert_eq!(under(other, now, None), Trust::Accepted(now));
+        let refused = TrustRecord::Refused {
+            code: "EE-ATT-014".into(),
+            message: String::new(),
+            policy: other,
+        };
+        assert_eq!(trust_under(&refused, Some(other), now), Trust::Refused);
+        assert_eq!(trust_under(&refused, Some(own), now), Trust::Unknown);
+    }
 }

@@ -18,7 +18,7 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{get, post};
-use easyenclave_agent::serve::{BodyError, Bounds, read, serve as serve_with};
+use easyenclave_agent::serve::{BODY, BodyError, Bounds, read, serve as serve_with};
 use easyenclave_schemas::wire::{CallRefusal, routes};
 use rustix::process::{Resource, getrlimit};
 use serde::de::DeserializeOwned;
@@ -30,6 +30,9 @@ pub use error::Refused;
 
 /// The most connections at a time. Each agent keeps one, so this is what a fleet can grow to.
 const CONNECTIONS: usize = 16_384;
+
+/// The longest body of a listing or of evidence, in bytes: 10,000 machines, or a whole event log.
+const LONG_BODY: usize = 2 * 1024 * 1024;
 
 /// A signed message may be this old, or this far ahead of our clock.
 pub const WINDOW: Duration = Duration::from_secs(120);
@@ -80,14 +83,21 @@ async fn wrong_method() -> Refused {
 /// Waits for the whole request, so that no handler depends on how slowly somebody sends.
 async fn arrive(request: Request, next: Next) -> Result<Response, Refused> {
     let (head, body) = request.into_parts();
-    let body = read(body).await?;
+    let body = read(body, longest(head.uri.path())).await?;
     Ok(next.run(Request::from_parts(head, Body::from(body))).await)
+}
+
+/// Listings of many machines, and evidence with an event log, are long; nothing else is.
+fn longest(path: &str) -> usize {
+    let is_long =
+        path == routes::INVENTORY || path == routes::REGISTER || path.ends_with("/attest");
+    if is_long { LONG_BODY } else { BODY }
 }
 
 impl From<BodyError> for Refused {
     fn from(error: BodyError) -> Self {
         let (status, reason) = match error {
-            BodyError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, CallRefusal::BodyTooLong),
+            BodyError::TooLong(_) => (StatusCode::PAYLOAD_TOO_LARGE, CallRefusal::BodyTooLong),
             BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, CallRefusal::BodyTooSlow),
         };
         Self::new(status, reason.code(), error.to_string())

@@ -40,6 +40,8 @@ fn whoever_sends_too_much_or_too_slowly_or_nonsense_is_told_so() {
         )
     };
     let claim = "POST /api/v1/launchers/capacity/orders/claim";
+    let listing = "POST /api/v1/launchers/capacity/inventory";
+    let many = " ".repeat(1_000_000);
     let cases = [
         (request("GET /nowhere", 0, ""), (404, "no_route")),
         (
@@ -53,9 +55,12 @@ fn whoever_sends_too_much_or_too_slowly_or_nonsense_is_told_so() {
         ),
         (request(claim, 1_000_000, ""), (413, "body_too_long")),
         (request(claim, 100, "{"), (408, "body_too_slow")),
+        (request(listing, 1_000_000, &many), (400, "invalid_body")),
+        (request(listing, 3_000_000, ""), (413, "body_too_long")),
     ];
     for (words, (status, code)) in cases {
-        assert_eq!(say(&fleet, &words), (status, code.to_owned()), "{words}");
+        let shown: String = words.chars().take(100).collect();
+        assert_eq!(say(&fleet, &words), (status, code.to_owned()), "{shown}");
     }
     fleet.stop();
 }

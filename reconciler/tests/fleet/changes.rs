@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::harness::{Fleet, deployment, find};
+use crate::harness::{Fleet, deployment, find, signal};
 
 #[test]
 fn a_pushed_commit_rolls_out() {
@@ -80,5 +80,37 @@ fn fewer_replicas_leave_idle_agents_that_go_again() {
         tiny["agents"] == 3 && tiny["assigned"] == 3 && tiny["retiring"] == 0
     });
     fleet.until("its process is gone", || fleet.agents().len() == 3);
+    fleet.stop();
+}
+
+#[test]
+fn an_agent_that_hangs_holds_up_nobody_else() {
+    let fleet = Fleet::started(1, 2);
+    fleet.wait_running(1);
+    let order = fleet.workloads()[0].order.clone();
+    let agent = fleet
+        .agents()
+        .into_iter()
+        .find(|agent| agent.order == order);
+    signal(agent.expect("its agent").pid, "STOP");
+    let next = deployment("web", 1, "").replace("VERSION: \"1\"", "VERSION: \"2\"");
+    fleet.commit("deployments/acme/web.yaml", Some(&next));
+    let told = format!("assign acme/web to {order}");
+    fleet.until("the agent is being told", || {
+        fleet.log("serve.log").contains(&told)
+    });
+    let other = deployment("other", 1, "");
+    fleet.commit("deployments/acme/other.yaml", Some(&other));
+    fleet.until("the other one runs", || {
+        let workloads = fleet.workloads();
+        workloads
+            .iter()
+            .any(|one| one.deployment.as_deref() == Some("acme/other"))
+    });
+    let log = fleet.log("serve.log");
+    assert!(
+        !log.contains("instruction not delivered"),
+        "the first call still hangs:\n{log}"
+    );
     fleet.stop();
 }
