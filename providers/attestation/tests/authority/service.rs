@@ -6,7 +6,7 @@ use easyenclave_attestation::testing::authority::{API_KEY, Authority, Fault, Kin
 use easyenclave_attestation::{Account, ItaClient, ItaError, TrustAuthority};
 use easyenclave_schemas::Secret;
 use easyenclave_schemas::documents::{ItaSpec, ItaVersion, SigningAlgorithm};
-use easyenclave_schemas::evidence::{Evidence, QuoteBytes};
+use easyenclave_schemas::evidence::{Evidence, QuoteBytes, ReasonCode};
 use easyenclave_schemas::wire::ItaMint;
 
 use crate::bench::{Bench, client, now};
@@ -67,6 +67,25 @@ async fn an_agent_mints_with_its_own_key_and_only_where_it_is_for() {
         .mint(Account::from(&mint), &shown.evidence, &nonce, &[2; 32])
         .await;
     assert!(matches!(refused, Err(ItaError::Settings(_))), "{refused:?}");
+    assert_eq!(trap.arrived(), []);
+}
+
+/// A redirect would take the key, or the choice of keys, somewhere else.
+#[tokio::test]
+async fn it_is_not_followed_elsewhere() {
+    let trap = Authority::start(now()).await;
+    let elsewhere = trap.settings(ItaVersion::V2, SigningAlgorithm::PS384);
+    for (kind, path) in [
+        (Kind::Nonce, "/appraisal/v2/nonce"),
+        (Kind::Attest, "/appraisal/v2/attest"),
+        (Kind::Keys, "/certs"),
+    ] {
+        let bench = Bench::new().await;
+        let to = format!("{}{path}", elsewhere.api_url);
+        bench.authority.next(kind, Fault::Moved(to));
+        let refused = bench.attempt().await.expect_err("not there");
+        assert_eq!(refused.code, ReasonCode::DependencyUnavailable, "{kind:?}");
+    }
     assert_eq!(trap.arrived(), []);
 }
 

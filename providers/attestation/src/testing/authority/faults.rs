@@ -24,6 +24,8 @@ pub enum Fault {
     Status(u16, String),
     /// This status, and a wish to be left alone for so many seconds.
     RetryAfter(u16, u64),
+    /// The wish that it be asked for elsewhere.
+    Moved(String),
     /// No answer for so long.
     Slow(Duration),
     /// This body with a good status.

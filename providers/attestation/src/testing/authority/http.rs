@@ -74,6 +74,12 @@ async fn answer(
             answer.headers_mut().insert("retry-after", seconds.into());
             answer
         }
+        Some(Fault::Moved(to)) => {
+            let mut answer = faulty(307, String::new());
+            let to = to.parse().expect("an address is a header");
+            answer.headers_mut().insert("location", to);
+            answer
+        }
         Some(Fault::Body(body)) => faulty(200, body),
         Some(Fault::Huge(bytes)) => Body::from(vec![b' '; bytes]).into_response(),
         Some(Fault::Slow(_)) | None => honest(&app, kind, &asked),
