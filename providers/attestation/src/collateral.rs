@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 
 use dcap_qvl::QuoteCollateralV3;
 use easyenclave_schemas::Digest;
+#[cfg(feature = "verify")]
+use easyenclave_schemas::evidence::RootKeyId;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "verify")]
@@ -19,7 +21,15 @@ pub struct Collateral {
     /// Made once: many verdicts share one collateral, and each names it.
     #[serde(skip)]
     digest: OnceLock<Digest>,
+    /// The roots that come with it, found once: checking a root's signature costs a tenth of a verification.
+    #[cfg(feature = "verify")]
+    #[serde(skip)]
+    roots: OnceLock<Option<Roots>>,
 }
+
+/// Roots by key id, with their certificates.
+#[cfg(feature = "verify")]
+type Roots = Vec<(RootKeyId, Vec<u8>)>;
 
 impl PartialEq for Collateral {
     fn eq(&self, other: &Self) -> bool {
@@ -38,7 +48,15 @@ impl Collateral {
         Self {
             parts: collateral,
             digest: OnceLock::new(),
+            #[cfg(feature = "verify")]
+            roots: OnceLock::new(),
         }
+    }
+
+    /// What `find` says of it, remembered. It must say the same each time.
+    #[cfg(feature = "verify")]
+    pub(crate) fn roots(&self, find: impl FnOnce() -> Option<Roots>) -> Option<&Roots> {
+        self.roots.get_or_init(find).as_ref()
     }
 
     /// The verifier's form.

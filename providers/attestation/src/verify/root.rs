@@ -1,7 +1,5 @@
 //! From the root that a policy names to the verifier under that root. The evidence has no say in it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use dcap_qvl::QuoteClaims;
 use dcap_qvl::intel;
 use dcap_qvl::verify::QuoteVerifier;
@@ -62,59 +60,46 @@ pub(super) fn named_by_quote(root: &TrustRoot, quote: &QuoteView<'_>) -> Result<
 }
 
 fn simulated(key_id: RootKeyId, collateral: &Collateral) -> Result<Vec<u8>, Rejection> {
-    let chain = pem::parse_many(&collateral.as_dcap().tcb_info_issuer_chain)
-        .map_err(|_| Rejection::from(ReasonCode::CollateralUnusable))?;
-    let certificates = chain
-        .into_iter()
-        .take(LONGEST_CHAIN)
-        .map(pem::Pem::into_contents);
-    certificates
-        .into_iter()
-        .find(|der| is_root(der, key_id))
-        .ok_or_else(|| {
-            Rejection::new(
-                ReasonCode::TrustRootMismatch,
-                "the collateral does not come from the simulated root that the policy names",
-            )
-        })
+    let known = collateral.roots(|| roots(collateral));
+    let roots = known.ok_or(ReasonCode::CollateralUnusable)?;
+    let root = roots.iter().find(|(root, _)| *root == key_id);
+    root.map(|(_, der)| der.clone()).ok_or_else(|| {
+        Rejection::new(
+            ReasonCode::TrustRootMismatch,
+            "the collateral does not come from the simulated root that the policy names",
+        )
+    })
+}
+
+/// The roots that come with the collateral; none where its chain cannot be read. None of them is trusted for that.
+fn roots(collateral: &Collateral) -> Option<Vec<(RootKeyId, Vec<u8>)>> {
+    let chain = pem::parse_many(&collateral.as_dcap().tcb_info_issuer_chain).ok()?;
+    let certificates = chain.into_iter().take(LONGEST_CHAIN);
+    let certificates = certificates.map(pem::Pem::into_contents);
+    let keyed = certificates.filter_map(|der| Some((self_signed(&der)?, der)));
+    Some(keyed.collect())
 }
 
 /// Whether a certificate carries the named key and is signed with it. The key alone would not do: the rest
 /// of the certificate would be anybody's, and the library panics on a root that another name issued.
 fn is_root(der: &[u8], key_id: RootKeyId) -> bool {
-    // The same root comes with every collateral of an installation: the last good one is remembered, because its
-    // signature costs a tenth of a whole verification. The answer is the same either way.
-    static LAST: Mutex<Option<(RootKeyId, Vec<u8>)>> = Mutex::new(None);
-    let remembered = |last: &(RootKeyId, Vec<u8>)| last.0 == key_id && last.1 == der;
-    if lock(&LAST).as_ref().is_some_and(remembered) {
-        return true;
-    }
-    let good = is_self_signed(der, key_id);
-    if good {
-        *lock(&LAST) = Some((key_id, der.to_vec()));
-    }
-    good
+    self_signed(der) == Some(key_id)
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn is_self_signed(der: &[u8], key_id: RootKeyId) -> bool {
-    let Ok(certificate) = Certificate::from_der(der) else {
-        return false;
-    };
+/// The key id of a certificate that is signed with its own key under its own name.
+fn self_signed(der: &[u8]) -> Option<RootKeyId> {
+    let certificate = Certificate::from_der(der).ok()?;
     let content = certificate.tbs_certificate();
+    if content.issuer() != content.subject() {
+        return None;
+    }
     let key = content
         .subject_public_key_info()
         .subject_public_key
         .raw_bytes();
-    let Ok(signed) = content.to_der() else {
-        return false;
-    };
-    digest(&SHA384, key).as_ref() == key_id.as_bytes()
-        && content.issuer() == content.subject()
-        && UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key)
-            .verify(&signed, certificate.signature().raw_bytes())
-            .is_ok()
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key)
+        .verify(&content.to_der().ok()?, certificate.signature().raw_bytes())
+        .ok()?;
+    let key_id = digest(&SHA384, key).as_ref().try_into().ok()?;
+    Some(RootKeyId::new(key_id))
 }
