@@ -58,6 +58,11 @@ impl DataDir {
         self.0.join("keys/launcher.key")
     }
 
+    /// The key for Intel Trust Authority, which a person puts there.
+    pub fn ita_key(&self) -> PathBuf {
+        self.0.join("keys/ita.key")
+    }
+
     /// The SSH key that signs status commits.
     pub fn signing_key(&self) -> PathBuf {
         self.0.join("keys/status_signing")

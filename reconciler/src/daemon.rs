@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use easyenclave_attestation::NoAuthority;
 use easyenclave_attestation::simulated::Platform;
+use easyenclave_attestation::{ItaClient, KeyRefresh, NoAuthority, TrustAuthority};
 use easyenclave_git::{Ledger, Signer};
 use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::status::paths;
@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use crate::clock::{Clock, System};
 use crate::config::DataDir;
 use crate::journal::{Journal, JournalError};
+use crate::metrics::Metrics;
 use crate::outage::Outage;
 use crate::pass::pass;
 use crate::report::{self, Notes, Status};
@@ -194,6 +195,7 @@ fn parts(config: &Config, public_url: String) -> anyhow::Result<Parts> {
     let platform = Platform::open_or_create(&config.platform, clock.now())
         .context("opening the simulated platform")?;
     let store = SledStore::open(&data.store())?;
+    let metrics = Metrics::default();
     Ok(Parts {
         clock: Arc::new(clock),
         entropy: Arc::new(System),
@@ -201,9 +203,22 @@ fn parts(config: &Config, public_url: String) -> anyhow::Result<Parts> {
         seed: keys::seed(&data.seed())?,
         keypair: keys::keypair(&data.reconciler_key())?,
         launcher_key: keys::launcher_key(&data.launcher_key())?,
-        judge: Judge::new(Arc::new(platform), Arc::new(NoAuthority)),
+        judge: Judge::new(Arc::new(platform), authority(data, &metrics)?),
+        metrics,
         public_url,
     })
+}
+
+/// Intel Trust Authority, when there is a key for it.
+fn authority(data: &DataDir, metrics: &Metrics) -> anyhow::Result<Arc<dyn TrustAuthority>> {
+    let Some(key) = keys::given(&data.ita_key())? else {
+        return Ok(Arc::new(NoAuthority));
+    };
+    let metrics = metrics.clone();
+    let client = ItaClient::new(Some(&key))
+        .context("Intel Trust Authority")?
+        .watched(move |refresh| metrics.keys_refreshed(refresh == KeyRefresh::Fetched));
+    Ok(Arc::new(client))
 }
 
 /// The loop of passes and all that it remembers between them.

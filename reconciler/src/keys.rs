@@ -41,6 +41,26 @@ pub fn keypair(path: &Path) -> Result<Keypair, KeyError> {
     Keypair::from_pkcs8(&bytes).map_err(|_| KeyError::Content(path.into()))
 }
 
+/// A key in text that a person put there; none when the file does not exist.
+///
+/// # Errors
+/// When the file cannot be read, or does not hold one line of text.
+pub fn given(path: &Path) -> Result<Option<Secret<String>>, KeyError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            let path = path.into();
+            return Err(KeyError::File { path, source });
+        }
+    };
+    let key = text.trim();
+    if key.is_empty() || key.len() > 4096 || key.contains(char::is_whitespace) {
+        return Err(KeyError::Content(path.into()));
+    }
+    Ok(Some(Secret::new(key.to_owned())))
+}
+
 /// A seed of 32 random bytes.
 ///
 /// # Errors

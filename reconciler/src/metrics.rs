@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use easyenclave_schemas::evidence::{ReasonCode, Rejection, Verdict};
 
-/// What is counted.
-#[derive(Debug, Default)]
-pub struct Metrics(Mutex<BTreeMap<(&'static str, &'static str, &'static str), u64>>);
+/// What is counted; every copy counts together.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics(Arc<Mutex<Counters>>);
+
+/// By name, label and its value.
+type Counters = BTreeMap<(&'static str, &'static str, &'static str), u64>;
 
 const ATTEMPTS: &str = "attestation_registration_attempt_total";
 const REJECTS: &str = "attestation_registration_reject_total";

@@ -71,6 +71,8 @@ pub struct Parts {
     pub launcher_key: Secret<String>,
     /// Verifies evidence.
     pub judge: Judge,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Where agents and workers find this reconciler.
     pub public_url: String,
 }
@@ -82,7 +84,7 @@ impl World {
             presence: Presence::new(parts.clock.now()),
             refusals: Refusals::default(),
             sightings: Sightings::default(),
-            metrics: Metrics::default(),
+            metrics: parts.metrics,
             tokens: Tokens::new(&parts.seed),
             launcher_key: Digest::of(parts.launcher_key.reveal().as_bytes()),
             epoch: Epoch(1),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use easyenclave::api;
 use easyenclave::clock::{Clock, System};
+use easyenclave::metrics::Metrics;
 use easyenclave::pass::pass;
 use easyenclave::report::{self, Notes};
 use easyenclave::source::Source;
@@ -103,6 +104,7 @@ async fn first_plan(dir: &Path, root: &str, repository: &str) -> (Arc<World>, us
         keypair: Keypair::generate().expect("randomness"),
         launcher_key: Secret::new("key".into()),
         judge: Judge::new(Arc::new(platform), Arc::new(NoAuthority)),
+        metrics: Metrics::default(),
         public_url: "http://127.0.0.1:9".into(),
     }));
     let source = Source::open(repository, &dir.join("mirror"), "main", None).expect("open");

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use easyenclave::clock::{Clock, System};
 use easyenclave::join;
 use easyenclave::journal::Journal;
+use easyenclave::metrics::Metrics;
 use easyenclave::revision::Revision;
 use easyenclave::trust::{self, Judge};
 use easyenclave::world::{Parts, World};
@@ -83,6 +84,7 @@ impl Place {
             seed: Secret::new([7; 32]),
             keypair: Keypair::generate().expect("randomness"),
             launcher_key: Secret::new("the launcher's own key".into()),
+            metrics: Metrics::default(),
             judge: Judge::new(
                 Arc::clone(&source) as Arc<dyn CollateralSource>,
                 Arc::new(NoAuthority),
