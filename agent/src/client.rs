@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use easyenclave_schemas::OrderId;
 use easyenclave_schemas::signature::{
     Keypair, PublicKey, SignatureError, sign_request, verify_response,
 };
@@ -79,9 +80,10 @@ impl Client {
         })
     }
 
-    /// A nonce. Nobody signs it: a nonce that is not the reconciler's is refused at registration.
-    pub(crate) async fn challenge(&self) -> Result<Challenge, CallError> {
-        let request = self.http.get(format!("{}{}", self.base, routes::CHALLENGE));
+    /// A nonce for this order's policy. Nobody signs it: a nonce that is not the reconciler's is refused at registration.
+    pub(crate) async fn challenge(&self, order: &OrderId) -> Result<Challenge, CallError> {
+        let path = routes::CHALLENGE;
+        let request = self.http.get(format!("{}{path}?order={order}", self.base));
         let (status, _, body) = send(request).await?;
         accepted(status, &body)?;
         serde_json::from_slice(&body).map_err(|_| CallError::Answer)

@@ -56,7 +56,7 @@ pub(crate) async fn join(node: &Node) -> anyhow::Result<Duration> {
 }
 
 async fn attempt(node: &Node) -> anyhow::Result<Duration> {
-    let challenge = node.client.challenge().await?;
+    let challenge = node.client.challenge(&node.config.order_id).await?;
     let request = RegisterRequest {
         order_id: node.config.order_id.clone(),
         bootstrap_token: node.config.bootstrap_token.clone(),

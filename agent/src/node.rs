@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use easyenclave_attestation::simulated::{Guest, SimulatedSource, TdBody};
-use easyenclave_attestation::{QuoteSource, collect};
+use easyenclave_attestation::{QuoteSource, collect, collect_for_ita};
 use easyenclave_schemas::evidence::{Evidence, Verdict};
 use easyenclave_schemas::signature::{Keypair, ReplayGuard};
 use easyenclave_schemas::wire::{
@@ -93,7 +93,16 @@ impl Node {
         hex::decode_to_slice(&challenge.nonce, &mut nonce)
             .map_err(|_| anyhow::anyhow!("the nonce of the challenge is not 64 hex digits"))?;
         let (source, key) = (Arc::clone(&self.source), *self.keypair.public().as_bytes());
-        let made = tokio::task::spawn_blocking(move || collect(source.as_ref(), &nonce, &key));
+        let ita = challenge.ita.clone();
+        if ita.as_ref().is_some_and(|ita| ita.mint.is_some()) {
+            anyhow::bail!(
+                "the policy wants agents to ask Intel Trust Authority, and this one has no key for it"
+            );
+        }
+        let made = tokio::task::spawn_blocking(move || match ita {
+            Some(ita) => collect_for_ita(source.as_ref(), &ita.nonce, &key),
+            None => collect(source.as_ref(), &nonce, &key),
+        });
         Ok(made.await??)
     }
 

@@ -33,6 +33,9 @@ pub enum CollectError {
     /// What the platform made is longer than any verifier reads.
     #[error("the platform's quote is not usable")]
     Length(#[from] TooLong),
+    /// The Trust Authority's nonce cannot be read.
+    #[error("the challenge is not usable")]
+    Nonce(#[from] NonceError),
     /// The quote carries other bytes than were asked for.
     #[error("the platform's quote is over other report data than was asked for")]
     NotBound,
@@ -79,7 +82,22 @@ pub fn collect(
     nonce: &[u8; 32],
     public_key: &[u8; 32],
 ) -> Result<Evidence, CollectError> {
-    let expected = report_data(nonce, public_key);
+    collect_over(source, report_data(nonce, public_key))
+}
+
+/// Evidence for a nonce of Intel Trust Authority and `public_key`, checked in the same way.
+///
+/// # Errors
+/// When the nonce cannot be read, the source fails, or gives something that is not a quote over these two.
+pub fn collect_for_ita(
+    source: &dyn QuoteSource,
+    nonce: &ItaNonce,
+    public_key: &[u8; 32],
+) -> Result<Evidence, CollectError> {
+    collect_over(source, ita_report_data(nonce, public_key)?)
+}
+
+fn collect_over(source: &dyn QuoteSource, expected: [u8; 64]) -> Result<Evidence, CollectError> {
     let quote = QuoteBytes::new(source.quote(expected)?)?;
     if QuoteView::parse(quote.as_bytes())?.report_data() != expected {
         return Err(CollectError::NotBound);

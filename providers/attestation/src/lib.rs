@@ -22,7 +22,9 @@ mod verify;
 pub use collateral::Collateral;
 #[cfg(feature = "verify")]
 pub use collateral::{CollateralError, CollateralSource, PckCa, PlatformFacts};
-pub use collect::{CollectError, NonceError, QuoteSource, collect, ita_report_data, report_data};
+pub use collect::{
+    CollectError, NonceError, QuoteSource, collect, collect_for_ita, ita_report_data, report_data,
+};
 pub use event_log::{Event, EventLog, EventLogError};
 #[cfg(any(feature = "fetch", feature = "verify"))]
 pub use ita::ItaError;

@@ -3,6 +3,7 @@
 
 mod harness;
 
+mod authority;
 mod callers;
 mod changes;
 mod commands;
