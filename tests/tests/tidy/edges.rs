@@ -50,7 +50,7 @@ const EDGES: [Row; 10] = [
             (GIT, &[]),
             (STORE, &[]),
             (CAPACITY, &[]),
-            (ATTESTATION, &["simulated", "verify"]),
+            (ATTESTATION, &["fetch", "simulated", "verify"]),
             (AGENT, &[]),
             ("hello-tdx", &[]),
         ],
