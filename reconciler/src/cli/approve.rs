@@ -24,7 +24,13 @@ pub(super) struct Args {
     branch: String,
 }
 
+/// The longest reason, in characters, that an approval may carry.
+const REASON: usize = 500;
+
 pub(super) async fn run(args: Args) -> Ended {
+    if args.reason.chars().count() > REASON {
+        bail!("--reason has more than {REASON} characters, which no approval may have");
+    }
     let status = args.from.status().await?;
     let held: Vec<_> = status
         .fleet

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use easyenclave_schemas::evidence::RootKeyId;
 
 use super::{Ended, edit, exit};
 use crate::clock::{Clock, System};
@@ -26,6 +27,10 @@ pub(super) fn run(args: &Args) -> Ended {
         .is_ok_and(|mut entries| entries.next().is_some())
     {
         bail!("{} is not empty", dir.display());
+    }
+    if let Some(root) = &args.simulated_root {
+        let root = root.parse::<RootKeyId>();
+        root.context("--simulated-root is the key id of a simulated platform")?;
     }
     let files = examples::files(args.simulated_root.as_deref());
     write(dir, &files).with_context(|| format!("writing {}", dir.display()))?;

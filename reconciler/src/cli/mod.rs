@@ -153,9 +153,12 @@ async fn shutdown() {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).expect("signals can be handled");
     let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be handled");
+    // A terminal that is closed.
+    let mut hang_up = signal(SignalKind::hangup()).expect("signals can be handled");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        _ = hang_up.recv() => {}
     }
 }
 

@@ -2,7 +2,7 @@
 //! reconciler, worker, agents. Ctrl-C stops all of it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// Where everything is kept; started again with the same directory, `up` goes on where it was
     #[arg(long, value_name = "DIR", default_value = DataDir::DEFAULT)]
     data: PathBuf,
-    /// Where the reconciler's API listens; port 0 takes any free one
+    /// Where the reconciler's API listens; port 0 takes the one it had before, or else any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
 }
@@ -42,6 +42,8 @@ pub(super) async fn run(args: Args) -> Ended {
     let data = DataDir::new(&args.data)?;
     std::fs::create_dir_all(data.path())
         .with_context(|| format!("data directory {}", data.path().display()))?;
+    // Before anything is made: an address in use leaves nothing behind.
+    let listen = address(&data, args.listen)?;
     let root = Platform::open_or_create(&data.platform(), System.now())
         .context("opening the simulated platform")?
         .root_key_id()
@@ -53,7 +55,7 @@ pub(super) async fn run(args: Args) -> Ended {
         status_branch: "status".into(),
         platform: data.platform(),
         data: data.clone(),
-        listen: args.listen,
+        listen,
         public_url: None,
     };
     let daemon = Daemon::open(config.clone()).await?;
@@ -67,6 +69,20 @@ pub(super) async fn run(args: Args) -> Ended {
         paint(DIM, "stopped; run it again to go on where it was")
     );
     Ok(exit::OK)
+}
+
+/// Where to listen. Agents that outlived a crash know the old address and no other.
+fn address(data: &DataDir, wanted: SocketAddr) -> anyhow::Result<SocketAddr> {
+    if wanted.port() == 0 {
+        let old = Settings::load(data).ok();
+        let old = old.and_then(|old| old.url.strip_prefix("http://")?.parse().ok());
+        let old = old.filter(|old: &SocketAddr| old.ip() == wanted.ip());
+        return Ok(old
+            .filter(|old| TcpListener::bind(old).is_ok())
+            .unwrap_or(wanted));
+    }
+    TcpListener::bind(wanted).with_context(|| format!("listening on {wanted}"))?;
+    Ok(wanted)
 }
 
 /// Reconciler, worker and progress run until one of the first two ends, or a signal comes. The worker
@@ -168,7 +184,7 @@ fn greet(data: &DataDir, settings: &Settings, fresh: bool) {
     let repository = data.state_repository();
     let repository = repository.display();
     let word = if fresh {
-        "made from the example"
+        "made just now"
     } else {
         "found; going on where it was"
     };

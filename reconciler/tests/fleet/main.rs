@@ -13,3 +13,4 @@ mod measures;
 mod mistakes;
 mod remotes;
 mod rogues;
+mod up;
