@@ -1,8 +1,10 @@
 //! `easyenclave why NAME`: why something is not moving, in the words of the plan.
 
-use serde::Serialize;
+use std::collections::BTreeSet;
 
-use easyenclave_schemas::status::{Condition, ConditionStatus, WaitStatus};
+use easyenclave_schemas::status::{Condition, ConditionStatus, DeploymentStatus, WaitStatus};
+use easyenclave_schemas::wire::WorkloadState;
+use serde::Serialize;
 
 use super::style::{BAD, GOOD, HEAD, paint};
 use super::{Ended, Output, exit, read};
@@ -29,7 +31,7 @@ struct Answer {
     phase: String,
     conditions: Vec<Condition>,
     waits: Vec<WaitStatus>,
-    /// Held plans and problems that name it.
+    /// Held plans and problems that name it, and what agents say of its replicas.
     notes: Vec<String>,
 }
 
@@ -113,16 +115,32 @@ fn deployments(status: &Status, name: &str) -> Vec<Answer> {
                 .filter_map(|one| status.agents.get(&one.agent));
             let mut waits = thing.waits.clone();
             waits.extend(agents.flat_map(|agent| agent.waits.iter().cloned()));
+            let mut alike = BTreeSet::new();
+            waits.retain(|wait| alike.insert((wait.reason.clone(), wait.message.clone())));
             let phase = format!("{:?}", thing.phase).to_lowercase();
-            answer(
+            let mut answer = answer(
                 status,
                 "deployment",
                 id.to_string(),
                 phase,
                 &thing.conditions,
                 &waits,
-            )
+            );
+            answer.notes.extend(complaints(status, thing));
+            answer
         })
+        .collect()
+}
+
+/// What agents say of replicas that are not ready: why a program does not start, or its probe fails.
+fn complaints(status: &Status, thing: &DeploymentStatus) -> Vec<String> {
+    let replicas = thing
+        .replicas
+        .iter()
+        .filter_map(|one| Some((&one.agent, status.agents.get(&one.agent)?.replica.as_ref()?)));
+    replicas
+        .filter(|(_, replica)| replica.state != WorkloadState::Ready && !replica.message.is_empty())
+        .map(|(agent, replica)| format!("on {agent}: {}", replica.message))
         .collect()
 }
 
@@ -181,10 +199,11 @@ fn text(answer: &Answer) -> String {
         };
         let kind = paint(style, format!("{:<10}", format!("{:?}", condition.kind)));
         let since = condition.last_transition;
-        lines.push(format!(
-            "  {kind} {} since {since}: {}",
-            condition.reason, condition.message
-        ));
+        let line = format!("  {kind} {} since {since}", condition.reason);
+        lines.push(match condition.message.as_str() {
+            "" => line,
+            message => format!("{line}: {message}"),
+        });
     }
     for wait in &answer.waits {
         let until = wait

@@ -149,3 +149,16 @@ fn status_is_never_written_to_the_branch_of_what_should_be() {
     assert!(!output.status.success());
     assert!(text.contains("need a branch each"), "{text}");
 }
+
+#[test]
+fn why_tells_what_keeps_a_replica_from_starting() {
+    let fleet = Fleet::started(1, 0);
+    let broken = deployment("web", 1, "").replace("\"easyenclave\", ", "\"no-such-program\", ");
+    fleet.commit("deployments/acme/web.yaml", Some(&broken));
+    fleet.until("the deployment's own answer says it", || {
+        let why = fleet.run(&["why", "web", "--data", "data"]);
+        let why = text(&why.stdout);
+        why.contains("on tiny-") && why.contains("no-such-program")
+    });
+    fleet.stop();
+}
