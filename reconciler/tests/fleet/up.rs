@@ -1,8 +1,7 @@
 //! `up` that is killed goes on with the fleet that it left behind, not with a new one.
 
+use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
-
-use serde_json::Value;
 
 use crate::harness::{Fleet, PROGRAM, signal};
 
@@ -11,24 +10,33 @@ fn up_after_a_crash_finds_its_agents_again() {
     let fleet = Fleet::new(1, 0);
     let mut first = up(&fleet, "first.log");
     let before = agents(&fleet);
-    first.kill().expect("killed");
-    first.wait().expect("gone");
+    assert!(!before.is_empty());
+    first.0.kill().expect("killed");
+    first.0.wait().expect("gone");
     let mut second = up(&fleet, "second.log");
     assert_eq!(
         agents(&fleet),
         before,
         "the same agents, none lost or replaced"
     );
-    signal(second.id(), "HUP");
-    assert!(
-        second.wait().expect("ended").success(),
-        "a closed terminal ends it well"
-    );
+    signal(second.0.id(), "HUP");
+    let ended = second.0.wait().expect("ended");
+    assert!(ended.success(), "a closed terminal ends it well");
     assert_eq!(fleet.processes(), vec![], "nothing is left running");
 }
 
+/// Ended with the test, however that ends.
+struct Up(Child);
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Starts `up` and waits until all runs.
-fn up(fleet: &Fleet, log: &str) -> Child {
+fn up(fleet: &Fleet, log: &str) -> Up {
     let file = std::fs::File::create(fleet.path(log)).expect("a log");
     let mut command = Command::new(PROGRAM);
     command.args(["up", "--data"]).arg(fleet.path("up"));
@@ -36,17 +44,15 @@ fn up(fleet: &Fleet, log: &str) -> Child {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(file);
-    let child = command.spawn().expect("started");
+    let up = Up(command.spawn().expect("started"));
     fleet.until("all deployments run", || {
         fleet.log(log).contains("deployments run (")
     });
-    child
+    up
 }
 
-fn agents(fleet: &Fleet) -> Vec<String> {
-    let output = fleet.run(&["status", "--data", "up", "--output", "json"]);
-    let status: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let agents = status["agents"].as_array().expect("a list");
-    let name = |agent: &Value| agent["agent"].as_str().expect("a name").to_owned();
-    agents.iter().map(name).collect()
+/// The processes of agents, which are other ones when they were replaced.
+fn agents(fleet: &Fleet) -> BTreeSet<u32> {
+    let agents = fleet.agents();
+    agents.into_iter().map(|agent| agent.pid).collect()
 }
