@@ -81,7 +81,7 @@ fn load(loader: &mut Loader, tree: &BTreeMap<String, Vec<u8>>) -> Loaded {
         .map(|(path, text)| (path.clone(), key(text)))
         .collect();
     let blob = |key: [u8; 20]| Ok(blobs[&key].clone());
-    loader.load(&files, &blob, &|_| Vec::new())
+    loader.load(&files, &blob, &|_| Ok(Vec::new()))
 }
 
 fn tree(files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {

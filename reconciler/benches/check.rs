@@ -91,7 +91,7 @@ fn load(loader: &mut Loader, files: &BTreeMap<String, [u8; 20]>, blobs: &[String
         let index = usize::from_be_bytes(*key.first_chunk().expect("longer than a number"));
         Ok(blobs[index].clone().into_bytes())
     };
-    loader.load(files, &blob, &|_| Vec::new())
+    loader.load(files, &blob, &|_| Ok(Vec::new()))
 }
 
 fn key(index: usize) -> [u8; 20] {

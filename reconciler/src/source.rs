@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use easyenclave_git::{BlobId, CommitId, GitError, Watch};
+use easyenclave_schemas::decode::MAX_BYTES;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -17,9 +18,6 @@ use crate::world::World;
 
 /// The repository cannot be read at the moment.
 const UNREADABLE: &str = "Unreadable";
-
-/// The largest document.
-const BLOB: usize = 256 * 1024;
 
 /// How many older versions of a broken document are tried.
 const OLDER: usize = 50;
@@ -39,8 +37,10 @@ struct Reader {
     loader: Loader,
     /// The newest commit that was considered, and what came of it.
     considered: Option<(CommitId, Option<Trouble>)>,
-    /// The commit in force.
+    /// The commit in force, or the one that was before a restart.
     accepted: Option<CommitId>,
+    /// Whether a revision was read since the start.
+    has_revision: bool,
 }
 
 /// A commit was looked at.
@@ -49,6 +49,8 @@ enum Seen {
     Same(Option<Trouble>),
     /// A revision to put in force.
     New(Box<Revision>),
+    /// The newest commit cannot be in force, so what was in force before a restart is again.
+    Resumed(Box<Revision>, Trouble),
     /// Nothing to put in force.
     Trouble(Trouble),
 }
@@ -70,6 +72,7 @@ impl Source {
             loader: Loader::default(),
             considered: None,
             accepted: last.and_then(|last| last.parse().ok()),
+            has_revision: false,
         };
         Ok(Self(Arc::new(Mutex::new(reader))))
     }
@@ -95,16 +98,21 @@ impl Source {
         match seen.expect("reading does not panic") {
             Seen::Same(trouble) => trouble,
             Seen::New(revision) => {
-                tracing::info!(commit = revision.commit, "revision in force");
+                let before = world.revision();
+                if before.is_none_or(|before| before.effective != revision.effective) {
+                    tracing::info!(commit = revision.commit, "revision in force");
+                }
                 world.adopt(Arc::new(*revision));
                 None
             }
+            Seen::Resumed(revision, trouble) => {
+                warn(&trouble);
+                tracing::info!(commit = revision.effective, "revision in force as before");
+                world.adopt(Arc::new(*revision));
+                Some(trouble)
+            }
             Seen::Trouble(trouble) => {
-                tracing::warn!(
-                    reason = trouble.reason,
-                    message = trouble.message,
-                    "not in force"
-                );
+                warn(&trouble);
                 if let Some(revision) = world.revision() {
                     world.adopt(Arc::new(self.lock().considered_only(&revision)));
                 }
@@ -118,8 +126,33 @@ impl Source {
     }
 }
 
+fn warn(trouble: &Trouble) {
+    let (reason, message) = (trouble.reason, &trouble.message);
+    tracing::warn!(reason, message, "not in force");
+}
+
 impl Reader {
     fn look(&mut self) -> Seen {
+        let seen = self.newest();
+        let trouble = match &seen {
+            Seen::Same(Some(trouble)) | Seen::Trouble(trouble) if !self.has_revision => trouble,
+            _ => return seen,
+        };
+        match self.resume() {
+            Some(revision) => Seen::Resumed(Box::new(revision), trouble.clone()),
+            None => seen,
+        }
+    }
+
+    /// What was in force before a restart.
+    fn resume(&mut self) -> Option<Revision> {
+        let read = self.read(self.accepted?);
+        let (revision, _) = read.inspect_err(warn).ok()?;
+        self.has_revision = true;
+        Some(self.considered_only(&revision))
+    }
+
+    fn newest(&mut self) -> Seen {
         let head = match self.git.head() {
             Ok(Some(head)) => head,
             Ok(None) => return self.unreadable("BranchMissing", "the branch does not exist"),
@@ -131,12 +164,13 @@ impl Reader {
             return Seen::Same(trouble.clone());
         }
         match self.consider(head) {
-            Ok(revision) => {
+            Ok((revision, outage)) => {
                 self.accepted = Some(head);
-                self.considered = Some((head, None));
+                self.has_revision = true;
+                // What could not be read at the moment is read again at the next pass.
+                self.considered = (!outage).then_some((head, None));
                 Seen::New(Box::new(revision))
             }
-            // What could not be read at the moment is looked at again at the next pass.
             Err(trouble) if trouble.reason == UNREADABLE => Seen::Same(Some(trouble)),
             Err(trouble) => {
                 self.considered = Some((head, Some(trouble.clone())));
@@ -153,13 +187,10 @@ impl Reader {
         }))
     }
 
-    fn consider(&mut self, head: CommitId) -> Result<Revision, Trouble> {
-        let failed = |error: GitError| Trouble {
-            reason: UNREADABLE,
-            message: error.to_string().chars().take(200).collect(),
-        };
+    /// The newest commit as a revision, and whether a part of it could not be read at the moment.
+    fn consider(&mut self, head: CommitId) -> Result<(Revision, bool), Trouble> {
         if let Some(accepted) = self.accepted
-            && !self.git.is_ancestor(accepted, head).unwrap_or(false)
+            && !self.git.is_ancestor(accepted, head).map_err(failed)?
         {
             let message = format!(
                 "{head} does not descend from {accepted}, which is in force; push a commit that does"
@@ -169,20 +200,18 @@ impl Reader {
                 message,
             });
         }
+        self.read(head)
+    }
+
+    fn read(&mut self, head: CommitId) -> Result<(Revision, bool), Trouble> {
         let entries = self.git.entries(head, &is_document).map_err(failed)?;
         let files = entries
             .into_iter()
             .map(|(path, blob)| (path, *blob.as_bytes()))
             .collect();
         let git = &self.git;
-        let blob = |id: [u8; 20]| {
-            git.blob(BlobId::from_bytes(id), BLOB)
-                .map_err(|error| error.to_string())
-        };
-        let history = |path: &str| {
-            let older = git.history(path, head, OLDER).unwrap_or_default();
-            older.into_iter().map(|id| *id.as_bytes()).collect()
-        };
+        let blob = |id: [u8; 20]| document(git, BlobId::from_bytes(id));
+        let history = |path: &str| older(git, path, head);
         let loaded = self.loader.load(&files, &blob, &history);
         let Some(model) = loaded.model else {
             let first = loaded
@@ -190,12 +219,14 @@ impl Reader {
                 .first()
                 .map(|problem| problem.message.clone());
             let message = first.unwrap_or_else(|| "the tree holds no documents".into());
-            return Err(Trouble {
-                reason: "RevisionRefused",
-                message,
-            });
+            let reason = if loaded.outage {
+                UNREADABLE
+            } else {
+                "RevisionRefused"
+            };
+            return Err(Trouble { reason, message });
         };
-        Ok(Revision {
+        let revision = Revision {
             commit: head.to_string(),
             effective: head.to_string(),
             desired: model.desired,
@@ -205,7 +236,8 @@ impl Reader {
             paths: model.paths,
             status: model.status,
             problems: loaded.problems,
-        })
+        };
+        Ok((revision, loaded.outage))
     }
 
     /// The revision in force, with the newest commit noted as considered and refused.
@@ -216,6 +248,34 @@ impl Reader {
         }
         revision
     }
+}
+
+/// An error of Git is an outage: it says nothing of the commit.
+fn failed(error: GitError) -> Trouble {
+    Trouble {
+        reason: UNREADABLE,
+        message: error.to_string().chars().take(200).collect(),
+    }
+}
+
+/// A document's bytes; of one that is too long, enough for the decoder to see that it is.
+pub(crate) fn document(git: &easyenclave_git::Source, id: BlobId) -> Result<Vec<u8>, String> {
+    match git.blob(id, MAX_BYTES) {
+        Err(GitError::TooLarge(_)) => Ok(vec![b' '; MAX_BYTES + 1]),
+        read => read.map_err(|error| error.to_string()),
+    }
+}
+
+/// The older versions of a file, newest first.
+pub(crate) fn older(
+    git: &easyenclave_git::Source,
+    path: &str,
+    from: CommitId,
+) -> Result<Vec<[u8; 20]>, String> {
+    let versions = git
+        .history(path, from, OLDER)
+        .map_err(|error| error.to_string())?;
+    Ok(versions.into_iter().map(|id| *id.as_bytes()).collect())
 }
 
 /// Wakes a pass when the state repository may have changed: at once when it is local, after a poll
@@ -257,3 +317,6 @@ pub async fn watch(world: Arc<World>, source: Source, repository: String, outage
         sleep(pause.mul_f64(1.0 + world.entropy.fraction() / 4.0)).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,16 +118,21 @@ impl Source {
         Ok(CommitId::of(object.peel_to_commit()?.id()))
     }
 
-    /// Whether history goes on from `ancestor` to `commit`; a commit goes on from itself.
+    /// Whether history goes on from `ancestor` to `commit`; a commit goes on from itself. Nothing goes
+    /// on from a commit that is not there at all.
     ///
     /// # Errors
-    /// When a commit is missing.
+    /// When a commit of that history cannot be read.
     pub fn is_ancestor(&self, ancestor: CommitId, commit: CommitId) -> Result<bool, GitError> {
-        let same = ancestor == commit;
-        Ok(same
-            || self
-                .repository()?
-                .graph_descendant_of(commit.oid(), ancestor.oid())?)
+        if ancestor == commit {
+            return Ok(true);
+        }
+        let repository = self.repository()?;
+        match repository.find_commit(ancestor.oid()) {
+            Ok(_) => Ok(repository.graph_descendant_of(commit.oid(), ancestor.oid())?),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Every file of a commit whose path is wanted. Links and submodules are no files. A folder that is

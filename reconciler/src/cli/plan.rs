@@ -13,6 +13,7 @@ use super::{Ended, changes, exit, foresight, preview, read};
 use crate::clock::{Clock, System};
 use crate::desired::{Loaded, Loader, is_document};
 use crate::report;
+use crate::source::{document, older};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -134,21 +135,13 @@ fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Res
 }
 
 fn load(loader: &mut Loader, source: &Source, commit: CommitId) -> anyhow::Result<Loaded> {
-    const BLOB: usize = 256 * 1024;
     let entries = source.entries(commit, &is_document)?;
     let files = entries
         .into_iter()
         .map(|(path, blob)| (path, *blob.as_bytes()))
         .collect();
-    let blob = |id: [u8; 20]| {
-        source
-            .blob(BlobId::from_bytes(id), BLOB)
-            .map_err(|error| error.to_string())
-    };
-    let history = |path: &str| {
-        let older = source.history(path, commit, 50).unwrap_or_default();
-        older.into_iter().map(|id| *id.as_bytes()).collect()
-    };
+    let blob = |id: [u8; 20]| document(source, BlobId::from_bytes(id));
+    let history = |path: &str| older(source, path, commit);
     Ok(loader.load(&files, &blob, &history))
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use easyenclave_schemas::decode::Problem;
 use easyenclave_schemas::documents::Identity;
@@ -35,10 +36,12 @@ pub struct Loaded {
     pub model: Option<Model>,
     /// What is wrong, in the order of files and lines. Without a model, first why there is none.
     pub problems: Vec<ProblemStatus>,
+    /// Something could not be read at the moment: loading the same files again may say more.
+    pub outage: bool,
 }
 
 /// The older versions of a file's blob, newest first.
-type History<'a> = &'a dyn Fn(&str) -> Vec<BlobKey>;
+type History<'a> = &'a dyn Fn(&str) -> Result<Vec<BlobKey>, String>;
 
 /// So many rounds of falling back to older versions are enough for any honest repository; after them,
 /// what fails is left out at once.
@@ -54,12 +57,17 @@ impl Loader {
         &mut self,
         files: &BTreeMap<String, BlobKey>,
         blob: &(dyn Fn(BlobKey) -> Result<Vec<u8>, String> + Sync),
-        history: &dyn Fn(&str) -> Vec<BlobKey>,
+        history: &dyn Fn(&str) -> Result<Vec<BlobKey>, String>,
     ) -> Loaded {
-        let (model, problems) = self.settle(files, blob, history);
+        let outage = AtomicBool::new(false);
+        let note = |_: &String| outage.store(true, Ordering::Relaxed);
+        let blob = |key| blob(key).inspect_err(note);
+        let history = |path: &str| history(path).inspect_err(note);
+        let (model, problems) = self.settle(files, &blob, &history);
         Loaded {
             model,
             problems: problems.iter().map(FileProblem::to_status).collect(),
+            outage: outage.into_inner(),
         }
     }
 
@@ -69,7 +77,7 @@ impl Loader {
         files: &BTreeMap<String, BlobKey>,
         blob: ReadBlob<'_>,
     ) -> Vec<FileProblem> {
-        self.settle(files, blob, &|_| Vec::new()).1
+        self.settle(files, blob, &|_| Ok(Vec::new())).1
     }
 
     /// Finds the newest versions that stand together.
@@ -175,10 +183,15 @@ impl Loader {
             .filter(|(key, _)| *key == slot.key);
         let known = match known {
             Some((_, keys)) => keys.clone(),
-            None => history(slot.path),
+            None => {
+                let keys = history(slot.path);
+                if let Ok(keys) = &keys {
+                    self.older
+                        .insert(slot.path.to_owned(), (slot.key, keys.clone()));
+                }
+                keys.unwrap_or_default()
+            }
         };
-        self.older
-            .insert(slot.path.to_owned(), (slot.key, known.clone()));
         let past = known
             .into_iter()
             .filter(|key| *key != slot.key && Some(*key) != accepted);

@@ -55,7 +55,7 @@ fn revision() -> Revision {
             .map(|(_, text)| text.clone())
             .ok_or_else(|| "no such blob".to_owned())
     };
-    let loaded = Loader::default().load(&keys, &blob, &|_| Vec::new());
+    let loaded = Loader::default().load(&keys, &blob, &|_| Ok(Vec::new()));
     assert_eq!(loaded.problems, vec![]);
     let model = loaded.model.expect("a model");
     Revision {

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Fleet, condition, deployment, find};
+use crate::harness::{Fleet, condition, deployment, find, signal};
 
 const WEB: &str = "deployments/acme/web.yaml";
 
@@ -88,9 +88,26 @@ fn broken_yaml_an_unknown_field_and_a_missing_target() {
     fleet.stop();
 }
 
+/// Kills the reconciler and, while it is away, an agent: the next one replaces it, by what was in force.
+fn restarted(fleet: &mut Fleet, desired: &str) -> Value {
+    fleet.kill_serve();
+    let lost = fleet.agents().swap_remove(0);
+    signal(lost.pid, "KILL");
+    fleet.start_serve();
+    fleet.wait("another agent runs what the lost one ran", |status| {
+        let agents = status["agents"].as_array().cloned().unwrap_or_default();
+        let web = find(&status["deployments"], "deployment", "acme/web");
+        status["fleet"]["desiredCommit"] == desired
+            && web["ready"] == 2
+            && agents
+                .iter()
+                .all(|agent| agent["agent"] != lost.order.as_str())
+    })
+}
+
 #[test]
-fn an_empty_tree_changes_nothing() {
-    let fleet = Fleet::started(2, 0);
+fn an_empty_tree_changes_nothing_and_neither_does_a_restart() {
+    let mut fleet = Fleet::started(2, 0);
     fleet.wait_running(2);
     let files = fleet.git(&["ls-tree", "-r", "--name-only", "main"]);
     let files = String::from_utf8_lossy(&files.stdout).into_owned();
@@ -104,6 +121,9 @@ fn an_empty_tree_changes_nothing() {
     assert_eq!(readable["status"], "False", "{readable}");
     assert_ne!(status["fleet"]["effectiveCommit"], empty.as_str());
     assert_eq!(fleet.workloads().len(), 2);
+    let status = restarted(&mut fleet, &empty);
+    let readable = condition(&status["fleet"], "Readable");
+    assert_eq!(readable["reason"], "RevisionRefused", "{readable}");
     let before = String::from_utf8_lossy(&before.stdout).trim().to_owned();
     let output = fleet.git(&["show", &format!("{before}:{WEB}")]);
     let web = String::from_utf8_lossy(&output.stdout).replace("replicas: 2", "replicas: 3");

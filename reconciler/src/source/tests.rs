@@ -1,0 +1,164 @@
+//! The newest commit, good or not, before and after a restart.
+
+use std::collections::BTreeMap;
+
+use easyenclave_git::{commit_files, init_repository};
+use tempfile::TempDir;
+
+use super::*;
+use crate::examples;
+
+const AUTHOR: (&str, &str) = ("Ada", "ada@example.invalid");
+const HELLO: &str = "deployments/acme/hello.yaml";
+
+/// A state repository, and the reader that follows it.
+struct Place {
+    dir: TempDir,
+    reader: Reader,
+}
+
+impl Place {
+    /// The example, in force.
+    fn example() -> (Self, CommitId) {
+        let dir = tempfile::tempdir().expect("a folder");
+        let files = examples::files(Some(&"ab".repeat(48)));
+        let path = dir.path().join("state.git");
+        init_repository(&path, "main", &files, "start", AUTHOR, 1).expect("made");
+        let reader = open(&dir, None);
+        let mut place = Self { dir, reader };
+        let Seen::New(revision) = place.reader.look() else {
+            panic!("the example is good");
+        };
+        let commit = revision.effective.parse().expect("a commit");
+        (place, commit)
+    }
+
+    fn location(&self) -> String {
+        self.dir.path().join("state.git").display().to_string()
+    }
+
+    fn restart(&mut self) {
+        let last = self.reader.accepted.map(|commit| commit.to_string());
+        self.reader = open(&self.dir, last.as_deref());
+    }
+
+    fn commit(&self, changes: &[(&str, Option<&str>)]) -> CommitId {
+        let bytes = |text: &Option<&str>| text.map(|text| text.as_bytes().to_vec());
+        let changes: BTreeMap<_, _> = changes
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), bytes(text)))
+            .collect();
+        commit_files(&self.location(), "main", &changes, "a change", AUTHOR, 2).expect("committed")
+    }
+
+    fn git(&self, args: &[&str]) -> String {
+        let mut git = std::process::Command::new("git");
+        let output = git.arg("-C").arg(self.location()).args(args).output();
+        let output = output.expect("git runs");
+        assert!(output.status.success(), "{args:?}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// The file of an object.
+    fn object(&self, id: &str) -> std::path::PathBuf {
+        let objects = self.dir.path().join("state.git/objects");
+        objects.join(&id[..2]).join(&id[2..])
+    }
+
+    /// What is resumed after a restart, and why the newest commit is not in force.
+    fn resumed(&mut self) -> (Revision, &'static str) {
+        self.restart();
+        let Seen::Resumed(revision, trouble) = self.reader.look() else {
+            panic!("what was in force before is in force again");
+        };
+        let again = self.reader.look();
+        assert!(matches!(again, Seen::Same(Some(again)) if again == trouble));
+        (*revision, trouble.reason)
+    }
+}
+
+fn open(dir: &TempDir, last: Option<&str>) -> Reader {
+    let location = dir.path().join("state.git").display().to_string();
+    let source = Source::open(&location, &dir.path().join("mirror"), "main", last);
+    let reader = Arc::into_inner(source.expect("opened").0).expect("the only one");
+    reader.into_inner().expect("not poisoned")
+}
+
+#[test]
+fn after_a_restart_a_refused_commit_leaves_in_force_what_was_before() {
+    let (mut place, good) = Place::example();
+    let paths = place.git(&["ls-tree", "-r", "--name-only", "main"]);
+    let all: Vec<_> = paths.lines().map(|path| (path, None)).collect();
+    let empty = place.commit(&all);
+    let (revision, reason) = place.resumed();
+    assert_eq!(reason, "RevisionRefused");
+    assert_eq!(revision.commit, empty.to_string());
+    assert_eq!(revision.effective, good.to_string());
+    assert_eq!(revision.desired.deployments.len(), 2);
+}
+
+#[test]
+fn after_a_restart_a_rewritten_history_or_no_branch_leaves_in_force_what_was_before() {
+    let (mut place, good) = Place::example();
+    let tree = format!("{good}^{{tree}}");
+    let other = place.git(&[
+        "-c",
+        "user.name=Ada",
+        "-c",
+        "user.email=ada@example.invalid",
+        "commit-tree",
+        "-m",
+        "another beginning",
+        &tree,
+    ]);
+    place.git(&["update-ref", "refs/heads/main", &other]);
+    let (revision, reason) = place.resumed();
+    assert_eq!((reason, revision.commit), ("HistoryRewritten", other));
+    assert_eq!(revision.effective, good.to_string());
+    place.git(&["update-ref", "-d", "refs/heads/main"]);
+    let (revision, reason) = place.resumed();
+    assert_eq!(
+        (reason, revision.effective),
+        ("BranchMissing", good.to_string())
+    );
+}
+
+#[test]
+fn an_error_of_git_is_no_rewritten_history() {
+    let (mut place, _) = Place::example();
+    let between = place.commit(&[("notes.md", Some("x"))]).to_string();
+    let newest = place.commit(&[("notes.md", Some("y"))]);
+    let (object, kept) = (place.object(&between), place.dir.path().join("kept"));
+    std::fs::rename(&object, &kept).expect("moved away");
+    let Seen::Same(Some(trouble)) = place.reader.look() else {
+        panic!("the history cannot be read");
+    };
+    assert_eq!(trouble.reason, UNREADABLE);
+    std::fs::rename(&kept, &object).expect("moved back");
+    let Seen::New(revision) = place.reader.look() else {
+        panic!("it is looked at again");
+    };
+    assert_eq!(revision.effective, newest.to_string());
+}
+
+#[test]
+fn a_document_that_could_not_be_read_once_is_read_again() {
+    let (mut place, _) = Place::example();
+    let text = place.git(&["show", &format!("main:{HELLO}")]);
+    let text = text.replace("replicas: 1", "replicas: 3");
+    place.commit(&[(HELLO, Some(&text))]);
+    let blob = place.git(&["rev-parse", &format!("main:{HELLO}")]);
+    let (object, kept) = (place.object(&blob), place.dir.path().join("kept"));
+    std::fs::rename(&object, &kept).expect("moved away");
+    let replicas = |seen: Seen| {
+        let Seen::New(revision) = seen else {
+            panic!("the other documents are in force");
+        };
+        let hello = "acme/hello".parse().expect("an id");
+        revision.desired.deployments[&hello].replicas
+    };
+    assert_eq!(replicas(place.reader.look()), 1, "the last good version");
+    std::fs::rename(&kept, &object).expect("moved back");
+    assert_eq!(replicas(place.reader.look()), 3);
+    assert!(matches!(place.reader.look(), Seen::Same(None)));
+}
