@@ -27,9 +27,17 @@ pub fn is_document(path: &str) -> bool {
     let (folder, file) = (parts.next().unwrap_or_default(), path.rsplit('/').next());
     let file = file.unwrap_or_default();
     let is_yaml = file.ends_with(".yaml") || file.ends_with(".yml");
-    let is_compose = file.starts_with("compose") || file.starts_with("docker-compose");
     let is_hidden = parts.any(|part| part.starts_with('.'));
-    FOLDERS.contains(&folder) && path != folder && is_yaml && !is_compose && !is_hidden
+    FOLDERS.contains(&folder) && path != folder && is_yaml && !is_compose(file) && !is_hidden
+}
+
+/// The names that Compose looks for, and those of its further files, such as `compose.prod.yaml`. Another name that
+/// begins alike is a document's: one that is passed over would be a lost intention.
+fn is_compose(file: &str) -> bool {
+    let rest = file
+        .strip_prefix("docker-compose")
+        .or_else(|| file.strip_prefix("compose"));
+    rest.is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// What a file of this path would hold by custom, for files that cannot be read.
@@ -65,6 +73,7 @@ pub(super) fn may_hold(path: &str, identity: &Identity) -> bool {
             let folder = owner_folder(path, "reservations");
             folder.is_none() || folder == owner
         }
+        _ if owner_folder(path, "reservations").is_some() => false,
         Kind::Fleet => path == FLEET,
         _ => path != FLEET,
     }
@@ -103,6 +112,8 @@ mod tests {
             "deployments/acme/a/b/c.yaml",
             "approvals/x.yaml",
             "reservations/acme/x.yaml",
+            "deployments/acme/composer.yaml",
+            "deployments/acme/compose-web.yaml",
         ] {
             assert!(is_document(path), "{path}");
         }
@@ -122,6 +133,33 @@ mod tests {
             "charts/deployments/web.yaml",
         ] {
             assert!(!is_document(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_owners_folder_speaks_for_nobody_else() {
+        let may = |path, kind, owner: Option<&str>| {
+            let (owner, name) = (owner.map(str::to_owned), "x".to_owned());
+            may_hold(path, &Identity { kind, owner, name })
+        };
+        let folder = "reservations/acme/x.yaml";
+        assert!(may(folder, Kind::CapacityReservation, Some("acme")));
+        assert!(!may(folder, Kind::CapacityReservation, Some("other")));
+        assert!(may(
+            "reservations/x.yaml",
+            Kind::CapacityReservation,
+            Some("acme")
+        ));
+        for kind in [
+            Kind::Approval,
+            Kind::AttestationPolicy,
+            Kind::CapacityTarget,
+            Kind::Owner,
+            Kind::Provider,
+            Kind::Fleet,
+        ] {
+            assert!(!may(folder, kind, None), "{kind:?}");
+            assert!(!may("deployments/acme/x.yaml", kind, None), "{kind:?}");
         }
     }
 
