@@ -89,6 +89,14 @@ impl DataDir {
     }
 }
 
+/// A folder for what a command needs while it runs: its user's alone, and gone when it is dropped.
+///
+/// # Errors
+/// When there is no place for it.
+pub fn scratch() -> std::io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("easyenclave-").tempdir()
+}
+
 /// What the log shows: `EASYENCLAVE_LOG`, or else this.
 pub fn log_filter(default: &str) -> String {
     std::env::var("EASYENCLAVE_LOG").unwrap_or_else(|_| default.into())

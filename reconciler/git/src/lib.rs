@@ -8,6 +8,7 @@ mod clone;
 mod commit;
 mod error;
 mod folders;
+mod identity;
 mod ids;
 mod ledger;
 mod pack;
@@ -25,6 +26,7 @@ pub use changes::{
     trust_signers,
 };
 pub use error::{GitError, LedgerError};
+pub use identity::configured_identity;
 pub use ids::{BlobId, CommitId, IdError};
 pub use ledger::{Ledger, Pushed};
 pub use process::redact;

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, bail};
 use easyenclave_schemas::Digest;
 
-use super::{Ended, edit, exit, read};
-use crate::config::DataDir;
-use crate::settings::Settings;
+use super::{Ended, edit, exit, out, read};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -19,9 +17,9 @@ pub(super) struct Args {
     reason: String,
     #[command(flatten)]
     from: read::From,
-    /// The branch of desired state
-    #[arg(long, default_value = "main")]
-    branch: String,
+    /// The branch of desired state [default: the installation's, or else main]
+    #[arg(long, value_name = "BRANCH")]
+    branch: Option<String>,
 }
 
 /// The longest reason, in characters, that an approval may carry.
@@ -45,26 +43,45 @@ pub(super) async fn run(args: Args) -> Ended {
         );
     };
     for action in &held.actions {
-        anstream::eprintln!("  {action}");
+        out::tell(format_args!("  {action}"));
     }
-    let repository = match &args.from.repo {
-        Some(repository) => repository.clone(),
-        None => Settings::load(&DataDir::new(&args.from.data)?)?.repository,
-    };
+    let place = args.from.desired(args.branch.as_deref())?;
     let path = format!("approvals/{}.yaml", held.digest.short(16));
     let files = BTreeMap::from([(path, Some(document(&held.digest, &args.reason)))]);
     let message = format!("approve: {}", held.reason);
-    let commit = edit::commit(&repository, &args.branch, files, &message).await;
-    println!("{}", commit.context("the approval was not committed")?);
+    let commit = edit::commit(&place, files, &message).await;
+    let commit = commit.context("the approval was not committed")?;
+    out::answer(format_args!("{commit}\n"))?;
     Ok(exit::OK)
 }
 
+/// Everything is quoted: digits alone, or with one `e` among them, would read as a number.
 fn document(digest: &Digest, reason: &str) -> Vec<u8> {
     let reason = serde_json::to_string(reason).unwrap_or_default();
+    let name = digest.short(16);
     format!(
-        "apiVersion: easyenclave.dev/v1\nkind: Approval\nmetadata:\n  name: {}\nspec:\n  \
-         planDigest: {digest}\n  reason: {reason}\n",
-        digest.short(16)
+        "apiVersion: easyenclave.dev/v1\nkind: Approval\nmetadata:\n  name: \"{name}\"\nspec:\n  \
+         planDigest: \"{digest}\"\n  reason: {reason}\n"
     )
     .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use easyenclave_schemas::decode::decode;
+
+    use super::*;
+
+    #[test]
+    fn a_digest_that_looks_like_a_number_is_approved_too() {
+        for digits in [
+            "1234567890".repeat(7),
+            "12e4567890".repeat(7),
+            "ab12345678".repeat(7),
+        ] {
+            let digest: Digest = serde_json::from_value(digits[..64].into()).expect("a digest");
+            let text = document(&digest, "it is meant: \"all\" of it\nreally");
+            decode(&text).expect("a valid document");
+        }
+    }
 }

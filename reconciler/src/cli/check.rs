@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::ValueEnum;
 
-use super::{Ended, exit};
+use super::{Ended, exit, out};
 use crate::desired;
 
 #[derive(Debug, clap::Args)]
@@ -34,10 +34,10 @@ pub(super) fn run(args: &Args) -> Ended {
     let text = match args.output {
         Format::Text => checked.text(),
         Format::Json => checked.json(),
-        Format::Github => checked.github(),
+        Format::Github => checked.github(args.dir.strip_prefix(".").unwrap_or(&args.dir)),
     };
-    anstream::print!("{text}");
-    anstream::eprintln!("{}", checked.summary());
+    out::answer(text)?;
+    out::tell(checked.summary());
     Ok(if checked.problems.is_empty() {
         exit::OK
     } else {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use easyenclave_git as git;
 
+use super::read::Place;
 use crate::clock::{Clock, System};
 use crate::config;
 
@@ -16,45 +16,53 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Commits files to a branch of a repository, local or not, and tells the commit.
 pub(super) async fn commit(
-    repository: &str,
-    branch: &str,
+    place: &Place,
     files: BTreeMap<String, Option<Vec<u8>>>,
     message: &str,
 ) -> anyhow::Result<String> {
-    let (name, email) = identity();
+    let Place { repository, branch } = place;
+    let (name, email) = identity(Path::new(repository));
     let when = System.now().as_millis() / 1000;
     let author = (name.as_str(), email.as_str());
     let commit = if Path::new(repository).exists() {
         git::commit_files(repository, branch, &files, message, author, when)
     } else {
-        let scratch = std::env::temp_dir().join(format!("easyenclave-{}", std::process::id()));
-        let pushed = git::commit_and_push(
-            repository, &scratch, branch, &files, message, author, when, DEADLINE,
+        let scratch = config::scratch()?;
+        git::commit_and_push(
+            repository,
+            scratch.path(),
+            branch,
+            &files,
+            message,
+            author,
+            when,
+            DEADLINE,
         )
-        .await;
-        let _ = std::fs::remove_dir_all(&scratch);
-        pushed
+        .await
     };
     Ok(commit
         .with_context(|| format!("committing to {}", git::redact(repository)))?
         .to_string())
 }
 
-/// Commits files to a new branch that starts at `base`, for somebody to review, and tells the commit.
+/// Commits files to a new branch that starts at the desired state, for somebody to review, and tells the commit.
 pub(super) fn propose(
-    repository: &str,
-    base: &str,
+    place: &Place,
     branch: &str,
     files: &BTreeMap<String, Option<Vec<u8>>>,
     message: &str,
 ) -> anyhow::Result<String> {
+    let Place {
+        repository,
+        branch: base,
+    } = place;
     let shown = git::redact(repository);
     if !Path::new(repository).exists() {
         bail!(
             "{shown} is not on this machine: run this in a clone, with --repo, and push the branch"
         );
     }
-    let (name, email) = identity();
+    let (name, email) = identity(Path::new(repository));
     let when = System.now().as_millis() / 1000;
     git::create_branch(repository, branch, base)
         .with_context(|| format!("making branch {branch} in {shown}"))?;
@@ -65,18 +73,10 @@ pub(super) fn propose(
         .to_string())
 }
 
-/// Who commits: what Git's variables or configuration say, or else this program.
-pub(super) fn identity() -> (String, String) {
-    let configured = |key: &str| {
-        let output = Command::new("git")
-            .args(["config", "--get", key])
-            .output()
-            .ok()?;
-        let value = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-        (!value.is_empty()).then_some(value)
-    };
+/// Who commits: what Git's variables or the repository's configuration say, or else this program.
+pub(super) fn identity(repository: &Path) -> (String, String) {
     config::git_identity()
-        .or_else(|| Some((configured("user.name")?, configured("user.email")?)))
+        .or_else(|| git::configured_identity(repository))
         .unwrap_or_else(|| {
             (
                 "EasyEnclave".into(),

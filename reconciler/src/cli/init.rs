@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use easyenclave_schemas::evidence::RootKeyId;
 
-use super::{Ended, edit, exit};
+use super::{Ended, edit, exit, out};
 use crate::clock::{Clock, System};
 use crate::examples;
 
@@ -34,22 +34,22 @@ pub(super) fn run(args: &Args) -> Ended {
     }
     let files = examples::files(args.simulated_root.as_deref());
     write(dir, &files).with_context(|| format!("writing {}", dir.display()))?;
-    let (name, email) = edit::identity();
+    let (name, email) = edit::identity(dir);
     let author = (name.as_str(), email.as_str());
     let when = System.now().as_millis() / 1000;
     easyenclave_git::init_work_tree(dir, "main", &files, "state: start a fleet", author, when)?;
-    println!("{}", dir.display());
-    anstream::eprintln!(
+    out::answer(format_args!("{}\n", dir.display()))?;
+    out::tell(format_args!(
         "A state repository with {} files. Check it: easyenclave check {}",
         files.len(),
         dir.display()
-    );
+    ));
     if args.simulated_root.is_none() {
-        anstream::eprintln!(
+        out::tell(format_args!(
             "Its policy trusts no platform yet: put your root into policies/simulated.yaml, or start\n\
              with `easyenclave up {}`, which does.",
             dir.display()
-        );
+        ));
     }
     Ok(exit::OK)
 }

@@ -7,10 +7,8 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use easyenclave_schemas::status::Sighting;
 
-use super::{Ended, edit, exit, read};
-use crate::config::DataDir;
+use super::{Ended, edit, exit, out, read};
 use crate::reference::{entry, widened};
-use crate::settings::Settings;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -26,9 +24,9 @@ pub(super) struct Args {
     /// Commits the changed policy to this new branch, for a pull request
     #[arg(long, value_name = "BRANCH")]
     branch: Option<String>,
-    /// The branch of desired state that the change starts from
-    #[arg(long, default_value = "main", value_name = "BRANCH")]
-    base: String,
+    /// The branch of desired state that the change starts from [default: the installation's, or else main]
+    #[arg(long, value_name = "BRANCH")]
+    base: Option<String>,
     #[command(flatten)]
     from: read::From,
 }
@@ -45,8 +43,11 @@ pub(super) async fn run(args: Args) -> Ended {
     }
     if args.write.is_none() && args.branch.is_none() {
         for seen in chosen {
-            anstream::eprintln!("for policy {}, refused as {}", seen.policy, seen.refused);
-            print!("{}", entry(seen, args.name.as_deref()));
+            out::tell(format_args!(
+                "for policy {}, refused as {}",
+                seen.policy, seen.refused
+            ));
+            out::answer(entry(seen, args.name.as_deref()))?;
         }
         return Ok(exit::OK);
     }
@@ -56,23 +57,23 @@ pub(super) async fn run(args: Args) -> Ended {
             known(&sightings)
         );
     };
-    let repository = match &args.from.repo {
-        Some(repository) => repository.clone(),
-        None => Settings::load(&DataDir::new(&args.from.data)?)?.repository,
-    };
-    let (path, text) = policy_file(&repository, &args.base, seen).await?;
+    let place = args.from.desired(args.base.as_deref())?;
+    let (path, text) = policy_file(&place, seen).await?;
     let text = widened(&text, &entry(seen, args.name.as_deref()))
         .with_context(|| format!("{path} cannot be changed by a program: add the entry by hand"))?;
     match (&args.write, &args.branch) {
         (Some(file), _) => {
             std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
-            anstream::eprintln!("{} is {path} with the new measurement", file.display());
+            out::tell(format_args!(
+                "{} is {path} with the new measurement",
+                file.display()
+            ));
         }
         (None, Some(branch)) => {
             let files = BTreeMap::from([(path, Some(text.into_bytes()))]);
             let message = format!("policy {}: trust what {} showed", seen.policy, seen.agent);
-            let commit = edit::propose(&repository, &args.base, branch, &files, &message)?;
-            println!("{commit}");
+            let commit = edit::propose(&place, branch, &files, &message)?;
+            out::answer(format_args!("{commit}\n"))?;
         }
         (None, None) => {}
     }
@@ -99,12 +100,9 @@ fn known(sightings: &[Sighting]) -> String {
 }
 
 /// The file that holds the policy on the base branch, and its text.
-async fn policy_file(
-    repository: &str,
-    base: &str,
-    seen: &Sighting,
-) -> anyhow::Result<(String, String)> {
-    let files = read::documents(repository, base).await?;
+async fn policy_file(place: &read::Place, seen: &Sighting) -> anyhow::Result<(String, String)> {
+    let base = &place.branch;
+    let files = read::documents(place).await?;
     let of_policy = |text: &String| crate::reference::is_policy(text, &seen.policy);
     files
         .into_iter()

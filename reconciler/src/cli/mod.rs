@@ -8,6 +8,7 @@ mod edit;
 mod foresight;
 mod init;
 mod measure;
+mod out;
 mod plan;
 mod preview;
 mod progress;
@@ -112,11 +113,11 @@ pub fn run(cli: Cli) -> ExitCode {
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            anstream::eprintln!(
+            out::tell(format_args!(
                 "{}error:{} {error:#}",
                 style::BAD.render(),
                 style::BAD.render_reset()
-            );
+            ));
             ExitCode::from(exit::FAILED)
         }
     }

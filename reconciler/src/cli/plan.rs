@@ -1,15 +1,16 @@
 //! `easyenclave plan`: what a change would do. A clone is enough: what is comes from the status branch.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use easyenclave_git::{BlobId, CommitId, Source};
-use easyenclave_plan::{Plan, plan};
-use easyenclave_schemas::Digest;
+use easyenclave_plan::{Hold, Observed, Plan, plan};
 use easyenclave_schemas::status::ProblemStatus;
+use easyenclave_schemas::{Digest, Timestamp};
 
-use super::{Ended, changes, exit, foresight, preview, read};
+use super::{Ended, changes, exit, foresight, out, preview, read};
 use crate::clock::{Clock, System};
 use crate::desired::{Loaded, Loader, is_document};
 use crate::report;
@@ -53,8 +54,8 @@ pub(super) struct Preview {
     pub(super) plan: Plan,
     /// Its digest.
     pub(super) digest: Digest,
-    /// Lines of the plan without the change: what happens anyway.
-    pub(super) anyway: BTreeSet<String>,
+    /// What there is without the change.
+    pub(super) before: Before,
     /// Rejected documents of the revision with the change.
     pub(super) problems: Vec<ProblemStatus>,
     /// How many documents differ in effect: added, changed and removed deployments and targets.
@@ -63,6 +64,31 @@ pub(super) struct Preview {
     pub(super) weakened: Vec<String>,
     /// Agents that the change would judge otherwise, a line each.
     pub(super) trust: BTreeSet<String>,
+}
+
+/// What happens, is held and is wrong without the change, and so is not its doing.
+#[derive(Default)]
+pub(super) struct Before {
+    /// Actions, a line each.
+    pub(super) actions: BTreeSet<String>,
+    /// Holds, by their digests.
+    pub(super) held: BTreeSet<Digest>,
+    /// Rejected documents.
+    pub(super) problems: Vec<ProblemStatus>,
+}
+
+impl Before {
+    fn of(loaded: Loaded, observed: &Observed, now: Timestamp) -> Self {
+        let plan = loaded
+            .model
+            .map(|model| plan(&model.desired, observed, now))
+            .unwrap_or_default();
+        Self {
+            actions: plan.actions.iter().map(ToString::to_string).collect(),
+            held: plan.held.iter().map(|held| held.digest).collect(),
+            problems: loaded.problems,
+        }
+    }
 }
 
 pub(super) async fn run(args: Args) -> Ended {
@@ -77,23 +103,34 @@ pub(super) async fn run(args: Args) -> Ended {
     })
     .await??;
     match args.output {
-        Format::Text => anstream::print!("{}", preview::text(&preview)),
-        Format::Markdown => print!("{}", preview::markdown(&preview)),
-        Format::Json => println!("{}", preview::json(&preview)?),
+        Format::Text => out::answer(preview::text(&preview))?,
+        Format::Markdown => out::answer(preview::markdown(&preview))?,
+        Format::Json => out::answer(preview::json(&preview)? + "\n")?,
     }
-    Ok(
-        match (preview.problems.is_empty(), preview.plan.held.is_empty()) {
-            (false, _) => exit::FAILED,
-            (true, false) => exit::HELD,
-            (true, true) => exit::OK,
-        },
-    )
+    Ok(code(&preview))
+}
+
+/// What is wrong or held without the change too is not the change's doing.
+fn code(preview: &Preview) -> u8 {
+    let wrong = |problem| !preview.before.problems.contains(problem);
+    let holds = |held: &Hold| !preview.before.held.contains(&held.digest);
+    if preview.problems.iter().any(wrong) {
+        exit::FAILED
+    } else if preview.plan.held.iter().any(holds) {
+        exit::HELD
+    } else {
+        exit::OK
+    }
 }
 
 fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Result<Preview> {
-    let nowhere = std::env::temp_dir();
-    let source = Source::open(repo, &nowhere, "main")
-        .with_context(|| format!("opening {}", easyenclave_git::redact(repo)))?;
+    let shown = easyenclave_git::redact(repo);
+    // Anything else would be taken for an address, and a mirror of it be made somewhere.
+    if !Path::new(repo).exists() {
+        bail!("{shown} is not a clone on this machine: clone it, and name the folder");
+    }
+    let source =
+        Source::open(repo, Path::new(repo), "main").with_context(|| format!("opening {shown}"))?;
     let resolve = |rev: &str| {
         source
             .resolve(rev)
@@ -114,22 +151,19 @@ fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Res
             .map(|problem| problem.message.clone());
         bail!("{head} changes nothing: {}", first.unwrap_or_default());
     };
-    let anyway = before
-        .model
-        .as_ref()
-        .map(|old| lines(&plan(&old.desired, &observed, now)))
-        .unwrap_or_default();
+    let changes = changes::between(before.model.as_ref(), &model);
+    let before = Before::of(before, &observed, now);
     let mut foreseen = observed;
     let trust = foresight::apply(&mut foreseen, &status, &model, now);
     let planned = plan(&model.desired, &foreseen, now);
     Ok(Preview {
         head,
         digest: planned.digest(),
-        changes: changes::between(before.model.as_ref(), &model),
+        changes,
         weakened: changes::weakened(&model),
         trust,
         plan: planned,
-        anyway,
+        before,
         problems: after.problems,
     })
 }
@@ -143,8 +177,4 @@ fn load(loader: &mut Loader, source: &Source, commit: CommitId) -> anyhow::Resul
     let blob = |id: [u8; 20]| document(source, BlobId::from_bytes(id));
     let history = |path: &str| older(source, path, commit);
     Ok(loader.load(&files, &blob, &history))
-}
-
-fn lines(plan: &Plan) -> BTreeSet<String> {
-    plan.actions.iter().map(ToString::to_string).collect()
 }

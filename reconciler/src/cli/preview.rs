@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use easyenclave_plan::{Action, Hold};
+use easyenclave_schemas::status::ProblemStatus;
 use serde_json::json;
 
 use super::plan::Preview;
@@ -10,19 +12,17 @@ use super::style::{BAD, BUSY, DIM, GOOD, HEAD, paint};
 /// The longest comment; GitHub takes 65,535 characters.
 const COMMENT: usize = 65_000;
 
+/// Said of what the change has no part in.
+const ANYWAY: &str = " (without the change too)";
+
 /// With colours, for a terminal.
 pub(super) fn text(preview: &Preview) -> String {
     let mut text = String::new();
     let head = format!("plan for {:.12}", preview.head.to_string());
     let _ = writeln!(text, "{}  digest {}", paint(HEAD, head), preview.digest);
     for problem in &preview.problems {
-        let place = format!("{}:{}:{}", problem.file, problem.line, problem.column);
-        let _ = writeln!(
-            text,
-            "{} {place}: {}",
-            paint(BAD, "problem"),
-            problem.message
-        );
+        let line = of_problem(preview, problem);
+        let _ = writeln!(text, "{} {line}", paint(BAD, "problem"));
     }
     for change in &preview.changes {
         let _ = writeln!(text, "  {change}");
@@ -35,24 +35,20 @@ pub(super) fn text(preview: &Preview) -> String {
     }
     for action in &preview.plan.actions {
         let line = action.to_string();
-        if preview.anyway.contains(&line) {
-            let _ = writeln!(
-                text,
-                "  {}",
-                paint(DIM, format!("{line} (without the change too)"))
-            );
+        if preview.before.actions.contains(&line) {
+            let _ = writeln!(text, "  {}", paint(DIM, line + ANYWAY));
         } else {
             let _ = writeln!(text, "  {}", paint(GOOD, line));
         }
     }
     for held in &preview.plan.held {
-        let _ = writeln!(
-            text,
-            "{} {} (digest {})",
-            paint(BAD, "held"),
+        let line = format!(
+            "{} (digest {}){}",
             held.reason,
-            held.digest
+            held.digest,
+            anyway(preview, held)
         );
+        let _ = writeln!(text, "{} {line}", paint(BAD, "held"));
         for action in &held.actions {
             let _ = writeln!(text, "  {}", paint(BAD, action));
         }
@@ -66,66 +62,64 @@ pub(super) fn text(preview: &Preview) -> String {
     text
 }
 
-/// For a comment: bounded, the digest always in it.
+/// For a comment: bounded, the digest always in it, what a person must look at first.
 pub(super) fn markdown(preview: &Preview) -> String {
-    let mut page = String::new();
-    let actions = preview.plan.actions.len();
-    let held: usize = preview
-        .plan
-        .held
-        .iter()
-        .map(|held| held.actions.len())
-        .sum();
-    let _ = writeln!(page, "### EasyEnclave plan\n");
-    let _ = writeln!(
-        page,
-        "Revision `{:.12}`: {actions} actions, {held} held, {} waits, {} problems. \
-         Digest `{}`.\n",
+    let (actions, held) = (&preview.plan.actions, &preview.plan.held);
+    let held: usize = held.iter().map(|held| held.actions.len()).sum();
+    let head = format!(
+        "### EasyEnclave plan\n\nRevision `{:.12}`: {} actions, {held} held, {} waits, {} problems. \
+         Digest `{}`.\n\n",
         preview.head.to_string(),
+        actions.len(),
         preview.plan.waits.len(),
         preview.problems.len(),
         preview.digest
     );
-    let problems = preview.problems.iter().map(|problem| {
-        format!(
-            "{}:{}:{}: {}",
-            problem.file, problem.line, problem.column, problem.message
-        )
-    });
-    section(&mut page, "Problems", problems);
-    section(&mut page, "Changes", preview.changes.iter().cloned());
-    section(
-        &mut page,
-        "Agents judged otherwise",
-        preview.trust.iter().cloned(),
-    );
-    section(
-        &mut page,
-        "Weakened checks",
-        preview.weakened.iter().cloned(),
-    );
-    let lines = preview.plan.actions.iter().map(ToString::to_string);
-    let (anyway, new): (Vec<_>, Vec<_>) = lines.partition(|line| preview.anyway.contains(line));
-    section(&mut page, "Actions", new.into_iter());
-    for held in &preview.plan.held {
-        let title = format!(
-            "Held: {} (digest `{}`)",
-            fence(&held.reason.to_string()),
-            held.digest
-        );
-        section(
-            &mut page,
-            &title,
-            held.actions.iter().map(ToString::to_string),
-        );
+    page(head, &sections(preview))
+}
+
+/// Titles with their lines, the most important first: a page that is too long is cut at its end.
+fn sections(preview: &Preview) -> Vec<(String, Vec<String>)> {
+    let lines = |actions: &[Action]| actions.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let of_problem = |problem| of_problem(preview, problem);
+    let problems = preview.problems.iter().map(of_problem).collect();
+    let mut sections = vec![("Problems".to_owned(), problems)];
+    sections.extend(preview.plan.held.iter().map(|held| {
+        let (reason, anyway) = (fence(&held.reason.to_string()), anyway(preview, held));
+        let title = format!("Held: {reason} (digest `{}`){anyway}", held.digest);
+        (title, lines(&held.actions))
+    }));
+    let trust = preview.trust.iter().cloned().collect();
+    sections.push(("Agents judged otherwise".into(), trust));
+    sections.push(("Weakened checks".into(), preview.weakened.clone()));
+    sections.push(("Changes".into(), preview.changes.clone()));
+    let (before, new) = lines(&preview.plan.actions)
+        .into_iter()
+        .partition(|line| preview.before.actions.contains(line));
+    sections.push(("Actions".into(), new));
+    sections.push(("Without the change too".into(), before));
+    let waits = preview.plan.waits.iter().map(ToString::to_string).collect();
+    sections.push(("Waits".into(), waits));
+    sections
+}
+
+fn of_problem(preview: &Preview, problem: &ProblemStatus) -> String {
+    let known = preview.before.problems.contains(problem);
+    format!(
+        "{}:{}:{}: {}{}",
+        problem.file,
+        problem.line,
+        problem.column,
+        problem.message,
+        if known { ANYWAY } else { "" }
+    )
+}
+
+fn anyway(preview: &Preview, held: &Hold) -> &'static str {
+    match preview.before.held.contains(&held.digest) {
+        true => ANYWAY,
+        false => "",
     }
-    section(&mut page, "Without the change too", anyway.into_iter());
-    section(
-        &mut page,
-        "Waits",
-        preview.plan.waits.iter().map(ToString::to_string),
-    );
-    page
 }
 
 /// For programs, under stable names.
@@ -142,6 +136,7 @@ pub(super) fn json(preview: &Preview) -> anyhow::Result<String> {
                 "digest": held.digest,
                 "reason": held.reason.to_string(),
                 "actions": lines(&held.actions),
+                "anyway": preview.before.held.contains(&held.digest),
             })
         })
         .collect();
@@ -165,37 +160,65 @@ pub(super) fn json(preview: &Preview) -> anyhow::Result<String> {
         "trust": preview.trust,
         "weakened": preview.weakened,
         "actions": lines(&preview.plan.actions),
-        "anyway": preview.anyway,
+        "anyway": preview.before.actions,
         "held": held,
         "waits": waits,
         "problems": preview.problems,
     }))?)
 }
 
-/// A block of lines, cut where the page would grow too long.
-fn section(page: &mut String, title: &str, lines: impl Iterator<Item = String>) {
-    let lines: Vec<_> = lines.collect();
-    if lines.is_empty() {
-        return;
-    }
-    // What this block needs beside its lines: the title, the fences, and the note that it was cut.
-    let frame = title.chars().count() + 80;
-    let mut room = COMMENT.saturating_sub(page.chars().count() + frame);
-    let _ = writeln!(page, "#### {title}\n\n```text");
-    let mut shown = 0;
-    for line in &lines {
-        let line = fence(line);
-        let length = line.chars().count() + 1;
-        if length > room {
-            break;
+/// The page with as many blocks, and as many of their lines, as it has room for. What is left out is counted.
+fn page(head: String, sections: &[(String, Vec<String>)]) -> String {
+    // What a block needs beside its title and lines, the note on the block's cut among it.
+    const FRAME: usize = 80;
+    let mut page = Page {
+        // Room for the last note of all.
+        room: COMMENT.saturating_sub(head.chars().count() + FRAME),
+        text: head,
+    };
+    let mut cut = 0;
+    for (title, lines) in sections.iter().filter(|(_, lines)| !lines.is_empty()) {
+        match page.room.checked_sub(title.chars().count() + FRAME) {
+            Some(room) => {
+                page.room = room;
+                page.block(title, lines);
+            }
+            None => cut += lines.len(),
         }
-        room -= length;
-        shown += 1;
-        let _ = writeln!(page, "{line}");
     }
-    let _ = writeln!(page, "```\n");
-    if shown < lines.len() {
-        let _ = writeln!(page, "… and {} more.\n", lines.len() - shown);
+    if cut > 0 {
+        let _ = writeln!(
+            page.text,
+            "… and {cut} lines in sections that found no room."
+        );
+    }
+    page.text
+}
+
+struct Page {
+    text: String,
+    /// Characters that may still be written.
+    room: usize,
+}
+
+impl Page {
+    /// Writes a block. Its frame has been paid for.
+    fn block(&mut self, title: &str, lines: &[String]) {
+        let _ = writeln!(self.text, "#### {title}\n\n```text");
+        let mut shown = 0;
+        for line in lines {
+            let line = fence(line);
+            let Some(room) = self.room.checked_sub(line.chars().count() + 1) else {
+                break;
+            };
+            self.room = room;
+            shown += 1;
+            let _ = writeln!(self.text, "{line}");
+        }
+        let _ = writeln!(self.text, "```\n");
+        if shown < lines.len() {
+            let _ = writeln!(self.text, "… and {} more.\n", lines.len() - shown);
+        }
     }
 }
 
@@ -205,4 +228,46 @@ fn fence(line: &str) -> String {
         .filter(|c| !c.is_control())
         .collect::<String>()
         .replace("```", "'''")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn many(lines: usize) -> Vec<String> {
+        let line = |n| format!("assign tiny-{n:012x} acme/some-deployment generation {n}");
+        (0..lines).map(line).collect()
+    }
+
+    #[test]
+    fn a_comment_is_bounded_whatever_there_is_to_say() {
+        for holds in [0, 1, 4, 10, 500] {
+            let mut sections = vec![("Problems".to_owned(), many(3))];
+            let title = |n| format!("Held: {n} of many would go (digest `{}`)", "0".repeat(64));
+            sections.extend((0..holds).map(|n| (title(n), many(20))));
+            sections.push(("Actions".into(), many(2000)));
+            sections.push(("Waits".into(), many(2000)));
+            let page = page("### EasyEnclave plan\n\n".into(), &sections);
+            let length = page.chars().count();
+            assert!(length <= COMMENT, "{length} characters with {holds} holds");
+            assert_eq!(page.matches("```").count() % 2, 0, "every block is closed");
+            assert!(page.contains("… and "), "what was cut is counted");
+            assert!(holds == 0 || page.contains("Held: 0"), "holds come first");
+        }
+    }
+
+    #[test]
+    fn a_page_with_room_is_not_cut() {
+        let page = page(
+            "head\n".into(),
+            &[("Actions".into(), many(2)), ("Waits".into(), vec![])],
+        );
+        assert_eq!(
+            page.lines()
+                .filter(|line| line.starts_with("assign"))
+                .count(),
+            2
+        );
+        assert!(!page.contains('…') && !page.contains("Waits"), "{page}");
+    }
 }

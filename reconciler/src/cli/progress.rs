@@ -7,6 +7,7 @@ use std::time::Instant;
 use easyenclave_schemas::status::{AgentPhase, AgentStatus, DeploymentPhase, DeploymentStatus};
 use tokio::sync::watch;
 
+use super::out;
 use super::style::{BAD, BUSY, DIM, GOOD, HEAD, paint};
 use crate::report::Status;
 
@@ -85,7 +86,7 @@ impl Progress {
         let changed = before.as_ref().is_some_and(|before| *before != line);
         if changed || (before.is_none() && news) {
             let at = format!("{:>7.1}s", self.started.elapsed().as_secs_f64());
-            anstream::eprintln!("{}  {thing:<44} {line}", paint(DIM, at));
+            out::tell(format_args!("{}  {thing:<44} {line}", paint(DIM, at)));
         }
     }
 
@@ -98,17 +99,20 @@ impl Progress {
                 "\nall {} deployments run ({seconds:.1} s)",
                 counts.deployments
             );
-            anstream::eprintln!("{}", paint(HEAD, head));
+            out::tell(paint(HEAD, head));
             for deployment in status.deployments.values() {
                 for url in deployment
                     .replicas
                     .iter()
                     .filter_map(|replica| replica.url.as_ref())
                 {
-                    anstream::eprintln!("  {:<30} {url}", deployment.deployment.to_string());
+                    out::tell(format_args!(
+                        "  {:<30} {url}",
+                        deployment.deployment.to_string()
+                    ));
                 }
             }
-            anstream::eprintln!();
+            out::tell("");
         }
         self.complete = complete;
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::config::DataDir;
+use crate::config::{self, DataDir};
 use crate::report::{self, Status};
 use crate::settings::Settings;
 
@@ -26,7 +26,37 @@ pub(super) struct From {
     pub(super) status_branch: String,
 }
 
+/// A state repository and its branch of desired state.
+pub(super) struct Place {
+    pub(super) repository: String,
+    pub(super) branch: String,
+}
+
 impl From {
+    /// Where the desired state is: on the branch that is named, or else on that of the installation.
+    pub(super) fn desired(&self, branch: Option<&str>) -> anyhow::Result<Place> {
+        let place = match &self.repo {
+            Some(repository) => Place {
+                repository: repository.clone(),
+                branch: "main".into(),
+            },
+            None => {
+                let settings = Settings::load(&DataDir::new(&self.data)?)?;
+                Place {
+                    repository: settings.repository,
+                    branch: settings.branch,
+                }
+            }
+        };
+        Ok(match branch {
+            Some(branch) => Place {
+                branch: branch.into(),
+                ..place
+            },
+            None => place,
+        })
+    }
+
     /// The newest status. A data directory's is that of the reconciler's own clone, which may be
     /// ahead of the remote.
     pub(super) async fn status(&self) -> anyhow::Result<Status> {
@@ -44,10 +74,7 @@ impl From {
 
 /// The status that a revision of a repository holds.
 pub(super) async fn at(repository: &str, branch: &str) -> anyhow::Result<Status> {
-    let scratch = std::env::temp_dir().join(format!("easyenclave-read-{}", std::process::id()));
-    let read = read(repository, branch, &scratch).await;
-    let _ = std::fs::remove_dir_all(&scratch);
-    read
+    read(repository, branch, config::scratch()?.path()).await
 }
 
 async fn read(repository: &str, branch: &str, scratch: &std::path::Path) -> anyhow::Result<Status> {
@@ -65,14 +92,12 @@ async fn read(repository: &str, branch: &str, scratch: &std::path::Path) -> anyh
 }
 
 /// The documents at the tip of a branch, by their paths.
-pub(super) async fn documents(
-    repository: &str,
-    branch: &str,
-) -> anyhow::Result<Vec<(String, String)>> {
+pub(super) async fn documents(place: &Place) -> anyhow::Result<Vec<(String, String)>> {
     const FILE: usize = 256 * 1024;
-    let scratch = std::env::temp_dir().join(format!("easyenclave-read-{}", std::process::id()));
+    let (repository, branch) = (&place.repository, &place.branch);
+    let scratch = config::scratch()?;
     let read = async {
-        let source = easyenclave_git::Source::open(repository, &scratch, branch)?;
+        let source = easyenclave_git::Source::open(repository, scratch.path(), branch)?;
         source.fetch(DEADLINE).await?;
         let tip = source.head()?.context("the branch does not exist")?;
         let mut files = Vec::new();
@@ -84,13 +109,9 @@ pub(super) async fn documents(
         }
         anyhow::Ok(files)
     };
-    let files = read.await;
-    let _ = std::fs::remove_dir_all(&scratch);
-    files.with_context(|| {
-        format!(
-            "reading {branch} of {}",
-            easyenclave_git::redact(repository)
-        )
+    read.await.with_context(|| {
+        let repository = easyenclave_git::redact(repository);
+        format!("reading {branch} of {repository}")
     })
 }
 

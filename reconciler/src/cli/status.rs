@@ -8,7 +8,7 @@ use easyenclave_schemas::status::{
 };
 
 use super::style::{BAD, BUSY, DIM, GOOD, HEAD, paint};
-use super::{Ended, Output, exit, read};
+use super::{Ended, Output, exit, out, read};
 use crate::report::Status;
 
 #[derive(Debug, clap::Args)]
@@ -49,8 +49,10 @@ impl<'a> Document<'a> {
 pub(super) async fn run(args: Args) -> Ended {
     let status = args.from.status().await?;
     match args.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&Document::of(&status))?),
-        Output::Text => anstream::print!("{}", text(&status)),
+        Output::Json => {
+            out::answer(serde_json::to_string_pretty(&Document::of(&status))? + "\n")?;
+        }
+        Output::Text => out::answer(text(&status))?,
     }
     Ok(exit::OK)
 }

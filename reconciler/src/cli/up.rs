@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::progress::Progress;
 use super::style::{DIM, HEAD, paint};
-use super::{Ended, edit, exit, shutdown, worker};
+use super::{Ended, edit, exit, out, shutdown, worker};
 use crate::clock::{Clock, System};
 use crate::config::DataDir;
 use crate::daemon::{Config, Daemon};
@@ -27,7 +27,7 @@ const STOP: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The state to start with: a directory of state documents [default: a small example]
+    /// The state to start with: a directory of state documents, copied once [default: a small example]
     #[arg(value_name = "STATE")]
     state: Option<PathBuf>,
     /// Where everything is kept; started again with the same directory, `up` goes on where it was
@@ -64,10 +64,7 @@ pub(super) async fn run(args: Args) -> Ended {
     easyenclave_git::trust_signers(&data.state_repository(), &data.allowed_signers())?;
     greet(&data, &settings, fresh);
     supervise(daemon, &data, &settings).await?;
-    anstream::eprintln!(
-        "{}",
-        paint(DIM, "stopped; run it again to go on where it was")
-    );
+    out::tell(paint(DIM, "stopped; run it again to go on where it was"));
     Ok(exit::OK)
 }
 
@@ -107,19 +104,26 @@ async fn supervise(daemon: Daemon, data: &DataDir, settings: &Settings) -> anyho
         ended = &mut capacity => Some(format!("the worker ended: {ended:?}")),
         ended = &mut reconciler => Some(format!("the reconciler ended: {ended:?}")),
     };
-    anstream::eprintln!("{}", paint(DIM, "stopping agents and workloads"));
-    let _ = stop_worker.send(true);
-    if !capacity.is_finished() {
-        let _ = timeout(STOP, &mut capacity).await;
-    }
-    let _ = stop_daemon.send(true);
-    if !reconciler.is_finished() {
-        let _ = timeout(STOP, &mut reconciler).await;
-    }
+    out::tell(paint(DIM, "stopping agents and workloads"));
+    let stopped = async {
+        let _ = stop_worker.send(true);
+        let units = capacity.is_finished() || timeout(STOP, &mut capacity).await.is_ok();
+        let _ = stop_daemon.send(true);
+        let status = reconciler.is_finished() || timeout(STOP, &mut reconciler).await.is_ok();
+        units && status
+    };
+    let clean = tokio::select! {
+        clean = stopped => clean,
+        () = shutdown() => false,
+    };
     progress.abort();
     match ended {
         Some(why) => bail!(why),
-        None => Ok(()),
+        None if clean => Ok(()),
+        None => bail!(
+            "not everything has stopped: agents may be left, which the next `up` with {} finds again",
+            data.path().display()
+        ),
     }
 }
 
@@ -133,11 +137,11 @@ fn prepare(data: &DataDir, state: Option<&Path>, root: &str) -> anyhow::Result<b
     let repository = data.state_repository();
     if repository.exists() {
         if let Some(state) = state {
-            bail!(
-                "{} exists already, so {} would be ignored; leave it out, or use another --data",
+            out::tell(format_args!(
+                "{} exists already and goes on; {} was its start at most, and is not read again",
                 repository.display(),
                 state.display()
-            );
+            ));
         }
         return Ok(false);
     }
@@ -148,7 +152,7 @@ fn prepare(data: &DataDir, state: Option<&Path>, root: &str) -> anyhow::Result<b
     if !files.keys().any(|path| path == "fleet.yaml") {
         bail!("the state directory holds no fleet.yaml; `easyenclave init DIR` makes one");
     }
-    let (name, email) = edit::identity();
+    let (name, email) = edit::identity(&repository);
     let author = (name.as_str(), email.as_str());
     let when = System.now().as_millis() / 1000;
     let aside = repository.with_extension("new");
@@ -188,17 +192,21 @@ fn greet(data: &DataDir, settings: &Settings, fresh: bool) {
     } else {
         "found; going on where it was"
     };
-    anstream::eprintln!(
-        "{}",
-        paint(HEAD, "EasyEnclave, simulated platform, on this machine")
-    );
-    anstream::eprintln!("  state repository  {repository} ({word})");
-    anstream::eprintln!("  change it         git clone {repository} state, edit a file, git push");
-    anstream::eprintln!(
+    out::tell(paint(
+        HEAD,
+        "EasyEnclave, simulated platform, on this machine",
+    ));
+    out::tell(format_args!("  state repository  {repository} ({word})"));
+    out::tell(format_args!(
+        "  change it         git clone {repository} state, edit a file, git push"
+    ));
+    out::tell(format_args!(
         "  what is           easyenclave status --data {}",
         data.path().display()
-    );
-    anstream::eprintln!("  what was          git -C {repository} log --show-signature status");
-    anstream::eprintln!("  API               {}", settings.url);
-    anstream::eprintln!("  stop              Ctrl-C\n");
+    ));
+    out::tell(format_args!(
+        "  what was          git -C {repository} log --show-signature status"
+    ));
+    out::tell(format_args!("  API               {}", settings.url));
+    out::tell("  stop              Ctrl-C\n");
 }

@@ -7,12 +7,12 @@ use easyenclave_schemas::wire::WorkloadState;
 use serde::Serialize;
 
 use super::style::{BAD, GOOD, HEAD, paint};
-use super::{Ended, Output, exit, read};
+use super::{Ended, Output, exit, out, read};
 use crate::report::Status;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A deployment (owner/name or name), agent, order, target or document's file
+    /// A deployment or reservation (owner/name or name), agent, order, target or document's file
     #[arg(value_name = "NAME")]
     name: String,
     #[command(flatten)]
@@ -39,10 +39,8 @@ pub(super) async fn run(args: Args) -> Ended {
     let status = args.from.status().await?;
     let answers = answers(&status, &args.name);
     match args.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&answers)?),
-        Output::Text => answers
-            .iter()
-            .for_each(|answer| anstream::print!("{}", text(answer))),
+        Output::Json => out::answer(serde_json::to_string_pretty(&answers)? + "\n")?,
+        Output::Text => out::answer(answers.iter().map(text).collect::<String>())?,
     }
     if answers.is_empty() {
         anyhow::bail!("nothing is named {}: see `easyenclave status`", args.name);
@@ -64,6 +62,7 @@ fn answers(status: &Status, name: &str) -> Vec<Answer> {
             &thing.waits,
         )
     }));
+    answers.extend(reservations(status, name));
     let targets = status.capacity.iter().filter(|(id, _)| id.as_str() == name);
     answers.extend(targets.map(|(id, thing)| {
         let phase = thing.phase.clone();
@@ -132,6 +131,27 @@ fn deployments(status: &Status, name: &str) -> Vec<Answer> {
         .collect()
 }
 
+fn reservations(status: &Status, name: &str) -> Vec<Answer> {
+    let all = status.capacity.values().flat_map(|target| {
+        let on_target = move |one| (target, one);
+        target.reservations.iter().map(on_target)
+    });
+    let named = all.filter(|(_, one)| {
+        let id = &one.reservation;
+        id.to_string() == name || id.name.as_str() == name
+    });
+    named
+        .map(|(target, one)| {
+            let phase = match one.waits.is_empty() {
+                true => format!("kept: {} on {}", one.count, target.target),
+                false => format!("short of {} on {}", one.count, target.target),
+            };
+            let id = one.reservation.to_string();
+            answer(status, "reservation", id, phase, &[], &one.waits)
+        })
+        .collect()
+}
+
 /// What agents say of replicas that are not ready: why a program does not start, or its probe fails.
 fn complaints(status: &Status, thing: &DeploymentStatus) -> Vec<String> {
     let replicas = thing
@@ -175,9 +195,10 @@ fn notes(status: &Status, name: &str) -> Vec<String> {
             held.reason, held.digest
         )
     });
-    let problems = status.problems.iter().filter(|problem| {
-        problem.file == name || problem.file.trim_end_matches(".yaml").ends_with(name)
-    });
+    let problems = status
+        .problems
+        .iter()
+        .filter(|problem| is_of(&problem.file, name));
     let problems = problems.map(|problem| {
         let place = format!("{}:{}:{}", problem.file, problem.line, problem.column);
         format!(
@@ -186,6 +207,18 @@ fn notes(status: &Status, name: &str) -> Vec<String> {
         )
     });
     held.chain(problems).collect()
+}
+
+/// Whether a file is the one that is named: by its path, or by the last parts of it without the ending.
+fn is_of(file: &str, name: &str) -> bool {
+    let stem = file
+        .strip_suffix(".yaml")
+        .or_else(|| file.strip_suffix(".yml"));
+    let is_end = |stem: &str| {
+        let rest = stem.strip_suffix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+    };
+    file == name || stem.is_some_and(is_end)
 }
 
 fn text(answer: &Answer) -> String {
@@ -220,4 +253,23 @@ fn text(answer: &Answer) -> String {
         lines.push("  it waits for nothing".into());
     }
     lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_belongs_to_the_thing_of_its_whole_name() {
+        assert!(is_of("capacity/tiny.yaml", "tiny"));
+        assert!(is_of("capacity/tiny.yml", "tiny"));
+        assert!(is_of("deployments/acme/web.yaml", "acme/web"));
+        assert!(is_of(
+            "deployments/acme/web.yaml",
+            "deployments/acme/web.yaml"
+        ));
+        assert!(!is_of("capacity/not-tiny.yaml", "tiny"));
+        assert!(!is_of("deployments/acme/web.yaml", "cme/web"));
+        assert!(!is_of("tiny.md", "tiny"));
+    }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use easyenclave_attestation::simulated::Platform;
-use easyenclave_capacity::worker::{self, WorkerConfig};
+use easyenclave_capacity::worker::{self, WorkerConfig, WorkerError};
 use easyenclave_schemas::wire::PlatformConfig;
 use easyenclave_schemas::{Datacenter, NodeSize, ProviderName, Secret};
 
@@ -48,8 +48,13 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> Ended {
     let config = config(args)?;
-    worker::run(config, shutdown()).await?;
-    Ok(exit::OK)
+    match worker::run(config, shutdown()).await {
+        Err(error @ WorkerError::Refused(_)) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "refused for good");
+            Ok(exit::REFUSED)
+        }
+        ended => ended.map(|_| exit::OK).map_err(Into::into),
+    }
 }
 
 fn config(args: Args) -> anyhow::Result<WorkerConfig> {

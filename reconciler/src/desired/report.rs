@@ -1,6 +1,7 @@
 //! Problems of files, and how `check` prints them: for people, for programs, for GitHub's annotations.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use easyenclave_schemas::decode::Problem;
 use easyenclave_schemas::status::ProblemStatus;
@@ -74,14 +75,16 @@ impl Checked {
         serde_json::to_string_pretty(&self.problems).expect("problems are plain data") + "\n"
     }
 
-    /// As commands that a GitHub workflow turns into annotations.
-    pub fn github(&self) -> String {
+    /// As commands that a GitHub workflow turns into annotations. Their files lie under `dir`, which is relative
+    /// to the repository's root.
+    pub fn github(&self, dir: &Path) -> String {
         let mut text = String::new();
         for problem in &self.problems {
             let Problem {
                 line, column, code, ..
             } = problem.problem;
-            let file = property(&problem.file);
+            let file = dir.join(&problem.file);
+            let file = property(&file.to_string_lossy());
             let place = if line == 0 {
                 String::new()
             } else {
@@ -165,7 +168,7 @@ mod tests {
         .assert_eq(&checked.text());
         let status = checked.problems[0].to_status();
         assert_eq!(status.file, r"a\n::error::forged\u{1b}[31m.yaml");
-        assert_eq!(checked.github().lines().count(), 2);
+        assert_eq!(checked.github(Path::new("")).lines().count(), 2);
     }
 
     #[test]
@@ -174,7 +177,7 @@ mod tests {
             ::error file=a%2Cb%3Ac.yaml,line=3,col=5,title=unknown-field::100%25 unknown%0A::error::field; did you mean `replicas`?
             ::error file=x,title=unknown-field::100%25 unknown%0A::error::field
         "#]]
-        .assert_eq(&checked().github());
+        .assert_eq(&checked().github(Path::new("")));
     }
 
     #[test]

@@ -106,7 +106,7 @@ fn init_makes_a_state_that_checks() {
     );
     let annotated = run(&["check", "state", "--output", "github"]);
     assert!(
-        text(&annotated.stdout).starts_with("::error "),
+        text(&annotated.stdout).starts_with("::error file=state/capacity/tiny.yaml,"),
         "{}",
         text(&annotated.stdout)
     );
@@ -160,5 +160,77 @@ fn why_tells_what_keeps_a_replica_from_starting() {
         let why = text(&why.stdout);
         why.contains("on tiny-") && why.contains("no-such-program")
     });
+    fleet.stop();
+}
+
+#[test]
+fn a_plan_of_what_is_no_clone_touches_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let lock = dir.path().join("project/Cargo.lock");
+    std::fs::create_dir_all(lock.parent().expect("a folder")).expect("made");
+    std::fs::write(&lock, "somebody's").expect("written");
+    for repo in ["https://git.example.invalid/state.git", "no-such-folder"] {
+        let output = std::process::Command::new(crate::harness::PROGRAM)
+            .args(["plan", "--repo", repo, "--status", "status"])
+            .current_dir(dir.path())
+            .env("TMPDIR", dir.path())
+            .output()
+            .expect("the program runs");
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stderr);
+        assert!(said.contains("is not a clone on this machine"), "{said}");
+    }
+    let left: Vec<_> = std::fs::read_dir(dir.path())
+        .expect("there")
+        .flatten()
+        .collect();
+    assert!(lock.exists() && left.len() == 1, "{left:?}");
+}
+
+#[test]
+fn an_answer_that_nobody_reads_is_no_fault() {
+    use std::process::{Command, Stdio};
+    let fleet = Fleet::started(1, 0);
+    fleet.wait_published(1);
+    let mut child = Command::new(crate::harness::PROGRAM)
+        .args(["status", "--output", "json", "--repo"])
+        .arg(fleet.state())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    fleet.stop();
+}
+
+#[test]
+fn an_approval_goes_to_the_branch_of_the_installation() {
+    let mut fleet = Fleet::new(3, 0);
+    fleet.git(&["branch", "-m", "main", "prod"]);
+    fleet.start_serve_with(&["--branch", "prod"]);
+    fleet.start_worker();
+    fleet.wait_published(3);
+    let state = fleet.state().display().to_string();
+    let author = ("Ada", "ada@example.invalid");
+    let gone = [("deployments/acme/web.yaml".to_owned(), None)];
+    easyenclave_git::commit_files(&state, "prod", &gone.into(), "none", author, 3).expect("ok");
+    let status = fleet.wait("the removal is held", |status| {
+        status["fleet"]["held"]
+            .as_array()
+            .is_some_and(|held| !held.is_empty())
+    });
+    let digest = status["fleet"]["held"][0]["digest"]
+        .as_str()
+        .expect("a digest")
+        .to_owned();
+    let approved = fleet.run(&["approve", &digest, "--data", "data"]);
+    assert!(approved.status.success(), "{}", text(&approved.stderr));
+    fleet.wait("the removal went ahead", |status| {
+        status["deployments"].as_array().is_some_and(Vec::is_empty)
+    });
+    let branches = text(&fleet.git(&["branch", "--format=%(refname:short)"]).stdout);
+    assert!(!branches.lines().any(|name| name == "main"), "{branches}");
     fleet.stop();
 }

@@ -102,6 +102,10 @@ impl Fleet {
     }
 
     pub(crate) fn start_serve(&mut self) {
+        self.start_serve_with(&[]);
+    }
+
+    pub(crate) fn start_serve_with(&mut self, more: &[&str]) {
         let listen = format!("127.0.0.1:{}", self.port);
         let data = self.path("data");
         let args = [
@@ -113,7 +117,14 @@ impl Fleet {
             "--data",
         ];
         let mut command = self.command("serve.log");
-        self.serve = Some(command.args(args).arg(data).spawn().expect("started"));
+        self.serve = Some(
+            command
+                .args(args)
+                .arg(data)
+                .args(more)
+                .spawn()
+                .expect("started"),
+        );
         let settings = self.path("data/settings.json");
         self.until("the reconciler has started", || settings.exists());
     }
