@@ -6,6 +6,8 @@ use easyenclave_schemas::evidence::MeasurementDigest;
 use ring::digest::{SHA384, digest};
 
 const NO_ACTION: u32 = 3;
+/// What boot loaders, and we, measure: text.
+const EV_IPL: u32 = 0x0D;
 const SHA_384: u16 = 0x000C;
 /// An index of all ones ends the log.
 const END: u32 = u32::MAX;
@@ -121,6 +123,35 @@ impl EventLog {
         }
         registers.map(MeasurementDigest::new)
     }
+}
+
+/// A record of text that was measured into a runtime register, as it stands in a log.
+pub(crate) fn text_record(rtmr: usize, digest: &[u8; 48], text: &str) -> Vec<u8> {
+    // Register 0 is the log's number 1. A text's kind is EV_IPL.
+    let index = u32::try_from(rtmr + 1).unwrap_or(END);
+    let mut record = Vec::new();
+    for number in [index, EV_IPL, 1] {
+        record.extend(number.to_le_bytes());
+    }
+    record.extend(SHA_384.to_le_bytes());
+    record.extend(digest);
+    record.extend(u32::try_from(text.len()).unwrap_or(0).to_le_bytes());
+    record.extend(text.as_bytes());
+    record
+}
+
+/// The record with which a log opens.
+#[cfg(feature = "testing")]
+pub(crate) fn opening() -> Vec<u8> {
+    let mut record = Vec::new();
+    for number in [1, NO_ACTION] {
+        record.extend(u32::to_le_bytes(number));
+    }
+    record.extend([0; 20]);
+    let data = b"Spec ID Event03\0";
+    record.extend(u32::try_from(data.len()).unwrap_or(0).to_le_bytes());
+    record.extend(data);
+    record
 }
 
 /// The log opens with a record of the old form, which extends nothing.

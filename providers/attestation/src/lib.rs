@@ -9,12 +9,14 @@ mod event_log;
 #[cfg(any(feature = "fetch", feature = "verify"))]
 mod ita;
 mod layout;
+mod machine;
 #[cfg(all(test, feature = "testing"))]
 mod real_samples;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod tsm;
 #[cfg(feature = "verify")]
 mod verify;
 
@@ -35,6 +37,8 @@ pub use ita::{Account, Client as ItaClient, ClientError as ItaClientError};
 #[cfg(feature = "verify")]
 pub use ita::{NoAuthority, TrustAuthority};
 pub use layout::{LayoutError, QuoteView};
+pub use machine::Machine;
+pub use tsm::{Patience, Step, TsmError, TsmSource};
 #[cfg(feature = "verify")]
 pub use verify::{
     Binding, Case, Foresight, IntelIsNotSimulated, KeySetError, PlatformFlags, Policy, Reference,

@@ -2,6 +2,7 @@
 //! one that the real verifier must refuse or report; nothing here replaces the verifier.
 
 pub mod authority;
+pub mod machine;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

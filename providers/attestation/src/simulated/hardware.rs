@@ -1,36 +1,33 @@
 //! The refusal to simulate where real hardware could attest: a simulated answer there would hide the real one.
 
-use std::path::Path;
-
 use super::SimulatedError;
+use crate::machine::Machine;
+use crate::tsm::provider;
 
-/// The devices through which a guest of real TEE hardware attests.
-pub const TEE_DEVICES: [&str; 3] = ["/dev/tdx_guest", "/dev/tdx-guest", "/dev/sev-guest"];
-
-/// Refuses where one of [`TEE_DEVICES`] exists. Opening a simulated platform always asks this first.
+/// Refuses on a machine of real TEE hardware. Opening a simulated platform always asks this first.
 ///
 /// # Errors
-/// Names the device that was found.
+/// Names what was found.
 pub fn refuse_on_real_hardware() -> Result<(), SimulatedError> {
-    refuse_beside(TEE_DEVICES)
+    refuse_beside(&Machine::this())
 }
 
-/// Refuses where one of `devices` exists, or where that cannot be told.
+/// Refuses where this machine has a TEE device or makes quotes through configfs-tsm, or where that cannot be told.
+/// Whoever may not ask configfs-tsm goes by the devices, which everybody sees.
 ///
 /// # Errors
-/// Names the device that was found.
-pub fn refuse_beside(
-    devices: impl IntoIterator<Item = impl AsRef<Path>>,
-) -> Result<(), SimulatedError> {
-    for device in devices {
-        let device = device.as_ref();
+/// Names what was found.
+pub fn refuse_beside(machine: &Machine) -> Result<(), SimulatedError> {
+    for device in machine.devices() {
         if device.try_exists().unwrap_or(true) {
-            return Err(SimulatedError::RealHardware {
-                device: device.to_owned(),
-            });
+            return Err(SimulatedError::RealHardware { device });
         }
     }
-    Ok(())
+    match provider(machine) {
+        Ok(None) => Ok(()),
+        Ok(Some(name)) => Err(SimulatedError::RealProvider { name }),
+        Err(source) => Err(SimulatedError::Untold { source }),
+    }
 }
 
 #[cfg(test)]
@@ -39,16 +36,15 @@ mod tests {
 
     #[test]
     fn a_real_device_stops_the_simulation() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let absent = dir.path().join("sev-guest");
-        let present = dir.path().join("tdx_guest");
-        assert!(refuse_beside([&absent, &present]).is_ok());
-        std::fs::write(&present, b"").expect("writes");
-        let error = refuse_beside([&absent, &present]).expect_err("refused");
+        let folder = tempfile::tempdir().expect("a folder");
+        let machine = Machine::at(folder.path());
+        assert!(refuse_beside(&machine).is_ok());
+        let device = folder.path().join("dev/tdx_guest");
+        std::fs::create_dir_all(folder.path().join("dev")).expect("a folder");
+        std::fs::write(&device, b"").expect("writes");
+        let error = refuse_beside(&machine).expect_err("refused").to_string();
         assert!(
-            error
-                .to_string()
-                .starts_with(&present.display().to_string()),
+            error.starts_with(&device.display().to_string()) && error.contains("platform tdx"),
             "{error}"
         );
     }

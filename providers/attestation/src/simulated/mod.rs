@@ -19,19 +19,36 @@ use easyenclave_schemas::evidence::{PlatformProperties, RootKeyId};
 
 use crate::collateral::Collateral;
 use crate::collect::{CollectError, QuoteSource};
+use crate::tsm::TsmError;
 pub use body::{Current, TdAttributes, TdBody};
 use collateral::{Authority, PlatformLevel, Window};
-pub use hardware::{TEE_DEVICES, refuse_beside, refuse_on_real_hardware};
+pub use hardware::{refuse_beside, refuse_on_real_hardware};
 use store::Files;
 
 /// Why the simulated platform does not work.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulatedError {
     /// This machine has real hardware, so nothing here may be simulated.
-    #[error("{} exists: the simulated platform does not run beside real TEE hardware", device.display())]
+    #[error("{} exists: the simulated platform does not run beside real TEE hardware; give agents here the platform tdx", device.display())]
     RealHardware {
         /// The device that was found.
         device: PathBuf,
+    },
+    /// This machine's kernel makes real quotes, so nothing here may be simulated.
+    #[error(
+        "configfs-tsm has the provider {name}: the simulated platform does not run beside real TEE hardware; give agents here the platform tdx"
+    )]
+    RealProvider {
+        /// What it calls itself.
+        name: String,
+    },
+    /// Whether this machine's kernel makes real quotes cannot be told.
+    #[error(
+        "whether this machine has real TEE hardware cannot be told, and the simulated platform does not run beside it"
+    )]
+    Untold {
+        /// What its report interface said.
+        source: TsmError,
     },
     /// A file of the installation cannot be read.
     #[error("cannot read {}", path.display())]
@@ -136,6 +153,12 @@ impl Platform {
     /// The part that a guest has.
     pub fn guest(&self) -> &Guest {
         &self.guest
+    }
+
+    /// The part that a guest has, alone.
+    #[cfg(feature = "testing")]
+    pub fn into_guest(self) -> Guest {
+        self.guest
     }
 
     #[cfg(feature = "testing")]
