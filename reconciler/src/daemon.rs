@@ -11,20 +11,21 @@ use easyenclave_attestation::simulated::Platform;
 use easyenclave_attestation::{ItaClient, KeyRefresh, NoAuthority, TrustAuthority};
 use easyenclave_git::{Ledger, Signer};
 use easyenclave_schemas::Timestamp;
+use easyenclave_schemas::records::InForceRecord;
 use easyenclave_schemas::status::paths;
-use easyenclave_store::{SledStore, Space};
+use easyenclave_store::SledStore;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::clock::{Clock, System};
 use crate::config::DataDir;
-use crate::journal::{Journal, JournalError};
+use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::outage::Outage;
 use crate::pass::pass;
 use crate::report::{self, Notes, Status};
-use crate::source::{self, Source};
+use crate::source::{self, Source, keep, kept};
 use crate::status::{Publisher, recorded};
 use crate::trust::Judge;
 use crate::world::{Parts, World};
@@ -38,9 +39,6 @@ const TIDY: Duration = Duration::from_secs(60);
 
 /// After a restart, agents have so long to be heard of before the status is written.
 const SETTLE: Duration = Duration::from_secs(7);
-
-/// The key of the commit in force.
-const ACCEPTED: &str = "accepted-commit";
 
 /// What a daemon is started with.
 #[derive(Debug, Clone)]
@@ -99,12 +97,12 @@ impl Daemon {
         )?
         .marked_by(paths::PROBLEMS);
         let recorded = recorded(&ledger);
-        let last = accepted(&world.journal).await?;
+        let last = kept(&world.journal).await?;
         let source = Source::open(
             &config.repository,
             &data.mirror(),
             &config.branch,
-            last.as_deref(),
+            last.as_ref(),
         )?;
         allow_signer(data, &ledger)?;
         let (status, _) = watch::channel(None);
@@ -172,7 +170,7 @@ impl Daemon {
             changed,
             status,
             previous: recorded,
-            accepted: None,
+            in_force: None,
             tidied: Timestamp::default(),
         };
         tokio::select! {
@@ -230,7 +228,7 @@ struct Turns {
     changed: Arc<Notify>,
     status: watch::Sender<Option<Arc<Status>>>,
     previous: Option<Arc<Status>>,
-    accepted: Option<String>,
+    in_force: Option<InForceRecord>,
     tidied: Timestamp,
 }
 
@@ -259,27 +257,24 @@ impl Turns {
             .all(|agent| presence.heard(agent).is_some())
     }
 
-    /// Forgets what is over, once a minute, and keeps the commit in force.
-    async fn tidy(&mut self, now: Timestamp) {
-        let effective = self
-            .world
-            .revision()
-            .map(|revision| revision.effective.clone());
-        if effective != self.accepted
-            && let Some(commit) = effective
-        {
-            let kept = self
-                .world
-                .journal
-                .keep(Space::Meta, ACCEPTED, commit.clone().into())
-                .await;
-            match kept {
-                Ok(()) => self.accepted = Some(commit),
-                Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "commit not kept");
-                }
+    /// Keeps what is in force for the next start.
+    async fn keep(&mut self) {
+        let Some(in_force) = self.source.in_force() else {
+            return;
+        };
+        if self.in_force.as_ref() == Some(&in_force) {
+            return;
+        }
+        match keep(&self.world.journal, &in_force).await {
+            Ok(()) => self.in_force = Some(in_force),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "commit not kept");
             }
         }
+    }
+
+    /// Forgets what is over, once a minute.
+    async fn tidy(&mut self, now: Timestamp) {
         if now.since(self.tidied) < TIDY {
             return;
         }
@@ -302,6 +297,7 @@ impl Turns {
     async fn turn(&mut self) -> Duration {
         let now = self.world.clock.now();
         let trouble = self.source.refresh(&self.world).await;
+        self.keep().await;
         self.tidy(now).await;
         let Some(revision) = self.world.revision() else {
             if let Some(trouble) = trouble {
@@ -344,12 +340,6 @@ impl Turns {
         }
         wait
     }
-}
-
-/// The commit that was in force before a restart, so that history is never taken back unnoticed.
-async fn accepted(journal: &Journal) -> Result<Option<String>, JournalError> {
-    let value = journal.get(Space::Meta, ACCEPTED.into()).await?;
-    Ok(value.and_then(|bytes| String::from_utf8(bytes).ok()))
 }
 
 /// A file that `git verify-commit` takes. Keys that signed before stay in it.

@@ -1,20 +1,28 @@
 //! The source: the newest commit of the state repository becomes the revision in force, or the reason
 //! why it does not. It can only read.
 
+mod kept;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use easyenclave_git::{BlobId, CommitId, GitError, Watch};
 use easyenclave_schemas::decode::MAX_BYTES;
+use easyenclave_schemas::records::InForceRecord;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::desired::{Loader, is_document};
+use crate::desired::{Besides, Loader, is_document};
 use crate::outage::Outage;
 use crate::report::Trouble;
 use crate::revision::Revision;
 use crate::world::World;
+
+pub use kept::{keep, kept};
 
 /// The repository cannot be read at the moment.
 const UNREADABLE: &str = "Unreadable";
@@ -39,6 +47,10 @@ struct Reader {
     considered: Option<(CommitId, Option<Trouble>)>,
     /// The commit in force, or the one that was before a restart.
     accepted: Option<CommitId>,
+    /// What differs from its files.
+    besides: Besides,
+    /// Whether the loader knows what was in force before a restart.
+    is_primed: bool,
     /// Whether a revision was read since the start.
     has_revision: bool,
 }
@@ -56,8 +68,8 @@ enum Seen {
 }
 
 impl Source {
-    /// Opens the state repository. `last` is the commit that was in force before a restart: history
-    /// may only go on from it.
+    /// Opens the state repository. `last` is what was in force before a restart: history may only go on
+    /// from it.
     ///
     /// # Errors
     /// When the location cannot be a repository.
@@ -65,16 +77,23 @@ impl Source {
         repository: &str,
         mirror: &Path,
         branch: &str,
-        last: Option<&str>,
+        last: Option<&InForceRecord>,
     ) -> Result<Self, GitError> {
         let reader = Reader {
             git: easyenclave_git::Source::open(repository, mirror, branch)?,
             loader: Loader::default(),
             considered: None,
-            accepted: last.and_then(|last| last.parse().ok()),
+            accepted: last.and_then(|last| last.commit.parse().ok()),
+            besides: last.map(besides).unwrap_or_default(),
+            is_primed: false,
             has_revision: false,
         };
         Ok(Self(Arc::new(Mutex::new(reader))))
+    }
+
+    /// What is in force, to be kept for the next start; nothing before the first revision.
+    pub fn in_force(&self) -> Option<InForceRecord> {
+        self.lock().in_force()
     }
 
     /// Whether the repository is read in place.
@@ -133,6 +152,9 @@ fn warn(trouble: &Trouble) {
 
 impl Reader {
     fn look(&mut self) -> Seen {
+        if !self.is_primed {
+            self.prime();
+        }
         let seen = self.newest();
         let trouble = match &seen {
             Seen::Same(Some(trouble)) | Seen::Trouble(trouble) if !self.has_revision => trouble,
@@ -142,6 +164,29 @@ impl Reader {
             Some(revision) => Seen::Resumed(Box::new(revision), trouble.clone()),
             None => seen,
         }
+    }
+
+    /// Tells the loader what was in force before a restart. When that commit cannot be read, conflicts
+    /// between documents are settled as if all of them were new.
+    fn prime(&mut self) {
+        self.is_primed = true;
+        let Some(accepted) = self.accepted else {
+            return;
+        };
+        match self.files(accepted) {
+            Ok(files) => {
+                let git = &self.git;
+                let blob = |id: [u8; 20]| document(git, BlobId::from_bytes(id));
+                self.loader.prime(&files, &self.besides, &blob);
+            }
+            Err(trouble) => warn(&trouble),
+        }
+    }
+
+    fn files(&self, commit: CommitId) -> Result<BTreeMap<String, [u8; 20]>, Trouble> {
+        let entries = self.git.entries(commit, &is_document).map_err(failed)?;
+        let bytes = |(path, blob): (String, BlobId)| (path, *blob.as_bytes());
+        Ok(entries.into_iter().map(bytes).collect())
     }
 
     /// What was in force before a restart.
@@ -204,11 +249,7 @@ impl Reader {
     }
 
     fn read(&mut self, head: CommitId) -> Result<(Revision, bool), Trouble> {
-        let entries = self.git.entries(head, &is_document).map_err(failed)?;
-        let files = entries
-            .into_iter()
-            .map(|(path, blob)| (path, *blob.as_bytes()))
-            .collect();
+        let files = self.files(head)?;
         let git = &self.git;
         let blob = |id: [u8; 20]| document(git, BlobId::from_bytes(id));
         let history = |path: &str| older(git, path, head);
@@ -226,6 +267,7 @@ impl Reader {
             };
             return Err(Trouble { reason, message });
         };
+        self.besides = self.loader.besides(&files);
         let revision = Revision {
             commit: head.to_string(),
             effective: head.to_string(),
@@ -238,6 +280,18 @@ impl Reader {
             problems: loaded.problems,
         };
         Ok((revision, loaded.outage))
+    }
+
+    fn in_force(&self) -> Option<InForceRecord> {
+        let commit = self.accepted.filter(|_| self.has_revision)?;
+        let text = |key: &[u8; 20]| BlobId::from_bytes(*key).to_string();
+        let besides = self.besides.iter();
+        Some(InForceRecord {
+            commit: commit.to_string(),
+            besides: besides
+                .map(|(path, key)| (path.clone(), key.as_ref().map(text)))
+                .collect(),
+        })
     }
 
     /// The revision in force, with the newest commit noted as considered and refused.
@@ -256,6 +310,13 @@ fn failed(error: GitError) -> Trouble {
         reason: UNREADABLE,
         message: error.to_string().chars().take(200).collect(),
     }
+}
+
+fn besides(record: &InForceRecord) -> Besides {
+    let key = |text: &String| text.parse().ok().map(|id: BlobId| *id.as_bytes());
+    let all = record.besides.iter();
+    all.map(|(path, id)| (path.clone(), id.as_ref().and_then(key)))
+        .collect()
 }
 
 /// A document's bytes; of one that is too long, enough for the decoder to see that it is.
@@ -317,6 +378,3 @@ pub async fn watch(world: Arc<World>, source: Source, repository: String, outage
         sleep(pause.mul_f64(1.0 + world.entropy.fraction() / 4.0)).await;
     }
 }
-
-#[cfg(test)]
-mod tests;

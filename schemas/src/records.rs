@@ -1,6 +1,8 @@
 //! What the reconciler's store holds: agents and orders, as JSON. Desired state is never in it.
 //! A record is the durable intent behind an effect: it is written before the effect is tried.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::documents::{Health, Workload};
@@ -9,6 +11,19 @@ use crate::{
     AgentId, Datacenter, DeploymentId, Digest, Generation, NodeSize, OrderId, PolicyName,
     ProviderName, TargetName, Timestamp, WorkerId,
 };
+
+/// What is in force: a commit, and what differs from its files. It names versions that are in Git and
+/// holds none, so a restart goes on from it, and who loses it loses no desired state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InForceRecord {
+    /// The commit, 40 hex digits.
+    pub commit: String,
+    /// Paths where not the file of the commit is in force: the id of the version that is, 40 hex digits,
+    /// or nothing. A path that the commit does not have is one that may have moved.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub besides: BTreeMap<String, Option<String>>,
+}
 
 /// An agent that registered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

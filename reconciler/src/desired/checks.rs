@@ -8,7 +8,7 @@ use easyenclave_schemas::TargetName;
 use easyenclave_schemas::decode::did_you_mean;
 use easyenclave_schemas::documents::{DeploymentSpec, Kind, TargetSpec};
 
-use super::facts::{Considered, Facts, Held, Standing};
+use super::facts::{Considered, Facts, Held};
 use super::paths::{FLEET, may_hold, shown};
 
 /// Something that a check found.
@@ -369,17 +369,17 @@ impl Limit<'_> {
             "{} come to {total}; {} is {}",
             self.sum, self.name, self.most
         );
-        let before = |share: &&Share<'_>| share.version.standing != Standing::Changed;
+        let before = |share: &&Share<'_>| share.version.standing.novelty() == 0;
         let held: u64 = shares
             .iter()
             .filter(before)
             .map(|share| u64::from(share.count))
             .sum();
-        if self.version.standing == Standing::Changed && held > u64::from(self.most) {
+        if self.version.standing.novelty() > 0 && held > u64::from(self.most) {
             findings.push(Finding::new(self.version, self.pointer, self.code, message));
             return;
         }
-        shares.sort_by_key(|share| share.version.standing == Standing::Changed);
+        shares.sort_by_key(|share| share.version.standing.novelty());
         let mut sum = 0;
         for share in shares.iter().filter(|share| share.count > 0) {
             if sum + u64::from(share.count) <= u64::from(self.most) {

@@ -26,10 +26,23 @@ pub(super) struct Considered<'a> {
 pub(super) enum Standing {
     /// In the tree as it was in force before.
     Unchanged,
-    /// In the tree, and new.
+    /// In the tree, another version than was in force before.
     Changed,
+    /// In the tree, and no version of it was in force before.
+    New,
     /// Not in the tree: an older version, in place of one that failed.
     Older,
+}
+
+impl Standing {
+    /// How new a version is beside what was in force. An older one stands for one that was.
+    pub(super) fn novelty(self) -> u8 {
+        match self {
+            Self::Unchanged | Self::Older => 0,
+            Self::Changed => 1,
+            Self::New => 2,
+        }
+    }
 }
 
 /// A document with its version.

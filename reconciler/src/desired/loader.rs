@@ -2,7 +2,6 @@
 //! others go on. Never takes a file that cannot be read for one that is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use easyenclave_schemas::decode::Problem;
@@ -13,18 +12,19 @@ use super::blobs::{BlobKey, Blobs, Read, ReadBlob};
 use super::checks;
 use super::facts::Standing;
 use super::model::{self, Model};
+use super::past::{Besides, Past, Version};
 use super::paths::FLEET;
 use super::report::FileProblem;
 use super::slot::{NOTHING, Origin, Slot, blame, facts, problems};
 
-/// Loads revisions, one after the other. Remembers what it decoded and what it accepted last.
+/// Loads revisions, one after the other. Remembers what it decoded and what was in force last.
 #[derive(Debug, Default)]
 pub struct Loader {
     blobs: Blobs,
-    /// The versions in force, by path.
-    accepted: BTreeMap<String, (BlobKey, Arc<Read>)>,
-    /// Those whose files are gone: they may have moved.
-    gone: BTreeMap<Identity, (BlobKey, Arc<Read>)>,
+    /// What was in force before.
+    past: Past,
+    /// What was in force and has no file any more: it may have moved.
+    gone: BTreeMap<Identity, (String, Version)>,
     /// Older versions of files that fail, with the failing version that they were looked up for.
     older: BTreeMap<String, (BlobKey, Vec<BlobKey>)>,
 }
@@ -71,6 +71,22 @@ impl Loader {
         }
     }
 
+    /// Goes on from what was in force before a restart: the files of that commit, and what differed.
+    pub fn prime(
+        &mut self,
+        files: &BTreeMap<String, BlobKey>,
+        besides: &Besides,
+        blob: &(dyn Fn(BlobKey) -> Result<Vec<u8>, String> + Sync),
+    ) {
+        self.blobs.prepare(files.values().copied(), blob);
+        self.past = Past::primed(files, besides, |key| self.blobs.get(key, blob).ok());
+    }
+
+    /// What is in force other than the files of the revision that was loaded last.
+    pub fn besides(&self, files: &BTreeMap<String, BlobKey>) -> Besides {
+        self.past.besides(files)
+    }
+
     /// What is wrong with files that have no past.
     pub(super) fn check(
         &mut self,
@@ -88,11 +104,7 @@ impl Loader {
         history: History<'_>,
     ) -> (Option<Model>, Vec<FileProblem>) {
         self.blobs.prepare(files.values().copied(), blob);
-        let gone = |(path, _): &(&String, _)| !files.contains_key(*path);
-        let identity = |(_, (key, read)): (_, &(_, Arc<Read>))| {
-            (read.located.identity.clone(), (*key, Arc::clone(read)))
-        };
-        self.gone = self.accepted.iter().filter(gone).map(identity).collect();
+        self.gone = self.past.gone(files);
         let mut slots: Vec<_> = files
             .iter()
             .map(|(path, key)| self.open(path, *key, blob))
@@ -100,9 +112,10 @@ impl Loader {
         for slot in slots.iter_mut().filter(|slot| slot.chosen.is_none()) {
             self.fall_back(slot, blob, history);
         }
+        let missed = self.past.missed(&slots, &self.gone);
         let mut round = 0;
         let model = loop {
-            let facts = facts(&slots);
+            let facts = facts(&slots, &missed);
             let findings = checks::run(&facts);
             if findings.is_empty() {
                 break model::build(&facts);
@@ -122,7 +135,10 @@ impl Loader {
             .chain(problems(&slots, model.is_some()))
             .collect();
         if model.is_some() {
-            self.accept(&slots);
+            let kept = missed
+                .iter()
+                .filter_map(|identity| self.gone.remove(identity));
+            self.past = Past::new(&slots, kept);
         }
         self.forget(files);
         (model, problems)
@@ -145,12 +161,17 @@ impl Loader {
 
     /// A file that moved is as unchanged as one that stayed; a copy beside the first is not.
     fn standing(&self, slot: &Slot<'_>, read: &Read) -> Standing {
-        let before = self.accepted.get(slot.path);
-        let before = before.or_else(|| self.gone.get(&read.located.identity));
-        match before {
+        match self.before(slot.path, Some(&read.located.identity)) {
             Some((accepted, _)) if *accepted == slot.key => Standing::Unchanged,
-            _ => Standing::Changed,
+            Some(_) => Standing::Changed,
+            None => Standing::New,
         }
+    }
+
+    /// What was in force of this file or this document.
+    fn before(&self, path: &str, identity: Option<&Identity>) -> Option<&Version> {
+        let moved = || Some(&self.gone.get(identity?)?.1);
+        self.past.version(path).or_else(moved)
     }
 
     /// Takes the next older version that can be read; none when there is no more.
@@ -174,8 +195,7 @@ impl Loader {
     /// What was in force for this file or this document, and then the file's history. The last is
     /// the one to try first.
     fn older_versions(&mut self, slot: &Slot<'_>, history: History<'_>) -> Vec<(BlobKey, Origin)> {
-        let accepted = self.accepted.get(slot.path);
-        let accepted = accepted.or_else(|| self.gone.get(slot.says.as_ref()?));
+        let accepted = self.before(slot.path, slot.says.as_ref());
         let accepted = accepted.map(|(key, _)| *key).filter(|key| *key != slot.key);
         let known = self
             .older
@@ -205,11 +225,6 @@ impl Loader {
         all
     }
 
-    fn accept(&mut self, slots: &[Slot<'_>]) {
-        let chosen = |slot: &Slot<'_>| Some((slot.path.to_owned(), slot.chosen.clone()?));
-        self.accepted = slots.iter().filter_map(chosen).collect();
-    }
-
     /// Memory stays in proportion to one revision; it is not worth sorting out at every one.
     fn forget(&mut self, files: &BTreeMap<String, BlobKey>) {
         self.gone.clear();
@@ -218,7 +233,7 @@ impl Loader {
         if self.blobs.len() <= 2 * (files.len() + self.older.len()) + SPARE {
             return;
         }
-        let accepted = self.accepted.values().map(|(key, _)| *key);
+        let accepted = self.past.keys();
         let older = self
             .older
             .values()

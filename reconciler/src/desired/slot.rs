@@ -78,6 +78,11 @@ impl<'f> Slot<'f> {
         }
     }
 
+    /// Nothing tells which document this is: it may be any one of its folder.
+    pub(super) fn is_mute(&self) -> bool {
+        self.chosen.is_none() && self.says.is_none()
+    }
+
     /// What cannot be read and has no good version: as it says, or else by the custom of its path.
     fn unreadable(&self) -> Option<Identity> {
         if self.chosen.is_some() {
@@ -115,10 +120,10 @@ pub(super) enum Origin {
     Past,
 }
 
-/// All versions considered, side by side.
-pub(super) fn facts<'a>(slots: &'a [Slot<'_>]) -> Facts<'a> {
+/// All versions considered, side by side. What is missed is as unreadable as what cannot be read.
+pub(super) fn facts<'a>(slots: &'a [Slot<'_>], missed: &BTreeSet<Identity>) -> Facts<'a> {
     let mut all = Vec::with_capacity(slots.len());
-    let mut unreadable = BTreeSet::new();
+    let mut unreadable = missed.clone();
     for (file, slot) in slots.iter().enumerate() {
         match &slot.chosen {
             Some((_, read)) => {
@@ -139,16 +144,13 @@ pub(super) fn facts<'a>(slots: &'a [Slot<'_>]) -> Facts<'a> {
 /// Notes findings with the files they blame, and lists the files that must give way. Changes give way
 /// first: when they are gone, what they disturbed may stand again.
 pub(super) fn blame(slots: &mut [Slot<'_>], mut findings: Vec<Finding>) -> BTreeSet<usize> {
-    const FIRST: [Standing; 3] = [Standing::Changed, Standing::Older, Standing::Unchanged];
-    let blames = |findings: &[Finding], standing| {
-        findings
-            .iter()
-            .any(|finding| slots[finding.file].standing == standing)
+    let turn = |finding: &Finding| match slots[finding.file].standing {
+        Standing::Changed | Standing::New => 0,
+        Standing::Older => 1,
+        Standing::Unchanged => 2,
     };
-    let first = FIRST
-        .into_iter()
-        .find(|standing| blames(&findings, *standing));
-    findings.retain(|finding| Some(slots[finding.file].standing) == first);
+    let first = findings.iter().map(turn).min();
+    findings.retain(|finding| Some(turn(finding)) == first);
     let blamed = findings.iter().map(|finding| finding.file).collect();
     for finding in findings {
         slots[finding.file].note(finding);

@@ -18,6 +18,8 @@ struct Story {
     blobs: BTreeMap<[u8; 20], String>,
     /// Every version that a file had, newest first.
     history: BTreeMap<String, Vec<[u8; 20]>>,
+    /// The files that were loaded last.
+    loaded: BTreeMap<String, [u8; 20]>,
     /// The store does not answer.
     outage: bool,
 }
@@ -65,8 +67,28 @@ impl Story {
         self.tree.remove(path).expect("the file is there");
     }
 
+    /// A restart that has lost everything but the repository.
     fn restart(&mut self) {
         self.loader = Loader::default();
+    }
+
+    /// A restart that knows what was in force.
+    fn resume(&mut self) {
+        let besides = self.loader.besides(&self.loaded);
+        self.restart();
+        let blob = |key: [u8; 20]| Ok(self.blobs[&key].clone().into_bytes());
+        self.loader.prime(&self.loaded, &besides, &blob);
+    }
+
+    /// The same at every load, before restarts and after them.
+    fn check_over_restarts(&mut self, expected: Expect) {
+        let first = show(&self.load());
+        for _ in 0..2 {
+            assert_eq!(show(&self.load()), first);
+            self.resume();
+            assert_eq!(show(&self.load()), first);
+        }
+        expected.assert_eq(&first);
     }
 
     fn load(&mut self) -> Loaded {
@@ -90,7 +112,9 @@ impl Story {
             false => Ok(self.history.get(path).cloned().unwrap_or_default()),
             true => Err("the store does not answer".to_owned()),
         };
-        self.loader.load(&files, &blob, &history)
+        let loaded = self.loader.load(&files, &blob, &history);
+        self.loaded = files;
+        loaded
     }
 
     fn check(&mut self, expected: Expect) {
@@ -314,6 +338,124 @@ fn two_files_cannot_be_one_document() {
         deployment acme/hello x1
         deployment acme/hello-again x2
         target tiny of 32 tiny
+        owner acme 20
+    "#]]);
+}
+
+#[test]
+fn a_restart_does_not_settle_a_conflict_anew() {
+    let mut story = Story::example();
+    let copy = story.tree[HELLO].replace("replicas: 1", "replicas: 0");
+    story.write("deployments/acme/a-copy.yaml", &copy);
+    story.load();
+    story.check_over_restarts(expect![[r#"
+        deployments/acme/a-copy.yaml:5:9: Deployment acme/hello is also in deployments/acme/hello.yaml:5:9 (the other file counts)
+        deployment acme/hello x1
+        deployment acme/hello-again x2
+        target tiny of 32 tiny
+        owner acme 20
+    "#]]);
+    story.edit(HELLO, "250ms", "350ms");
+    let edited = story.load().model.expect("a model").workloads;
+    assert!(
+        edited
+            .values()
+            .any(|version| format!("{version:?}").contains("350"))
+    );
+    story.check_over_restarts(expect![[r#"
+        deployments/acme/a-copy.yaml:5:9: Deployment acme/hello is also in deployments/acme/hello.yaml:5:9 (the other file counts)
+        deployment acme/hello x1
+        deployment acme/hello-again x2
+        target tiny of 32 tiny
+        owner acme 20
+    "#]]);
+}
+
+#[test]
+fn a_restart_does_not_settle_a_quota_anew() {
+    let mut story = Story::example();
+    let other = story.tree[HELLO].replace("name: hello", "name: a");
+    let other = other.replace("replicas: 1", "replicas: 18");
+    story.write("deployments/acme/a.yaml", &other);
+    story.load();
+    story.check_over_restarts(expect![[r#"
+        deployments/acme/a.yaml:11:13: replicas of all deployments of acme come to 21; the quota is 20 (nothing of it is touched)
+        deployment acme/hello x1
+        deployment acme/hello-again x2
+        target tiny of 32 tiny
+        frozen deployment acme/a
+        owner acme 20
+    "#]]);
+    story.edit(HELLO, "250ms", "350ms");
+    story.check_over_restarts(expect![[r#"
+        deployments/acme/a.yaml:11:13: replicas of all deployments of acme come to 21; the quota is 20 (nothing of it is touched)
+        deployment acme/hello x1
+        deployment acme/hello-again x2
+        target tiny of 32 tiny
+        frozen deployment acme/a
+        owner acme 20
+    "#]]);
+}
+
+#[test]
+fn a_file_that_breaks_as_it_moves_is_not_taken_for_a_removal() {
+    let mut story = Story::example();
+    story.remove(HELLO);
+    story.write("deployments/acme/frontend.yaml", "kind: [");
+    story.check_over_restarts(expect![[r#"
+        deployments/acme/frontend.yaml:1:7: not valid YAML: unclosed bracket '[' (nothing of it is touched)
+        deployment acme/hello-again x2
+        target tiny of 32 tiny
+        frozen deployment acme/frontend
+        frozen deployment acme/hello
+        owner acme 20
+    "#]]);
+    story.edit("deployments/acme/frontend.yaml", "kind: [", "kind: [[");
+    story.remove(AGAIN);
+    story.check_over_restarts(expect![[r#"
+        deployments/acme/frontend.yaml:1:8: not valid YAML: unclosed bracket '[' (nothing of it is touched)
+        target tiny of 32 tiny
+        frozen deployment acme/frontend
+        frozen deployment acme/hello
+        frozen deployment acme/hello-again
+        owner acme 20
+    "#]]);
+    story.remove("deployments/acme/frontend.yaml");
+    story.check_over_restarts(expect![[r#"
+        target tiny of 32 tiny
+        owner acme 20
+    "#]]);
+}
+
+#[test]
+fn garbage_that_lies_about_holds_up_no_removal() {
+    let mut story = Story::example();
+    story.write("deployments/acme/garbage.yaml", "kind: [");
+    story.load();
+    story.resume();
+    story.remove(HELLO);
+    story.check_over_restarts(expect![[r#"
+        deployments/acme/garbage.yaml:1:7: not valid YAML: unclosed bracket '[' (nothing of it is touched)
+        deployment acme/hello-again x2
+        target tiny of 32 tiny
+        frozen deployment acme/garbage
+        owner acme 20
+    "#]]);
+}
+
+#[test]
+fn garbage_in_one_folder_holds_up_no_removal_in_another() {
+    let mut story = Story::example();
+    story.remove(HELLO);
+    story.write("deployments/other/garbage.yaml", "kind: [");
+    story.write("capacity/garbage.yaml", "kind: [");
+    story.check_over_restarts(expect![[r#"
+        capacity/garbage.yaml:1:7: not valid YAML: unclosed bracket '[' (nothing of it is touched)
+        deployments/other/garbage.yaml:1:7: not valid YAML: unclosed bracket '[' (nothing of it is touched)
+        deployment acme/hello-again x2
+        target tiny of 32 tiny
+        frozen deployment other/garbage
+        frozen target garbage
         owner acme 20
     "#]]);
 }

@@ -38,8 +38,8 @@ impl Place {
     }
 
     fn restart(&mut self) {
-        let last = self.reader.accepted.map(|commit| commit.to_string());
-        self.reader = open(&self.dir, last.as_deref());
+        let last = self.reader.in_force();
+        self.reader = open(&self.dir, last.as_ref());
     }
 
     fn commit(&self, changes: &[(&str, Option<&str>)]) -> CommitId {
@@ -77,7 +77,7 @@ impl Place {
     }
 }
 
-fn open(dir: &TempDir, last: Option<&str>) -> Reader {
+fn open(dir: &TempDir, last: Option<&InForceRecord>) -> Reader {
     let location = dir.path().join("state.git").display().to_string();
     let source = Source::open(&location, &dir.path().join("mirror"), "main", last);
     let reader = Arc::into_inner(source.expect("opened").0).expect("the only one");
