@@ -63,6 +63,11 @@ impl DataDir {
         self.0.join("keys/ita.key")
     }
 
+    /// Collateral of real platforms, kept until it runs out.
+    pub fn collateral(&self) -> PathBuf {
+        self.0.join("collateral")
+    }
+
     /// The SSH key that signs status commits.
     pub fn signing_key(&self) -> PathBuf {
         self.0.join("keys/status_signing")

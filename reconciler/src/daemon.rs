@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use easyenclave_attestation::simulated::Platform;
-use easyenclave_attestation::{ItaClient, KeyRefresh, NoAuthority, TrustAuthority};
+use easyenclave_attestation::PcsClient;
 use easyenclave_git::{Ledger, Signer};
 use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::records::InForceRecord;
@@ -27,9 +26,9 @@ use crate::pass::pass;
 use crate::report::{self, Notes, Status};
 use crate::source::{self, Source, keep, kept};
 use crate::status::{Publisher, recorded};
-use crate::trust::Judge;
+use crate::trust;
 use crate::world::{Parts, World};
-use crate::{api, deliver, keys};
+use crate::{api, deliver, keys, verifiers};
 
 /// Without any news, the world is looked at this often.
 const IDLE: Duration = Duration::from_secs(5);
@@ -62,6 +61,7 @@ pub struct Config {
 /// A running daemon.
 pub struct Daemon {
     world: Arc<World>,
+    collateral: PcsClient,
     source: Source,
     listener: TcpListener,
     config: Config,
@@ -87,7 +87,10 @@ impl Daemon {
             .public_url
             .clone()
             .unwrap_or_else(|| format!("http://{address}"));
-        let world = Arc::new(World::new(parts(&config, public_url)?));
+        let metrics = Metrics::default();
+        let collateral = verifiers::collateral(data, &metrics)?;
+        let parts = parts(&config, public_url, metrics, &collateral)?;
+        let world = Arc::new(World::new(parts));
         let signer = Signer::open_or_create(&data.signing_key())?;
         let ledger = Ledger::open(
             &config.repository,
@@ -108,6 +111,7 @@ impl Daemon {
         let (status, _) = watch::channel(None);
         Ok(Self {
             world,
+            collateral,
             source,
             listener,
             config,
@@ -137,6 +141,7 @@ impl Daemon {
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
         let Self {
             world,
+            collateral,
             source,
             listener,
             config,
@@ -154,6 +159,7 @@ impl Daemon {
             fetching.clone(),
         ));
         let delivery = tokio::spawn(deliver::run(Arc::clone(&world), Arc::clone(&changed)));
+        let tending = tokio::spawn(verifiers::tend(Arc::clone(&world), collateral.clone()));
         let publishing = Outage::default();
         let publisher = Publisher::new(
             Arc::clone(&world),
@@ -164,6 +170,7 @@ impl Daemon {
         let publisher = tokio::spawn(publisher.run(status.subscribe()));
         let mut turns = Turns {
             world,
+            collateral,
             source,
             fetching,
             publishing,
@@ -178,7 +185,7 @@ impl Daemon {
             () = shutdown => {}
         }
         drop(turns);
-        for task in [watcher, delivery] {
+        for task in [watcher, delivery, tending] {
             task.abort();
         }
         server.abort();
@@ -187,13 +194,15 @@ impl Daemon {
     }
 }
 
-fn parts(config: &Config, public_url: String) -> anyhow::Result<Parts> {
+fn parts(
+    config: &Config,
+    public_url: String,
+    metrics: Metrics,
+    collateral: &PcsClient,
+) -> anyhow::Result<Parts> {
     let data = &config.data;
     let clock = System;
-    let platform = Platform::open_or_create(&config.platform, clock.now())
-        .context("opening the simulated platform")?;
     let store = SledStore::open(&data.store())?;
-    let metrics = Metrics::default();
     Ok(Parts {
         clock: Arc::new(clock),
         entropy: Arc::new(System),
@@ -201,27 +210,16 @@ fn parts(config: &Config, public_url: String) -> anyhow::Result<Parts> {
         seed: keys::seed(&data.seed())?,
         keypair: keys::keypair(&data.reconciler_key())?,
         launcher_key: keys::launcher_key(&data.launcher_key())?,
-        judge: Judge::new(Arc::new(platform), authority(data, &metrics)?),
+        judge: verifiers::judge(config, collateral, &metrics, clock.now())?,
         metrics,
         public_url,
     })
 }
 
-/// Intel Trust Authority, when there is a key for it.
-fn authority(data: &DataDir, metrics: &Metrics) -> anyhow::Result<Arc<dyn TrustAuthority>> {
-    let Some(key) = keys::given(&data.ita_key())? else {
-        return Ok(Arc::new(NoAuthority));
-    };
-    let metrics = metrics.clone();
-    let client = ItaClient::new(Some(&key))
-        .context("Intel Trust Authority")?
-        .watched(move |refresh| metrics.keys_refreshed(refresh == KeyRefresh::Fetched));
-    Ok(Arc::new(client))
-}
-
 /// The loop of passes and all that it remembers between them.
 struct Turns {
     world: Arc<World>,
+    collateral: PcsClient,
     source: Source,
     fetching: Outage,
     publishing: Outage,
@@ -309,6 +307,7 @@ impl Turns {
             }
             return IDLE;
         };
+        self.collateral.asks(&revision.collateral.urls);
         let report = match pass(&self.world, revision, now).await {
             Ok(report) => report,
             Err(error) => {
@@ -322,6 +321,7 @@ impl Turns {
         let notes = Notes {
             source: trouble.or_else(|| self.fetching.trouble()),
             publish: self.publishing.trouble(),
+            verifying: trust::trouble(&self.world.judge, &report.revision, now),
             refusals: self.world.refusals.list(),
             sightings: self.world.sightings.list(),
         };

@@ -29,4 +29,5 @@ pub mod source;
 pub mod status;
 pub mod tokens;
 pub mod trust;
+mod verifiers;
 pub mod world;

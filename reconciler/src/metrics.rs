@@ -4,14 +4,28 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use easyenclave_attestation::CollateralFetch;
 use easyenclave_schemas::evidence::{ReasonCode, Rejection, Verdict};
 
 /// What is counted; every copy counts together.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics(Arc<Mutex<Counters>>);
 
-/// By name, label and its value.
-type Counters = BTreeMap<(&'static str, &'static str, &'static str), u64>;
+/// By name and labels.
+type Counters = BTreeMap<(&'static str, Labels), u64>;
+
+type Labels = Vec<(&'static str, &'static str)>;
+
+/// What is asked of a Trust Authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authority {
+    /// A nonce.
+    Nonce,
+    /// A token.
+    Token,
+    /// Its keys.
+    Keys,
+}
 
 const ATTEMPTS: &str = "attestation_registration_attempt_total";
 const REJECTS: &str = "attestation_registration_reject_total";
@@ -21,8 +35,11 @@ const ISSUED: &str = "attestation_nonce_issued_total";
 const CONSUMED: &str = "attestation_nonce_consumed_total";
 const EXPIRED: &str = "attestation_nonce_expired_total";
 const REFRESHES: &str = "attestation_jwks_refresh_total";
-const ALL: [&str; 8] = [
-    ATTEMPTS, REJECTS, ACCEPTS, WARNINGS, ISSUED, CONSUMED, EXPIRED, REFRESHES,
+const AUTHORITY: &str = "attestation_ita_call_total";
+const COLLATERAL: &str = "attestation_collateral_fetch_total";
+const ALL: [&str; 10] = [
+    ATTEMPTS, REJECTS, ACCEPTS, WARNINGS, ISSUED, CONSUMED, EXPIRED, REFRESHES, AUTHORITY,
+    COLLATERAL,
 ];
 
 impl Metrics {
@@ -55,20 +72,35 @@ impl Metrics {
         self.count(REFRESHES, "result", result);
     }
 
+    /// A Trust Authority was asked: `success`, `refused` (the evidence), or `failure`.
+    pub fn authority_asked(&self, call: Authority, result: &'static str) {
+        let call = match call {
+            Authority::Nonce => "nonce",
+            Authority::Token => "token",
+            Authority::Keys => "keys",
+        };
+        self.add(AUTHORITY, vec![("call", call), ("result", result)]);
+    }
+
+    /// An address was asked for collateral.
+    pub fn collateral_fetched(&self, fetch: CollateralFetch) {
+        self.count(COLLATERAL, "result", fetch.as_str());
+    }
+
     /// A nonce was handed out.
     pub fn nonce_issued(&self) {
-        self.count(ISSUED, "", "");
+        self.add(ISSUED, Vec::new());
     }
 
     /// A nonce was used up.
     pub fn nonce_consumed(&self) {
-        self.count(CONSUMED, "", "");
+        self.add(CONSUMED, Vec::new());
     }
 
     /// A nonce was refused.
     pub fn nonce_refused(&self, code: ReasonCode) {
         if code == ReasonCode::NonceExpired {
-            self.count(EXPIRED, "", "");
+            self.add(EXPIRED, Vec::new());
         }
     }
 
@@ -78,21 +110,32 @@ impl Metrics {
         let mut text = String::new();
         for name in ALL {
             let _ = writeln!(text, "# TYPE {name} counter");
-            for ((counted, label, value), number) in counters.iter() {
-                if *counted != name {
-                    continue;
+            for ((counted, labels), number) in counters.iter() {
+                if *counted == name {
+                    let _ = writeln!(text, "{name}{} {number}", braced(labels));
                 }
-                let _ = match *label {
-                    "" => writeln!(text, "{name} {number}"),
-                    label => writeln!(text, "{name}{{{label}=\"{value}\"}} {number}"),
-                };
             }
         }
         text
     }
 
     fn count(&self, name: &'static str, label: &'static str, value: &'static str) {
-        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *counters.entry((name, label, value)).or_default() += 1;
+        self.add(name, vec![(label, value)]);
     }
+
+    fn add(&self, name: &'static str, labels: Labels) {
+        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counters.entry((name, labels)).or_default() += 1;
+    }
+}
+
+fn braced(labels: &Labels) -> String {
+    if labels.is_empty() {
+        return String::new();
+    }
+    let pairs: Vec<_> = labels
+        .iter()
+        .map(|(label, value)| format!("{label}=\"{value}\""))
+        .collect();
+    format!("{{{}}}", pairs.join(","))
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use easyenclave_attestation::Policy;
 use easyenclave_plan::{Desired, Target};
-use easyenclave_schemas::documents::{Health, PolicySpec, ProviderSpec, StatusSpec, Workload};
+use easyenclave_schemas::documents::{
+    CollateralSpec, Health, PolicySpec, ProviderSpec, StatusSpec, Workload,
+};
 use easyenclave_schemas::evidence::{JudgedPolicy, ReasonCode, Rejection};
 use easyenclave_schemas::status::ProblemStatus;
 use easyenclave_schemas::{DeploymentId, Digest, NodeSize, PolicyName, ProviderName};
@@ -30,6 +32,8 @@ pub struct Revision {
     pub paths: BTreeMap<DeploymentId, String>,
     /// How status is written.
     pub status: StatusSpec,
+    /// Where the collateral of real platforms comes from.
+    pub collateral: CollateralSpec,
     /// Documents that were rejected.
     pub problems: Vec<ProblemStatus>,
 }

@@ -277,6 +277,7 @@ impl Reader {
             providers: model.providers,
             paths: model.paths,
             status: model.status,
+            collateral: model.collateral,
             problems: loaded.problems,
         };
         Ok((revision, loaded.outage))

@@ -11,7 +11,7 @@ use easyenclave_schemas::evidence::RootKeyId;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "verify")]
-pub use source::{CollateralError, CollateralSource, PckCa, PlatformFacts};
+pub use source::{CollateralError, CollateralSource, NoCollateral, PckCa, PlatformFacts, Stock};
 
 /// The collateral of one type of platform.
 #[derive(Clone, Serialize, Deserialize)]
@@ -148,9 +148,9 @@ mod source {
 
     /// Where collateral comes from.
     ///
-    /// Guarantees: an answer within a bounded time; at most [`Collateral::MAX`] bytes; the same answer for
-    /// a while, so that many verdicts share one. Assumptions: `now` is the verifier's clock. Caveats:
-    /// the answer is not verified, and may be close to its expiry.
+    /// Guarantees: at most [`Collateral::MAX`] bytes; the same answer for a while, so that many verdicts share one;
+    /// an answer that counts at `now`. Assumptions: `now` is the verifier's clock. Caveats: the answer is not a
+    /// verdict, and may be close to its expiry; whoever asks says how long to wait.
     #[async_trait]
     pub trait CollateralSource: Send + Sync {
         /// The collateral of a platform, to be used at `now`.
@@ -162,6 +162,39 @@ mod source {
             platform: &PlatformFacts,
             now: Timestamp,
         ) -> Result<Collateral, CollateralError>;
+
+        /// What is kept and can run out, for those who warn of it: nothing where collateral is made on demand.
+        fn stock(&self, now: Timestamp) -> Vec<Stock>;
+    }
+
+    /// No collateral, and why: what a reconciler has where platforms of a kind are not to be verified.
+    #[derive(Debug, Clone, Copy)]
+    pub struct NoCollateral(pub &'static str);
+
+    #[async_trait]
+    impl CollateralSource for NoCollateral {
+        async fn collateral(
+            &self,
+            _: &PlatformFacts,
+            _: Timestamp,
+        ) -> Result<Collateral, CollateralError> {
+            Err(CollateralError::Unavailable(self.0.into()))
+        }
+
+        fn stock(&self, _: Timestamp) -> Vec<Stock> {
+            Vec::new()
+        }
+    }
+
+    /// The collateral that is kept of one type of platform, or should be.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Stock {
+        /// The platform.
+        pub platform: PlatformFacts,
+        /// The first moment at which it no longer counts; none when there is none.
+        pub until: Option<Timestamp>,
+        /// Why the last try to fetch it brought nothing, without clocks and counters; none when it did.
+        pub trouble: Option<String>,
     }
 
     /// Why there is no collateral. Never a verdict on the evidence.

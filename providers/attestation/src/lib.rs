@@ -10,8 +10,12 @@ mod event_log;
 mod ita;
 mod layout;
 mod machine;
+#[cfg(all(feature = "fetch", feature = "verify"))]
+mod pcs;
 #[cfg(all(test, feature = "testing"))]
 mod real_samples;
+#[cfg(feature = "fetch")]
+mod remote;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 #[cfg(feature = "testing")]
@@ -23,21 +27,27 @@ mod verify;
 #[cfg(any(feature = "simulated", feature = "verify"))]
 pub use collateral::Collateral;
 #[cfg(feature = "verify")]
-pub use collateral::{CollateralError, CollateralSource, PckCa, PlatformFacts};
+pub use collateral::{
+    CollateralError, CollateralSource, NoCollateral, PckCa, PlatformFacts, Stock,
+};
 pub use collect::{
     CollectError, NonceError, QuoteSource, collect, collect_for_ita, ita_report_data, report_data,
 };
 pub use event_log::{Event, EventLog, EventLogError};
-#[cfg(any(feature = "fetch", feature = "verify"))]
-pub use ita::ItaError;
 #[cfg(all(feature = "fetch", feature = "verify"))]
 pub use ita::KeyRefresh;
 #[cfg(feature = "fetch")]
 pub use ita::{Account, Client as ItaClient, ClientError as ItaClientError};
+#[cfg(any(feature = "fetch", feature = "verify"))]
+pub use ita::{ItaError, Said as ItaSaid};
 #[cfg(feature = "verify")]
 pub use ita::{NoAuthority, TrustAuthority};
 pub use layout::{LayoutError, QuoteView};
 pub use machine::Machine;
+#[cfg(all(feature = "fetch", feature = "verify"))]
+pub use pcs::{
+    Builder as PcsBuilder, Client as PcsClient, Fetched as CollateralFetch, OpenError as PcsError,
+};
 pub use tsm::{Patience, Step, TsmError, TsmSource};
 #[cfg(feature = "verify")]
 pub use verify::{

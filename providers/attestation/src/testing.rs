@@ -2,7 +2,9 @@
 //! one that the real verifier must refuse or report; nothing here replaces the verifier.
 
 pub mod authority;
+pub mod conformance;
 pub mod machine;
+pub mod pcs;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -14,10 +14,10 @@ use easyenclave::metrics::Metrics;
 use easyenclave::pass::pass;
 use easyenclave::report::{self, Notes};
 use easyenclave::source::Source;
-use easyenclave::trust::Judge;
+use easyenclave::trust::{Judge, Sources};
 use easyenclave::world::{Parts, World};
-use easyenclave_attestation::NoAuthority;
 use easyenclave_attestation::simulated::Platform;
+use easyenclave_attestation::{NoAuthority, NoCollateral};
 use easyenclave_schemas::Secret;
 use easyenclave_schemas::signature::Keypair;
 use tokio::net::TcpListener;
@@ -103,7 +103,14 @@ async fn first_plan(dir: &Path, root: &str, repository: &str) -> (Arc<World>, us
         seed: Secret::new([7; 32]),
         keypair: Keypair::generate().expect("randomness"),
         launcher_key: Secret::new("key".into()),
-        judge: Judge::new(Arc::new(platform), Arc::new(NoAuthority)),
+        judge: Judge::new(
+            Sources {
+                simulated: Arc::new(platform),
+                intel: Arc::new(NoCollateral("not in this bench")),
+            },
+            Arc::new(NoAuthority),
+            Metrics::default(),
+        ),
         metrics: Metrics::default(),
         public_url: "http://127.0.0.1:9".into(),
     }));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use easyenclave_attestation::{PlatformFacts, Stock};
 use easyenclave_schemas::records::TrustRecord;
 
 use crate::world::World;
@@ -51,5 +52,20 @@ pub(super) async fn metrics(State(world): State<Arc<World>>) -> String {
     for (name, value) in rows {
         let _ = writeln!(text, "{name} {value}");
     }
+    text += &collateral(&world.judge.stock(world.clock.now()));
     text + &world.metrics.text()
+}
+
+/// When collateral runs out, by type of platform: for whoever is to be warned before.
+fn collateral(stock: &[Stock]) -> String {
+    const NAME: &str = "attestation_collateral_valid_until_seconds";
+    let mut text = format!("# TYPE {NAME} gauge\n");
+    for stock in stock {
+        let PlatformFacts { fmspc, ca } = &stock.platform;
+        if let Some(until) = stock.until {
+            let seconds = until.as_secs();
+            let _ = writeln!(text, "{NAME}{{fmspc=\"{fmspc}\",ca=\"{ca}\"}} {seconds}");
+        }
+    }
+    text
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use easyenclave_schemas::status::{Condition, ConditionStatus, DeploymentStatus, WaitStatus};
+use easyenclave_schemas::status::{
+    Condition, ConditionStatus, ConditionType, DeploymentStatus, WaitStatus,
+};
 use easyenclave_schemas::wire::WorkloadState;
 use serde::Serialize;
 
@@ -206,7 +208,18 @@ fn notes(status: &Status, name: &str) -> Vec<String> {
             problem.message, problem.consequence
         )
     });
-    held.chain(problems).collect()
+    held.chain(problems).chain(lacking(status)).collect()
+}
+
+/// What verification lacks is nobody's own fault, and may be why anybody is not trusted.
+fn lacking(status: &Status) -> Option<String> {
+    let conditions = status.fleet.conditions.iter();
+    let mut verifiable = conditions.filter(|condition| condition.kind == ConditionType::Verifiable);
+    let lacking = verifiable.find(|condition| condition.status != ConditionStatus::True)?;
+    Some(format!(
+        "verification: {}: {}",
+        lacking.reason, lacking.message
+    ))
 }
 
 /// Whether a file is the one that is named: by its path, or by the last parts of it without the ending.

@@ -7,8 +7,8 @@ use easyenclave_plan::{
     Breaker, Deployment, Desired, Frozen, Limits, OnLapse, Placement, Reservation, Target,
 };
 use easyenclave_schemas::documents::{
-    self, DeploymentSpec, FleetSpec, Identity, Kind, PolicySpec, ProviderSpec, ReservationSpec,
-    StatusSpec, TargetSpec,
+    self, CollateralSpec, DeploymentSpec, FleetSpec, Identity, Kind, PolicySpec, ProviderSpec,
+    ReservationSpec, StatusSpec, TargetSpec,
 };
 use easyenclave_schemas::{
     DeploymentId, DeploymentName, Digest, FleetId, OwnerName, PolicyName, ProviderName,
@@ -33,6 +33,8 @@ pub struct Model {
     pub paths: BTreeMap<DeploymentId, String>,
     /// How status is written.
     pub status: StatusSpec,
+    /// Where the collateral of real platforms comes from.
+    pub collateral: CollateralSpec,
 }
 
 /// The schema holds every name to at least the type's bounds.
@@ -63,6 +65,7 @@ pub(super) fn build(facts: &Facts<'_>) -> Option<Model> {
         }),
         paths: BTreeMap::new(),
         status: fleet.object.spec.status.clone(),
+        collateral: fleet.object.spec.collateral.clone(),
     };
     for (name, owner) in &facts.owners {
         let name = OwnerName::new(*name).expect(NAMED);

@@ -115,10 +115,15 @@ fn conditions(sight: &Sight<'_>, notes: &Notes) -> Vec<Condition> {
         Some(trouble) => (false, trouble.reason, trouble.message.clone()),
         None => (true, "Pushed", String::new()),
     };
+    let (verifiable, lacking, lack) = match &notes.verifying {
+        Some(trouble) => (false, trouble.reason, trouble.message.clone()),
+        None => (true, "AtHand", String::new()),
+    };
     let waiting = format!("{held} held plans wait for a person's approval");
     Conditions::new(previous, sight.now())
         .add(ConditionType::Readable, when(readable), reason, message)
         .add(ConditionType::Published, when(published), why, words)
+        .add(ConditionType::Verifiable, when(verifiable), lacking, lack)
         .add(
             ConditionType::Unheld,
             when(held == 0),

@@ -55,6 +55,8 @@ pub struct Notes {
     pub source: Option<Trouble>,
     /// Why the status branch does not reach its remote, if it does not.
     pub publish: Option<Trouble>,
+    /// What verification lacks, or soon will, if anything.
+    pub verifying: Option<Trouble>,
     /// Refused requests.
     pub refusals: Vec<Refusal>,
     /// Unknown measurements.

@@ -67,6 +67,7 @@ fn revision() -> Revision {
         providers: model.providers,
         paths: model.paths,
         status: model.status,
+        collateral: model.collateral,
         problems: Vec::new(),
     }
 }

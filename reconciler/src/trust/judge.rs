@@ -2,13 +2,14 @@
 //! be fetched, and an attempt too many, is never the evidence's fault, and says so with a code of its own. Nobody
 //! waits without end, and nothing piles up without a bound.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use easyenclave_attestation::{
-    Binding, Case, Collateral, CollateralSource, PlatformFacts, Policy, TokenKeys, TrustAuthority,
-    token_key_id, verify,
+    Binding, Case, Collateral, CollateralSource, PlatformFacts, Policy, Stock, TokenKeys,
+    TrustAuthority, TrustRoot, token_key_id, verify,
 };
 use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::documents::{ItaSpec, Mint};
@@ -20,6 +21,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::heard::Heard;
+use crate::metrics::Metrics;
 use crate::revision::Applied;
 
 /// What verification needs is not waited for longer. An agent waits 15 seconds for its answer.
@@ -31,11 +34,29 @@ pub const IN_HAND: usize = 1024;
 /// Judges evidence.
 #[derive(Clone)]
 pub struct Judge {
-    collateral: Arc<dyn CollateralSource>,
-    authority: Arc<dyn TrustAuthority>,
+    sources: Sources,
+    authority: Arc<Heard>,
     in_hand: Arc<Semaphore>,
     /// One verification is a millisecond of arithmetic: as many at a time as there are cores.
     cores: Arc<Semaphore>,
+}
+
+/// Where collateral comes from. The root that a policy names decides which is asked, and nothing else does.
+#[derive(Clone)]
+pub struct Sources {
+    /// For platforms under a simulated root.
+    pub simulated: Arc<dyn CollateralSource>,
+    /// For platforms under Intel's root.
+    pub intel: Arc<dyn CollateralSource>,
+}
+
+impl Sources {
+    fn under(&self, root: &TrustRoot) -> &dyn CollateralSource {
+        match root {
+            TrustRoot::Simulated(_) => self.simulated.as_ref(),
+            TrustRoot::Intel => self.intel.as_ref(),
+        }
+    }
 }
 
 /// Evidence with all that it was judged by, so that it can be judged again.
@@ -73,11 +94,11 @@ pub struct BoundTo {
 }
 
 impl Judge {
-    /// A judge that asks these.
-    pub fn new(collateral: Arc<dyn CollateralSource>, authority: Arc<dyn TrustAuthority>) -> Self {
+    /// A judge that asks these, and counts how that went.
+    pub fn new(sources: Sources, authority: Arc<dyn TrustAuthority>, metrics: Metrics) -> Self {
         Self {
-            collateral,
-            authority,
+            sources,
+            authority: Arc::new(Heard::new(authority, metrics)),
             in_hand: Arc::new(Semaphore::new(IN_HAND)),
             cores: Arc::new(Semaphore::new(
                 available_parallelism().map_or(1, Into::into),
@@ -101,6 +122,19 @@ impl Judge {
     /// The Trust Authority that is asked for nonces.
     pub(crate) fn authority(&self) -> &dyn TrustAuthority {
         self.authority.as_ref()
+    }
+
+    /// What is kept of collateral and can run out.
+    pub(crate) fn stock(&self, now: Timestamp) -> Vec<Stock> {
+        let Sources { simulated, intel } = &self.sources;
+        let mut stock = intel.stock(now);
+        stock.extend(simulated.stock(now));
+        stock
+    }
+
+    /// What is wrong with Trust Authorities, by address.
+    pub(crate) fn outages(&self) -> BTreeMap<String, String> {
+        self.authority.outages()
     }
 
     /// Adds to an exhibit what its policy's verifiers need.
@@ -145,8 +179,9 @@ impl Judge {
 
     async fn fetch(&self, exhibit: &mut Exhibit, policy: &Policy) -> Result<(), Rejection> {
         if policy.dcap {
-            let facts = PlatformFacts::of(&exhibit.evidence)?;
-            exhibit.collateral = Some(self.collateral.collateral(&facts, exhibit.at).await?);
+            let facts = PlatformFacts::under(&policy.trust_root, &exhibit.evidence)?;
+            let source = self.sources.under(&policy.trust_root);
+            exhibit.collateral = Some(source.collateral(&facts, exhibit.at).await?);
         }
         if let Some(settings) = &policy.ita {
             self.mint(exhibit, settings).await?;

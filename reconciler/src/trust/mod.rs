@@ -3,8 +3,10 @@
 
 mod audit;
 mod challenge;
+mod heard;
 mod judge;
 mod sightings;
+mod supply;
 
 use std::sync::Arc;
 
@@ -20,8 +22,9 @@ use crate::world::World;
 
 pub(crate) use audit::{Tried, tell};
 pub use challenge::issue;
-pub use judge::{BoundTo, Exhibit, IN_HAND, Judge, PATIENCE};
+pub use judge::{BoundTo, Exhibit, IN_HAND, Judge, PATIENCE, Sources};
 pub use sightings::Sightings;
+pub use supply::trouble;
 
 /// Evidence and what it has to be bound to.
 pub(crate) struct Attempt {

@@ -11,15 +11,15 @@ use easyenclave::join;
 use easyenclave::journal::Journal;
 use easyenclave::metrics::Metrics;
 use easyenclave::revision::Revision;
-use easyenclave::trust::{self, Judge};
+use easyenclave::trust::{self, Judge, Sources};
 use easyenclave::world::{Parts, World};
 use easyenclave_attestation::simulated::{Platform, TdBody};
 use easyenclave_attestation::{
-    Collateral, CollateralError, CollateralSource, NoAuthority, PlatformFacts, Policy, report_data,
-    testing,
+    Collateral, CollateralError, CollateralSource, NoAuthority, NoCollateral, PlatformFacts,
+    Policy, Stock, report_data, testing,
 };
 use easyenclave_plan::{Breaker, Desired, Limits, OnLapse, Target};
-use easyenclave_schemas::documents::{PolicySpec, StatusSpec};
+use easyenclave_schemas::documents::{CollateralSpec, PolicySpec, StatusSpec};
 use easyenclave_schemas::evidence::{Evidence, QuoteBytes, Rejection, Verdict};
 use easyenclave_schemas::records::{ClaimRecord, OrderPhase, OrderRecord, WorkRecord};
 use easyenclave_schemas::signature::Keypair;
@@ -77,6 +77,7 @@ impl Place {
         let root = platform.root_key_id().to_string();
         let source = Arc::new(Source::new(platform));
         let journal = Journal::open(Arc::clone(&store) as Arc<dyn Store>).expect("a journal");
+        let metrics = Metrics::default();
         let world = World::new(Parts {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy: Arc::new(System),
@@ -84,10 +85,14 @@ impl Place {
             seed: Secret::new([7; 32]),
             keypair: Keypair::generate().expect("randomness"),
             launcher_key: Secret::new("the launcher's own key".into()),
-            metrics: Metrics::default(),
+            metrics: metrics.clone(),
             judge: Judge::new(
-                Arc::clone(&source) as Arc<dyn CollateralSource>,
+                Sources {
+                    simulated: Arc::clone(&source) as Arc<dyn CollateralSource>,
+                    intel: Arc::new(NoCollateral("not in this place")),
+                },
                 Arc::new(NoAuthority),
+                metrics.clone(),
             ),
             public_url: "http://127.0.0.1:9".into(),
         });
@@ -244,6 +249,7 @@ fn revision(spec: PolicySpec) -> Revision {
         providers: BTreeMap::new(),
         paths: BTreeMap::new(),
         status: StatusSpec::default(),
+        collateral: CollateralSpec::default(),
         problems: Vec::new(),
     }
 }
@@ -354,6 +360,10 @@ impl CollateralSource for Source {
             Mood::Unavailable => Err(CollateralError::Unavailable("the network is down".into())),
             Mood::Stalls => std::future::pending().await,
         }
+    }
+
+    fn stock(&self, _: Timestamp) -> Vec<Stock> {
+        Vec::new()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What holds within one document beyond its schema: a table of small functions for each kind.
 //! A rule sees one document and nothing else.
 
+mod address;
 mod policy;
 
 use super::walk::push_field;
@@ -16,7 +17,7 @@ pub(super) struct Finding {
 
 type Rule<S> = fn(&S, &mut Vec<Finding>);
 
-const FLEET: &[Rule<FleetSpec>] = &[timing];
+const FLEET: &[Rule<FleetSpec>] = &[timing, address::collateral];
 const TARGET: &[Rule<TargetSpec>] = &[min_max];
 const DEPLOYMENT: &[Rule<DeploymentSpec>] = &[command, environment, probe, health_interval];
 

@@ -44,6 +44,8 @@ pub enum ConditionType {
     Published,
     /// Nothing is held for a person.
     Unheld,
+    /// What verification needs is at hand, and will be for a week.
+    Verifiable,
 }
 
 /// Whether a condition holds.

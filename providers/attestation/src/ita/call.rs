@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{StatusCode, Url};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::error::{ItaError, NO_KEY};
-use super::pace::{Failure, Pace};
+use super::error::{ItaError, NO_KEY, Said};
+use crate::remote::{Failure, Held, Pace, read, retry_after};
 
 /// The header that carries the key.
 const API_KEY: &str = "x-api-key";
@@ -77,10 +77,10 @@ impl Caller {
     ) -> Result<T, ItaError> {
         let address = call.url.to_string();
         let entered = self.pace.enter(&address, self.deadline);
-        entered.map_err(ItaError::Unavailable)?;
+        entered.map_err(|held| ItaError::Unavailable(held.into()))?;
         let number = self.random_bytes();
         let sent = self.send(call, &hex::encode(number)).await;
-        match sent.and_then(|body| read(&body).map_err(unreadable)) {
+        match sent.and_then(|body| read(&body).map_err(|why| unreadable(why.into()))) {
             Ok(read) => {
                 self.pace.answered(&address);
                 Ok(read)
@@ -104,7 +104,9 @@ impl Caller {
         if status.is_success() {
             return match read(&mut answer, longest).await {
                 Ok((body, true)) => Ok(body),
-                Ok((_, false)) => Err(unreadable(format!("it is longer than {longest} bytes"))),
+                Ok((_, false)) => Err(unreadable(
+                    format!("it is longer than {longest} bytes").into(),
+                )),
                 Err(error) => Err(self.broken(&error)),
             };
         }
@@ -119,10 +121,7 @@ impl Caller {
                 "{said} ({known_by})"
             ))));
         }
-        Err(unreadable(format!(
-            "it answered {} ({known_by})",
-            status.as_u16()
-        )))
+        Err(unreadable(answered(status, &known_by)))
     }
 
     fn request(&self, call: Call, number: &str) -> Result<reqwest::RequestBuilder, ItaError> {
@@ -151,7 +150,7 @@ impl Caller {
         } else {
             "the connection broke off".into()
         };
-        Failed::Later(ItaError::Unavailable(why.clone()), failure(why))
+        Failed::Later(ItaError::Unavailable(why.clone().into()), failure(why))
     }
 
     /// What a refusal says, in a line. It is shown to the agent and kept, so it must not repeat our key.
@@ -174,6 +173,15 @@ impl Caller {
     }
 }
 
+impl From<Held> for Said {
+    fn from(held: Held) -> Self {
+        Self {
+            detail: format!("; it is not asked again for {} s", held.seconds),
+            words: held.why,
+        }
+    }
+}
+
 fn failure(why: String) -> Failure {
     Failure {
         why,
@@ -183,21 +191,16 @@ fn failure(why: String) -> Failure {
 }
 
 /// It answers, and not as the protocol has it: asking again at once would not help.
-fn unreadable(why: String) -> Failed {
-    Failed::Later(ItaError::Answer(why.clone()), failure(why))
+fn unreadable(said: Said) -> Failed {
+    let failure = failure(said.words.clone());
+    Failed::Later(ItaError::Answer(said), failure)
 }
 
-/// The body up to `longest` bytes, and whether that is all of it.
-async fn read(answer: &mut Response, longest: usize) -> reqwest::Result<(Vec<u8>, bool)> {
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
-        let room = longest - body.len();
-        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if chunk.len() > room {
-            return Ok((body, false));
-        }
+fn answered(status: StatusCode, known_by: &str) -> Said {
+    Said {
+        words: format!("it answered {}", status.as_u16()),
+        detail: format!(" ({known_by})"),
     }
-    Ok((body, true))
 }
 
 /// Answers after which an address is left alone for a while. A key that is not taken will not be taken in the next
@@ -223,24 +226,18 @@ fn is_about_evidence(status: StatusCode) -> bool {
 }
 
 fn unavailable(status: StatusCode, headers: &HeaderMap, known_by: &str) -> Failed {
-    let why = format!("it answered {} ({known_by})", status.as_u16());
-    let asks_for = headers
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok());
+    let said = answered(status, known_by);
     let failure = Failure {
-        why: why.clone(),
+        why: said.words.clone(),
         too_often: status == StatusCode::TOO_MANY_REQUESTS,
-        asks_for: Duration::from_secs(
-            asks_for
-                .and_then(|value| value.trim().parse().ok())
-                .unwrap_or(0),
-        ),
+        asks_for: retry_after(headers),
     };
     let error = match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            ItaError::Key(format!("it does not take our key: {why}"))
-        }
-        _ => ItaError::Unavailable(why),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ItaError::Key(Said {
+            words: format!("it does not take our key: {}", said.words),
+            ..said
+        }),
+        _ => ItaError::Unavailable(said),
     };
     Failed::Later(error, failure)
 }

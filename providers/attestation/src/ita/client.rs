@@ -17,9 +17,9 @@ use super::call::{Call, Caller};
 use super::error::ItaError;
 #[cfg(feature = "verify")]
 use super::keys::KeyCache;
-use super::url::under;
 use crate::collect::ita_report_data;
 use crate::layout::QuoteView;
+use crate::remote::under;
 
 /// How long one call may take, with its answer. Those who judge wait for ten seconds.
 const DEADLINE: Duration = Duration::from_secs(8);
@@ -170,7 +170,7 @@ impl Client {
             Some(only) if only != base.trim_end_matches('/') => Err(ItaError::Settings(
                 "the key here is for another address than the settings name".into(),
             )),
-            _ => under(base, path),
+            _ => under(base, path).map_err(ItaError::Settings),
         }
     }
 }

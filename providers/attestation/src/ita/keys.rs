@@ -15,8 +15,8 @@ use super::authority::TrustAuthority;
 use super::call::Call;
 use super::client::Client;
 use super::error::ItaError;
-use super::url::under;
 use crate::TokenKeys;
+use crate::remote::under;
 
 /// Keys are fetched again when they are older, so that one that was withdrawn stops counting.
 const FRESH: Duration = Duration::from_secs(3600);
@@ -88,7 +88,7 @@ impl Client {
 
     async fn fetch_keys(&self, settings: &ItaSpec) -> Result<TokenKeys, ItaError> {
         let call = Call {
-            url: under(&settings.jwks_url, "")?,
+            url: under(&settings.jwks_url, "").map_err(ItaError::Settings)?,
             body: None,
             keyed: false,
             shows_evidence: false,

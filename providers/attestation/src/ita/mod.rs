@@ -10,15 +10,11 @@ mod client;
 mod error;
 #[cfg(all(feature = "fetch", feature = "verify"))]
 mod keys;
-#[cfg(feature = "fetch")]
-mod pace;
-#[cfg(feature = "fetch")]
-mod url;
 
 #[cfg(feature = "verify")]
 pub use authority::{NoAuthority, TrustAuthority};
 #[cfg(feature = "fetch")]
 pub use client::{Account, Client, ClientError};
-pub use error::ItaError;
+pub use error::{ItaError, Said};
 #[cfg(all(feature = "fetch", feature = "verify"))]
 pub use keys::KeyRefresh;

@@ -2,6 +2,7 @@
 //! times at which their collateral was valid. Their nonces are unknown, so all but the binding is tested.
 
 mod files;
+mod protocol;
 mod table;
 
 use std::time::Duration;

@@ -187,6 +187,10 @@ impl crate::CollateralSource for Platform {
         let minted = Platform::collateral(self, now);
         minted.map_err(|error| crate::CollateralError::Unavailable(Box::new(error)))
     }
+
+    fn stock(&self, _now: Timestamp) -> Vec<crate::Stock> {
+        Vec::new()
+    }
 }
 
 /// The part of a simulated platform that a guest has: it makes quotes and nothing else.

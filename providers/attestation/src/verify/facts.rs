@@ -5,6 +5,8 @@ use dcap_qvl::intel;
 use dcap_qvl::quote::{Quote, Report};
 use easyenclave_schemas::evidence::{Evidence, Fmspc, MeasurementDigest, ReasonCode, Rejection};
 
+use super::policy::TrustRoot;
+use super::root;
 use crate::collateral::{PckCa, PlatformFacts};
 use crate::layout::QuoteView;
 
@@ -44,6 +46,16 @@ impl Body {
 }
 
 impl PlatformFacts {
+    /// What a quote says about its platform when its certificates end in this root. Platforms of another root are
+    /// refused before anybody is asked about them.
+    ///
+    /// # Errors
+    /// As [`Self::of`], and when the quote's certificates end in another root.
+    pub fn under(root: &TrustRoot, evidence: &Evidence) -> Result<Self, Rejection> {
+        root::another(root, &read(evidence)?)?;
+        Self::of(evidence)
+    }
+
     /// What the quote says about its platform. Untrusted, and good only for asking for collateral.
     ///
     /// # Errors

@@ -12,6 +12,8 @@ mod reasons;
 mod root;
 mod runtime;
 mod sight;
+#[cfg(feature = "fetch")]
+mod sound;
 mod token;
 
 use easyenclave_schemas::documents::NonceMode;
@@ -27,6 +29,8 @@ pub use case::{Binding, Case};
 pub use foresee::{Foresight, foresee};
 pub use policy::{IntelIsNotSimulated, PlatformFlags, Policy, Reference, SimulatedRoot, TrustRoot};
 pub use sight::sight;
+#[cfg(feature = "fetch")]
+pub(crate) use sound::{Standing, standing};
 pub use token::{KeySetError, TokenKeys, key_id as token_key_id};
 
 /// What one verifier found out about a quote.

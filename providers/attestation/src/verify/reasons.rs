@@ -230,6 +230,10 @@ pub(super) fn revoked() -> Rejection {
     Rejection::new(TcbUnacceptable, REVOKED)
 }
 
+pub(super) fn foreign_quote() -> Rejection {
+    Rejection::new(TrustRootMismatch, FOREIGN_QUOTE)
+}
+
 /// An error without a translation still refuses. Its text speaks of the evidence and of public
 /// collateral only, so the client may see it.
 fn unknown(text: &str) -> String {

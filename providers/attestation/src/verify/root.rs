@@ -11,6 +11,7 @@ use x509_cert::der::{Decode, Encode};
 
 use super::facts;
 use super::policy::TrustRoot;
+use super::reasons;
 use crate::collateral::Collateral;
 use crate::layout::QuoteView;
 
@@ -59,6 +60,22 @@ pub(super) fn named_by_quote(root: &TrustRoot, quote: &QuoteView<'_>) -> Result<
     }
 }
 
+/// Refuses a quote whose certificates end in another root than the policy names, before anybody is asked about its
+/// platform. A quote without a root is left to the verifier.
+pub(super) fn another(root: &TrustRoot, quote: &QuoteView<'_>) -> Result<(), Rejection> {
+    let chain = facts::parse(quote)
+        .ok()
+        .and_then(|quote| intel::extract_cert_chain(&quote).ok());
+    let chain = chain.unwrap_or_default();
+    let looked_at = chain.iter().take(LONGEST_CHAIN);
+    let roots: Vec<_> = looked_at.filter_map(|der| self_signed(der)).collect();
+    if roots.is_empty() || roots.contains(&root.key_id()) {
+        Ok(())
+    } else {
+        Err(reasons::foreign_quote())
+    }
+}
+
 fn simulated(key_id: RootKeyId, collateral: &Collateral) -> Result<Vec<u8>, Rejection> {
     let known = collateral.roots(|| roots(collateral));
     let roots = known.ok_or(ReasonCode::CollateralUnusable)?;
@@ -69,6 +86,14 @@ fn simulated(key_id: RootKeyId, collateral: &Collateral) -> Result<Vec<u8>, Reje
             "the collateral does not come from the simulated root that the policy names",
         )
     })
+}
+
+/// The certificate of this root that comes with the collateral.
+#[cfg(feature = "fetch")]
+pub(super) fn anchor(root: &TrustRoot, collateral: &Collateral) -> Option<Vec<u8>> {
+    let known = collateral.roots(|| roots(collateral))?;
+    let named = known.iter().find(|(key_id, _)| *key_id == root.key_id());
+    named.map(|(_, der)| der.clone())
 }
 
 /// The roots that come with the collateral; none where its chain cannot be read. None of them is trusted for that.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::problem::shorten;
-use super::{Finding, Rule, at_least, find};
+use super::{Finding, Rule, address, at_least, find};
 use crate::NodeSize;
 use crate::documents::{Measurement, NonceMode, PolicySpec, Span, TrustRootKind};
 
@@ -12,6 +12,7 @@ pub(super) const RULES: &[Rule<PolicySpec>] = &[
     key_id,
     nonce_mode,
     somebody_verifies,
+    address::authority,
     leeway,
     max_age,
     named_twice,

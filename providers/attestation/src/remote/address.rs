@@ -4,18 +4,20 @@ use std::net::IpAddr;
 
 use reqwest::Url;
 
-use super::error::ItaError;
-
 /// The longest address, in bytes.
 const LONGEST: usize = 500;
 
 /// An address under `base`, or `base` itself when `path` is empty.
-pub(super) fn under(base: &str, path: &str) -> Result<Url, ItaError> {
-    let refuse = |why: &str| Err(ItaError::Settings(format!("its address {why}")));
+///
+/// # Errors
+/// In words, when nothing is sent to it.
+pub(crate) fn under(base: &str, path: &str) -> Result<Url, String> {
+    let refuse = |why: &str| Err(format!("its address {why}"));
     if base.len() > LONGEST {
         return refuse("is too long");
     }
-    let Ok(url) = Url::parse(&format!("{}{path}", base.trim_end_matches('/'))) else {
+    let base = base.trim_end_matches('/');
+    let Ok(url) = Url::parse(base) else {
         return refuse("is not an address");
     };
     if !url.username().is_empty() || url.password().is_some() {
@@ -25,10 +27,11 @@ pub(super) fn under(base: &str, path: &str) -> Result<Url, ItaError> {
         return refuse("has a query or a fragment");
     }
     match url.scheme() {
-        "https" => Ok(url),
-        "http" if is_this_machine(&url) => Ok(url),
-        _ => refuse("is not https"),
+        "https" => {}
+        "http" if is_this_machine(&url) => {}
+        _ => return refuse("is not https"),
     }
+    Url::parse(&format!("{base}{path}")).or_else(|_| refuse("is not an address"))
 }
 
 fn is_this_machine(url: &Url) -> bool {

@@ -24,7 +24,7 @@ const ADDRESSES: usize = 256;
 
 /// What is remembered of addresses that failed.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     failed: Mutex<BTreeMap<String, Hold>>,
 }
 
@@ -35,23 +35,32 @@ struct Hold {
     why: String,
 }
 
+/// An address that is left alone for now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// How it failed, in words.
+    pub(crate) why: String,
+    /// For so long, at least one.
+    pub(crate) seconds: u64,
+}
+
 /// How an address failed.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     /// In words, without a secret.
-    pub(super) why: String,
+    pub(crate) why: String,
     /// Whether it was asked too often.
-    pub(super) too_often: bool,
+    pub(crate) too_often: bool,
     /// How long it wants to be left alone.
-    pub(super) asks_for: Duration,
+    pub(crate) asks_for: Duration,
 }
 
 impl Pace {
     /// Whether an address may be asked now. One that failed may be asked by one caller, who has `deadline` for it.
     ///
     /// # Errors
-    /// In words, when it may not.
-    pub(super) fn enter(&self, address: &str, deadline: Duration) -> Result<(), String> {
+    /// When it may not.
+    pub(crate) fn enter(&self, address: &str, deadline: Duration) -> Result<(), Held> {
         let now = Instant::now();
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(hold) = failed.get_mut(address) else {
@@ -59,23 +68,21 @@ impl Pace {
         };
         if now < hold.until {
             let seconds = (hold.until - now).as_secs() + 1;
-            return Err(format!(
-                "{}; it is not asked again for {seconds} s",
-                hold.why
-            ));
+            let why = hold.why.clone();
+            return Err(Held { why, seconds });
         }
         hold.until = now + deadline;
         Ok(())
     }
 
     /// The address answered.
-    pub(super) fn answered(&self, address: &str) {
+    pub(crate) fn answered(&self, address: &str) {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.remove(address);
     }
 
     /// The address failed. `chance` is between 0 and 255.
-    pub(super) fn failed(&self, address: &str, failure: Failure, chance: u8) {
+    pub(crate) fn failed(&self, address: &str, failure: Failure, chance: u8) {
         let now = Instant::now();
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if failed.len() >= ADDRESSES && !failed.contains_key(address) {
@@ -131,10 +138,7 @@ mod tests {
         assert_eq!(pace.enter("a", deadline), Ok(()));
         pace.failed("a", failure(Duration::ZERO), 255);
         let held = pace.enter("a", deadline).expect_err("held");
-        assert!(
-            held.starts_with("it answered 503; it is not asked again for"),
-            "{held}"
-        );
+        assert_eq!((held.why.as_str(), held.seconds), ("it answered 503", 2));
         assert_eq!(pace.enter("b", deadline), Ok(()));
         tokio::time::advance(SHORTEST).await;
         assert_eq!(pace.enter("a", deadline), Ok(()));
