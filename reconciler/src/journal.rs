@@ -1,8 +1,9 @@
 //! The durable records, in memory for reading and in the store for keeps. A change is on the disk
-//! before anybody sees it; all changes go through [`Journal::transact`], one at a time.
+//! before anybody sees it; all changes go through [`Journal::transact`]. They are decided one at a time, and
+//! wait for the disk together.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use easyenclave_schemas::records::{AgentRecord, OrderRecord};
 use easyenclave_schemas::{AgentId, OrderId, Timestamp};
@@ -28,9 +29,28 @@ pub struct Journal {
 
 struct Inner {
     store: Arc<dyn Store>,
-    /// Held while a change is decided and written, so that changes follow one another.
-    writer: Mutex<()>,
+    /// Held while a change is decided and applied, so that changes follow one another.
+    writer: Mutex<Writer>,
+    /// The number of the newest change that is on the disk. Held by the one who flushes for all who wait.
+    durable: Mutex<u64>,
+    /// What is on the disk.
     records: RwLock<Records>,
+}
+
+/// Where decisions have got to, ahead of the disk.
+struct Writer {
+    /// The records with every change that was decided.
+    records: Records,
+    /// The number of the newest change.
+    newest: u64,
+    /// Changes that are not on the disk yet, with their numbers.
+    waiting: VecDeque<(u64, Staged)>,
+}
+
+/// What a change does to the records.
+struct Staged {
+    agents: BTreeMap<AgentId, Option<Arc<AgentRecord>>>,
+    orders: BTreeMap<OrderId, Option<Arc<OrderRecord>>>,
 }
 
 /// What one transaction wants to write.
@@ -70,9 +90,15 @@ impl Journal {
             agents: load(store.as_ref(), Space::Agents, AgentId::new)?,
             orders: load(store.as_ref(), Space::Orders, OrderId::new)?,
         };
+        let writer = Writer {
+            records: records.clone(),
+            newest: 0,
+            waiting: VecDeque::new(),
+        };
         let inner = Inner {
             store,
-            writer: Mutex::new(()),
+            writer: Mutex::new(writer),
+            durable: Mutex::new(0),
             records: RwLock::new(records),
         };
         Ok(Self {
@@ -88,8 +114,8 @@ impl Journal {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Decides on the newest records and writes what was decided, whole or not at all. The change is
-    /// durable when this returns `Ok`.
+    /// Decides on the newest records and writes what was decided, whole or not at all. When this returns
+    /// `Ok`, the change is durable, and so is every change that it was decided on.
     ///
     /// # Errors
     /// `Ok(Err(e))` when `decide` refuses: nothing is written. `Err` when the store fails.
@@ -148,43 +174,64 @@ impl Inner {
         &self,
         decide: impl FnOnce(&Records, &mut Change) -> Result<T, E>,
     ) -> Result<Result<T, E>, JournalError> {
-        let _turn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut change = Change::default();
-        let decided = {
-            let records = self.records.read().unwrap_or_else(PoisonError::into_inner);
-            decide(&records, &mut change)
+        let (decided, number) = {
+            let mut writer = self.writer();
+            let mut change = Change::default();
+            let decided = decide(&writer.records, &mut change);
+            if decided.is_ok() {
+                self.apply(&mut writer, change)?;
+            }
+            (decided, writer.newest)
         };
-        if decided.is_ok() {
-            self.write(change)?;
-        }
+        // Without a change of its own, too: it may have been decided on one that is not on the disk yet.
+        self.flush(number)?;
         Ok(decided)
     }
 
-    fn write(&self, mut change: Change) -> Result<(), JournalError> {
-        for (id, record) in &change.agents {
-            stage(
-                &mut change.batch,
-                Space::Agents,
-                id.as_str(),
-                record.as_ref(),
-            );
+    fn apply(&self, writer: &mut Writer, change: Change) -> Result<(), StoreError> {
+        let Change {
+            agents,
+            orders,
+            mut batch,
+        } = change;
+        for (id, record) in &agents {
+            stage(&mut batch, Space::Agents, id.as_str(), record.as_ref());
         }
-        for (id, record) in &change.orders {
-            stage(
-                &mut change.batch,
-                Space::Orders,
-                id.as_str(),
-                record.as_ref(),
-            );
+        for (id, record) in &orders {
+            stage(&mut batch, Space::Orders, id.as_str(), record.as_ref());
         }
-        if change.batch.is_empty() {
+        if batch.is_empty() {
             return Ok(());
         }
-        self.store.commit(&change.batch)?;
-        let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
-        merge(&mut records.agents, change.agents);
-        merge(&mut records.orders, change.orders);
+        self.store.apply(&batch)?;
+        let staged = Staged {
+            agents: shared(agents),
+            orders: shared(orders),
+        };
+        writer.records.merge(&staged);
+        writer.newest += 1;
+        writer.waiting.push_back((writer.newest, staged));
         Ok(())
+    }
+
+    /// Returns when the change of this number is on the disk and can be seen. Who comes first flushes all
+    /// that was applied until then; the others find theirs done, or are next.
+    fn flush(&self, number: u64) -> Result<(), StoreError> {
+        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if *durable >= number {
+            return Ok(());
+        }
+        let newest = self.writer().newest;
+        self.store.flush()?;
+        let done = self.writer().taken(newest);
+        let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
+        done.iter().for_each(|staged| records.merge(staged));
+        *durable = newest;
+        Ok(())
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn forget_nonces(&self, now: Timestamp) -> Result<(), JournalError> {
@@ -195,10 +242,26 @@ impl Inner {
                 batch.delete(Space::Nonces, key);
             }
         }
-        if !batch.is_empty() {
-            self.store.commit(&batch)?;
+        // The next change takes it to the disk; a nonce that expired does no harm if it is found again.
+        Ok(self.store.apply(&batch)?)
+    }
+}
+
+impl Writer {
+    /// Takes the changes up to a number out of those that wait.
+    fn taken(&mut self, number: u64) -> Vec<Staged> {
+        let mut taken = Vec::new();
+        while let Some((_, staged)) = self.waiting.pop_front_if(|(other, _)| *other <= number) {
+            taken.push(staged);
         }
-        Ok(())
+        taken
+    }
+}
+
+impl Records {
+    fn merge(&mut self, staged: &Staged) {
+        merge(&mut self.agents, &staged.agents);
+        merge(&mut self.orders, &staged.orders);
     }
 }
 
@@ -259,11 +322,18 @@ fn stage<T: Serialize>(batch: &mut Batch, space: Space, key: &str, record: Optio
     }
 }
 
-fn merge<K: Ord, T>(into: &mut BTreeMap<K, Arc<T>>, changes: BTreeMap<K, Option<T>>) {
+fn shared<K: Ord, T>(changes: BTreeMap<K, Option<T>>) -> BTreeMap<K, Option<Arc<T>>> {
+    let shared = changes
+        .into_iter()
+        .map(|(key, record)| (key, record.map(Arc::new)));
+    shared.collect()
+}
+
+fn merge<K: Ord + Clone, T>(into: &mut BTreeMap<K, Arc<T>>, changes: &BTreeMap<K, Option<Arc<T>>>) {
     for (key, record) in changes {
         match record {
-            Some(record) => into.insert(key, Arc::new(record)),
-            None => into.remove(&key),
+            Some(record) => into.insert(key.clone(), Arc::clone(record)),
+            None => into.remove(key),
         };
     }
 }
@@ -285,4 +355,168 @@ fn load<K: Ord, N, T: DeserializeOwned>(
         }
     }
     Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Condvar;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use easyenclave_store::SledStore;
+
+    use super::*;
+
+    /// A store whose disk can be held up and can fail, and that counts.
+    struct Disk {
+        store: SledStore,
+        held: Mutex<bool>,
+        freed: Condvar,
+        fails: AtomicBool,
+        flushes: AtomicUsize,
+    }
+
+    impl Disk {
+        fn open(dir: &std::path::Path) -> Arc<Self> {
+            Arc::new(Self {
+                store: SledStore::open(dir).expect("the folder is free"),
+                held: Mutex::new(false),
+                freed: Condvar::new(),
+                fails: AtomicBool::new(false),
+                flushes: AtomicUsize::new(0),
+            })
+        }
+
+        fn hold(&self, held: bool) {
+            *self.held.lock().expect("no panic") = held;
+            self.freed.notify_all();
+        }
+
+        fn flushes(&self) -> usize {
+            self.flushes.load(Ordering::SeqCst)
+        }
+    }
+
+    impl Store for Disk {
+        fn get(&self, space: Space, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+            self.store.get(space, key)
+        }
+
+        fn list(&self, space: Space) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+            self.store.list(space)
+        }
+
+        fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
+            self.store.apply(batch)
+        }
+
+        fn flush(&self) -> Result<(), StoreError> {
+            self.flushes.fetch_add(1, Ordering::SeqCst);
+            let held = self.held.lock().expect("no panic");
+            drop(self.freed.wait_while(held, |held| *held).expect("no panic"));
+            if self.fails.load(Ordering::SeqCst) {
+                return Err(StoreError::Engine("no space left".into()));
+            }
+            self.store.flush()
+        }
+    }
+
+    fn order(name: &str) -> OrderRecord {
+        let text = format!(
+            r#"{{"order": "{name}", "datacenter": "dc", "provider": "local", "state": "open", "openedAt": "2026-01-01T00:00:00Z",
+                "work": {{"retire": {{"agent": "{name}", "reason": "r"}}}}}}"#
+        );
+        serde_json::from_str(&text).expect("an order")
+    }
+
+    async fn open_order(
+        journal: Journal,
+        name: &'static str,
+    ) -> Result<Result<(), ()>, JournalError> {
+        let decide = move |_: &Records, change: &mut Change| {
+            change.put_order(order(name));
+            Ok(())
+        };
+        journal.transact(decide).await
+    }
+
+    async fn until(condition: impl Fn() -> bool) {
+        for _ in 0..10_000 {
+            if condition() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        panic!("it does not come to that");
+    }
+
+    #[tokio::test]
+    async fn changes_that_come_while_the_disk_works_share_the_next_flush() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let disk = Disk::open(dir.path());
+        let journal = Journal::open(Arc::clone(&disk) as Arc<dyn Store>).expect("opened");
+        disk.hold(true);
+        let first = tokio::spawn(open_order(journal.clone(), "first"));
+        until(|| disk.flushes() == 1).await;
+        let names = ["a", "b", "c", "d"];
+        let others = names.map(|name| tokio::spawn(open_order(journal.clone(), name)));
+        let applied = || disk.list(Space::Orders).expect("readable").len();
+        until(|| applied() == 5).await;
+        assert!(journal.read().orders.is_empty(), "nothing is on the disk");
+        disk.hold(false);
+        for call in std::iter::once(first).chain(others) {
+            call.await
+                .expect("no panic")
+                .expect("kept")
+                .expect("decided");
+        }
+        assert_eq!((disk.flushes(), journal.read().orders.len()), (2, 5));
+    }
+
+    #[tokio::test]
+    async fn a_decision_without_a_change_waits_for_what_it_was_decided_on() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let disk = Disk::open(dir.path());
+        let journal = Journal::open(Arc::clone(&disk) as Arc<dyn Store>).expect("opened");
+        disk.hold(true);
+        let first = tokio::spawn(open_order(journal.clone(), "first"));
+        until(|| disk.flushes() == 1).await;
+        let decided = Arc::new(AtomicBool::new(false));
+        let (asks, knows) = (journal.clone(), Arc::clone(&decided));
+        let look = tokio::spawn(async move {
+            let decide = move |records: &Records, _: &mut Change| {
+                knows.store(true, Ordering::SeqCst);
+                Ok::<_, ()>(records.orders.len())
+            };
+            asks.transact(decide).await
+        });
+        until(|| decided.load(Ordering::SeqCst)).await;
+        assert!(!look.is_finished() && journal.read().orders.is_empty());
+        disk.hold(false);
+        first
+            .await
+            .expect("no panic")
+            .expect("kept")
+            .expect("decided");
+        let seen = look
+            .await
+            .expect("no panic")
+            .expect("kept")
+            .expect("decided");
+        assert_eq!((seen, journal.read().orders.len()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn what_a_failed_flush_left_behind_is_seen_when_it_is_on_the_disk() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let disk = Disk::open(dir.path());
+        let journal = Journal::open(Arc::clone(&disk) as Arc<dyn Store>).expect("opened");
+        disk.fails.store(true, Ordering::SeqCst);
+        let failed = open_order(journal.clone(), "first").await;
+        assert!(matches!(failed, Err(JournalError::Store(_))), "{failed:?}");
+        assert!(journal.read().orders.is_empty());
+        disk.fails.store(false, Ordering::SeqCst);
+        let kept = open_order(journal.clone(), "second").await;
+        kept.expect("kept").expect("decided");
+        assert_eq!(journal.read().orders.len(), 2);
+    }
 }

@@ -1,6 +1,9 @@
 //! What every store must do, line by line of the trait's guarantees. Panics with the broken promise.
 
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use crate::{Batch, Expect, Space, Store, StoreError};
 
@@ -30,7 +33,12 @@ pub fn run(open: impl Fn(&Path) -> Box<dyn Store>) {
 fn put(store: &dyn Store, space: Space, key: &str, value: &str) {
     let mut batch = Batch::new();
     batch.put(space, key, value.into());
-    store.commit(&batch).expect("an unguarded batch is applied");
+    commit(store, &batch).expect("an unguarded batch is applied");
+}
+
+fn commit(store: &dyn Store, batch: &Batch) -> Result<(), StoreError> {
+    store.apply(batch)?;
+    store.flush()
 }
 
 fn read_back(store: &dyn Store) {
@@ -46,7 +54,7 @@ fn read_back(store: &dyn Store) {
         .delete(Space::Agents, "a")
         .delete(Space::Agents, "never there");
     store
-        .commit(&batch)
+        .apply(&batch)
         .expect("removing what is absent is no error");
     assert_eq!(store.get(Space::Agents, "a").expect("readable"), None);
 }
@@ -78,7 +86,7 @@ fn expectation(store: &dyn Store) {
             .put(Space::Agents, "a", b"1".to_vec())
             .expect(Space::Nonces, "n", expect);
         let error = store
-            .commit(&batch)
+            .apply(&batch)
             .expect_err("the expectation does not hold");
         assert!(matches!(error, StoreError::Conflict { .. }), "{error:?}");
         assert_eq!(store.get(Space::Agents, "a").expect("readable"), None);
@@ -87,7 +95,7 @@ fn expectation(store: &dyn Store) {
     batch.put(Space::Agents, "a", b"1".to_vec());
     batch.expect(Space::Nonces, "n", Expect::Value(b"used".to_vec()));
     batch.expect(Space::Nonces, "other", Expect::Absent);
-    store.commit(&batch).expect("both expectations hold");
+    store.apply(&batch).expect("both expectations hold");
 }
 
 fn race(store: &dyn Store) {
@@ -98,7 +106,7 @@ fn race(store: &dyn Store) {
                     let mut batch = Batch::new();
                     batch.put(Space::Nonces, "n", vec![racer]);
                     batch.expect(Space::Nonces, "n", Expect::Absent);
-                    store.commit(&batch).is_ok()
+                    store.apply(&batch).is_ok()
                 })
             })
             .collect();
@@ -111,12 +119,99 @@ fn race(store: &dyn Store) {
 }
 
 fn survives_reopening(open: impl Fn(&Path) -> Box<dyn Store>) {
-    println!("store: a committed batch survives reopening");
+    println!("store: a batch over several spaces is there whole after reopening");
     let dir = tempfile::tempdir().expect("a folder for the store");
-    put(open(dir.path()).as_ref(), Space::Meta, "key", "value");
     let store = open(dir.path());
-    assert_eq!(
-        store.get(Space::Meta, "key").expect("readable"),
-        Some(b"value".to_vec())
-    );
+    put(store.as_ref(), Space::Meta, "old", "value");
+    let mut batch = Batch::new();
+    batch.delete(Space::Meta, "old");
+    for space in Space::ALL {
+        batch.put(space, "key", space.name().into());
+    }
+    commit(store.as_ref(), &batch).expect("an unguarded batch is applied");
+    drop(store);
+    let store = open(dir.path());
+    for space in Space::ALL {
+        let entries = store.list(space).expect("readable");
+        assert_eq!(entries, [("key".to_owned(), space.name().into())]);
+    }
+}
+
+/// A value that is too long to lie among the others in any engine we know, in bytes.
+const LONG: usize = 600 * 1024;
+
+/// Every so many batches have a long value.
+const EVERY: usize = 8;
+
+/// What the process does that [`survives_kill`] kills: commits batches, one after the other, and says so.
+/// Ends by itself when nobody listens.
+///
+/// # Panics
+/// When the store fails.
+pub fn commit_until_killed(store: &dyn Store) {
+    let start = store.list(Space::Agents).expect("readable").len();
+    for number in start..start + 10_000 {
+        let mut batch = Batch::new();
+        let long = if number % EVERY == 0 { LONG } else { 10 };
+        batch
+            .put(Space::Agents, key(number), b"agent".to_vec())
+            .put(Space::Orders, key(number), b"order".to_vec())
+            .put(Space::Evidence, key(number % 24), value(number, long));
+        commit(store, &batch).expect("an unguarded batch is applied");
+        if writeln!(std::io::stdout(), "committed {number}").is_err() {
+            return;
+        }
+    }
+}
+
+fn key(number: usize) -> String {
+    format!("{number:06}")
+}
+
+fn value(number: usize, length: usize) -> Vec<u8> {
+    let mut value = number.to_string().into_bytes();
+    value.resize(length, b'.');
+    value
+}
+
+/// Kills a process that commits, several times, and reads what it left. `command` makes the command of a process
+/// that calls [`commit_until_killed`] with the store of this folder.
+///
+/// # Panics
+/// When a guarantee is broken.
+pub fn survives_kill(open: impl Fn(&Path) -> Box<dyn Store>, command: impl Fn(&Path) -> Command) {
+    let dir = tempfile::tempdir().expect("a folder for the store");
+    for lines in [1, 2, 5, 17, 30] {
+        println!("store: killed after {lines} batches");
+        let last = killed_after(command(dir.path()), lines);
+        let store = open(dir.path());
+        let numbers = |space| -> BTreeSet<String> {
+            let entries = store.list(space).expect("readable");
+            entries.into_iter().map(|(key, _)| key).collect()
+        };
+        let (agents, orders) = (numbers(Space::Agents), numbers(Space::Orders));
+        assert_eq!(agents, orders, "a batch was applied in part");
+        let all: BTreeSet<String> = (0..agents.len()).map(key).collect();
+        assert_eq!(agents, all, "a batch is there without one before it");
+        assert!(agents.contains(&key(last)), "batch {last} is lost");
+        for number in agents.len().saturating_sub(24)..agents.len() {
+            let long = if number % EVERY == 0 { LONG } else { 10 };
+            let found = store.get(Space::Evidence, &key(number % 24));
+            assert_eq!(found.expect("readable"), Some(value(number, long)));
+        }
+    }
+}
+
+/// Starts it and kills it when it has said so many lines. Answers the last number that it said.
+fn killed_after(mut command: Command, lines: usize) -> usize {
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
+    let said = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut numbers = said.map_while(Result::ok).filter_map(|line| {
+        let number = line.strip_prefix("committed ")?;
+        number.parse().ok()
+    });
+    let last = numbers.by_ref().take(lines).last();
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    last.expect("it commits")
 }

@@ -4,6 +4,7 @@
 mod batch;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+mod disk;
 mod sled;
 
 pub use batch::{Batch, Expect};
@@ -70,14 +71,18 @@ pub enum StoreError {
 ///
 /// # Guarantees
 /// - A batch is applied whole or not at all, and only if all its expectations hold.
-/// - When [`Store::commit`] returns `Ok`, the batch survives `kill -9` and power loss.
-/// - [`Store::list`] sees every batch that returned before it was called, in key order.
+/// - When [`Store::flush`] returns `Ok`, every batch that was applied before it was called survives
+///   `kill -9` and power loss. Batches that were not flushed are lost in order, the newest first.
+/// - [`Store::get`] and [`Store::list`] see every batch that was applied before they were called; a list
+///   is in key order.
 ///
 /// # Assumptions
 /// - Values are at most 1 MiB; keys are at most 256 bytes.
 ///
 /// # Caveats
 /// - After an `Err` of the engine the batch may or may not have been applied; read it back.
+/// - What was applied and not flushed is nobody's to act on: flush first.
+/// - A flush takes as long as the disk does, and one serves any number of batches.
 /// - Calls block the thread.
 pub trait Store: Send + Sync {
     /// The value of a key.
@@ -92,9 +97,15 @@ pub trait Store: Send + Sync {
     /// When the engine fails.
     fn list(&self, space: Space) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
 
-    /// Applies a batch and makes it durable.
+    /// Applies a batch, which a later flush makes durable.
     ///
     /// # Errors
     /// `Conflict` when an expectation does not hold; otherwise when the engine fails.
-    fn commit(&self, batch: &Batch) -> Result<(), StoreError>;
+    fn apply(&self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// Makes durable what was applied.
+    ///
+    /// # Errors
+    /// When the engine or the disk fails.
+    fn flush(&self) -> Result<(), StoreError>;
 }

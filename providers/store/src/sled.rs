@@ -1,4 +1,4 @@
-//! The embedded store: one sled tree per space, flushed before a commit returns.
+//! The embedded store: one sled tree per space.
 
 use std::path::Path;
 
@@ -6,6 +6,7 @@ use sled::transaction::{
     ConflictableTransactionError, TransactionError, Transactional, TransactionalTree,
 };
 
+use crate::disk::Disk;
 use crate::{Batch, Expect, Space, Store, StoreError};
 
 /// A store in a folder of its own, used by one process at a time.
@@ -13,6 +14,7 @@ use crate::{Batch, Expect, Space, Store, StoreError};
 pub struct SledStore {
     db: sled::Db,
     trees: Vec<sled::Tree>,
+    disk: Disk,
 }
 
 impl SledStore {
@@ -31,7 +33,9 @@ impl SledStore {
             .map(|space| db.open_tree(space.name()))
             .collect::<Result<_, _>>()
             .map_err(engine)?;
-        Ok(Self { db, trees })
+        db.flush().map_err(engine)?;
+        let disk = Disk::of(dir).map_err(engine)?;
+        Ok(Self { db, trees, disk })
     }
 
     fn tree(&self, space: Space) -> &sled::Tree {
@@ -53,13 +57,16 @@ impl Store for SledStore {
         self.tree(space).iter().map(entry).collect()
     }
 
-    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+    fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
         self.trees
             .as_slice()
             .transaction(|trees| apply(trees, batch))
-            .map_err(transaction_error)?;
+            .map_err(transaction_error)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
         self.db.flush().map_err(engine)?;
-        Ok(())
+        self.disk.sync().map_err(engine)
     }
 }
 
@@ -99,7 +106,7 @@ fn index(space: Space) -> usize {
         .expect("every space is in the list")
 }
 
-fn engine(error: sled::Error) -> StoreError {
+fn engine(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
     StoreError::Engine(Box::new(error))
 }
 
@@ -121,12 +128,80 @@ fn open_error(dir: &Path, error: sled::Error) -> StoreError {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
     use super::SledStore;
-    use crate::{StoreError, conformance};
+    use crate::{Store, StoreError, conformance};
+
+    /// Names the folder of the store to the process that is killed.
+    const DIR: &str = "EASYENCLAVE_TEST_STORE";
+
+    fn open(dir: &Path) -> Box<dyn Store> {
+        Box::new(SledStore::open(dir).expect("the folder is free"))
+    }
+
+    /// This program again, as the process that commits.
+    fn committing(dir: &Path) -> Command {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        let test = "sled::tests::what_was_committed_survives_a_kill";
+        command.args(["--exact", test, "--nocapture"]).env(DIR, dir);
+        command
+    }
 
     #[test]
     fn the_embedded_store_keeps_its_promises() {
-        conformance::run(|dir| Box::new(SledStore::open(dir).expect("the folder is free")));
+        conformance::run(open);
+    }
+
+    #[test]
+    fn what_was_committed_survives_a_kill() {
+        match std::env::var_os(DIR) {
+            Some(dir) => conformance::commit_until_killed(open(Path::new(&dir)).as_ref()),
+            None => conformance::survives_kill(open, committing),
+        }
+    }
+
+    /// A kill loses nothing that the system was given; a power cut does. So what is asked of the system
+    /// is looked at.
+    #[test]
+    fn each_commit_is_synced_before_it_is_said() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (store, trace) = (dir.path().join("store"), dir.path().join("trace"));
+        let mut strace = Command::new("strace");
+        let child = committing(&store);
+        strace
+            .args(["-f", "-y", "-s", "40", "-e", "trace=fdatasync,write", "-o"])
+            .arg(&trace)
+            .arg(child.get_program())
+            .args(child.get_args())
+            .env(DIR, &store)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let Ok(mut child) = strace.spawn() else {
+            let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|value| value == "all");
+            assert!(!required, "needs strace: run tests/setup");
+            println!("SKIPPED: needs strace");
+            return;
+        };
+        let said = std::io::BufReader::new(child.stdout.take().expect("piped"));
+        let committed = |line: &std::io::Result<String>| {
+            line.as_ref()
+                .is_ok_and(|line| line.starts_with("committed"))
+        };
+        let lines = std::io::BufRead::lines(said);
+        assert_eq!(lines.filter(committed).take(10).count(), 10);
+        // Its output is closed now, so it ends with its next line.
+        child.wait().expect("ended");
+        let trace = std::fs::read_to_string(&trace).expect("written");
+        let mut between: Vec<&str> = trace.split("\"committed ").take(10).collect();
+        let of = |part: &str, file: &str| {
+            let synced = |line: &str| line.contains("fdatasync(") && line.contains(file);
+            part.lines().any(synced)
+        };
+        assert!(between.iter().all(|part| of(part, "/store/db>")), "{trace}");
+        between.retain(|part| of(part, "/store/blobs/"));
+        assert!(between.len() >= 2, "two of them have a long value: {trace}");
     }
 
     #[test]

@@ -382,11 +382,25 @@ impl Store for FailingStore {
         self.store.list(space)
     }
 
-    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
-        if self.fails.load(Ordering::SeqCst) {
-            let full = std::io::Error::other("no space left on device");
-            return Err(StoreError::Engine(Box::new(full)));
+    fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.works()?;
+        self.store.apply(batch)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.works()?;
+        self.store.flush()
+    }
+}
+
+impl FailingStore {
+    fn works(&self) -> Result<(), StoreError> {
+        match self.fails.load(Ordering::SeqCst) {
+            true => {
+                let full = std::io::Error::other("no space left on device");
+                Err(StoreError::Engine(Box::new(full)))
+            }
+            false => Ok(()),
         }
-        self.store.commit(batch)
     }
 }
