@@ -34,6 +34,8 @@ pub struct Publisher {
     recorded: Option<Arc<Status>>,
     /// Failed pushes in a row.
     failures: u32,
+    /// Whether it is known what the remote's branch holds.
+    caught_up: bool,
 }
 
 impl Publisher {
@@ -53,6 +55,7 @@ impl Publisher {
             outage,
             recorded,
             failures: 0,
+            caught_up: false,
         }
     }
 
@@ -86,7 +89,10 @@ impl Publisher {
     /// publishing, nothing else.
     async fn catch_up(&mut self) {
         match self.ledger.sync(SYNC_DEADLINE).await {
-            Ok(()) => self.recorded = recorded(&self.ledger),
+            Ok(()) => {
+                self.caught_up = true;
+                self.recorded = recorded(&self.ledger);
+            }
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -109,6 +115,10 @@ impl Publisher {
         let now = self.world.clock.now();
         let urgency = urgency(status, self.recorded.as_deref());
         match self.budget.next_push(now.as_millis(), urgency) {
+            Slot::Now if !self.caught_up => {
+                self.catch_up().await;
+                self.commit_and_push(status, now, PUSH_DEADLINE).await
+            }
             Slot::Now => self.commit_and_push(status, now, PUSH_DEADLINE).await,
             Slot::At(millis) => {
                 let wait = Timestamp::from_millis(millis).since(now);

@@ -15,10 +15,25 @@ pub(crate) fn open_bare(path: &Path) -> Result<Repository, GitError> {
         Ok(repository) => repository,
         Err(_) => Repository::init_bare(path)?,
     };
+    sweep(path);
+    Ok(repository)
+}
+
+/// Removes what a `git` that was killed left in a clone of ours. None may be at work in it.
+pub(crate) fn sweep(path: &Path) {
     for left in leftovers(path) {
         let _ = std::fs::remove_file(left);
     }
-    Ok(repository)
+}
+
+/// Whether a `git` that is at work in a clone has got anything of a pack yet.
+pub(crate) fn is_arriving(path: &Path) -> bool {
+    let entries = std::fs::read_dir(path.join("objects/pack"));
+    let mut entries = entries.into_iter().flatten().flatten();
+    entries.any(|entry| {
+        let is_new = entry.file_name().to_string_lossy().starts_with("tmp_pack_");
+        is_new && entry.metadata().is_ok_and(|metadata| metadata.len() > 0)
+    })
 }
 
 /// Opens or makes a bare clone of ours that a check finds sound. One that is damaged, as a power cut can
@@ -28,7 +43,7 @@ pub(crate) fn open_sound(
     check: impl Fn(&Repository) -> Result<(), GitError>,
 ) -> Result<Repository, GitError> {
     let opened = open_bare(path).and_then(|clone| check(&clone).map(|()| clone));
-    let Err(GitError::Objects(said)) = opened else {
+    let Err(GitError::Damaged(said)) = opened else {
         return opened;
     };
     let mut aside = path.as_os_str().to_owned();
@@ -91,7 +106,26 @@ pub(crate) fn absolute(location: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use git2::{Error, ErrorClass, ErrorCode};
+
     use super::*;
+
+    #[test]
+    fn a_clone_is_put_aside_for_damage_and_for_nothing_else() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (clone, aside) = (dir.path().join("c.git"), dir.path().join("c.git.damaged"));
+        open_bare(&clone).expect("made");
+        std::fs::write(clone.join("ours"), "1").expect("written");
+        let error = |class, code| move |_: &Repository| Err(Error::new(code, class, "x").into());
+        for class in [ErrorClass::Os, ErrorClass::NoMemory] {
+            let opened = open_sound(&clone, error(class, ErrorCode::GenericError));
+            assert!(matches!(opened, Err(GitError::Objects(_))));
+            assert!(clone.join("ours").exists() && !aside.exists());
+        }
+        let missing = error(ErrorClass::Odb, ErrorCode::NotFound);
+        open_sound(&clone, missing).expect("made anew");
+        assert!(aside.join("ours").exists() && !clone.join("ours").exists());
+    }
 
     #[test]
     fn stale_locks_of_our_own_mirror_are_removed() {

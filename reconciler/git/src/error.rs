@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use git2::{ErrorClass, ErrorCode};
+
 /// Reading, fetching or committing did not work.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
@@ -46,7 +48,10 @@ pub enum GitError {
     /// A tree or blob is larger than allowed.
     #[error("{0}")]
     TooLarge(String),
-    /// An object or ref is missing or damaged, or the disk failed.
+    /// An object or ref is missing or damaged.
+    #[error("repository: {0}")]
+    Damaged(String),
+    /// The repository could not be read or written, for a reason that says nothing about what it holds.
     #[error("repository: {0}")]
     Objects(String),
     /// A file of ours cannot be written.
@@ -89,6 +94,20 @@ impl LedgerError {
 
 impl From<git2::Error> for GitError {
     fn from(error: git2::Error) -> Self {
-        Self::Objects(error.message().chars().take(200).collect())
+        let message = error.message().chars().take(200).collect();
+        match (error.code(), error.class()) {
+            (ErrorCode::NotFound, _)
+            | (
+                _,
+                ErrorClass::Invalid
+                | ErrorClass::Object
+                | ErrorClass::Odb
+                | ErrorClass::Reference
+                | ErrorClass::Sha1
+                | ErrorClass::Tree
+                | ErrorClass::Zlib,
+            ) => Self::Damaged(message),
+            _ => Self::Objects(message),
+        }
     }
 }

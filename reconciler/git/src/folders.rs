@@ -2,6 +2,7 @@
 //! tree and never more: a daemon reads new commits for months.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use git2::{ObjectType, Oid, Repository};
@@ -19,6 +20,8 @@ pub(crate) const DEPTH: usize = 20;
 pub(crate) struct Folder {
     tree: Oid,
     files: Vec<(String, Oid)>,
+    /// Links and submodules.
+    others: Vec<String>,
     folders: BTreeMap<String, Arc<Folder>>,
     /// Files and folders in it, at any depth.
     size: usize,
@@ -32,6 +35,16 @@ impl Folder {
         }
         for (name, folder) in &self.folders {
             folder.each(&format!("{prefix}{name}/"), call);
+        }
+    }
+
+    /// Calls back with the path of everything that is neither a file nor a folder.
+    pub(crate) fn each_other(&self, prefix: &str, call: &mut dyn FnMut(&str)) {
+        for name in &self.others {
+            call(&format!("{prefix}{name}"));
+        }
+        for (name, folder) in &self.folders {
+            folder.each_other(&format!("{prefix}{name}/"), call);
         }
     }
 }
@@ -71,26 +84,27 @@ impl<'a> Walk<'a> {
         }
         self.read += 1;
         let before = self.entries;
-        let (mut files, mut folders) = (Vec::new(), BTreeMap::new());
+        let (mut files, mut others, mut folders) = (Vec::new(), Vec::new(), BTreeMap::new());
         for entry in &self.repository.find_tree(tree)? {
             self.count(1)?;
             // A document with an odd name is one all the same; only its older versions are not found.
-            let name = String::from_utf8_lossy(entry.name_bytes());
+            let name = name_as_text(entry.name_bytes());
             match (entry.kind(), entry.filemode()) {
                 (Some(ObjectType::Blob), 0o100_644 | 0o100_755 | 0o100_664) => {
-                    files.push((name.into_owned(), entry.id()));
+                    files.push((name, entry.id()));
                 }
                 (Some(ObjectType::Tree), _) => {
-                    let old = old.and_then(|old| old.folders.get(name.as_ref()));
+                    let old = old.and_then(|old| old.folders.get(&name));
                     let folder = self.folder(entry.id(), old, depth + 1)?;
-                    folders.insert(name.into_owned(), folder);
+                    folders.insert(name, folder);
                 }
-                _ => {}
+                _ => others.push(name),
             }
         }
         Ok(Arc::new(Folder {
             tree,
             files,
+            others,
             folders,
             size: self.entries - before,
         }))
@@ -106,6 +120,18 @@ impl<'a> Walk<'a> {
             false => Ok(()),
         }
     }
+}
+
+/// A name as text: a byte that is no UTF-8 becomes `\xe9`, and a backslash two, so that two names stay two.
+pub fn name_as_text(name: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in name.utf8_chunks() {
+        text.push_str(&chunk.valid().replace('\\', r"\\"));
+        for byte in chunk.invalid() {
+            write!(text, r"\x{byte:02x}").expect("a text takes everything");
+        }
+    }
+    text
 }
 
 /// Every file of a tree with its bytes, which are `most` together at most.
@@ -135,6 +161,22 @@ pub(crate) fn readable(repository: &Repository, tree: Oid) -> Result<(), GitErro
         Ok(_) | Err(GitError::TooLarge(_)) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Fails when a folder or file of a tree is missing or damaged, as far as its head tells.
+pub(crate) fn intact(repository: &Repository, tree: Oid) -> Result<(), GitError> {
+    let root = match Walk::new(repository).folder(tree, None, 0) {
+        Err(GitError::TooLarge(_)) => return Ok(()),
+        root => root?,
+    };
+    let odb = repository.odb()?;
+    let mut found = Ok(());
+    root.each("", &mut |_, blob| {
+        if found.is_ok() {
+            found = odb.read_header(blob).map(|_| ());
+        }
+    });
+    Ok(found?)
 }
 
 #[cfg(test)]
@@ -178,6 +220,14 @@ mod tests {
     }
 
     #[test]
+    fn two_names_stay_two() {
+        let names: [&[u8]; 5] = [b"\xe9", b"\xe8", "\u{fffd}".as_bytes(), br"\xe9", br"\\xe9"];
+        let texts: std::collections::BTreeSet<_> = names.map(name_as_text).into();
+        assert_eq!(texts.len(), names.len(), "{texts:?}");
+        assert_eq!(name_as_text("café.yaml".as_bytes()), "café.yaml");
+    }
+
+    #[test]
     fn a_name_that_is_no_utf_8_is_not_passed_over() {
         let dir = tempfile::tempdir().expect("a folder");
         let repository = Repository::init_bare(dir.path()).expect("made");
@@ -190,7 +240,7 @@ mod tests {
         let folder = Walk::new(&repository).folder(tree, None, 0).expect("read");
         let mut paths = Vec::new();
         folder.each("", &mut |path, _| paths.push(path.to_owned()));
-        assert_eq!(paths, ["caf\u{fffd}.yaml"]);
+        assert_eq!(paths, [r"caf\xe9.yaml"]);
         assert_eq!(contents(&repository, tree, 1).expect("read").len(), 1);
         let error = contents(&repository, tree, 0).expect_err("too long");
         assert!(matches!(error, GitError::TooLarge(_)), "{error}");

@@ -89,12 +89,13 @@ impl Ledger {
         self
     }
 
-    /// Learns the remote's tip, and goes on from it when we have nothing that it does not have.
+    /// Learns the remote's tip, and goes on from it when we have nothing that it does not have. When nothing is
+    /// known of the remote yet and something arrives before the deadline, it may take half an hour.
     ///
     /// # Errors
     /// When the remote cannot be read before the deadline.
     pub async fn sync(&mut self, deadline: Duration) -> Result<(), LedgerError> {
-        self.remote().fetch(Until::new(deadline)).await?;
+        self.remote().sync(Until::new(deadline)).await?;
         let repository = self.repository()?;
         let (ours, theirs) = (tip(&repository, &self.name())?, tip(&repository, KNOWN)?);
         let behind = match (ours, theirs) {

@@ -14,6 +14,7 @@ mod ledger;
 mod pack;
 mod process;
 mod remote;
+mod secret;
 mod sign;
 mod source;
 mod tidy;
@@ -26,6 +27,7 @@ pub use changes::{
     trust_signers,
 };
 pub use error::{GitError, LedgerError};
+pub use folders::name_as_text;
 pub use identity::configured_identity;
 pub use ids::{BlobId, CommitId, IdError};
 pub use ledger::{Ledger, Pushed};

@@ -13,6 +13,8 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::GitError;
+use crate::clone::{is_arriving, sweep};
+use crate::secret::add_args;
 
 /// The most output that is kept of a child, in bytes.
 const OUTPUT: u64 = 64 * 1024;
@@ -21,8 +23,13 @@ const OUTPUT: u64 = 64 * 1024;
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Settings that have to be what they are here, whatever the user's say: a push of one commit is that of
-/// one commit, no hook runs, and nothing is tidied behind our back.
-const SAFE: [&str; 16] = [
+/// one commit, no hook runs, nothing is tidied behind our back, and what a ref names is on the disk before it:
+/// a fetch is one pack, whatever its size, instead of many files that would be synced one by one.
+const SAFE: [&str; 20] = [
+    "-c",
+    "core.fsync=all",
+    "-c",
+    "fetch.unpackLimit=1",
     "-c",
     "gc.auto=0",
     "-c",
@@ -71,39 +78,83 @@ const FOREIGN: [&str; 14] = [
     "GIT_WORK_TREE",
 ];
 
-/// Runs `git` in a repository. A call that is given up, too, leaves no child.
+/// How long a first fetch may take. Stopped, it would begin anew and never come to an end.
+const FIRST: Duration = Duration::from_secs(30 * 60);
+
+/// How long a child may take.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// In any case.
+    deadline: Duration,
+    /// When something has arrived by then.
+    most: Duration,
+}
+
+/// Runs `git` in a clone of ours. A call that is given up, too, leaves no child.
 pub(crate) async fn git<S: AsRef<OsStr>>(
     repository: &Path,
     operation: &'static str,
     args: &[S],
     deadline: Duration,
 ) -> Result<Output, GitError> {
+    let most = deadline;
+    run(repository, operation, args, Limits { deadline, most }).await
+}
+
+/// The same for a fetch into a clone that has nothing yet: it may go on when something arrives.
+pub(crate) async fn first_fetch<S: AsRef<OsStr>>(
+    repository: &Path,
+    args: &[S],
+    deadline: Duration,
+) -> Result<Output, GitError> {
+    let most = deadline.max(FIRST);
+    run(repository, "fetch", args, Limits { deadline, most }).await
+}
+
+async fn run<S: AsRef<OsStr>>(
+    repository: &Path,
+    operation: &'static str,
+    args: &[S],
+    limits: Limits,
+) -> Result<Output, GitError> {
     let mut child = command(repository, args)
         .spawn()
         .map_err(GitError::Missing)?;
     let mut group = Group::of(&child);
-    match timeout(deadline, collect(&mut child, &mut group)).await {
+    match in_time(repository, collect(&mut child, &mut group), limits).await {
         Ok(output) => output.map_err(|error| GitError::Unreachable {
             operation,
             message: error.to_string(),
         }),
-        Err(_) => {
+        Err(limit) => {
             stop(&mut child, &mut group).await;
-            Err(GitError::Timeout {
-                operation,
-                limit: deadline,
-            })
+            sweep(repository);
+            Err(GitError::Timeout { operation, limit })
         }
+    }
+}
+
+/// What a call answers, or the limit that it met.
+async fn in_time<T>(
+    repository: &Path,
+    call: impl Future<Output = T>,
+    limits: Limits,
+) -> Result<T, Duration> {
+    tokio::pin!(call);
+    if let Ok(answer) = timeout(limits.deadline, &mut call).await {
+        return Ok(answer);
+    }
+    let more = limits.most.saturating_sub(limits.deadline);
+    match more.is_zero() || !is_arriving(repository) {
+        true => Err(limits.deadline),
+        false => timeout(more, call).await.map_err(|_| limits.most),
     }
 }
 
 fn command<S: AsRef<OsStr>>(repository: &Path, args: &[S]) -> Command {
     let mut command = Command::new("git");
-    command
-        .arg("--git-dir")
-        .arg(repository)
-        .args(SAFE)
-        .args(args);
+    command.arg("--git-dir").arg(repository).args(SAFE);
+    add_args(&mut command, args);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -291,6 +342,48 @@ mod tests {
         timeout(Duration::from_secs(5), gone)
             .await
             .expect("the helper was killed");
+    }
+
+    /// A clone in which a pack is half there.
+    fn half_fetched() -> (tempfile::TempDir, std::path::PathBuf) {
+        let dir = tempfile::tempdir().expect("a folder");
+        git2::Repository::init_bare(dir.path()).expect("made");
+        let half = dir.path().join("objects/pack/tmp_pack_x");
+        std::fs::write(&half, "PACK").expect("written");
+        (dir, half)
+    }
+
+    #[tokio::test]
+    async fn what_a_stopped_child_was_writing_is_removed() {
+        let (dir, half) = half_fetched();
+        let lock = dir.path().join("refs/heads/main.lock");
+        std::fs::write(&lock, "").expect("written");
+        let args = ["-c", "alias.wait=!sleep 60; :", "wait"];
+        let stopped = git(dir.path(), "fetch", &args, Duration::from_millis(50)).await;
+        assert!(matches!(stopped, Err(GitError::Timeout { .. })));
+        assert!(!half.exists() && !lock.exists());
+    }
+
+    #[tokio::test]
+    async fn a_first_fetch_goes_on_when_something_arrives() {
+        let (dir, half) = half_fetched();
+        // It ends when the test says so, which is after the deadline.
+        let alias = format!(
+            "alias.wait=!while test -e '{}'; do sleep 0.05; done; :",
+            half.display()
+        );
+        let args = ["-c", &alias, "wait"];
+        let deadline = Duration::from_millis(50);
+        let fetch = first_fetch(dir.path(), &args, deadline);
+        let ends = async {
+            sleep(deadline * 10).await;
+            std::fs::remove_file(&half).expect("there");
+        };
+        let (fetched, ()) = tokio::join!(fetch, ends);
+        assert!(fetched.expect("not stopped").success);
+        let args = ["-c", "alias.wait=!sleep 60; :", "wait"];
+        let stopped = first_fetch(dir.path(), &args, deadline).await;
+        assert!(matches!(stopped, Err(GitError::Timeout { limit, .. }) if limit == deadline));
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::GitError;
 use crate::changes::{refusal, tip};
-use crate::process::{Output, first_words, git};
+use crate::process::{Output, first_fetch, first_words, git};
 
 /// What is known to be at the remote.
 pub(crate) const KNOWN: &str = "refs/remotes/origin/ledger";
@@ -55,8 +55,20 @@ impl Remote<'_> {
         tip(&Repository::open(self.clone)?, KNOWN)
     }
 
+    /// As `fetch`, and when nothing is known of the remote yet, what arrives may take half an hour.
+    pub(crate) async fn sync(&self, until: Until) -> Result<(), GitError> {
+        match self.known()? {
+            Some(_) => self.fetch(until).await,
+            None => self.learn(until, true).await,
+        }
+    }
+
     /// Learns the remote's tip. A branch that does not exist there is not an error.
     pub(crate) async fn fetch(&self, until: Until) -> Result<(), GitError> {
+        self.learn(until, false).await
+    }
+
+    async fn learn(&self, until: Until, is_first: bool) -> Result<(), GitError> {
         let name = self.name();
         let list = ["ls-remote", "--", self.location, &name];
         let listed = readable(self.git("fetch", &list, until).await?)?;
@@ -74,8 +86,11 @@ impl Remote<'_> {
             self.location,
             &spec,
         ];
-        readable(self.git("fetch", &fetch, until).await?)?;
-        Ok(())
+        let fetched = match is_first {
+            true => first_fetch(self.clone, &fetch, until.left()).await?,
+            false => self.git("fetch", &fetch, until).await?,
+        };
+        readable(fetched).map(|_| ())
     }
 
     /// Pushes a commit. Tells when the branch was found behind what it is known to have had.

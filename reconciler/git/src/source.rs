@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use git2::{Commit, ErrorCode, ObjectType, Repository};
 
-use crate::clone::open_bare;
-use crate::folders::{Folder, Walk};
-use crate::process::{first_words, git};
+use crate::clone::open_sound;
+use crate::folders::{Folder, Walk, intact, readable};
+use crate::process::{first_fetch, first_words, git};
 use crate::tidy::tidy;
 use crate::{BlobId, CommitId, GitError};
 
@@ -49,7 +49,7 @@ impl Source {
                 .map_err(|_| GitError::NotARepository(local.to_path_buf()))?;
             (None, found.path().to_path_buf())
         } else {
-            open_bare(mirror)?;
+            open_sound(mirror, |mirror| sound(mirror, branch))?;
             (Some(location.to_owned()), mirror.to_path_buf())
         };
         Ok(Self(Arc::new(Inner {
@@ -65,7 +65,8 @@ impl Source {
         self.0.url.is_none()
     }
 
-    /// Brings the mirror up to date; does nothing for a local repository.
+    /// Brings the mirror up to date; does nothing for a local repository. A first fetch that brings
+    /// something before the deadline may take half an hour.
     ///
     /// # Errors
     /// When the remote cannot be read before the deadline.
@@ -83,9 +84,14 @@ impl Source {
             url,
             "+refs/heads/*:refs/heads/*",
         ];
-        let output = git(&self.0.path, "fetch", &args, deadline).await?;
+        let path = &self.0.path;
+        let is_first = self.repository()?.references()?.next().is_none();
+        let output = match is_first {
+            true => first_fetch(path, &args, deadline).await?,
+            false => git(path, "fetch", &args, deadline).await?,
+        };
         if output.success {
-            tidy(&self.0.path, deadline).await;
+            tidy(path, deadline).await;
             return Ok(());
         }
         Err(GitError::Unreachable {
@@ -145,6 +151,37 @@ impl Source {
         commit: CommitId,
         wanted: &dyn Fn(&str) -> bool,
     ) -> Result<BTreeMap<String, BlobId>, GitError> {
+        let root = self.folder(commit)?;
+        let mut files = BTreeMap::new();
+        root.each("", &mut |path, blob| {
+            if wanted(path) {
+                files.insert(path.to_owned(), BlobId::of(blob));
+            }
+        });
+        Ok(files)
+    }
+
+    /// Every link and submodule of a commit whose path is wanted: what was a file there has not been taken
+    /// away, and cannot be read.
+    ///
+    /// # Errors
+    /// As `entries`.
+    pub fn others(
+        &self,
+        commit: CommitId,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<String>, GitError> {
+        let root = self.folder(commit)?;
+        let mut others = Vec::new();
+        root.each_other("", &mut |path| {
+            if wanted(path) {
+                others.push(path.to_owned());
+            }
+        });
+        Ok(others)
+    }
+
+    fn folder(&self, commit: CommitId) -> Result<Arc<Folder>, GitError> {
         let repository = self.repository()?;
         let tree = repository.find_commit(commit.oid())?.tree_id();
         let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,13 +192,7 @@ impl Source {
             last.folders_read += walk.read;
         }
         last.root = Some(Arc::clone(&root));
-        let mut files = BTreeMap::new();
-        root.each("", &mut |path, blob| {
-            if wanted(path) {
-                files.insert(path.to_owned(), BlobId::of(blob));
-            }
-        });
-        Ok(files)
+        Ok(root)
     }
 
     /// A file's bytes.
@@ -226,8 +257,29 @@ impl Source {
     }
 }
 
+/// Whether a mirror can be fetched into, which takes the tip of every branch, and read from.
+fn sound(mirror: &Repository, branch: &str) -> Result<(), GitError> {
+    let ours = format!("refs/heads/{branch}");
+    for reference in mirror.references()? {
+        let reference = reference?;
+        let Some(tip) = reference.target() else {
+            continue;
+        };
+        let tree = mirror.find_commit(tip)?.tree_id();
+        match reference.name_bytes() == ours.as_bytes() {
+            true => intact(mirror, tree)?,
+            false => readable(mirror, tree)?,
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
+    use git2::Oid;
+
     use super::*;
     use crate::changes::{commit_files, init_repository};
 
@@ -264,6 +316,65 @@ mod tests {
         let head = commit_files(location, "main", &changed, "one", AUTHOR, 2).expect("committed");
         assert_eq!(source.entries(head, &|_| true).expect("read").len(), 1000);
         assert_eq!(source.folders_read() - cold, 3, "the root and two folders");
+    }
+
+    /// Files of a folder and those below it.
+    fn below(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).expect("a folder").flatten();
+        let inner = |path: PathBuf| match path.is_dir() {
+            true => below(&path),
+            false => vec![path],
+        };
+        entries.flat_map(|entry| inner(entry.path())).collect()
+    }
+
+    fn empty(file: &Path) {
+        // Git takes the right to write from what it keeps.
+        std::fs::remove_file(file).expect("removed");
+        std::fs::write(file, "").expect("written");
+    }
+
+    /// Makes one file for each object, and empties that of an object.
+    fn lose(mirror: &Path, object: Oid) {
+        let packs = below(&mirror.join("objects/pack"));
+        let is_pack = |path: &&PathBuf| path.extension().is_some_and(|x| x == "pack");
+        let pack = packs.iter().find(is_pack).expect("a fetch is one pack");
+        let aside = mirror.join("aside");
+        std::fs::rename(pack, &aside).expect("moved");
+        for rest in below(&mirror.join("objects/pack")) {
+            std::fs::remove_file(rest).expect("removed");
+        }
+        let mut unpack = Command::new("git");
+        let unpack = unpack.arg("--git-dir").arg(mirror);
+        let pack = std::fs::File::open(&aside).expect("there");
+        let done = unpack.args(["unpack-objects", "-q"]).stdin(pack).status();
+        assert!(done.expect("git runs").success());
+        let name = object.to_string();
+        empty(&mirror.join("objects").join(&name[..2]).join(&name[2..]));
+    }
+
+    #[tokio::test]
+    async fn a_mirror_that_a_power_cut_damaged_is_made_anew() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (state, mirror) = (dir.path().join("state.git"), dir.path().join("mirror.git"));
+        let head = init_repository(&state, "main", &files(&[("a", "1")]), "1", AUTHOR, 1);
+        let head = head.expect("made");
+        let tree = Repository::open(&state).expect("opened");
+        let tree = tree.find_commit(head.oid()).expect("there").tree_id();
+        let blob = Oid::hash_object(ObjectType::Blob, b"1").expect("an id");
+        let url = format!("file://{}", state.display());
+        let limit = Duration::from_secs(60);
+        for lost in [head.oid(), tree, blob] {
+            let source = Source::open(&url, &mirror, "main").expect("opened");
+            source.fetch(limit).await.expect("fetched");
+            lose(&mirror, lost);
+            let source = Source::open(&url, &mirror, "main").expect("made anew");
+            source.fetch(limit).await.expect("fetched");
+            let entries = source.entries(head, &|_| true).expect("read");
+            assert_eq!(source.blob(entries["a"], 1).expect("read"), b"1");
+        }
+        let reopened = Source::open(&url, &mirror, "main").expect("opened");
+        assert_eq!(reopened.head().expect("readable"), Some(head), "kept");
     }
 
     #[test]

@@ -36,6 +36,7 @@ const REACHES: [Reach; 4] = [
         only: &[
             "reconciler/src/config.rs",
             "reconciler/git/src/process.rs",
+            "reconciler/git/src/secret.rs",
             "agent/src/config.rs",
             "providers/capacity/src/config.rs",
             "hello-tdx/src/config.rs",
