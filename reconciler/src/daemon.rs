@@ -1,6 +1,7 @@
 //! The daemon: runs passes for months. It reads the clock, decides when to turn the line again, and
 //! keeps going whatever a remote, an agent or a document does.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -346,10 +347,20 @@ impl Turns {
 fn allow_signer(data: &DataDir, ledger: &Ledger) -> anyhow::Result<()> {
     let path = data.allowed_signers();
     let line = ledger.allowed_signers_line();
-    let known = std::fs::read_to_string(&path).unwrap_or_default();
+    let known = match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        known => known.with_context(|| format!("reading {}", path.display()))?,
+    };
     if !known.lines().any(|other| other == line) {
-        std::fs::write(&path, format!("{known}{line}\n"))
-            .with_context(|| format!("writing {}", path.display()))?;
+        // Aside first: the lines of earlier keys are nowhere else.
+        let aside = path.with_extension("new");
+        let write = || {
+            let mut file = std::fs::File::create(&aside)?;
+            file.write_all(format!("{known}{line}\n").as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&aside, &path)
+        };
+        write().with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
 }

@@ -129,9 +129,14 @@ fn create(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, KeyError> {
         let linked = fs::hard_link(&aside, path);
         fs::remove_file(&aside)?;
         match linked {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => fs::read(path),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
         }
+        // The name too: others may have been told the key before a power cut.
+        if let Some(parent) = path.parent().filter(|it| !it.as_os_str().is_empty()) {
+            fs::File::open(parent)?.sync_all()?;
+        }
+        fs::read(path)
     };
     attempt().map_err(|source| KeyError::File {
         path: path.into(),

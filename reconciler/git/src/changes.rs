@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use git2::{ErrorCode, ObjectType, Oid, Repository};
+use git2::{ErrorCode, ObjectType, Oid, Repository, Transaction};
 
 use crate::checkout::{bring_along, resolved};
 use crate::clone::open_bare;
 use crate::commit::{NewCommit, tree_of};
+use crate::pack::Pack;
 use crate::process::{first_words, git};
 use crate::remote::Until;
 use crate::tree::{Folder, is_path};
@@ -40,7 +41,8 @@ pub fn commit_files(
         Repository::open(path).map_err(|_| GitError::NotARepository(path.to_path_buf()))?;
     let name = resolved(&repository, &format!("refs/heads/{branch}"))?;
     let parent = tip(&repository, &name)?;
-    let tree = changed_tree(&repository, parent, changes)?;
+    let mut pack = Pack::new();
+    let tree = changed_tree(&repository, &mut pack, parent, changes)?;
     if let Some(parent) = parent
         && tree_of(&repository, Some(parent))? == Some(tree)
     {
@@ -53,9 +55,10 @@ pub fn commit_files(
         author,
         when,
     };
-    let commit = kept(&repository, &commit)?;
+    let commit = kept(&repository, pack, &commit)?;
+    let held = Held::new(&repository, &name, parent)?;
     bring_along(&repository, &name, tree, changes)?;
-    advance(&repository, &name, parent, commit, message)?;
+    held.advance(commit, message)?;
     Ok(CommitId::of(commit))
 }
 
@@ -145,6 +148,7 @@ pub fn init_repository(
     when: i64,
 ) -> Result<CommitId, GitError> {
     let repository = Repository::init_bare(dir)?;
+    careful(&repository)?;
     first_commit(&repository, branch, files, message, author, when)
 }
 
@@ -169,6 +173,14 @@ pub fn init_work_tree(
     Ok(commit)
 }
 
+/// What is pushed to a repository that we made is on its disk before a ref names it.
+fn careful(repository: &Repository) -> Result<(), GitError> {
+    let mut config = repository.config()?.open_level(git2::ConfigLevel::Local)?;
+    config.set_str("core.fsync", "all")?;
+    config.set_i32("receive.unpackLimit", 1)?;
+    Ok(())
+}
+
 fn first_commit(
     repository: &Repository,
     branch: &str,
@@ -180,7 +192,8 @@ fn first_commit(
     let changes = files
         .iter()
         .map(|(path, bytes)| (path.clone(), Some(bytes.clone())));
-    let tree = changed_tree(repository, None, &changes.collect())?;
+    let mut pack = Pack::new();
+    let tree = changed_tree(repository, &mut pack, None, &changes.collect())?;
     let commit = NewCommit {
         tree,
         parent: None,
@@ -188,20 +201,23 @@ fn first_commit(
         author,
         when,
     };
-    let commit = kept(repository, &commit)?;
+    let commit = kept(repository, pack, &commit)?;
     let name = format!("refs/heads/{branch}");
     advance(repository, &name, None, commit, message)?;
     repository.set_head(&name)?;
     Ok(CommitId::of(commit))
 }
 
-fn kept(repository: &Repository, commit: &NewCommit<'_>) -> Result<Oid, GitError> {
-    let odb = repository.odb()?;
-    Ok(odb.write(ObjectType::Commit, commit.plain()?.as_bytes())?)
+/// Returns when the commit, and what it is made of, is on the disk: a ref may name it then.
+fn kept(repository: &Repository, mut pack: Pack, commit: &NewCommit<'_>) -> Result<Oid, GitError> {
+    let commit = pack.add(ObjectType::Commit, commit.plain()?.as_bytes())?;
+    pack.keep(&repository.commondir().join("objects"))?;
+    Ok(commit)
 }
 
 fn changed_tree(
     repository: &Repository,
+    pack: &mut Pack,
     parent: Option<Oid>,
     changes: &Changes,
 ) -> Result<Oid, GitError> {
@@ -214,16 +230,43 @@ fn changed_tree(
             return Err(GitError::Taken(path.clone()));
         }
         match bytes {
-            Some(bytes) => root.set(repository, path, repository.blob(bytes)?)?,
+            Some(bytes) => {
+                let blob = pack.add(ObjectType::Blob, bytes)?;
+                root.set(repository, path, blob)?;
+            }
             None => {
                 root.remove(repository, path)?;
             }
         }
     }
-    let odb = repository.odb()?;
-    root.write(repository, &mut |tree| {
-        Ok(odb.write(ObjectType::Tree, tree)?)
-    })
+    root.write(repository, &mut |tree| pack.add(ObjectType::Tree, tree))
+}
+
+/// A ref that is where it was read, and that nobody else can move until this is dropped.
+struct Held<'a> {
+    transaction: Transaction<'a>,
+    name: &'a str,
+}
+
+impl<'a> Held<'a> {
+    fn new(repository: &'a Repository, name: &'a str, from: Option<Oid>) -> Result<Self, GitError> {
+        let mut transaction = repository.transaction()?;
+        match transaction.lock_ref(name) {
+            // Whoever holds it is about to move it.
+            Err(error) if error.code() == ErrorCode::Locked => return Err(GitError::Moved),
+            locked => locked?,
+        }
+        match tip(repository, name)? == from {
+            true => Ok(Self { transaction, name }),
+            false => Err(GitError::Moved),
+        }
+    }
+
+    fn advance(mut self, to: Oid, message: &str) -> Result<(), GitError> {
+        let log = message.lines().next().unwrap_or_default();
+        self.transaction.set_target(self.name, to, None, log)?;
+        Ok(self.transaction.commit()?)
+    }
 }
 
 pub(crate) fn tip(repository: &Repository, name: &str) -> Result<Option<Oid>, GitError> {

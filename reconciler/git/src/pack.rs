@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use flate2::{Compress, Compression, Crc, FlushCompress};
+use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use git2::{ObjectType, Oid};
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 
@@ -155,12 +155,12 @@ fn deflate(compress: &mut Compress, data: &[u8], pack: &mut Vec<u8>) -> Result<(
     // Room for data that does not shrink, so that one call is enough.
     pack.reserve(data.len() + data.len() / 100 + 64);
     let failed = |_| GitError::Objects("an object cannot be compressed".into());
-    compress
+    let ended = compress
         .compress_vec(data, pack, FlushCompress::Finish)
         .map_err(failed)?;
-    match compress.total_in() == data.len() as u64 {
-        true => Ok(()),
-        false => Err(GitError::Objects(
+    match ended {
+        Status::StreamEnd => Ok(()),
+        _ => Err(GitError::Objects(
             "an object was not compressed whole".into(),
         )),
     }

@@ -106,9 +106,14 @@ impl Signer {
             let linked = fs::hard_link(&aside, path);
             fs::remove_file(&aside)?;
             match linked {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-                _ => fs::read_to_string(path),
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
             }
+            // The name too: commits with this key may be elsewhere before a power cut.
+            if let Some(parent) = path.parent().filter(|it| !it.as_os_str().is_empty()) {
+                fs::File::open(parent)?.sync_all()?;
+            }
+            fs::read_to_string(path)
         };
         let text = write().map_err(|error| SignError::File(path.into(), error))?;
         Self::parse(path, &text)

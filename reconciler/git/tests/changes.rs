@@ -266,3 +266,45 @@ fn a_branch_that_stands_for_another_moves_that_one() {
     );
     assert!(git(dir.path(), &["status", "--porcelain"]).is_empty());
 }
+
+#[test]
+fn a_work_tree_is_not_touched_when_the_branch_cannot_move() {
+    let dir = tempfile::tempdir().expect("a folder");
+    checked_out(dir.path());
+    let lock = dir.path().join(".git/refs/heads/main.lock");
+    std::fs::write(&lock, "").expect("written");
+    let moved = approve(dir.path(), "one");
+    assert!(matches!(moved, Err(GitError::Moved)), "{moved:?}");
+    assert_eq!(git(dir.path(), &["status", "--porcelain"]), [""; 0]);
+    std::fs::remove_file(&lock).expect("removed");
+    approve(dir.path(), "one").expect("committed");
+    assert_eq!(git(dir.path(), &["status", "--porcelain"]), [""; 0]);
+    assert!(!lock.exists());
+}
+
+/// Git syncs packs before a ref names what is in them, and leaves loose objects to the system.
+#[test]
+fn what_is_committed_or_pushed_is_never_a_loose_object() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (state, clone) = (dir.path().join("state.git"), dir.path().join("clone"));
+    let files = BTreeMap::from([("a".to_owned(), b"1".to_vec())]);
+    init_repository(&state, "main", &files, "start", AUTHOR, 1).expect("made");
+    let change = Changes::from([("b/c".to_owned(), Some(b"2".to_vec()))]);
+    let location = state.display().to_string();
+    commit_files(&location, "main", &change, "change", AUTHOR, 2).expect("committed");
+    let text = clone.display().to_string();
+    git(dir.path(), &["clone", "-q", "-b", "main", &location, &text]);
+    let who = [
+        "-c",
+        "user.name=Ada",
+        "-c",
+        "user.email=ada@example.invalid",
+    ];
+    let commit = [&who[..], &["commit", "-q", "--allow-empty", "-m", "pushed"]].concat();
+    git(&clone, &commit);
+    git(&clone, &["push", "-q", "origin", "main"]);
+    let count = git(&state, &["count-objects", "-v"]);
+    assert!(count.contains(&"count: 0".to_owned()), "{count:?}");
+    assert_eq!(git(&state, &["rev-list", "--count", "main"]), ["3"]);
+    assert_eq!(git(&state, &["fsck", "--strict"]), [""; 0]);
+}

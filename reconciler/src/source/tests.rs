@@ -59,9 +59,20 @@ impl Place {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// The file of an object.
+    /// The file of an object, each of which has its own from here on.
     fn object(&self, id: &str) -> std::path::PathBuf {
         let objects = self.dir.path().join("state.git/objects");
+        let aside = self.dir.path().join("packs");
+        std::fs::rename(objects.join("pack"), &aside).expect("moved away");
+        for file in std::fs::read_dir(&aside).expect("a folder").flatten() {
+            if file.path().extension().is_some_and(|x| x == "pack") {
+                let pack = std::fs::File::open(file.path()).expect("there");
+                let mut git = std::process::Command::new("git");
+                let git = git.arg("-C").arg(self.location());
+                let done = git.args(["unpack-objects", "-q"]).stdin(pack).status();
+                assert!(done.expect("git runs").success());
+            }
+        }
         objects.join(&id[..2]).join(&id[2..])
     }
 
