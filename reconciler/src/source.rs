@@ -16,7 +16,7 @@ use easyenclave_schemas::records::InForceRecord;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::desired::{Besides, Loader, is_document};
+use crate::desired::{Besides, Loader, NOT_A_FILE, is_document};
 use crate::outage::Outage;
 use crate::report::Trouble;
 use crate::revision::Revision;
@@ -173,7 +173,7 @@ impl Reader {
         let Some(accepted) = self.accepted else {
             return;
         };
-        match self.files(accepted) {
+        match files(&self.git, accepted).map_err(failed) {
             Ok(files) => {
                 let git = &self.git;
                 let blob = |id: [u8; 20]| document(git, BlobId::from_bytes(id));
@@ -181,12 +181,6 @@ impl Reader {
             }
             Err(trouble) => warn(&trouble),
         }
-    }
-
-    fn files(&self, commit: CommitId) -> Result<BTreeMap<String, [u8; 20]>, Trouble> {
-        let entries = self.git.entries(commit, &is_document).map_err(failed)?;
-        let bytes = |(path, blob): (String, BlobId)| (path, *blob.as_bytes());
-        Ok(entries.into_iter().map(bytes).collect())
     }
 
     /// What was in force before a restart.
@@ -249,8 +243,8 @@ impl Reader {
     }
 
     fn read(&mut self, head: CommitId) -> Result<(Revision, bool), Trouble> {
-        let files = self.files(head)?;
         let git = &self.git;
+        let files = files(git, head).map_err(failed)?;
         let blob = |id: [u8; 20]| document(git, BlobId::from_bytes(id));
         let history = |path: &str| older(git, path, head);
         let loaded = self.loader.load(&files, &blob, &history);
@@ -303,6 +297,17 @@ impl Reader {
         }
         revision
     }
+}
+
+/// The documents of a commit by path, for the loader. What is no file is none that is gone.
+pub(crate) fn files(
+    git: &easyenclave_git::Source,
+    commit: CommitId,
+) -> Result<BTreeMap<String, [u8; 20]>, GitError> {
+    let entries = git.entries(commit, &is_document)?.into_iter();
+    let others = git.others(commit, &is_document)?.into_iter();
+    let files = entries.map(|(path, blob)| (path, *blob.as_bytes()));
+    Ok(files.chain(others.map(|path| (path, NOT_A_FILE))).collect())
 }
 
 /// An error of Git is an outage: it says nothing of the commit.

@@ -12,9 +12,9 @@ use easyenclave_schemas::{Digest, Timestamp};
 
 use super::{Ended, changes, exit, foresight, out, preview, read};
 use crate::clock::{Clock, System};
-use crate::desired::{Loaded, Loader, is_document};
+use crate::desired::{Loaded, Loader};
 use crate::report;
-use crate::source::{document, older};
+use crate::source::{document, files, older};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -169,11 +169,7 @@ fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Res
 }
 
 fn load(loader: &mut Loader, source: &Source, commit: CommitId) -> anyhow::Result<Loaded> {
-    let entries = source.entries(commit, &is_document)?;
-    let files = entries
-        .into_iter()
-        .map(|(path, blob)| (path, *blob.as_bytes()))
-        .collect();
+    let files = files(source, commit)?;
     let blob = |id: [u8; 20]| document(source, BlobId::from_bytes(id));
     let history = |path: &str| older(source, path, commit);
     Ok(loader.load(&files, &blob, &history))

@@ -13,6 +13,9 @@ use crate::revision::WorkloadVersion;
 /// The id of a blob.
 pub(super) type BlobKey = [u8; 20];
 
+/// Stands for what is no file at all, where a document should be. No blob has this id.
+pub const NOT_A_FILE: BlobKey = [0; 20];
+
 /// Reads the bytes of a blob.
 pub(super) type ReadBlob<'a> = &'a (dyn Fn(BlobKey) -> Result<Vec<u8>, String> + Sync);
 
@@ -95,6 +98,11 @@ impl Blobs {
 
 /// Decodes a blob. An outage is no property of a blob, so it is not to be kept.
 fn decode(key: BlobKey, blob: ReadBlob<'_>) -> (Decoded, bool) {
+    if key == NOT_A_FILE {
+        let problems = vec![not_a_file()];
+        let claims = None;
+        return (Err(Arc::new(Unread { problems, claims })), true);
+    }
     let bytes = match blob(key) {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -122,12 +130,21 @@ fn decode(key: BlobKey, blob: ReadBlob<'_>) -> (Decoded, bool) {
 }
 
 fn unreadable(error: &str) -> Problem {
+    of_the_file("unreadable", format!("the file cannot be read: {error}"))
+}
+
+fn not_a_file() -> Problem {
+    let message = "a link or submodule is no document; put the file itself here";
+    of_the_file("not-a-file", message.into())
+}
+
+fn of_the_file(code: &'static str, message: String) -> Problem {
     Problem {
         line: 1,
         column: 1,
         pointer: String::new(),
-        code: "unreadable",
-        message: format!("the file cannot be read: {error}"),
+        code,
+        message,
         suggestion: None,
     }
 }

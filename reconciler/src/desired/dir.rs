@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
+use easyenclave_git::name_as_text;
 use easyenclave_schemas::decode::MAX_BYTES;
 
-use super::blobs::BlobKey;
+use super::blobs::{BlobKey, NOT_A_FILE};
 use super::loader::Loader;
 use super::paths::{FLEET, FOLDERS, is_document};
 use super::report::Checked;
@@ -18,78 +20,85 @@ use super::report::Checked;
 /// # Errors
 /// When the directory or a document in it cannot be read.
 pub fn check_dir(dir: &Path) -> io::Result<Checked> {
-    let read = |path: String| read(&dir.join(&path)).map(|text| (path, text));
-    let files = paths(dir)?
-        .into_iter()
-        .map(read)
-        .collect::<io::Result<_>>()?;
-    Ok(check_files(&files))
+    let mut files = BTreeMap::new();
+    for (path, file) in paths(dir)? {
+        let text = file.map(|file| read(&file)).transpose()?;
+        files.insert(path, text);
+    }
+    Ok(check(&files))
 }
 
 /// Checks documents by their paths, relative to the repository's root. Other files are passed over.
 pub fn check_files(files: &BTreeMap<String, Vec<u8>>) -> Checked {
-    let documents: Vec<_> = files.iter().filter(|(path, _)| is_document(path)).collect();
-    let keys = (0..documents.len()).map(key);
-    let tree: BTreeMap<_, _> = documents
-        .iter()
-        .map(|(path, _)| (*path).clone())
-        .zip(keys)
-        .collect();
-    let blob = |key| Ok(documents[index(key)].1.clone());
+    let documents = files.iter().filter(|(path, _)| is_document(path));
+    let documents = documents.map(|(path, text)| (path.clone(), Some(text.clone())));
+    check(&documents.collect())
+}
+
+/// Documents by their paths; those without a text are no files.
+fn check(documents: &BTreeMap<String, Option<Vec<u8>>>) -> Checked {
+    let texts: Vec<_> = documents.values().collect();
+    let keys = texts.iter().enumerate().map(|(index, text)| match text {
+        Some(_) => key(index),
+        None => NOT_A_FILE,
+    });
+    let tree: BTreeMap<_, _> = documents.keys().cloned().zip(keys).collect();
+    let blob = |key| Ok(texts[index(key)].clone().unwrap_or_default());
     Checked {
         documents: tree.len(),
         problems: Loader::default().check(&tree, &blob),
     }
 }
 
-fn paths(dir: &Path) -> io::Result<Vec<String>> {
-    let mut paths = Vec::new();
+/// Documents by their paths as text, with the file that holds each; none for what is no file.
+type Paths = BTreeMap<String, Option<PathBuf>>;
+
+fn paths(dir: &Path) -> io::Result<Paths> {
+    let mut paths = Paths::new();
     fs::read_dir(dir)?;
-    if is_file(&dir.join(FLEET))? {
-        paths.push(FLEET.to_owned());
+    let fleet = dir.join(FLEET);
+    match fleet.symlink_metadata() {
+        Ok(metadata) => {
+            let file = metadata.is_file().then_some(fleet);
+            paths.insert(FLEET.to_owned(), file);
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
     for folder in FOLDERS {
-        collect(dir, folder, &mut paths)?;
+        collect(&dir.join(folder), folder, &mut paths)?;
     }
-    paths.retain(|path| is_document(path));
+    paths.retain(|path, _| is_document(path));
     Ok(paths)
 }
 
-/// Within one directory, a file's number serves as the id of its content.
+/// Within one directory, a file's number serves as the id of its content, from one on.
 fn key(index: usize) -> BlobKey {
     let mut key = BlobKey::default();
-    key[..8].copy_from_slice(&(index as u64).to_be_bytes());
+    key[..8].copy_from_slice(&(index as u64 + 1).to_be_bytes());
     key
 }
 
 fn index(key: BlobKey) -> usize {
     let bytes = *key.first_chunk().expect("a key has 20 bytes");
-    usize::try_from(u64::from_be_bytes(bytes)).expect("made from an index")
+    usize::try_from(u64::from_be_bytes(bytes) - 1).expect("made from an index")
 }
 
-fn is_file(path: &Path) -> io::Result<bool> {
-    match path.symlink_metadata() {
-        Ok(metadata) => Ok(metadata.is_file()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-fn collect(dir: &Path, folder: &str, paths: &mut Vec<String>) -> io::Result<()> {
-    let entries = match fs::read_dir(dir.join(folder)) {
+fn collect(dir: &Path, folder: &str, paths: &mut Paths) -> io::Result<()> {
+    let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
     for entry in entries {
         let entry = entry?;
-        let name = entry.file_name();
-        let path = format!("{folder}/{}", name.to_string_lossy());
+        let name = name_as_text(entry.file_name().as_bytes());
+        let path = format!("{folder}/{name}");
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            collect(dir, &path, paths)?;
-        } else if kind.is_file() && name.to_str().is_some() {
-            paths.push(path);
+            collect(&entry.path(), &path, paths)?;
+        } else {
+            paths.insert(path, kind.is_file().then(|| entry.path()));
         }
     }
     Ok(())

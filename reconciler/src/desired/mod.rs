@@ -14,6 +14,7 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
+pub use blobs::NOT_A_FILE;
 pub use dir::{check_dir, check_files};
 pub use loader::{Loaded, Loader};
 pub use model::Model;

@@ -784,3 +784,33 @@ fn the_valid_example_is_valid() {
     assert_eq!(checked.text(), "");
     assert_eq!(checked.summary(), "7 documents, no problems");
 }
+
+/// As a revision with the same files would be, whatever their names.
+#[test]
+fn a_directory_with_links_and_odd_names_is_read_as_git_reads_it() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = tempfile::tempdir().expect("a folder");
+    for path in ["fleet.yaml", "owners/acme.yaml"] {
+        let copy = dir.path().join(path);
+        std::fs::create_dir_all(copy.parent().expect("a folder")).expect("made");
+        std::fs::write(&copy, read(&root().join("valid").join(path))).expect("written");
+    }
+    let owners = dir.path().join("owners");
+    std::os::unix::fs::symlink("acme.yaml", owners.join("link.yaml")).expect("linked");
+    for name in [b"caf\xe8.yaml", b"caf\xe9.yaml"] {
+        let odd = owners.join(std::ffi::OsStr::from_bytes(name));
+        std::fs::write(odd, "no document").expect("written");
+    }
+    let checked = check_dir(dir.path()).expect("readable");
+    let found = checked.problems.iter();
+    let found: BTreeMap<_, _> = found
+        .map(|problem| (problem.file.as_str(), problem.problem.code))
+        .collect();
+    assert_eq!(
+        found.get("owners/link.yaml"),
+        Some(&"not-a-file"),
+        "{found:?}"
+    );
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(checked.documents, 5);
+}

@@ -173,3 +173,36 @@ fn a_document_that_could_not_be_read_once_is_read_again() {
     assert_eq!(replicas(place.reader.look()), 3);
     assert!(matches!(place.reader.look(), Seen::Same(None)));
 }
+
+/// What takes the place of a document in the tree: a link or a submodule.
+#[test]
+fn a_link_or_submodule_in_place_of_a_document_takes_nothing_away() {
+    let (mut place, good) = Place::example();
+    let link = place.git(&["rev-parse", &format!("main:{HELLO}")]);
+    for (mode, id) in [("120000", link), ("160000", good.to_string())] {
+        let entry = format!("{mode},{id},{HELLO}");
+        place.git(&["read-tree", "main"]);
+        place.git(&["update-index", "--add", "--cacheinfo", &entry]);
+        let tree = place.git(&["write-tree"]);
+        let who = [
+            "-c",
+            "user.name=Ada",
+            "-c",
+            "user.email=ada@example.invalid",
+        ];
+        let commit = ["commit-tree", "-p", "main", "-m", "a link", &tree];
+        let commit = place.git(&[&who[..], &commit].concat());
+        place.git(&["update-ref", "refs/heads/main", &commit]);
+        let Seen::New(revision) = place.reader.look() else {
+            panic!("the other documents are in force");
+        };
+        let hello = "acme/hello".parse().expect("an id");
+        assert!(revision.desired.deployments.contains_key(&hello), "{mode}");
+        let problems: Vec<_> = revision
+            .problems
+            .iter()
+            .map(|it| (&*it.file, &*it.code))
+            .collect();
+        assert_eq!(problems, [(HELLO, "not-a-file")]);
+    }
+}
