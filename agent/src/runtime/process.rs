@@ -268,7 +268,12 @@ impl Scope {
             let labelled = labels
                 .iter()
                 .all(|(name, value)| process.label(name) == Some(value));
-            labelled || leader.is_some_and(|leader| process.is_in_group(leader, session))
+            // The leader's number may be another's by now, who leads a group of the same number.
+            let is_anothers = labels
+                .iter()
+                .any(|(name, value)| process.label(name).is_some_and(|other| other != value));
+            let in_group = leader.is_some_and(|leader| process.is_in_group(leader, session));
+            labelled || (in_group && !is_anothers)
         };
         end(belongs, |_| true, grace).await.map(|_| ())
     }

@@ -261,6 +261,45 @@ mod tests {
         assert_eq!(members(), 0);
     }
 
+    /// A program whose first thread ends while another goes on.
+    const HEADLESS: &str = r#"
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+static void *go_on(void *unused) { puts("ready"); fflush(stdout); sleep(60); return unused; }
+int main(void) { pthread_t t; pthread_create(&t, NULL, go_on, NULL); pthread_exit(NULL); }
+"#;
+
+    #[tokio::test]
+    async fn one_whose_first_thread_has_ended_is_found_and_ended() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (source, program) = (dir.path().join("headless.c"), dir.path().join("headless"));
+        std::fs::write(&source, HEADLESS).expect("written");
+        let mut cc = Command::new("cc");
+        cc.args(["-pthread", "-o"]).args([&program, &source]);
+        assert!(cc.status().expect("cc runs").success());
+        let label = unique("headless");
+        let mut child = Command::new(&program)
+            .env(NAME, &label)
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .expect("it starts");
+        ready(&mut child);
+        let stat = format!("/proc/{}/stat", child.id());
+        while !std::fs::read_to_string(&stat)
+            .expect("there")
+            .contains(") Z ")
+        {
+            sleep(BETWEEN).await;
+        }
+        assert_eq!(count(&label), 1);
+        let ended = end(labelled(&label), |_| true, Duration::from_secs(5)).await;
+        assert_eq!(ended.expect("ended"), Ended::Asked);
+        assert_eq!(count(&label), 0);
+        child.wait().expect("ended");
+    }
+
     #[tokio::test]
     async fn those_who_are_not_asked_are_given_time_and_then_killed() {
         let label = unique("asked");

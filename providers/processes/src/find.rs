@@ -33,8 +33,19 @@ struct Stat {
     group: i32,
     session: i32,
     started: u64,
-    ended: bool,
+    life: Life,
     environment: Environment,
+}
+
+/// What is left of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// It runs.
+    Runs,
+    /// Its first thread has ended and others run: the kernel shows it as a zombie without an environment.
+    Headless,
+    /// It waits for its parent to take notice.
+    Ended,
 }
 
 /// Whether a process has an environment, by what the kernel says of its memory.
@@ -84,18 +95,18 @@ impl Process {
     fn try_signal(&self, signal: Signal) -> io::Result<()> {
         let pidfd = pidfd_open(self.pid, PidfdFlags::empty())?;
         let now = stat(&folder(self.pid))?;
-        if now.started == self.stat.started && !now.ended {
+        if now.started == self.stat.started && now.life != Life::Ended {
             pidfd_send_signal(pidfd, signal)?;
         }
         Ok(())
     }
 }
 
-/// Every process of this user but the caller's own. Zombies do not count.
+/// Every process of this user but the caller's own. Zombies do not count. One that hides its environment
+/// from its own user, such as one with more rights, has no labels; its group is known all the same.
 ///
 /// # Errors
-/// When `/proc` cannot be read; a listing is complete or an error. Only a process that hides its
-/// environment from its own user, such as one with more rights, is left out.
+/// When `/proc` cannot be read; a listing is complete or an error.
 pub fn list() -> io::Result<Vec<Process>> {
     let (user, own) = (geteuid().as_raw(), getpid());
     let mut found = Vec::new();
@@ -127,23 +138,59 @@ pub(crate) fn own_session() -> io::Result<u32> {
 
 fn read(pid: Pid, user: u32) -> io::Result<Option<Process>> {
     let folder = folder(pid);
-    if fs::metadata(&folder)?.uid() != user {
+    // The folder of one that hides is root's.
+    if fs::metadata(&folder)?.uid() != user && real_user(&folder)? != Some(user) {
         return Ok(None);
     }
+    let process = |stat, labels| Ok(Some(Process { pid, stat, labels }));
     for _ in 0..LOOKS {
         let stat = stat(&folder)?;
-        if stat.ended {
-            return Ok(None);
+        let found = match stat.life {
+            Life::Ended => return Ok(None),
+            Life::Runs => environ(&folder, stat.environment),
+            Life::Headless => environ_of_threads(&folder),
+        };
+        match found {
+            Ok(Some(environ)) => return process(stat, labels(&environ)),
+            Ok(None) => thread::sleep(Duration::from_millis(1)),
+            Err(error) if is_hidden(&error) => return process(stat, BTreeMap::new()),
+            Err(error) => return Err(error),
         }
-        let environ = fs::read(folder.join("environ"))?;
-        if stat.environment == Environment::None || !environ.is_empty() {
-            let labels = labels(&environ);
-            return Ok(Some(Process { pid, stat, labels }));
-        }
-        thread::sleep(Duration::from_millis(1));
     }
     let message = format!("{} does not get an environment", folder.display());
     Err(io::Error::new(io::ErrorKind::TimedOut, message))
+}
+
+/// The environment of a process or thread; nothing when it is still to come.
+fn environ(folder: &Path, environment: Environment) -> io::Result<Option<Vec<u8>>> {
+    let environ = fs::read(folder.join("environ"))?;
+    let is_known = environment == Environment::None || !environ.is_empty();
+    Ok(is_known.then_some(environ))
+}
+
+/// The environment that the threads of a process share; nothing when none of them could tell.
+fn environ_of_threads(folder: &Path) -> io::Result<Option<Vec<u8>>> {
+    for thread in fs::read_dir(folder.join("task"))? {
+        let thread = thread?.path();
+        let found = stat(&thread).and_then(|stat| match stat.life {
+            Life::Runs => environ(&thread, stat.environment),
+            Life::Headless | Life::Ended => Ok(None),
+        });
+        match found {
+            Ok(None) => {}
+            Err(error) if is_gone(&error) => {}
+            found => return found,
+        }
+    }
+    Ok(None)
+}
+
+/// Who started a process, whatever rights it has by now.
+fn real_user(folder: &Path) -> io::Result<Option<u32>> {
+    let status = fs::read(folder.join("status"))?;
+    let status = String::from_utf8_lossy(&status);
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    Ok(users.and_then(|users| users.split_whitespace().next()?.parse().ok()))
 }
 
 fn folder(pid: Pid) -> std::path::PathBuf {
@@ -171,8 +218,14 @@ fn parse(stat: &str) -> Option<Stat> {
         (0, _) if start != end || start == 0 => Environment::Coming,
         _ => Environment::None,
     };
+    let threads: u32 = fields.get(17)?.parse().ok()?;
+    let life = match *fields.first()? {
+        "Z" if threads > 1 => Life::Headless,
+        "Z" | "X" | "x" => Life::Ended,
+        _ => Life::Runs,
+    };
     Some(Stat {
-        ended: matches!(*fields.first()?, "Z" | "X" | "x"),
+        life,
         group: fields.get(2)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
         started: fields.get(19)?.parse().ok()?,
@@ -224,12 +277,14 @@ mod tests {
             group: 77,
             session: 78,
             started: 4242,
-            ended: false,
+            life: Life::Runs,
             environment: Environment::There,
         };
         assert_eq!(parse(&line("a) Z (b", 0x40_0000, 10, 20)), Some(expected));
         let zombie = line("a", 0x40_0000, 0, 0).replace(") S", ") Z");
-        assert!(parse(&zombie).expect("a stat line").ended);
+        assert_eq!(parse(&zombie).expect("a stat line").life, Life::Ended);
+        let headless = zombie.replace(" 20 0 1 0 ", " 20 0 2 0 ");
+        assert_eq!(parse(&headless).expect("a stat line").life, Life::Headless);
         assert_eq!(parse("9 (a"), None);
         assert_eq!(parse("9 (a) S 1 2"), None);
     }
