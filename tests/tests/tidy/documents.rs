@@ -185,6 +185,9 @@ fn workflow(file: &File) -> Vec<String> {
         problems.push(format!("{}: no empty `permissions` at the top", file.path));
     }
     for line in file.text.lines().map(str::trim) {
+        if line.contains("cargo install") && !line.contains('@') {
+            problems.push(format!("{}: {line} names no version", file.path));
+        }
         let action = line.trim_start_matches("- ").strip_prefix("uses: ");
         let Some(action) = action.filter(|action| !action.starts_with("./")) else {
             continue;
@@ -255,4 +258,6 @@ fn what_is_wrong_is_found() {
         &commit[..40]
     );
     assert_eq!(workflow(&file(&pinned)), Vec::<String>::new());
+    let installs = format!("{pinned}  - run: cargo install --locked x\n");
+    assert_eq!(workflow(&file(&installs)).len(), 1);
 }

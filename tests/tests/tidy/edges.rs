@@ -28,7 +28,7 @@ const EDGES: [Row; 10] = [
     (SCHEMAS, &[]),
     (PLAN, &[(SCHEMAS, &[])]),
     (GIT, &[]),
-    (STORE, &[(SCHEMAS, &[])]),
+    (STORE, &[]),
     (PROCESSES, &[]),
     (CAPACITY, &[(SCHEMAS, &[]), (PROCESSES, &[])]),
     (ATTESTATION, &[(SCHEMAS, &[])]),

@@ -29,11 +29,24 @@ pub(crate) struct Source {
 impl Source {
     /// The code before the unit tests; nothing for a file of tests.
     pub(crate) fn product(&self) -> &str {
-        match self.code.find("#[cfg(test)]\nmod ") {
-            _ if self.is_test => "",
-            Some(tests) => &self.code[..tests],
-            None => &self.code,
+        match self.is_test {
+            true => "",
+            false => product(&self.code),
         }
+    }
+}
+
+/// Unit tests open a block; a file of tests that is only declared has code below it.
+fn product(code: &str) -> &str {
+    const TESTS: &str = "#[cfg(test)]\nmod ";
+    let opens = |(at, _): &(usize, &str)| {
+        let name = &code[at + TESTS.len()..];
+        name.find(['{', ';'])
+            .is_some_and(|end| name[end..].starts_with('{'))
+    };
+    match code.match_indices(TESTS).find(opens) {
+        Some((tests, _)) => &code[..tests],
+        None => code,
     }
 }
 
@@ -162,4 +175,12 @@ fn modules_for_tests_are_known() {
     );
     assert!(is_module("a/src/samples/one.rs", "a/src/samples"));
     assert!(!is_module("a/src/samples_of.rs", "a/src/samples"));
+}
+
+#[test]
+fn code_below_a_declared_file_of_tests_is_seen() {
+    let declared = "mod a;\n#[cfg(test)]\nmod tests;\n\nfn f() {}\n";
+    assert_eq!(product(declared), declared);
+    let opened = format!("{declared}#[cfg(test)]\nmod more {{\n}}\n");
+    assert_eq!(product(&opened), declared);
 }
