@@ -1,5 +1,6 @@
 //! Finds processes by the labels in their environment, and ends them. Children inherit their parent's
-//! environment, so whoever was started under a label is found by it, in whatever group or session it is now.
+//! environment, so whoever was started under a label is found by it, in whatever group or session it is now; one
+//! that hides its environment is known by its group alone.
 //! Never signals a process that merely got the number of one that has ended.
 
 mod end;
