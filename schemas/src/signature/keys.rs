@@ -76,6 +76,18 @@ impl fmt::Debug for Keypair {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey([u8; 32]);
 
+/// The points whose order divides eight, by their y in hex digits without the sign of x; the last two are other
+/// encodings of the first two. Anybody can make signatures that are right under such a key.
+const SMALL_ORDER: [&str; 7] = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+];
+
 /// A text that is not a public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected an Ed25519 public key in 64 hex digits")]
@@ -96,7 +108,9 @@ impl PublicKey {
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        let mut digits = [0; 64];
+        hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
+        f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -112,6 +126,11 @@ impl FromStr for PublicKey {
     fn from_str(text: &str) -> Result<Self, PublicKeyError> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes).map_err(|_| PublicKeyError)?;
+        let mut y = bytes;
+        y[31] &= 0x7f;
+        if SMALL_ORDER.contains(&hex::encode(y).as_str()) {
+            return Err(PublicKeyError);
+        }
         Ok(Self(bytes))
     }
 }
@@ -127,5 +146,47 @@ impl<'de> Deserialize<'de> for PublicKey {
         String::deserialize(deserializer)?
             .parse()
             .map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The order of the base point, lowest byte first.
+    const ORDER: &str = "edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010";
+
+    #[test]
+    fn a_key_under_which_anybody_can_sign_is_no_key() {
+        let mut signature = [0; 64];
+        signature[0] = 1;
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        let forged = PublicKey(neutral).is_signed(b"anything", &signature);
+        assert!(forged, "the reason to refuse such keys");
+        for text in SMALL_ORDER {
+            let mut bytes = [0; 32];
+            hex::decode_to_slice(text, &mut bytes).expect("hex digits");
+            for sign in [0, 0x80] {
+                bytes[31] ^= sign;
+                assert!(hex::encode(bytes).parse::<PublicKey>().is_err(), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_spelling_of_a_signature_is_refused() {
+        let key = Keypair::generate().expect("randomness");
+        let mut signature = key.sign(b"message");
+        assert!(key.public().is_signed(b"message", &signature));
+        let mut order = [0; 32];
+        hex::decode_to_slice(ORDER, &mut order).expect("hex digits");
+        let mut carry = 0;
+        for (byte, add) in signature[32..].iter_mut().zip(order) {
+            let sum = u16::from(*byte) + u16::from(add) + carry;
+            *byte = sum.to_le_bytes()[0];
+            carry = sum >> 8;
+        }
+        assert!(!key.public().is_signed(b"message", &signature));
     }
 }
