@@ -85,7 +85,7 @@ impl Presence {
     }
 
     /// Notes a heartbeat that was proved to come from the agent.
-    pub fn heartbeat(&self, agent: &AgentId, beat: &HeartbeatRequest, at: Timestamp) -> Beat {
+    pub fn heartbeat(&self, agent: &AgentId, beat: HeartbeatRequest, at: Timestamp) -> Beat {
         let mut agents = lock(&self.agents);
         let Some(last) = agents.get_mut(agent) else {
             agents.insert(agent.clone(), Heard::of(beat, at));
@@ -171,14 +171,14 @@ impl Presence {
 }
 
 impl Heard {
-    fn of(beat: &HeartbeatRequest, at: Timestamp) -> Self {
+    fn of(beat: HeartbeatRequest, at: Timestamp) -> Self {
         Self {
             at,
             sequence: beat.sequence,
-            boot_id: beat.boot_id.clone(),
+            boot_id: beat.boot_id,
             acknowledged: beat.generation,
-            workload: beat.workload.clone(),
-            refusals: beat.refusals.clone(),
+            workload: beat.workload,
+            refusals: beat.refusals,
         }
     }
 }

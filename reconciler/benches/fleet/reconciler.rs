@@ -86,7 +86,7 @@ pub(crate) fn main(dir: &Path, root: &str, repository: &str) {
     println!("{restart} {actions} {address}");
     for line in std::io::stdin().lines() {
         match line.expect("UTF-8").as_str() {
-            "time" => println!("{}", server_time(&thread).as_secs_f64()),
+            "time" => println!("{}", time_of(&thread).as_secs_f64()),
             _ => println!("{}", runtime.block_on(settle(&world))),
         }
     }
@@ -130,7 +130,7 @@ fn serve(world: Arc<World>) -> (SocketAddr, String) {
         runtime.expect("a runtime").block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let address = listener.local_addr().expect("bound");
-            let thread = fs::read_link("/proc/thread-self").expect("a Linux system");
+            let thread = fs::read_link(Path::new("/proc").join(OWN)).expect("a Linux system");
             sender
                 .send((address, thread.display().to_string()))
                 .expect("received");
@@ -149,8 +149,11 @@ async fn settle(world: &Arc<World>) -> u32 {
     status.fleet.counts.replicas_ready
 }
 
+/// The thread that asks, in `/proc`.
+pub(crate) const OWN: &str = "thread-self";
+
 /// User and system time of a thread; the kernel counts in hundredths of a second.
-fn server_time(thread: &str) -> Duration {
+pub(crate) fn time_of(thread: &str) -> Duration {
     let stat = fs::read_to_string(Path::new("/proc").join(thread).join("stat")).expect("there");
     let fields: Vec<_> = stat
         .rsplit(')')

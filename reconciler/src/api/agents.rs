@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use easyenclave_schemas::evidence::ReasonCode;
 use easyenclave_schemas::records::{AgentRecord, TrustRecord};
@@ -90,7 +90,7 @@ pub(super) async fn heartbeat(
     let verified = verified(&world, &record, &path, &headers, &body, now)?;
     let beat: HeartbeatRequest = parse(&body)?;
     let refusals = world.presence.new_refusals(&record.agent, &beat);
-    match world.presence.heartbeat(&record.agent, &beat, now) {
+    match world.presence.heartbeat(&record.agent, beat, now) {
         Beat::Same => {}
         Beat::News => world.wake.notify_one(),
         Beat::Replayed => {
@@ -251,7 +251,8 @@ fn sign<T: Serialize>(
     );
     let mut response = (status, body).into_response();
     for (name, value) in headers {
-        if let Ok(value) = value.parse() {
+        // From the text itself, which is not copied.
+        if let Ok(value) = HeaderValue::try_from(value) {
             response.headers_mut().insert(name, value);
         }
     }

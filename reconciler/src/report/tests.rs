@@ -230,7 +230,7 @@ impl Scene {
             workload: report.clone(),
             refusals: CallRefusals::default(),
         };
-        self.presence.heartbeat(&id, &beat, NOW);
+        self.presence.heartbeat(&id, beat, NOW);
         let exposed = assigned
             .as_ref()
             .map(|assigned| assigned.deployment.clone());

@@ -7,5 +7,6 @@ use crate::Digest;
 
 /// The header's value for a body.
 pub(super) fn content_digest(body: &[u8]) -> String {
-    format!("sha-256=:{}:", STANDARD.encode(Digest::of(body).as_bytes()))
+    let digest = STANDARD.encode(Digest::of(body).as_bytes());
+    ["sha-256=:", &digest, ":"].concat()
 }

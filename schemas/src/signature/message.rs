@@ -15,6 +15,9 @@ const DIGEST: &str = "content-digest";
 const INPUT: &str = "signature-input";
 const SIGNATURE: &str = "signature";
 
+/// Room for the base of a heartbeat, in bytes; a longer one grows it.
+const BASE: usize = 512;
+
 /// Three headers to add to a message.
 pub type Headers = [(&'static str, String); 3];
 
@@ -38,7 +41,8 @@ pub fn sign_request(
 ) -> Headers {
     let digest = content_digest(body);
     let lines = request_lines(method, path_and_query, &digest);
-    sign(key, &lines, digest, created, nonce)
+    let [input, signature] = sign(key, &lines, created, nonce);
+    [(DIGEST, digest), (INPUT, input), (SIGNATURE, signature)]
 }
 
 /// Verifies a request against the key that must have signed it. Whether it was seen before is for a
@@ -69,8 +73,10 @@ pub fn sign_response(
     now: Timestamp,
 ) -> Headers {
     let digest = content_digest(body);
-    let lines = response_lines(status, &digest);
-    sign(key, &lines, digest, now, &request.nonce)
+    let status = status.to_string();
+    let lines = response_lines(&status, &digest);
+    let [input, signature] = sign(key, &lines, now, &request.nonce);
+    [(DIGEST, digest), (INPUT, input), (SIGNATURE, signature)]
 }
 
 /// Verifies the answer to the request that carried `request_nonce`.
@@ -87,7 +93,8 @@ pub fn verify_response(
     window: Duration,
 ) -> Result<(), SignatureError> {
     let digest = content_digest(body);
-    let lines = response_lines(status, &digest);
+    let status = status.to_string();
+    let lines = response_lines(&status, &digest);
     let verified = verify(key, &lines, &digest, headers, now, window)?;
     if verified.nonce == request_nonce {
         Ok(())
@@ -96,40 +103,41 @@ pub fn verify_response(
     }
 }
 
-/// Components with their values, in the order in which they are covered.
-type Lines = Vec<(&'static str, String)>;
+/// A component with its value.
+type Line<'a> = (&'static str, &'a str);
 
-fn request_lines(method: &str, path_and_query: &str, digest: &str) -> Lines {
-    let (path, query) = match path_and_query.split_once('?') {
-        Some((path, query)) => (path, format!("?{query}")),
-        None => (path_and_query, "?".to_owned()),
+/// In the order in which they are covered.
+fn request_lines<'a>(method: &'a str, path_and_query: &'a str, digest: &'a str) -> [Line<'a>; 4] {
+    let (path, query) = match path_and_query.find('?') {
+        Some(at) => path_and_query.split_at(at),
+        None => (path_and_query, "?"),
     };
-    vec![
-        ("@method", method.to_owned()),
-        ("@path", path.to_owned()),
+    [
+        ("@method", method),
+        ("@path", path),
         ("@query", query),
-        (DIGEST, digest.to_owned()),
+        (DIGEST, digest),
     ]
 }
 
-fn response_lines(status: u16, digest: &str) -> Lines {
-    vec![("@status", status.to_string()), (DIGEST, digest.to_owned())]
+/// In the order in which they are covered.
+fn response_lines<'a>(status: &'a str, digest: &'a str) -> [Line<'a>; 2] {
+    [("@status", status), (DIGEST, digest)]
 }
 
-fn sign(key: &Keypair, lines: &Lines, digest: String, created: Timestamp, nonce: &str) -> Headers {
-    let params = params(lines, created.as_secs(), nonce, &key.public());
-    let signature = key.sign(base(lines, &params).as_bytes());
-    let signature = format!("ee=:{}:", STANDARD.encode(signature));
+fn sign(key: &Keypair, lines: &[Line<'_>], created: Timestamp, nonce: &str) -> [String; 2] {
+    let keyid = key.public().to_string();
+    let base = Base::new(lines, created.as_secs(), nonce, &keyid);
+    let signature = STANDARD.encode(key.sign(base.as_bytes()));
     [
-        (DIGEST, digest),
-        (INPUT, format!("ee={params}")),
-        (SIGNATURE, signature),
+        ["ee=", base.params()].concat(),
+        ["ee=:", &signature, ":"].concat(),
     ]
 }
 
 fn verify(
     key: &PublicKey,
-    lines: &Lines,
+    lines: &[Line<'_>],
     digest: &str,
     headers: &HeaderMap,
     now: Timestamp,
@@ -142,14 +150,15 @@ fn verify(
     }
     let params = input.strip_prefix("ee=").ok_or(SignatureError::Malformed)?;
     let read = read(params)?;
-    if read.key != key.to_string() {
+    let keyid = key.to_string();
+    if read.key != keyid {
         return Err(SignatureError::WrongKey);
     }
-    if params != self::params(lines, read.created, read.nonce, key) {
+    let base = Base::new(lines, read.created, read.nonce, &keyid);
+    if params != base.params() {
         return Err(SignatureError::Malformed);
     }
-    let signature = decode(signature)?;
-    if !key.is_signed(base(lines, params).as_bytes(), &signature) {
+    if !key.is_signed(base.as_bytes(), &decode(signature)?) {
         return Err(SignatureError::BadSignature);
     }
     let created = in_window(read.created, now, window)?;
@@ -173,24 +182,39 @@ fn in_window(secs: u64, now: Timestamp, window: Duration) -> Result<Timestamp, S
     Ok(created)
 }
 
-/// RFC 9421, section 2.3: covered components, then parameters.
-fn params(lines: &Lines, created: u64, nonce: &str, key: &PublicKey) -> String {
-    let covered: Vec<_> = lines
-        .iter()
-        .map(|(name, _)| format!("\"{name}\""))
-        .collect();
-    let covered = covered.join(" ");
-    format!("({covered});created={created};nonce=\"{nonce}\";alg=\"ed25519\";keyid=\"{key}\"")
+/// What is signed: the signature base of RFC 9421, section 2.5. It ends with the parameters of section 2.3,
+/// and is written in one piece because each heartbeat needs two.
+struct Base {
+    text: String,
+    /// Where the parameters start.
+    params: usize,
 }
 
-/// RFC 9421, section 2.5: the signature base.
-fn base(lines: &Lines, params: &str) -> String {
-    let mut base = String::new();
-    for (name, value) in lines {
-        base.push_str(&format!("\"{name}\": {value}\n"));
+impl Base {
+    fn new(lines: &[Line<'_>], created: u64, nonce: &str, keyid: &str) -> Self {
+        let mut text = String::with_capacity(BASE);
+        for (name, value) in lines {
+            text.extend(["\"", name, "\": ", value, "\n"]);
+        }
+        text.push_str("\"@signature-params\": ");
+        let params = text.len();
+        let mut before = "(";
+        for (name, _) in lines {
+            text.extend([before, "\"", name, "\""]);
+            before = " ";
+        }
+        text.extend([");created=", &created.to_string(), ";nonce=\"", nonce]);
+        text.extend(["\";alg=\"ed25519\";keyid=\"", keyid, "\""]);
+        Self { text, params }
     }
-    base.push_str(&format!("\"@signature-params\": {params}"));
-    base
+
+    fn params(&self) -> &str {
+        &self.text[self.params..]
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
 }
 
 struct Read<'a> {
