@@ -24,8 +24,12 @@ pub(crate) fn pause(failures: u32, first: Duration, longest: Duration) -> Durati
     let pause = first
         .saturating_mul(1 << failures.saturating_sub(1).min(16))
         .min(longest);
-    let fraction = f64::from(u32::from_be_bytes(random())) / f64::from(u32::MAX);
-    pause.mul_f64(1.0 + fraction / 2.0)
+    pause.mul_f64(1.0 + fraction() / 2.0)
+}
+
+/// A random number from 0 to 1.
+pub(crate) fn fraction() -> f64 {
+    f64::from(u32::from_be_bytes(random())) / f64::from(u32::MAX)
 }
 
 fn random<const N: usize>() -> [u8; N] {

@@ -4,16 +4,20 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::Context;
 use easyenclave_processes::labels;
-use easyenclave_schemas::Digest;
 use easyenclave_schemas::signature::PublicKey;
 use easyenclave_schemas::wire::AgentConfig;
+use easyenclave_schemas::{Digest, Secret};
 
 /// The longest configuration file, in bytes.
 const LONGEST: u64 = 64 * 1024;
+
+/// The longest key in a file, in bytes.
+const LONGEST_KEY: u64 = 4096;
 
 /// Where programs are looked for when the agent was given no search path.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -39,6 +43,23 @@ pub fn load(path: &Path) -> anyhow::Result<AgentConfig> {
 /// The only key that instructs this agent.
 pub(crate) fn reconciler_key(config: &AgentConfig) -> anyhow::Result<PublicKey> {
     config.reconciler_key.parse().context("reconciler_key")
+}
+
+/// The secret that a file holds, one line. An error names the file and never quotes it.
+pub(crate) fn secret(path: &Path) -> anyhow::Result<Secret<String>> {
+    let named = || format!("key file {}", path.display());
+    let mut text = String::new();
+    let file = fs::File::open(path).with_context(named)?;
+    let read = file.take(LONGEST_KEY + 1).read_to_string(&mut text);
+    read.with_context(named)?;
+    let key = text.trim();
+    if key.is_empty() || key.len() as u64 > LONGEST_KEY || key.contains('\n') {
+        anyhow::bail!(
+            "{}: expected one line, of {LONGEST_KEY} bytes at most",
+            named()
+        );
+    }
+    Ok(Secret::new(key.to_owned()))
 }
 
 /// What a process finds around itself.
@@ -74,6 +95,8 @@ fn own_fleet(config: &AgentConfig) -> String {
 
 #[cfg(test)]
 mod tests {
+    use easyenclave_schemas::wire::PlatformConfig;
+
     use super::*;
 
     const CONFIG: &str = r#"{"fleet_id":"demo","order_id":"tiny-1","bootstrap_token":"s3cr3t",
@@ -99,6 +122,48 @@ mod tests {
         let path = Surroundings::of_process(&config).expect("a process").path;
         let own = env::current_exe().expect("a program");
         assert_eq!(env::split_paths(&path).next().as_deref(), own.parent());
+    }
+
+    #[test]
+    fn a_key_is_one_line_of_a_file_and_is_never_shown() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ita.key");
+        let read = |text: &str| {
+            fs::write(&path, text).expect("written");
+            secret(&path)
+        };
+        assert_eq!(read("s3cr3t\n").expect("a key").reveal(), "s3cr3t");
+        for wrong in ["", " \n", "s3cr3t\ns3cr3t", &"s3cr3t".repeat(1000)] {
+            let error = format!("{:#}", read(wrong).expect_err("not a key"));
+            assert!(
+                error.contains("expected one line") && !error.contains("s3cr3t"),
+                "{error}"
+            );
+        }
+        let error = format!(
+            "{:#}",
+            secret(Path::new("/nowhere/key")).expect_err("missing")
+        );
+        assert!(error.contains("/nowhere/key: No such file"), "{error}");
+    }
+
+    #[test]
+    fn a_platform_and_an_account_are_read() {
+        let own = r#","trust_authority":{"api_url":"https://a","key_file":"/k"}"#;
+        let text = CONFIG
+            .replace("KEY", &"ab".repeat(32))
+            .replace(r#"{"simulated":{"dir":"/nowhere"}}"#, r#"{"tdx":{}}"#)
+            .replace(
+                r#""worker_id":"worker-1""#,
+                &format!(r#""worker_id":"worker-1"{own}"#),
+            );
+        let config = read(&text).expect("a configuration");
+        let root = "/".into();
+        assert_eq!(config.platform, PlatformConfig::Tdx { root });
+        assert_eq!(
+            config.trust_authority.expect("an account").api_url,
+            "https://a"
+        );
     }
 
     #[test]

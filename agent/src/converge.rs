@@ -21,6 +21,7 @@ pub(crate) async fn converge(node: Arc<Node>, place: Place, mut stop: watch::Rec
         };
         match now.assignment {
             Some(assignment) => {
+                node.measure(assignment.digest).await;
                 supervise(&place, now.generation, assignment, &node.workload, news).await;
             }
             None => news.await,

@@ -57,6 +57,7 @@ pub(crate) async fn join(node: &Node) -> anyhow::Result<Duration> {
 
 async fn attempt(node: &Node) -> anyhow::Result<Duration> {
     let challenge = node.client.challenge(&node.config.order_id).await?;
+    let boot_id = node.boot_id();
     let request = RegisterRequest {
         order_id: node.config.order_id.clone(),
         bootstrap_token: node.config.bootstrap_token.clone(),
@@ -65,7 +66,7 @@ async fn attempt(node: &Node) -> anyhow::Result<Duration> {
         nonce: challenge.nonce,
         ita_nonce: challenge.ita.map(|ita| ita.nonce),
         address: node.address.clone(),
-        boot_id: node.boot_id.clone(),
+        boot_id: boot_id.clone(),
         version: VERSION.into(),
     };
     let answer: RegisterResponse = node.client.post(routes::REGISTER, &request).await?;
@@ -88,7 +89,7 @@ async fn attempt(node: &Node) -> anyhow::Result<Duration> {
         trusted_until = %answer.verdict.trusted_until,
         "registered"
     );
-    node.accepted(answer.verdict);
+    node.accepted(answer.verdict, boot_id);
     Ok(Duration::from_millis(answer.heartbeat_millis))
 }
 

@@ -3,13 +3,16 @@
 //! what it started before it ends itself.
 
 mod api;
+mod attest;
 mod client;
 mod clock;
 mod config;
 mod converge;
 mod instructions;
 mod join;
+mod mint;
 mod node;
+mod platform;
 mod report;
 mod runtime;
 pub mod serve;
@@ -107,9 +110,12 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> any
     result
 }
 
-/// Joins, then reports for good.
+/// Joins, then reports and renews its trust for good.
 async fn take_part(node: &Arc<Node>) -> anyhow::Result<()> {
     let interval = join::join(node).await?;
-    report::report(Arc::clone(node), interval).await;
+    tokio::select! {
+        () = report::report(Arc::clone(node), interval) => {}
+        () = attest::renew(Arc::clone(node)) => {}
+    }
     Ok(())
 }

@@ -2,20 +2,22 @@
 //! value has one writer, named at its field.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use easyenclave_attestation::simulated::{Guest, SimulatedSource, TdBody};
-use easyenclave_attestation::{QuoteSource, collect, collect_for_ita};
+use easyenclave_attestation::{collect, collect_for_ita};
 use easyenclave_schemas::evidence::{Evidence, Verdict};
 use easyenclave_schemas::signature::{Keypair, ReplayGuard};
 use easyenclave_schemas::wire::{
-    AgentActivity, AgentConfig, AgentHealth, CallRefusal, CallRefusals, Challenge, PlatformConfig,
-    VerdictSummary, WorkloadReport, WorkloadState,
+    AgentActivity, AgentConfig, AgentHealth, CallRefusal, CallRefusals, Challenge, VerdictSummary,
+    WorkloadReport, WorkloadState,
 };
-use easyenclave_schemas::{AgentId, Epoch, Timestamp};
+use easyenclave_schemas::{AgentId, Digest, Epoch, Timestamp};
 use tokio::sync::watch;
 
 use crate::client::{Client, WINDOW};
 use crate::instructions::{Instructions, Wanted};
+use crate::mint::{self, Minter};
+use crate::platform::Platform;
 use crate::{clock, config};
 
 /// So many signed calls are remembered within the time in which they could be replayed.
@@ -31,16 +33,18 @@ pub(crate) struct Node {
     /// Made at the start and never written: another process is another agent.
     pub(crate) keypair: Arc<Keypair>,
     pub(crate) client: Client,
-    pub(crate) boot_id: String,
+    pub(crate) platform: Arc<Platform>,
+    /// None where the configuration gives it no key for Intel Trust Authority.
+    minter: Option<Minter>,
     /// Where the agent's own API answers.
     pub(crate) address: String,
-    source: Arc<dyn QuoteSource>,
     inbox: Mutex<Inbox>,
     /// Written by the API.
     pub(crate) wanted: watch::Sender<Wanted>,
     /// Written by whoever runs the workload.
     pub(crate) workload: watch::Sender<Option<WorkloadReport>>,
-    trust: Mutex<Trust>,
+    /// Written with each answer of the reconciler.
+    pub(crate) trust: watch::Sender<Trust>,
     /// Written by the API.
     refusals: Mutex<CallRefusals>,
 }
@@ -51,11 +55,19 @@ pub(crate) struct Inbox {
     pub(crate) replays: ReplayGuard,
 }
 
-#[derive(Default)]
-struct Trust {
-    registered: bool,
-    verdict: Option<Verdict>,
-    until: Option<Timestamp>,
+/// How the reconciler trusts this agent.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Trust {
+    pub(crate) verdict: Option<Verdict>,
+    pub(crate) until: Option<Timestamp>,
+    /// When the verdict came, by our clock; none before the registration.
+    pub(crate) since: Option<Timestamp>,
+    /// How long trust lasts from then on, by the reconciler's clock alone; none when it was taken away.
+    pub(crate) life: Option<Duration>,
+    /// The boot that the verdict is of.
+    pub(crate) boot_id: String,
+    /// Whether there has been another boot since.
+    pub(crate) rebooted: bool,
 }
 
 impl Node {
@@ -69,9 +81,9 @@ impl Node {
         )?;
         let id = config.order_id.agent();
         Ok(Self {
-            source: source(&config)?,
+            platform: Arc::new(Platform::of(&config)?),
+            minter: Minter::of(&config)?,
             client,
-            boot_id: clock::unique(),
             address,
             inbox: Mutex::new(Inbox {
                 instructions: Instructions::new(id.clone()),
@@ -79,7 +91,7 @@ impl Node {
             }),
             wanted: watch::Sender::default(),
             workload: watch::Sender::default(),
-            trust: Mutex::default(),
+            trust: watch::Sender::default(),
             refusals: Mutex::default(),
             keypair,
             id,
@@ -92,18 +104,42 @@ impl Node {
         let mut nonce = [0; 32];
         hex::decode_to_slice(&challenge.nonce, &mut nonce)
             .map_err(|_| anyhow::anyhow!("the nonce of the challenge is not 64 hex digits"))?;
-        let (source, key) = (Arc::clone(&self.source), *self.keypair.public().as_bytes());
+        let (platform, key) = (
+            Arc::clone(&self.platform),
+            *self.keypair.public().as_bytes(),
+        );
         let ita = challenge.ita.clone();
-        if ita.as_ref().is_some_and(|ita| ita.mint.is_some()) {
-            anyhow::bail!(
-                "the policy wants agents to ask Intel Trust Authority, and this one has no key for it"
-            );
-        }
-        let made = tokio::task::spawn_blocking(move || match ita {
-            Some(ita) => collect_for_ita(source.as_ref(), &ita.nonce, &key),
-            None => collect(source.as_ref(), &nonce, &key),
+        let collecting = tokio::task::spawn_blocking(move || {
+            let collected = match ita {
+                Some(ita) => collect_for_ita(platform.source(), &ita.nonce, &key),
+                None => collect(platform.source(), &nonce, &key),
+            };
+            collected.map(|evidence| platform.with_log(evidence))
         });
-        Ok(made.await??)
+        let mut evidence = collecting.await??;
+        if let Some(ita) = &challenge.ita {
+            evidence.token = mint::token(self.minter.as_ref(), ita, &evidence, &key).await?;
+        }
+        Ok(evidence)
+    }
+
+    /// The boot of now. Notes when it is another one than the verdict's.
+    pub(crate) fn boot_id(&self) -> String {
+        let boot_id = self.platform.boot_id();
+        self.trust.send_if_modified(|trust| {
+            let rebooted = trust.since.is_some() && trust.boot_id != boot_id;
+            std::mem::replace(&mut trust.rebooted, rebooted) != rebooted
+        });
+        boot_id
+    }
+
+    /// Measures what is about to run, where the platform can.
+    pub(crate) async fn measure(&self, workload: Digest) {
+        let platform = Arc::clone(&self.platform);
+        let measuring = tokio::task::spawn_blocking(move || platform.measure(&workload));
+        if let Err(error) = measuring.await {
+            tracing::error!(error = %error, "a workload was not measured");
+        }
     }
 
     pub(crate) fn inbox(&self) -> MutexGuard<'_, Inbox> {
@@ -115,17 +151,25 @@ impl Node {
         self.inbox().instructions.see(epoch)
     }
 
-    /// Notes what verification said.
-    pub(crate) fn accepted(&self, verdict: Verdict) {
-        let mut trust = lock(&self.trust);
-        trust.registered = true;
-        trust.until = Some(verdict.trusted_until);
-        trust.verdict = Some(verdict);
+    /// Notes what verification said of evidence of this boot.
+    pub(crate) fn accepted(&self, verdict: Verdict, boot_id: String) {
+        self.trust.send_replace(Trust {
+            since: Some(clock::now()),
+            life: Some(verdict.trusted_until.since(verdict.accepted_at)),
+            until: Some(verdict.trusted_until),
+            verdict: Some(verdict),
+            boot_id,
+            rebooted: false,
+        });
     }
 
     /// Notes until when the reconciler trusts this agent, if it does.
     pub(crate) fn trusted(&self, until: Option<Timestamp>) {
-        lock(&self.trust).until = until;
+        self.trust.send_if_modified(|trust| {
+            let accepted = trust.verdict.as_ref().map(|verdict| verdict.accepted_at);
+            trust.life = until.zip(accepted).map(|(until, at)| until.since(at));
+            std::mem::replace(&mut trust.until, until) != until
+        });
     }
 
     /// Notes that a call was refused. A flood of them gives few lines in the log, and nothing that the
@@ -144,13 +188,14 @@ impl Node {
 
     /// What anybody may know.
     pub(crate) fn health(&self) -> AgentHealth {
-        let trust = lock(&self.trust);
+        let boot_id = self.boot_id();
+        let trust = self.trust.borrow();
         let verdict = trust.verdict.as_ref().zip(trust.until);
         AgentHealth {
             agent_id: self.id.clone(),
-            boot_id: self.boot_id.clone(),
+            boot_id,
             version: VERSION.into(),
-            phase: if trust.registered {
+            phase: if trust.since.is_some() {
                 self.activity()
             } else {
                 AgentActivity::Registering
@@ -176,15 +221,6 @@ impl Node {
             (Some(_), false) | (Some(WorkloadState::Stopping), true) => AgentActivity::Draining,
             (Some(WorkloadState::Ready | WorkloadState::Completed), true) => AgentActivity::Running,
             (_, true) => AgentActivity::Deploying,
-        }
-    }
-}
-
-fn source(config: &AgentConfig) -> anyhow::Result<Arc<dyn QuoteSource>> {
-    match &config.platform {
-        PlatformConfig::Simulated { dir } => {
-            let body = TdBody::of_image(config.node_size.as_str());
-            Ok(Arc::new(SimulatedSource::new(Guest::open(dir)?, body)))
         }
     }
 }

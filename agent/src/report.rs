@@ -4,13 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use easyenclave_schemas::evidence::Verdict;
-use easyenclave_schemas::wire::{
-    AttestRequest, Challenge, HeartbeatRequest, HeartbeatResponse, routes,
-};
+use easyenclave_schemas::wire::{HeartbeatRequest, HeartbeatResponse, routes};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
+use crate::attest;
 use crate::clock;
 use crate::node::Node;
 
@@ -26,9 +24,6 @@ const RAREST: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// … to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
-/// The longest time for one quote and its way to the reconciler.
-const ATTEST: Duration = Duration::from_secs(60);
 
 /// Sends heartbeats until it is dropped.
 pub(crate) async fn report(node: Arc<Node>, interval: Duration) {
@@ -62,7 +57,7 @@ impl Pulse {
         self.sequence += 1;
         let request = HeartbeatRequest {
             sequence: self.sequence,
-            boot_id: node.boot_id.clone(),
+            boot_id: node.boot_id(),
             address: node.address.clone(),
             generation: node.wanted.borrow().generation,
             workload: node.workload.borrow().clone(),
@@ -102,32 +97,7 @@ impl Pulse {
         self.interval = Duration::from_millis(answer.heartbeat_millis).clamp(OFTENEST, RAREST);
         node.trusted(answer.trusted_until);
         if let Some(challenge) = answer.challenge.filter(|_| running.is_empty()) {
-            running.spawn(attest(Arc::clone(node), challenge));
+            running.spawn(attest::answer(Arc::clone(node), challenge));
         }
     }
-}
-
-/// Sends fresh evidence. A failure is not retried here: the challenge comes again with the next answer.
-async fn attest(node: Arc<Node>, challenge: Challenge) {
-    let attempt = async {
-        let evidence = node.evidence(&challenge).await?;
-        let request = AttestRequest {
-            nonce: challenge.nonce.clone(),
-            ita_nonce: challenge.ita.as_ref().map(|ita| ita.nonce.clone()),
-            evidence,
-        };
-        let verdict: Verdict = node
-            .client
-            .post(&routes::attest(&node.id), &request)
-            .await?;
-        tracing::info!(trusted_until = %verdict.trusted_until, "attested again");
-        node.accepted(verdict);
-        anyhow::Ok(())
-    };
-    let error = match timeout(ATTEST, attempt).await {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => format!("{error:#}"),
-        Err(_) => format!("it took longer than {} seconds", ATTEST.as_secs()),
-    };
-    tracing::warn!(error, "fresh evidence was not accepted");
 }

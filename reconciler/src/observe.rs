@@ -53,13 +53,14 @@ fn agent(
     now: Timestamp,
 ) -> Agent {
     let heard = world.presence.heard(&record.agent);
+    let boot = heard.as_ref().map(|heard| heard.boot_id.as_str());
     Agent {
         target: record.target.clone(),
         slot: record.slot,
         datacenter: record.datacenter.clone(),
         size: record.size.clone(),
         liveness: liveness(world, listings, record, heard.as_ref(), now),
-        trust,
+        trust: of_boot(trust, &record.boot_id, boot, now),
         attested: match &record.trust {
             TrustRecord::Accepted(verdict) => Some(verdict.accepted_at),
             TrustRecord::Refused { .. } => None,
@@ -138,6 +139,16 @@ fn trust_under(trust: &TrustRecord, current: Option<Digest>, now: Timestamp) -> 
         }
         TrustRecord::Refused { policy, .. } if Some(*policy) == current => Trust::Refused,
         TrustRecord::Accepted(_) | TrustRecord::Refused { .. } => Trust::Unknown,
+    }
+}
+
+/// Evidence of one boot says nothing of the next: fresh one is asked for. Until then nothing is taken away, and nothing
+/// new is placed or exposed; what runs out does so in its own time.
+fn of_boot(trust: Trust, attested: &str, heard: Option<&str>, now: Timestamp) -> Trust {
+    let another = heard.is_some_and(|heard| heard != attested);
+    match trust {
+        Trust::Accepted(until) if another && until > now => Trust::Unknown,
+        trust => trust,
     }
 }
 
@@ -258,6 +269,18 @@ mod tests {
             "collateralDigest": policy,
         });
         TrustRecord::Accepted(serde_json::from_value(verdict).expect("a verdict"))
+    }
+
+    #[test]
+    fn a_verdict_of_another_boot_is_unknown_until_it_runs_out() {
+        let now: Timestamp = "2026-01-02T00:00:00Z".parse().expect("a time");
+        let trusted = Trust::Accepted(now.plus(Duration::from_secs(1)));
+        assert_eq!(of_boot(trusted, "a", Some("a"), now), trusted);
+        assert_eq!(of_boot(trusted, "a", None, now), trusted);
+        assert_eq!(of_boot(trusted, "a", Some("b"), now), Trust::Unknown);
+        let over = Trust::Accepted(now);
+        assert_eq!(of_boot(over, "a", Some("b"), now), over);
+        assert_eq!(of_boot(Trust::Refused, "a", Some("b"), now), Trust::Refused);
     }
 
     #[test]

@@ -8,15 +8,16 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::{get, post};
 use easyenclave_attestation::simulated::Platform;
-use easyenclave_attestation::{QuoteView, report_data};
+use easyenclave_attestation::{QuoteView, ita_report_data, report_data};
 use easyenclave_processes::{labels, list};
-use easyenclave_schemas::evidence::{Evidence, Verdict};
+use easyenclave_schemas::evidence::{Evidence, ItaNonce, Verdict};
 use easyenclave_schemas::signature::{
     Keypair, PublicKey, Verified, sign_request, sign_response, verify_request, verify_response,
 };
 use easyenclave_schemas::wire::{
     AgentConfig, AgentHealth, AttestRequest, CallRefusal, Challenge, ErrorBody, HeartbeatRequest,
-    HeartbeatResponse, PlatformConfig, RegisterRequest, RegisterResponse, WorkloadReport, routes,
+    HeartbeatResponse, ItaChallenge, PlatformConfig, RegisterRequest, RegisterResponse,
+    WorkloadReport, routes,
 };
 use easyenclave_schemas::{AgentId, Digest, Epoch, Generation, OrderId, Secret, Timestamp};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -62,7 +63,24 @@ pub(crate) struct Script {
     pub(crate) registrations: Vec<RegisterRequest>,
     pub(crate) beats: Vec<HeartbeatRequest>,
     pub(crate) evidence: Vec<AttestRequest>,
+    /// Goes with every challenge.
+    pub(crate) ita: Option<ItaChallenge>,
     agent_key: Option<PublicKey>,
+}
+
+impl Script {
+    /// Trusts agents for so long from now on.
+    pub(crate) fn trust_for(&mut self, life: Duration) {
+        self.trusted_until = Some(verdict().accepted_at.plus(life));
+    }
+
+    fn verdict(&self) -> Verdict {
+        let verdict = verdict();
+        Verdict {
+            trusted_until: self.trusted_until.unwrap_or(verdict.trusted_until),
+            ..verdict
+        }
+    }
 }
 
 struct Shared {
@@ -91,6 +109,7 @@ impl Reconciler {
             registrations: Vec::new(),
             beats: Vec::new(),
             evidence: Vec::new(),
+            ita: None,
             agent_key: None,
         };
         let shared = Arc::new(Shared {
@@ -170,11 +189,15 @@ fn verified(key: &PublicKey, path: &str, headers: &HeaderMap, body: &[u8]) -> Ve
     verify_request(key, "POST", path, body, headers, now(), WINDOW).expect("signed by the agent")
 }
 
-fn bound(evidence: &Evidence, nonce: &str, key: &PublicKey) {
+fn bound(evidence: &Evidence, nonce: &str, ita: Option<&ItaNonce>, key: &PublicKey) {
     let mut bytes = [0; 32];
     hex::decode_to_slice(nonce, &mut bytes).expect("a nonce");
+    let expected = match ita {
+        None => report_data(&bytes, key.as_bytes()),
+        Some(nonce) => ita_report_data(nonce, key.as_bytes()).expect("base64"),
+    };
     let quote = QuoteView::parse(evidence.quote.as_bytes()).expect("a quote");
-    assert_eq!(quote.report_data(), report_data(&bytes, key.as_bytes()));
+    assert_eq!(quote.report_data(), expected);
 }
 
 pub(crate) fn nonce(number: u32) -> Challenge {
@@ -189,14 +212,18 @@ pub(crate) fn nonce(number: u32) -> Challenge {
 async fn challenge(State(shared): State<Arc<Shared>>) -> axum::Json<Challenge> {
     let mut script = shared.script.lock().expect("no panic holds it");
     script.challenges += 1;
-    axum::Json(nonce(script.challenges))
+    axum::Json(Challenge {
+        ita: script.ita.clone(),
+        ..nonce(script.challenges)
+    })
 }
 
 async fn register(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Reply {
     let request: RegisterRequest = serde_json::from_slice(&body).expect("a registration");
     let key: PublicKey = request.public_key.parse().expect("a key");
     let verified = verified(&key, routes::REGISTER, &headers, &body);
-    bound(&request.evidence, &request.nonce, &key);
+    let ita = request.ita_nonce.as_ref();
+    bound(&request.evidence, &request.nonce, ita, &key);
     let mut script = shared.script.lock().expect("no panic holds it");
     let agent_id = request.order_id.agent();
     script.registrations.push(request);
@@ -210,7 +237,7 @@ async fn register(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: B
         agent_id,
         heartbeat_millis,
         epoch,
-        verdict: verdict(),
+        verdict: script.verdict(),
     };
     sign(&shared, &answer, &verified)
 }
@@ -250,10 +277,11 @@ async fn attest(
     let key = script.agent_key.expect("it has registered");
     let verified = verified(&key, &routes::attest(&agent), &headers, &body);
     let request: AttestRequest = serde_json::from_slice(&body).expect("evidence");
-    bound(&request.evidence, &request.nonce, &key);
+    let ita = request.ita_nonce.as_ref();
+    bound(&request.evidence, &request.nonce, ita, &key);
     script.evidence.push(request);
     script.challenge = None;
-    sign(&shared, &verdict(), &verified)
+    sign(&shared, &script.verdict(), &verified)
 }
 
 /// What a reconciler says of an agent that it trusts.
@@ -295,6 +323,7 @@ pub(crate) fn config(url: &str, key: &PublicKey, folder: &std::path::Path) -> Ag
         platform: PlatformConfig::Simulated {
             dir: Platform::guest_dir(&platform),
         },
+        trust_authority: None,
         data_dir: folder.join("state"),
         worker_id: "worker-1".parse().expect("a name"),
     }
@@ -325,8 +354,18 @@ impl Agent {
     ) -> Self {
         let reconciler = Reconciler::start(signer).await;
         change(&mut reconciler.script());
+        Self::configured(keypair, reconciler, |_| ())
+    }
+
+    /// An agent of this reconciler, with another configuration than most.
+    pub(crate) fn configured(
+        keypair: Keypair,
+        reconciler: Reconciler,
+        change: impl FnOnce(&mut AgentConfig),
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let config = config(&reconciler.url, &keypair.public(), folder.path());
+        let mut config = config(&reconciler.url, &keypair.public(), folder.path());
+        change(&mut config);
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { stopped.await.unwrap_or(()) };
         let running = tokio::spawn(easyenclave_agent::run(config.clone(), shutdown));

@@ -114,15 +114,22 @@ impl EventLog {
 
     /// What the registers hold after all of it.
     pub fn replay(&self) -> [MeasurementDigest; 4] {
-        let mut registers = [[0; 48]; 4];
+        let mut registers = [MeasurementDigest::new([0; 48]); 4];
         for event in &self.events {
             if let Some(register) = event.rtmr.and_then(|index| registers.get_mut(index)) {
-                let joined = [register.as_slice(), event.digest.as_bytes()].concat();
-                register.copy_from_slice(digest(&SHA384, &joined).as_ref());
+                *register = extended(register, event.digest.as_bytes());
             }
         }
-        registers.map(MeasurementDigest::new)
+        registers
     }
+}
+
+/// What a register holds after it was extended.
+pub(crate) fn extended(register: &MeasurementDigest, by: &[u8; 48]) -> MeasurementDigest {
+    let joined = [*register.as_bytes(), *by].concat();
+    let mut bytes = [0; 48];
+    bytes.copy_from_slice(digest(&SHA384, &joined).as_ref());
+    MeasurementDigest::new(bytes)
 }
 
 /// A record of text that was measured into a runtime register, as it stands in a log.

@@ -3,12 +3,17 @@
 
 use std::ops::Range;
 
+use easyenclave_schemas::evidence::MeasurementDigest;
+
 const HEADER: usize = 48;
 const LENGTH_FIELD: usize = 4;
 const TDX: u32 = 0x81;
 /// REPORTDATA within the TD 1.0 body, with which every newer body starts.
 const REPORT_DATA: Range<usize> = 520..584;
 const TD_1_0: usize = 584;
+/// The first of four runtime registers, which follow each other.
+const RTMRS: usize = 328;
+const REGISTER: usize = 48;
 
 /// The bytes of a TDX quote (version 4 or 5), without padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +107,14 @@ impl<'a> QuoteView<'a> {
     pub fn report_data(&self) -> &'a [u8] {
         &self.bytes[self.body + REPORT_DATA.start..self.body + REPORT_DATA.end]
     }
+
+    /// What a runtime register held, as the quote says it. There are four.
+    pub(crate) fn rtmr(&self, index: usize) -> MeasurementDigest {
+        let start = self.body + RTMRS + index.min(3) * REGISTER;
+        let mut bytes = [0; REGISTER];
+        bytes.copy_from_slice(&self.bytes[start..start + REGISTER]);
+        MeasurementDigest::new(bytes)
+    }
 }
 
 fn body_of_version_5(bytes: &[u8]) -> Result<(usize, usize), LayoutError> {
@@ -149,7 +162,9 @@ mod tests {
             let signed = 54 + usize::try_from(size).expect("small");
             let mut bytes = quote(&head, signed, 100);
             bytes[54 + 520..54 + 584].fill(0x55);
+            bytes[54 + 472..54 + 520].fill(0x33);
             let view = QuoteView::parse(&bytes).expect("a quote");
+            assert_eq!(view.rtmr(3).as_bytes(), &[0x33; 48]);
             assert_eq!(view.report_data(), [0x55; 64]);
             assert_eq!(view.signed().len(), signed);
         }

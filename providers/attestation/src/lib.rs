@@ -6,6 +6,7 @@
 mod collateral;
 mod collect;
 mod event_log;
+mod guest;
 #[cfg(any(feature = "fetch", feature = "verify"))]
 mod ita;
 mod layout;
@@ -34,6 +35,7 @@ pub use collect::{
     CollectError, NonceError, QuoteSource, collect, collect_for_ita, ita_report_data, report_data,
 };
 pub use event_log::{Event, EventLog, EventLogError};
+pub use guest::{LogError, TdxGuest};
 #[cfg(all(feature = "fetch", feature = "verify"))]
 pub use ita::KeyRefresh;
 #[cfg(feature = "fetch")]

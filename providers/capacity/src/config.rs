@@ -5,7 +5,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use easyenclave_schemas::wire::PlatformConfig;
+use easyenclave_schemas::wire::{PlatformConfig, TrustAuthorityConfig};
 use easyenclave_schemas::{Datacenter, NodeSize, ProviderName, Secret, WorkerId};
 
 /// All of the worker's environment that its agents get. The rest may hold secrets.
@@ -30,6 +30,8 @@ pub struct WorkerConfig {
     pub data_dir: PathBuf,
     /// Who makes the quotes of its agents.
     pub platform: PlatformConfig,
+    /// The access to Intel Trust Authority that its agents have, if any.
+    pub trust_authority: Option<TrustAuthorityConfig>,
     /// The agent's program.
     pub agent_program: PathBuf,
     /// Its first arguments; `--config FILE` follows.
@@ -59,6 +61,7 @@ impl WorkerConfig {
             program: self.agent_program.clone(),
             arguments: self.agent_args.iter().map(OsString::from).collect(),
             environment: HANDED_ON.iter().filter_map(handed_on).collect(),
+            trust_authority: self.trust_authority.clone(),
         }
     }
 }
@@ -72,4 +75,6 @@ pub struct AgentProgram {
     pub arguments: Vec<OsString>,
     /// Its whole environment beside the labels; `PATH` at least.
     pub environment: Vec<(OsString, OsString)>,
+    /// Its own access to Intel Trust Authority, if any.
+    pub trust_authority: Option<TrustAuthorityConfig>,
 }

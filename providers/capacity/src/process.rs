@@ -156,6 +156,7 @@ impl ProcessProvider {
             datacenter: request.datacenter.clone(),
             node_size: request.spec.node_size.clone(),
             platform: self.platform.clone(),
+            trust_authority: self.program.trust_authority.clone(),
             data_dir: folder.join("state"),
             worker_id: request.worker.clone(),
         };

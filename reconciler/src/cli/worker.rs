@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use easyenclave_attestation::simulated::Platform;
 use easyenclave_capacity::worker::{self, WorkerConfig, WorkerError};
-use easyenclave_schemas::wire::PlatformConfig;
+use easyenclave_schemas::documents::ItaSpec;
+use easyenclave_schemas::wire::{PlatformConfig, TrustAuthorityConfig};
 use easyenclave_schemas::{Datacenter, NodeSize, ProviderName, Secret};
 
 use super::{Ended, exit, shutdown};
@@ -35,6 +36,15 @@ pub(super) struct Args {
     /// Where the worker keeps its machines [default: worker under --data]
     #[arg(long, value_name = "DIR")]
     worker_data: Option<PathBuf>,
+    /// Agents attest as TDX guests, through the kernel of the guest in which this worker runs
+    #[arg(long)]
+    tdx: bool,
+    /// A file that holds the agents' own key for Intel Trust Authority, where policies want agents to ask it
+    #[arg(long, value_name = "FILE")]
+    agent_ita_key: Option<PathBuf>,
+    /// Where agents ask Intel Trust Authority with that key, and nowhere else
+    #[arg(long, value_name = "URL", default_value_t = ItaSpec::default().api_url, requires = "agent_ita_key")]
+    agent_ita_url: String,
     /// Serve at most one order, then exit
     #[arg(long)]
     one_shot: bool,
@@ -84,6 +94,13 @@ fn config(args: Args) -> anyhow::Result<WorkerConfig> {
         .map(NodeSize::new)
         .transpose()
         .context("--node-size")?;
+    if args.tdx {
+        config.platform = PlatformConfig::Tdx { root: "/".into() };
+    }
+    config.trust_authority = args.agent_ita_key.map(|key_file| TrustAuthorityConfig {
+        api_url: args.agent_ita_url,
+        key_file: std::path::absolute(&key_file).unwrap_or(key_file),
+    });
     config.one_shot = args.one_shot;
     config.max_orders = args.max_orders;
     config.stop_units_on_exit = args.stop_units_on_exit;
@@ -110,6 +127,7 @@ pub(super) fn local(
         platform: PlatformConfig::Simulated {
             dir: Platform::guest_dir(platform),
         },
+        trust_authority: None,
         agent_program: std::env::current_exe().context("finding this program")?,
         agent_args: vec!["agent".into()],
         one_shot: false,

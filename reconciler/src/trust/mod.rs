@@ -125,21 +125,23 @@ async fn reattest(
         },
     };
     let judged = judge(world, attempt, Arc::new(applied), now).await;
-    let (trust, evidence) = match &judged {
-        Ok((verdict, exhibit)) => (
-            TrustRecord::Accepted(Box::new(verdict.clone())),
-            Kept::These(Arc::clone(exhibit)),
-        ),
+    let change = match &judged {
+        Ok((verdict, exhibit)) => Change {
+            trust: TrustRecord::Accepted(Box::new(verdict.clone())),
+            evidence: Kept::These(Arc::clone(exhibit)),
+            boot_id: request.boot_id.or_else(|| last_boot(world, agent)),
+        },
         Err(turned) if tells_nothing(turned.rejection.code) => {
             return Err(turned.rejection.clone());
         }
         // The newest evidence counts, also when the policy changes: older evidence was better, and is past.
-        Err(turned) => (
-            refused(&turned.rejection, policy),
-            turned.exhibit.clone().map_or(Kept::Nothing, Kept::These),
-        ),
+        Err(turned) => Change {
+            trust: refused(&turned.rejection, policy),
+            evidence: turned.exhibit.clone().map_or(Kept::Nothing, Kept::These),
+            boot_id: None,
+        },
     };
-    set_trust(world, &agent.agent, trust, evidence)
+    set_trust(world, &agent.agent, change)
         .await
         .map_err(|error| internal(&error))?;
     world.unchallenge(&agent.agent);
@@ -196,7 +198,12 @@ pub async fn rejudge(
             Err(rejection) if is_nobodys_fault(rejection.code) => continue,
             Err(rejection) => refused(&rejection, policy),
         };
-        set_trust(world, &agent.agent, trust, Kept::Same).await?;
+        let change = Change {
+            trust,
+            evidence: Kept::Same,
+            boot_id: None,
+        };
+        set_trust(world, &agent.agent, change).await?;
     }
     Ok(())
 }
@@ -232,6 +239,20 @@ fn refused(rejection: &Rejection, policy: Digest) -> TrustRecord {
     }
 }
 
+/// The boot of an agent that does not say which one its evidence is of.
+fn last_boot(world: &World, agent: &AgentRecord) -> Option<String> {
+    let heard = world.presence.heard(&agent.agent);
+    heard.map(|heard| heard.boot_id)
+}
+
+/// What a judgement changes in an agent's record.
+struct Change {
+    trust: TrustRecord,
+    evidence: Kept,
+    /// The boot that was found good; the one before stays when there is none.
+    boot_id: Option<String>,
+}
+
 /// What becomes of the evidence that is kept of an agent.
 enum Kept {
     Same,
@@ -239,19 +260,20 @@ enum Kept {
     Nothing,
 }
 
-async fn set_trust(
-    world: &World,
-    agent: &AgentId,
-    trust: TrustRecord,
-    evidence: Kept,
-) -> Result<(), JournalError> {
+async fn set_trust(world: &World, agent: &AgentId, change: Change) -> Result<(), JournalError> {
     let agent = agent.clone();
+    let Change {
+        trust,
+        evidence,
+        boot_id,
+    } = change;
     world
         .journal
         .transact(move |records, change| {
             if let Some(record) = records.agents.get(&agent) {
                 let mut record = AgentRecord::clone(record);
                 record.trust = trust;
+                record.boot_id = boot_id.unwrap_or(record.boot_id);
                 change.put_agent(record);
                 match evidence {
                     Kept::Same => {}

@@ -130,8 +130,13 @@ impl Fleet {
     }
 
     pub(crate) fn start_worker(&mut self) {
+        self.start_worker_with(&[]);
+    }
+
+    pub(crate) fn start_worker_with(&mut self, arguments: &[&str]) {
         let mut command = self.command("worker.log");
         command.arg("worker").arg("--data").arg(self.path("data"));
+        command.args(arguments);
         self.worker = Some(command.spawn().expect("started"));
     }
 

@@ -3,6 +3,7 @@
 
 mod api;
 mod audit;
+mod boots;
 mod codes;
 mod concurrency;
 mod log;

@@ -194,7 +194,18 @@ impl Place {
 
     /// Fresh evidence of an agent that is in.
     pub(crate) async fn attest(&self, agent: &Agent, nonce: &str) -> Result<Verdict, Rejection> {
+        self.attest_boot(agent, nonce, None).await
+    }
+
+    /// The same, with the boot that the evidence is of.
+    pub(crate) async fn attest_boot(
+        &self,
+        agent: &Agent,
+        nonce: &str,
+        boot: Option<&str>,
+    ) -> Result<Verdict, Rejection> {
         let request = AttestRequest {
+            boot_id: boot.map(str::to_owned),
             nonce: nonce.into(),
             ita_nonce: None,
             evidence: self.evidence(agent, nonce),

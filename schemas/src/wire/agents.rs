@@ -157,6 +157,9 @@ pub struct HeartbeatResponse {
 /// Fresh evidence. The answer is a verdict.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AttestRequest {
+    /// The boot that it is of. Older agents do not say; then it is the one of their last heartbeat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
     /// The nonce of the challenge.
     pub nonce: String,
     /// The Trust Authority's nonce of the challenge, if it had one: the quote binds it instead.

@@ -25,6 +25,9 @@ pub struct AgentConfig {
     pub node_size: NodeSize,
     /// Who makes its quotes.
     pub platform: PlatformConfig,
+    /// Its own access to Intel Trust Authority, for policies that want agents to ask for their tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_authority: Option<TrustAuthorityConfig>,
     /// A folder of its own, for logs and its state.
     pub data_dir: PathBuf,
     /// The worker that started it.
@@ -40,4 +43,23 @@ pub enum PlatformConfig {
         /// The folder.
         dir: PathBuf,
     },
+    /// The kernel of the TDX guest in which it runs.
+    Tdx {
+        /// Where the kernel's interfaces are: `/`, but for tests.
+        #[serde(default = "this_machine")]
+        root: PathBuf,
+    },
+}
+
+/// An agent's own access to Intel Trust Authority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustAuthorityConfig {
+    /// The base of its API. The key is sent nowhere else, whatever a challenge names.
+    pub api_url: String,
+    /// A file that holds the key, one line: never the key itself, because a configuration may be seen by a host.
+    pub key_file: PathBuf,
+}
+
+fn this_machine() -> PathBuf {
+    "/".into()
 }

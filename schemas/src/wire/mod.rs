@@ -13,7 +13,7 @@ pub use agents::{
     AttestRequest, Challenge, HeartbeatRequest, HeartbeatResponse, ItaChallenge, ItaMint,
     RegisterRequest, RegisterResponse, WorkloadReport, WorkloadState,
 };
-pub use config::{AgentConfig, PlatformConfig};
+pub use config::{AgentConfig, PlatformConfig, TrustAuthorityConfig};
 pub use deploy::{DeployAccepted, DeployRequest, UndeployRequest};
 pub use error::ErrorBody;
 pub use health::{AgentActivity, AgentHealth, VerdictSummary};

@@ -38,7 +38,7 @@ const EDGES: [Row; 10] = [
         AGENT,
         &[
             (SCHEMAS, &["signature"]),
-            (ATTESTATION, &["simulated"]),
+            (ATTESTATION, &["fetch", "simulated"]),
             (PROCESSES, &[]),
         ],
     ),
@@ -58,12 +58,13 @@ const EDGES: [Row; 10] = [
 ];
 
 /// What tests of a crate may use beside its own edges; `easyenclave-tests` may use all.
-const TEST_EDGES: [Row; 6] = [
+const TEST_EDGES: [Row; 7] = [
     (SCHEMAS, &[]),
     (PLAN, &[(SCHEMAS, &["documents"])]),
     (STORE, &[(STORE, &["testing"])]),
     (CAPACITY, &[(CAPACITY, &["testing"])]),
     (ATTESTATION, &[(ATTESTATION, &["testing"])]),
+    (AGENT, &[(ATTESTATION, &["testing"])]),
     (
         "easyenclave",
         &[

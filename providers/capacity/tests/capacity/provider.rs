@@ -35,6 +35,7 @@ pub(crate) fn program(script: &str) -> AgentProgram {
             "PATH".into(),
             std::env::var_os("PATH").expect("a search path"),
         )],
+        trust_authority: None,
     }
 }
 

@@ -34,6 +34,7 @@ fn config(url: &str, folder: &Path) -> WorkerConfig {
         platform: PlatformConfig::Simulated {
             dir: folder.join("guest"),
         },
+        trust_authority: None,
         agent_program: "sh".into(),
         agent_args: vec!["-c".into(), "echo up > up; exec sleep 300".into()],
         one_shot: false,

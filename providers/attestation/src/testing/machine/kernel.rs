@@ -5,7 +5,7 @@ use fuser::Errno;
 use ring::digest::{SHA384, digest};
 
 use super::report::{Read, Reports};
-use crate::event_log;
+use crate::event_log::{self, extended};
 use crate::simulated::{Guest, TdBody};
 
 const REPORTS: &str = "sys/kernel/config/tsm/report";
@@ -159,8 +159,4 @@ fn sha_384(bytes: &[u8]) -> [u8; 48] {
     let mut measured = [0; 48];
     measured.copy_from_slice(digest(&SHA384, bytes).as_ref());
     measured
-}
-
-fn extended(register: &MeasurementDigest, digest: &[u8; 48]) -> MeasurementDigest {
-    MeasurementDigest::new(sha_384(&[*register.as_bytes(), *digest].concat()))
 }
