@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
-use easyenclave_schemas::documents::{Enforcement, Measurement, NonceMode, PolicySpec};
+use easyenclave_schemas::documents::{
+    Enforcement, Measurement, NonceMode, PolicySpec, TrustRootKind,
+};
 
 use crate::desired::Model;
 
@@ -28,6 +30,27 @@ pub(super) fn between(old: Option<&Model>, new: &Model) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Policies whose agents are simulated, if there are such agents.
+pub(super) fn simulated(model: &Model) -> Vec<String> {
+    let used: BTreeSet<_> = model
+        .desired
+        .targets
+        .values()
+        .map(|target| &target.policy)
+        .collect();
+    let policies = model.policies.iter();
+    policies
+        .filter(|(name, policy)| {
+            used.contains(name) && policy.trust_root.kind == TrustRootKind::Simulated
+        })
+        .map(|(name, _)| {
+            format!(
+                "policy {name}: trusts a simulated platform, which proves nothing about hardware"
+            )
+        })
+        .collect()
 }
 
 /// Policies that let a failed check pass.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use easyenclave_attestation::{Foresight, Policy, foresee};
+use easyenclave_attestation::{Foresight, Policy, TrustRoot, foresee};
 use easyenclave_plan::{Observed, Trust};
 use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::status::AgentStatus;
@@ -27,10 +27,14 @@ pub(super) fn apply(
         let Some(policy) = policy(model, seen) else {
             continue;
         };
+        let stamp = match policy.trust_root {
+            TrustRoot::Simulated(_) => " (simulated)",
+            TrustRoot::Intel => "",
+        };
         match judged(seen, policy, now) {
             Foresight::Accepts(until) => {
                 if agent.trust == Trust::Refused {
-                    lines.insert(format!("agent {id}: would be accepted"));
+                    lines.insert(format!("agent {id}: would be accepted{stamp}"));
                 }
                 agent.trust = Trust::Accepted(until);
             }

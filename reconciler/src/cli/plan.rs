@@ -60,6 +60,8 @@ pub(super) struct Preview {
     pub(super) problems: Vec<ProblemStatus>,
     /// How many documents differ in effect: added, changed and removed deployments and targets.
     pub(super) changes: Vec<String>,
+    /// Policies of this revision under which agents are simulated, a line each.
+    pub(super) simulated: Vec<String>,
     /// Checks that policies of this revision let pass, a line each.
     pub(super) weakened: Vec<String>,
     /// Agents that the change would judge otherwise, a line each.
@@ -160,6 +162,7 @@ fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Res
         head,
         digest: planned.digest(),
         changes,
+        simulated: changes::simulated(&model),
         weakened: changes::weakened(&model),
         trust,
         plan: planned,

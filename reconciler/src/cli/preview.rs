@@ -30,6 +30,9 @@ pub(super) fn text(preview: &Preview) -> String {
     for line in &preview.trust {
         let _ = writeln!(text, "{} {line}", paint(BAD, "trust"));
     }
+    for line in &preview.simulated {
+        let _ = writeln!(text, "{} {line}", paint(BUSY, "simulated"));
+    }
     for line in &preview.weakened {
         let _ = writeln!(text, "{} {line}", paint(BAD, "weak"));
     }
@@ -91,6 +94,7 @@ fn sections(preview: &Preview) -> Vec<(String, Vec<String>)> {
     }));
     let trust = preview.trust.iter().cloned().collect();
     sections.push(("Agents judged otherwise".into(), trust));
+    sections.push(("Simulated".into(), preview.simulated.clone()));
     sections.push(("Weakened checks".into(), preview.weakened.clone()));
     sections.push(("Changes".into(), preview.changes.clone()));
     let (before, new) = lines(&preview.plan.actions)
@@ -158,6 +162,7 @@ pub(super) fn json(preview: &Preview) -> anyhow::Result<String> {
         "digest": preview.digest,
         "changes": preview.changes,
         "trust": preview.trust,
+        "simulated": preview.simulated,
         "weakened": preview.weakened,
         "actions": lines(&preview.plan.actions),
         "anyway": preview.before.actions,

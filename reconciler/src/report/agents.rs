@@ -201,12 +201,23 @@ fn attested<'a>(
         ),
     };
     let conditions = conditions.add(ConditionType::Attested, status, reason, message);
+    fresh(conditions, sight, agent, record)
+}
+
+fn fresh<'a>(
+    conditions: Conditions<'a>,
+    sight: &Sight<'_>,
+    agent: &Agent,
+    record: &AgentRecord,
+) -> Conditions<'a> {
+    let simulated = matches!(&record.trust, TrustRecord::Accepted(verdict) if verdict.simulated);
+    let stamp = if simulated { " (simulated)" } else { "" };
     match agent.trust {
         Trust::Accepted(until) if until > sight.report.at => conditions.add(
             ConditionType::Fresh,
             ConditionStatus::True,
             "WithinMaxAge",
-            format!("trusted until {}", until.trunc_secs()),
+            format!("trusted until {}{stamp}", until.trunc_secs()),
         ),
         Trust::Accepted(until) => conditions.add(
             ConditionType::Fresh,

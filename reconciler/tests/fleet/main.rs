@@ -13,4 +13,5 @@ mod measures;
 mod mistakes;
 mod remotes;
 mod rogues;
+mod stamps;
 mod up;

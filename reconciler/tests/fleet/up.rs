@@ -9,6 +9,11 @@ use crate::harness::{Fleet, PROGRAM, signal};
 fn up_after_a_crash_finds_its_agents_again() {
     let fleet = Fleet::new(1, 0);
     let mut first = up(&fleet, "first.log");
+    let log = fleet.log("first.log");
+    let trust = log.lines().filter(|line| line.contains("attested"));
+    let bare: Vec<_> = trust.filter(|line| !line.contains("(simulated)")).collect();
+    assert!(log.contains("(simulated)"), "{log}");
+    assert_eq!(bare, Vec::<&str>::new(), "trust is shown with its stamp");
     let before = agents(&fleet);
     assert!(!before.is_empty());
     first.0.kill().expect("killed");

@@ -9,4 +9,5 @@ mod concurrency;
 mod log;
 mod place;
 mod registration;
+mod services;
 mod stalled;

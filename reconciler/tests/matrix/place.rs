@@ -52,7 +52,21 @@ pub(crate) struct Agent {
 impl Place {
     /// With a policy that accepts the platform's own guests, and `changes` to its fields.
     pub(crate) fn new(changes: &Value) -> Self {
-        Self::with(|root, body| {
+        Self::judged(changes, |source, metrics| {
+            let sources = Sources {
+                simulated: Arc::clone(source) as Arc<dyn CollateralSource>,
+                intel: Arc::new(NoCollateral("not in this place")),
+            };
+            Judge::new(sources, Arc::new(NoAuthority), metrics)
+        })
+    }
+
+    /// The same with a judge that asks others.
+    pub(crate) fn judged(
+        changes: &Value,
+        judge: impl FnOnce(&Arc<Source>, Metrics) -> Judge,
+    ) -> Self {
+        let document = |root: &str, body: &TdBody| {
             let mut document = json!({
                 "trustRoot": {"kind": "simulated", "keyId": root},
                 "measurements": [{"name": "the image", "mrtd": body.mrtd.to_string()}],
@@ -61,10 +75,14 @@ impl Place {
                 document[field] = value.clone();
             }
             document
-        })
+        };
+        Self::with(document, judge)
     }
 
-    fn with(document: impl FnOnce(&str, &TdBody) -> Value) -> Self {
+    fn with(
+        document: impl FnOnce(&str, &TdBody) -> Value,
+        judge: impl FnOnce(&Arc<Source>, Metrics) -> Judge,
+    ) -> Self {
         crate::log::install();
         let clock = Arc::new(SetClock::default());
         let dir = tempfile::tempdir().expect("a directory");
@@ -86,14 +104,7 @@ impl Place {
             keypair: Keypair::generate().expect("randomness"),
             launcher_key: Secret::new("the launcher's own key".into()),
             metrics: metrics.clone(),
-            judge: Judge::new(
-                Sources {
-                    simulated: Arc::clone(&source) as Arc<dyn CollateralSource>,
-                    intel: Arc::new(NoCollateral("not in this place")),
-                },
-                Arc::new(NoAuthority),
-                metrics.clone(),
-            ),
+            judge: judge(&source, metrics),
             public_url: "http://127.0.0.1:9".into(),
         });
         let spec = document(&root, &TdBody::of_image("tiny"));
