@@ -4,6 +4,7 @@
 #![no_main]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use easyenclave::desired::{Loaded, Loader, check_files, is_document};
 use easyenclave::examples;
@@ -54,7 +55,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn print(files: &BTreeMap<String, Vec<u8>>) {
     let checked = check_files(files);
-    let (text, github) = (checked.text(), checked.github());
+    let (text, github) = (checked.text(), checked.github(Path::new("state")));
     let problems = &checked.problems;
     let helped = problems
         .iter()
