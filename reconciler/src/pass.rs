@@ -39,7 +39,7 @@ pub async fn pass(
     revision: Arc<Revision>,
     now: Timestamp,
 ) -> Result<Report, JournalError> {
-    trust::rejudge(world, &revision, now).await?;
+    trust::rejudge(world, &revision).await?;
     let before = observe(world, &revision, now);
     let plan_now = plan(&revision.desired, &before, now);
     let outcomes = execute(world, &revision, &plan_now, now).await?;

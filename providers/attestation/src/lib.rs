@@ -53,6 +53,7 @@ pub use pcs::{
 pub use tsm::{Patience, Step, TsmError, TsmSource};
 #[cfg(feature = "verify")]
 pub use verify::{
-    Binding, Case, Foresight, IntelIsNotSimulated, KeySetError, PlatformFlags, Policy, Reference,
-    SimulatedRoot, TokenKeys, TrustRoot, foresee, sight, token_key_id, verify,
+    Again, Binding, Case, Foresight, IntelIsNotSimulated, KeySetError, PlatformFlags, Policy,
+    Reference, SimulatedRoot, TokenKeys, TrustRoot, foresee, judge_again, sight, token_key_id,
+    token_settings, verify,
 };

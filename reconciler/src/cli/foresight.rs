@@ -31,9 +31,13 @@ pub(super) fn apply(
             TrustRoot::Simulated(_) => " (simulated)",
             TrustRoot::Intel => "",
         };
-        match judged(seen, policy, now) {
+        match judged(seen, &policy) {
             Foresight::Accepts(until) => {
-                if agent.trust == Trust::Refused {
+                if until <= now {
+                    lines.insert(format!(
+                        "agent {id}: its evidence would be too old, and it would have to attest again"
+                    ));
+                } else if agent.trust == Trust::Refused {
                     lines.insert(format!("agent {id}: would be accepted{stamp}"));
                 }
                 agent.trust = Trust::Accepted(until);
@@ -64,7 +68,7 @@ fn policy(model: &Model, seen: &AgentStatus) -> Option<Policy> {
 }
 
 /// An agent whose evidence was refused has no verdict; another policy has to see the evidence itself.
-fn judged(seen: &AgentStatus, policy: Policy, now: Timestamp) -> Foresight {
+fn judged(seen: &AgentStatus, policy: &Policy) -> Foresight {
     let verdict = seen.trust.verdict.as_ref();
-    verdict.map_or(Foresight::Unknown, |verdict| foresee(verdict, &policy, now))
+    verdict.map_or(Foresight::Unknown, |verdict| foresee(verdict, policy))
 }

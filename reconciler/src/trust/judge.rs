@@ -8,14 +8,15 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use easyenclave_attestation::{
-    Binding, Case, Collateral, CollateralSource, PlatformFacts, Policy, Stock, TokenKeys,
-    TrustAuthority, TrustRoot, token_key_id, verify,
+    Again, Binding, Case, Collateral, CollateralSource, PlatformFacts, Policy, Stock, TokenKeys,
+    TrustAuthority, TrustRoot, judge_again, token_key_id, token_settings, verify,
 };
 use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::documents::{ItaSpec, Mint};
 use easyenclave_schemas::evidence::{
     Evidence, ItaNonce, JudgedPolicy, ReasonCode, Rejection, Verdict,
 };
+use easyenclave_schemas::records::TrustRecord;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
@@ -165,16 +166,41 @@ impl Judge {
         applied: &Arc<Applied>,
         now: Timestamp,
     ) -> Result<Verdict, Rejection> {
-        let _core = self.cores.acquire().await.expect("never closed");
         let (exhibit, applied) = (Arc::clone(exhibit), Arc::clone(applied));
-        let verified = spawn_blocking(move || exhibit.judge(&applied.policy, now));
-        verified.await.unwrap_or_else(|error| {
+        let verified = self.compute(move || exhibit.judge(&applied.policy, now));
+        let broke_off = Err(ReasonCode::Internal.into());
+        verified.await.unwrap_or(broke_off)
+    }
+
+    /// What another policy says of evidence that was shown before, which then was found to be `before`.
+    pub(crate) async fn again(
+        &self,
+        exhibit: Exhibit,
+        applied: Arc<Applied>,
+        before: &TrustRecord,
+    ) -> Again {
+        let before = match before {
+            TrustRecord::Accepted(verdict) => Some(verdict.clone()),
+            TrustRecord::Refused { .. } => None,
+        };
+        let judged = self.compute(move || exhibit.again(&applied.policy, before.as_deref()));
+        judged.await.unwrap_or(Again::Unknown)
+    }
+
+    /// Verification has cores to wait for, and threads of its own. None when it broke off.
+    async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let _core = self.cores.acquire().await.expect("never closed");
+        let done = spawn_blocking(work).await;
+        let broke_off = |error: &_| {
             tracing::error!(
-                error = &error as &dyn std::error::Error,
+                error = error as &dyn std::error::Error,
                 "verification broke off"
-            );
-            Err(ReasonCode::Internal.into())
-        })
+            )
+        };
+        done.inspect_err(broke_off).ok()
     }
 
     async fn fetch(&self, exhibit: &mut Exhibit, policy: &Policy) -> Result<(), Rejection> {
@@ -213,19 +239,40 @@ impl Exhibit {
     /// # Errors
     /// A rejection with the first reason that was found.
     pub fn judge(&self, policy: &Policy, now: Timestamp) -> Result<Verdict, Rejection> {
-        let binding = match (self.binding.parse(), self.nonce_failure) {
-            (Err(_), Some(_)) => self.binding.unbound()?,
-            (binding, _) => binding?,
+        verify(&self.case(&self.bound()?, policy, now))
+    }
+
+    /// What another policy says of it as of when it was shown; `before` is the verdict of then, if it was accepted.
+    /// A token that was asked for under other settings is not there for this policy.
+    pub fn again(&self, policy: &Policy, before: Option<&Verdict>) -> Again {
+        let binding = match self.bound() {
+            Ok(binding) => binding,
+            Err(rejection) => return Again::Refuses(rejection),
         };
-        verify(&Case {
+        let case = self.case(&binding, policy, self.at);
+        let asked = self.policy.spec.verifiers.ita.as_ref().map(token_settings);
+        let same = asked == policy.ita.as_ref().map(token_settings);
+        let token_keys = case.token_keys.filter(|_| same);
+        judge_again(&Case { token_keys, ..case }, before)
+    }
+
+    fn bound(&self) -> Result<Binding, Rejection> {
+        match (self.binding.parse(), self.nonce_failure) {
+            (Err(_), Some(_)) => self.binding.unbound(),
+            (binding, _) => binding,
+        }
+    }
+
+    fn case<'a>(&'a self, binding: &'a Binding, policy: &'a Policy, now: Timestamp) -> Case<'a> {
+        Case {
             evidence: &self.evidence,
-            binding: &binding,
+            binding,
             nonce: self.nonce_failure.map_or(Ok(()), Err),
             collateral: self.collateral.as_ref(),
             token_keys: self.token_keys.as_ref(),
             policy,
             now,
-        })
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod supply;
 
 use std::sync::Arc;
 
+use easyenclave_attestation::Again;
 use easyenclave_schemas::evidence::{Evidence, ReasonCode, Rejection, Verdict};
 use easyenclave_schemas::records::{AgentRecord, TrustRecord};
 use easyenclave_schemas::wire::AttestRequest;
@@ -169,15 +170,11 @@ fn tells_nothing(code: ReasonCode) -> bool {
 }
 
 /// Judges agents again whose policy has changed, from the evidence that was kept, without asking
-/// them. Their verdicts then say what the new policy says.
+/// them. Their verdicts then say what the new policy says of that evidence as of when it was shown: nothing is renewed.
 ///
 /// # Errors
 /// When the records cannot be read or written.
-pub async fn rejudge(
-    world: &World,
-    revision: &Revision,
-    now: Timestamp,
-) -> Result<(), JournalError> {
+pub async fn rejudge(world: &World, revision: &Revision) -> Result<(), JournalError> {
     for agent in outdated(world, revision) {
         let Ok(applied) = agent_policy(revision, &agent) else {
             continue;
@@ -191,12 +188,12 @@ pub async fn rejudge(
             continue;
         };
         let policy = applied.policy.digest;
-        let (kept, applied) = (Arc::new(kept), Arc::new(applied));
-        let trust = match world.judge.verify(&kept, &applied, now).await {
-            Ok(verdict) => TrustRecord::Accepted(Box::new(verdict)),
+        let applied = Arc::new(applied);
+        let trust = match world.judge.again(kept, applied, &agent.trust).await {
+            Again::Accepts(verdict) => TrustRecord::Accepted(verdict),
             // What the new policy wants was never asked of the agent: a challenge will.
-            Err(rejection) if is_nobodys_fault(rejection.code) => continue,
-            Err(rejection) => refused(&rejection, policy),
+            Again::Unknown => continue,
+            Again::Refuses(rejection) => refused(&rejection, policy),
         };
         let change = Change {
             trust,

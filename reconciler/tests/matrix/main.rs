@@ -1,6 +1,7 @@
 //! Rows of the test matrix that need the reconciler itself, each named by its id: registration, audit, concurrency,
 //! the API. The reconciler runs in this process, with its own store, clock and simulated platform.
 
+mod again;
 mod api;
 mod audit;
 mod boots;

@@ -43,7 +43,7 @@ impl fmt::Display for TcbStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Verdict {
-    /// When verification took place, by the verifier's clock.
+    /// When the evidence was shown, by the verifier's clock. Judging it again under another policy does not renew it.
     pub accepted_at: Timestamp,
     /// The first moment at which the verdict no longer counts.
     pub trusted_until: Timestamp,
@@ -143,6 +143,10 @@ pub struct TokenFacts {
     pub audience: Option<String>,
     /// It expires then.
     pub expires: Timestamp,
+    /// The digest of the policy's settings that decide whether a token counts. A policy with others has to see
+    /// another token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Digest>,
 }
 
 /// Something that was let pass.

@@ -23,7 +23,7 @@ pub struct Case<'a> {
     pub token_keys: Option<&'a TokenKeys>,
     /// What to accept.
     pub policy: &'a Policy,
-    /// The verifier's time.
+    /// When it was shown, by the verifier's clock. Evidence that is judged again later is judged as of then.
     pub now: Timestamp,
 }
 

@@ -2,11 +2,12 @@
 //! that are not merged yet. It accepts nothing; only [`super::verify`] does.
 
 use easyenclave_schemas::Timestamp;
-use easyenclave_schemas::evidence::{ReasonCode, Rejection, Verdict};
+use easyenclave_schemas::documents::{Enforcement, ItaSpec, NonceMode};
+use easyenclave_schemas::evidence::{ReasonCode, Rejection, TokenFacts, Verdict, VerifierKind};
 
 use super::facts::Body;
 use super::policy::{Policy, Reference};
-use super::{Findings, judge, runtime};
+use super::{Findings, judge, runtime, token, trusted_until};
 
 /// What a policy would say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,46 +20,63 @@ pub enum Foresight {
     Unknown,
 }
 
-/// What `policy` would say at `now` of the machine that `verdict` describes.
-pub fn foresee(verdict: &Verdict, policy: &Policy, now: Timestamp) -> Foresight {
-    if policy.ita.is_some() && verdict.token.is_none()
-        || policy.dcap && verdict.collateral_digest.is_none()
-    {
-        return Foresight::Unknown;
-    }
-    match judged(verdict, policy, now) {
+/// What `policy` would say of the machine that `verdict` describes, when it judges the same evidence again.
+pub fn foresee(verdict: &Verdict, policy: &Policy) -> Foresight {
+    match judged(verdict, policy) {
         Ok(Some(until)) => Foresight::Accepts(until),
         Ok(None) => Foresight::Unknown,
         Err(rejection) => Foresight::Refuses(rejection),
     }
 }
 
-fn judged(
-    verdict: &Verdict,
-    policy: &Policy,
-    now: Timestamp,
-) -> Result<Option<Timestamp>, Rejection> {
+/// In the order in which [`super::verify`] looks. What is missing does not hide what is wrong.
+fn judged(verdict: &Verdict, policy: &Policy) -> Result<Option<Timestamp>, Rejection> {
     if verdict.trust_root != policy.trust_root.key_id() {
         return Err(ReasonCode::TrustRootMismatch.into());
     }
-    let (body, findings) = (body(verdict), findings(verdict));
+    let shown = verdict.accepted_at;
+    let (body, findings) = (body(verdict), findings(verdict, policy));
     let mut references = judge::references(&body, policy)?;
     judge::platform(&findings, policy)?;
     judge::attributes(&body, policy)?;
     let mut warnings = Vec::new();
-    let grace = judge::tcb(&findings, policy, now, &mut warnings)?;
-    let until = verdict.accepted_at.plus(policy.max_age);
-    let until = grace.map_or(until, |grace| grace.min(until));
-    let until = verdict.collateral_until.map_or(until, |end| end.min(until));
+    let verified = is_verified(verdict, policy);
+    // Another verifier would bring a status of its own.
+    let grace = match verified {
+        true => judge::tcb(&findings, policy, shown, &mut warnings)?,
+        false => None,
+    };
     // The log itself is not at hand, so demands on it cannot be looked at.
     let asks = |reference: &&Reference| !reference.events.is_empty();
     let open = references.iter().any(asks);
     references.retain(|reference| !asks(reference));
     match runtime::judge(&body, Ok(None), &references, policy, &mut warnings) {
-        Ok(_) => Ok(Some(until)),
-        Err(_) if open => Ok(None),
-        Err(rejection) => Err(rejection),
+        Err(rejection) if !open => Err(rejection),
+        Ok(_) if verified && !was_let_pass(verdict, policy) => {
+            Ok(Some(trusted_until(shown, policy, &findings, grace)))
+        }
+        _ => Ok(None),
     }
+}
+
+/// Whether the verifiers that the policy wants have judged this evidence, and under the same settings.
+fn is_verified(verdict: &Verdict, policy: &Policy) -> bool {
+    let token = |settings: &ItaSpec| {
+        let stands = |token: &TokenFacts| {
+            token.settings == Some(token::settings_digest(settings))
+                && token.expires.plus(settings.leeway.get()) > verdict.accepted_at
+        };
+        verdict.token.as_ref().is_some_and(stands)
+    };
+    (!policy.dcap || verdict.verifiers.contains(&VerifierKind::Dcap))
+        && policy.ita.as_ref().is_none_or(token)
+}
+
+/// Whether something was let pass that this policy lets pass no more, and that a verdict does not say enough of.
+fn was_let_pass(verdict: &Verdict, policy: &Policy) -> bool {
+    let warned = |code| verdict.warnings.iter().any(|warning| warning.code == code);
+    warned(ReasonCode::NonceWarning) && policy.modes.nonce == NonceMode::Required
+        || warned(ReasonCode::RtmrWarning) && policy.modes.rtmr == Enforcement::Strict
 }
 
 fn body(verdict: &Verdict) -> Body {
@@ -73,12 +91,16 @@ fn body(verdict: &Verdict) -> Body {
     }
 }
 
-fn findings(verdict: &Verdict) -> Findings {
+fn findings(verdict: &Verdict, policy: &Policy) -> Findings {
+    let collateral = verdict.collateral_until.filter(|_| policy.dcap);
+    let token = verdict.token.as_ref().zip(policy.ita.as_ref());
+    let token = token.map(|(token, settings)| token::until(token.expires, settings));
+    let ends = [collateral, token].into_iter().flatten();
     Findings {
         tcb_status: verdict.tcb_status,
         advisory_ids: verdict.advisory_ids.clone(),
         tcb_date: verdict.tcb_date,
         properties: verdict.properties,
-        until: verdict.trusted_until,
+        until: ends.min().unwrap_or(Timestamp::from_millis(i64::MAX)),
     }
 }

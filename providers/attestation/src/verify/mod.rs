@@ -1,6 +1,7 @@
 //! Verification: one case in, a verdict or a rejection out. Pure: it never reads a clock, a file, the
 //! environment or the network, and the trust root comes from the policy alone.
 
+mod again;
 mod agree;
 mod case;
 mod dcap;
@@ -25,13 +26,16 @@ use easyenclave_schemas::{Digest, Timestamp};
 use crate::collateral::Collateral;
 use crate::event_log::EventLog;
 use crate::layout::QuoteView;
+pub use again::{Again, judge_again};
 pub use case::{Binding, Case};
 pub use foresee::{Foresight, foresee};
 pub use policy::{IntelIsNotSimulated, PlatformFlags, Policy, Reference, SimulatedRoot, TrustRoot};
 pub use sight::sight;
 #[cfg(feature = "fetch")]
 pub(crate) use sound::{Standing, standing};
-pub use token::{KeySetError, TokenKeys, key_id as token_key_id};
+pub use token::{
+    KeySetError, TokenKeys, key_id as token_key_id, settings_digest as token_settings,
+};
 
 /// What one verifier found out about a quote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,10 +92,9 @@ pub(crate) fn appraise(
         .and_then(|log| Some(log.as_ref()?.digest()));
     let measurement = runtime::judge(&body, log, &references, policy, &mut warnings)?;
     let root = policy.trust_root.key_id();
-    let until = case.now.plus(policy.max_age).min(findings.until);
     Ok(Verdict {
         accepted_at: case.now,
-        trusted_until: grace_until.map_or(until, |grace| grace.min(until)),
+        trusted_until: trusted_until(case.now, policy, &findings, grace_until),
         trust_root: root,
         simulated: root.is_simulated(),
         tcb_status: findings.tcb_status,
@@ -116,6 +119,18 @@ pub(crate) fn appraise(
         event_log_digest,
         warnings,
     })
+}
+
+/// The first moment at which evidence that was shown at `shown` no longer counts. Whoever looks at it later, and under
+/// whatever policy, its age counts from then.
+fn trusted_until(
+    shown: Timestamp,
+    policy: &Policy,
+    findings: &Findings,
+    grace: Option<Timestamp>,
+) -> Timestamp {
+    let until = shown.plus(policy.max_age).min(findings.until);
+    grace.map_or(until, |grace| grace.min(until))
 }
 
 /// Whether the nonce is good and the quote bound to it and to the key.

@@ -9,9 +9,9 @@ mod unique;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use dcap_qvl::intel;
-use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::documents::{ItaSpec, TrustEnds};
 use easyenclave_schemas::evidence::{ReasonCode, Rejection, TokenFacts};
+use easyenclave_schemas::{Digest, Timestamp};
 
 use super::facts::{self, Body};
 use super::policy::PlatformFlags;
@@ -61,13 +61,27 @@ pub(super) fn verify(
             until: until(expires, settings),
         },
         facts: TokenFacts {
-            digest: easyenclave_schemas::Digest::of(token.as_bytes()),
+            digest: Digest::of(token.as_bytes()),
             issuer: standing.iss,
             key_id: signed.key_id,
             audience: audience(standing.aud, settings),
             expires,
+            settings: Some(settings_digest(settings)),
         },
     })
+}
+
+/// The digest of the settings that decide whether a token counts. Evidence of before holds no token for other ones.
+pub fn settings_digest(settings: &ItaSpec) -> Digest {
+    let decisive = serde_json::to_vec(&(
+        &settings.jwks_url,
+        &settings.issuer,
+        &settings.audience,
+        settings.version,
+        settings.algorithm,
+        &settings.policy_ids,
+    ));
+    Digest::of(&decisive.expect("settings are plain data"))
 }
 
 /// What the certificate in the quote says of the platform, of which a token says nothing. The Trust Authority has
@@ -94,7 +108,7 @@ fn properties(case: &Case<'_>) -> Result<PlatformFlags, Rejection> {
 
 /// Up to when the token counts on our clock. The Trust Authority's may be behind by the leeway, so a token that is
 /// taken after its own end still counts for a moment, and never for nothing.
-fn until(expires: Timestamp, settings: &ItaSpec) -> Timestamp {
+pub(super) fn until(expires: Timestamp, settings: &ItaSpec) -> Timestamp {
     match settings.trust_ends {
         TrustEnds::Token => expires.plus(settings.leeway.get()),
         TrustEnds::MaxAge => Timestamp::from_millis(i64::MAX),

@@ -1,0 +1,98 @@
+//! Evidence that is kept, judged again because its policy changed: nothing is renewed, and nobody is refused for what
+//! was never asked of it.
+
+use std::time::Duration;
+
+use easyenclave::clock::Clock;
+use easyenclave::trust;
+use easyenclave_schemas::documents::{ItaSpec, Span};
+use easyenclave_schemas::evidence::Verdict;
+use easyenclave_schemas::records::TrustRecord;
+use serde_json::json;
+
+use crate::place::{Agent, Place};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn rejudge(place: &Place) {
+    let revision = place.world.revision().expect("a revision");
+    trust::rejudge(&place.world, &revision)
+        .await
+        .expect("judged");
+}
+
+fn record(place: &Place, agent: &Agent) -> TrustRecord {
+    place.world.journal.read().agents[&agent.order.agent()]
+        .trust
+        .clone()
+}
+
+fn verdict(place: &Place, agent: &Agent) -> Verdict {
+    match record(place, agent) {
+        TrustRecord::Accepted(verdict) => *verdict,
+        refused @ TrustRecord::Refused { .. } => panic!("{refused:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_the_policy_does_not_renew_trust() {
+    let place = Place::new(&json!({"maxAge": "24h"}));
+    let agent = place.agent().await;
+    let first = place.join(&agent).await.expect("accepted");
+    place.clock.forward(HOUR * 20);
+    let mut spec = place.spec();
+    let mut other = spec.measurements[0].clone();
+    (other.name, other.mrtd) = ("another".into(), "07".repeat(48));
+    spec.measurements.push(other);
+    place.adopt(spec.clone());
+    rejudge(&place).await;
+    let second = verdict(&place, &agent);
+    assert_ne!(second.policy_digest, first.policy_digest);
+    assert_eq!(second.accepted_at, first.accepted_at);
+    assert_eq!(second.trusted_until, first.trusted_until);
+    // A shorter age counts from when the evidence was shown, and may be over.
+    spec.max_age = Span::from_secs(3600);
+    place.adopt(spec);
+    rejudge(&place).await;
+    assert_eq!(
+        verdict(&place, &agent).trusted_until,
+        first.accepted_at.plus(HOUR)
+    );
+}
+
+#[tokio::test]
+async fn evidence_that_is_older_than_any_age_is_not_accepted_anew() {
+    let place = Place::new(&json!({"maxAge": "1h"}));
+    let agent = place.agent().await;
+    let first = place.join(&agent).await.expect("accepted");
+    place.clock.forward(HOUR * 30);
+    let mut spec = place.spec();
+    spec.measurements[0].name = "renamed".into();
+    place.adopt(spec);
+    rejudge(&place).await;
+    let again = verdict(&place, &agent);
+    assert_eq!(again.measurement, "renamed");
+    assert_eq!(again.trusted_until, first.trusted_until);
+    assert!(again.trusted_until <= place.clock.now());
+}
+
+#[tokio::test]
+async fn a_policy_that_wants_a_token_refuses_nobody_that_was_never_asked_for_one() {
+    let place = Place::new(&json!({}));
+    let agent = place.agent().await;
+    place.join(&agent).await.expect("accepted");
+    let before = record(&place, &agent);
+    let mut spec = place.spec();
+    spec.verifiers.ita = Some(ItaSpec::default());
+    place.adopt(spec.clone());
+    rejudge(&place).await;
+    assert_eq!(record(&place, &agent), before, "a challenge will tell");
+    // What the evidence does show is judged all the same.
+    spec.measurements.clear();
+    place.adopt(spec);
+    rejudge(&place).await;
+    let TrustRecord::Refused { code, .. } = record(&place, &agent) else {
+        panic!("refused");
+    };
+    assert_eq!(code, "EE-ATT-014");
+}
