@@ -18,6 +18,8 @@ pub(super) struct Body {
     pub(super) mrseam: MeasurementDigest,
     pub(super) mrconfigid: MeasurementDigest,
     pub(super) attributes: u64,
+    /// Whether a service guest has a say in it (MRSERVICETD).
+    pub(super) serves_guest: bool,
     pub(super) fmspc: Fmspc,
     pub(super) report_data: [u8; 64],
 }
@@ -31,6 +33,7 @@ impl Body {
 
     /// Of a report on a platform of this type.
     pub(super) fn of(report: &Report, fmspc: [u8; 6]) -> Result<Self, Rejection> {
+        let service = report.as_td15().map(|report| report.mr_service_td);
         let report = report.as_td10().ok_or(ReasonCode::QuoteUnreadable)?;
         Ok(Self {
             mrtd: MeasurementDigest::new(report.mr_td),
@@ -39,6 +42,7 @@ impl Body {
             mrseam: MeasurementDigest::new(report.mr_seam),
             mrconfigid: MeasurementDigest::new(report.mr_config_id),
             attributes: u64::from_le_bytes(report.td_attributes),
+            serves_guest: service.is_some_and(|service| service != [0; 48]),
             fmspc: Fmspc::new(fmspc),
             report_data: report.report_data,
         })

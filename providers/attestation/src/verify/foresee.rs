@@ -86,6 +86,7 @@ fn body(verdict: &Verdict) -> Body {
         mrseam: verdict.mrseam,
         mrconfigid: verdict.mrconfigid,
         attributes: verdict.attributes,
+        serves_guest: false,
         fmspc: verdict.fmspc,
         report_data: [0; 64],
     }

@@ -8,6 +8,12 @@ use super::Findings;
 use super::facts::Body;
 use super::policy::{Policy, Reference};
 
+/// TDATTRIBUTES: a guest without it can be tricked by exceptions that its host injects.
+const SEPT_VE_DISABLE: u64 = 1 << 28;
+
+/// TDATTRIBUTES: bits that mean nothing yet: 1 to 3, 7 to 15, 23 to 26, 32 to 61.
+const RESERVED: u64 = 0xe | 0xff80 | 0x0780_0000 | 0x3fff_ffff_0000_0000;
+
 /// The references whose fixed registers fit. There is at least one.
 pub(super) fn references<'a>(
     body: &Body,
@@ -88,16 +94,27 @@ pub(super) fn platform(findings: &Findings, policy: &Policy) -> Result<(), Rejec
     ))
 }
 
-/// What no policy lifts (debugging, profiling, migration), and what this one asks for.
+/// What no policy lifts, whoever verified the quote, and what this one asks for.
 pub(super) fn attributes(body: &Body, policy: &Policy) -> Result<(), Rejection> {
-    const NEVER: [(u64, &str); 3] = [
+    const NEVER: [(u64, &str); 5] = [
         (0x1, "the guest runs in debug mode"),
         (0x70, "the guest runs with profiling"),
         (1 << 29, "the guest may be migrated"),
+        (
+            1 << 17,
+            "the guest is bound to a service guest (SERVTD_EXT)",
+        ),
+        (RESERVED, "the guest has reserved attribute bits set"),
     ];
     let refuse = |message: String| Err(Rejection::new(ReasonCode::TdAttributesRefused, message));
     if let Some((_, message)) = NEVER.iter().find(|(bits, _)| body.attributes & bits != 0) {
         return refuse((*message).into());
+    }
+    if body.attributes & SEPT_VE_DISABLE == 0 {
+        return refuse("the guest runs without SEPT_VE_DISABLE".into());
+    }
+    if body.serves_guest {
+        return refuse("the guest is bound to a service guest (MRSERVICETD)".into());
     }
     let missing = policy.required_attributes & !body.attributes;
     if missing != 0 {

@@ -13,6 +13,7 @@ mod reasons;
 mod root;
 mod runtime;
 mod sight;
+mod signed;
 #[cfg(feature = "fetch")]
 mod sound;
 mod token;
@@ -73,7 +74,7 @@ pub(crate) fn appraise(
         (body, Some(findings))
     } else {
         let body = facts::Body::read(quote)?;
-        root::named_by_quote(&policy.trust_root, quote)?;
+        signed::check(quote, &policy.trust_root, case.now)?;
         (body, None)
     };
     let ita = match &policy.ita {

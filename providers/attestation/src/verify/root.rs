@@ -45,21 +45,6 @@ pub(super) fn check(root: &TrustRoot, claims: &QuoteClaims) -> Result<(), Reject
     }
 }
 
-/// Without local verification nothing checks the quote's certificates against the policy's root, so the
-/// root that the quote itself carries has to be that one: a simulated platform's quote stays simulated.
-pub(super) fn named_by_quote(root: &TrustRoot, quote: &QuoteView<'_>) -> Result<(), Rejection> {
-    let chain = facts::parse(quote)
-        .ok()
-        .and_then(|quote| intel::extract_cert_chain(&quote).ok());
-    let certificates = chain.unwrap_or_default();
-    let mut looked_at = certificates.iter().take(LONGEST_CHAIN);
-    if looked_at.any(|der| is_root(der, root.key_id())) {
-        Ok(())
-    } else {
-        Err(ReasonCode::TrustRootMismatch.into())
-    }
-}
-
 /// Refuses a quote whose certificates end in another root than the policy names, before anybody is asked about its
 /// platform. A quote without a root is left to the verifier.
 pub(super) fn another(root: &TrustRoot, quote: &QuoteView<'_>) -> Result<(), Rejection> {
@@ -107,7 +92,7 @@ fn roots(collateral: &Collateral) -> Option<Vec<(RootKeyId, Vec<u8>)>> {
 
 /// Whether a certificate carries the named key and is signed with it. The key alone would not do: the rest
 /// of the certificate would be anybody's, and the library panics on a root that another name issued.
-fn is_root(der: &[u8], key_id: RootKeyId) -> bool {
+pub(super) fn is_root(der: &[u8], key_id: RootKeyId) -> bool {
     self_signed(der) == Some(key_id)
 }
 

@@ -4,10 +4,11 @@ use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
-use easyenclave_attestation::TokenKeys;
+use easyenclave_attestation::simulated::TdAttributes;
 use easyenclave_attestation::testing::authority::{Claim, Kind, Signer};
+use easyenclave_attestation::{TokenKeys, TrustRoot, testing};
 use easyenclave_schemas::documents::{ItaVersion, SigningAlgorithm};
-use easyenclave_schemas::evidence::{ReasonCode, TokenBytes};
+use easyenclave_schemas::evidence::{QuoteBytes, ReasonCode, TokenBytes};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -280,5 +281,80 @@ proptest! {
             );
             prop_assert!(fixture.refuses(forged.into_bytes()));
         }
+    }
+}
+
+/// Under a token alone nobody else looks at the quote's signatures: a genuine token beside a quote that was altered
+/// after it was signed, where the token says nothing of what was altered.
+#[tokio::test]
+async fn a_token_does_not_vouch_for_bytes_that_nobody_signed() {
+    let bench = Bench::new().await;
+    let shown = bench.mint().await.expect("a token");
+    let keys = bench.keys(&shown, now()).await.expect("keys");
+    // MRSIGNERSEAM, SEAMATTRIBUTES, TDATTRIBUTES, XFAM, MRCONFIGID, MROWNER; the platform's certificate.
+    let quote = shown.evidence.quote.as_bytes();
+    let certificate = quote.len() - 3000;
+    for at in [112, 160, 175, 176, 232, 280, certificate] {
+        let mut altered = quote.to_vec();
+        altered[at] ^= 1;
+        let mut forged = shown.clone();
+        forged.evidence.quote = QuoteBytes::new(altered).expect("as long");
+        let refused = bench
+            .judge(&forged, Some(&keys), now())
+            .expect_err("refused");
+        let codes = [
+            ReasonCode::QuoteSignatureInvalid,
+            ReasonCode::TrustRootMismatch,
+        ];
+        assert!(codes.contains(&refused.code), "{at}: {refused}");
+    }
+}
+
+/// A root that merely lies in the quote vouches for nothing.
+#[tokio::test]
+async fn another_root_in_the_quote_is_not_its_root() {
+    let mut bench = Bench::new().await;
+    let mut shown = bench.mint().await.expect("a token");
+    let keys = bench.keys(&shown, now()).await.expect("keys");
+    let other = testing::platform(now()).expect("a platform");
+    let collateral = other.collateral(now()).expect("collateral");
+    let chain = &collateral.as_dcap().tcb_info_issuer_chain;
+    let root = &chain[chain.rfind("-----BEGIN").expect("a certificate")..];
+    let quote = with_certificate(shown.evidence.quote.as_bytes(), root.as_bytes());
+    shown.evidence.quote = QuoteBytes::new(quote).expect("short");
+    bench
+        .judge(&shown, Some(&keys), now())
+        .expect("more certificates do no harm");
+    bench.policy.trust_root = TrustRoot::simulated(other.root_key_id()).expect("not Intel's");
+    let refused = bench
+        .judge(&shown, Some(&keys), now())
+        .expect_err("refused");
+    assert_eq!(refused.code, ReasonCode::TrustRootMismatch);
+}
+
+/// A quote of version 4 whose chain goes on with another certificate.
+fn with_certificate(quote: &[u8], pem: &[u8]) -> Vec<u8> {
+    let mut quote = quote.to_vec();
+    // The lengths of the signature part, of the quoting enclave's part in it, and of the chain in that.
+    for at in [632, 766, 1254] {
+        let length = u32::from_le_bytes(quote[at..at + 4].try_into().expect("four bytes"));
+        let longer = length + u32::try_from(pem.len()).expect("short");
+        quote[at..at + 4].copy_from_slice(&longer.to_le_bytes());
+    }
+    quote.extend_from_slice(pem);
+    quote
+}
+
+#[tokio::test]
+async fn attributes_that_no_policy_lifts_are_refused_under_a_token_alone() {
+    let launched = TdAttributes::DEFAULT.0;
+    for attributes in [0, launched | 1 << 17, launched | 1 << 2, launched | 1 << 40] {
+        let mut bench = Bench::new().await;
+        bench.body.attributes = TdAttributes(attributes);
+        assert_eq!(
+            bench.refusal().await,
+            ReasonCode::TdAttributesRefused,
+            "{attributes:#x}"
+        );
     }
 }

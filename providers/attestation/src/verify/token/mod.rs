@@ -84,8 +84,8 @@ pub fn settings_digest(settings: &ItaSpec) -> Digest {
     Digest::of(&decisive.expect("settings are plain data"))
 }
 
-/// What the certificate in the quote says of the platform, of which a token says nothing. The Trust Authority has
-/// verified the quote with it, and this is that quote where the reconciler asked for the token itself.
+/// What the certificate in the quote says of the platform, of which a token says nothing. Its path to the root was
+/// verified before.
 fn properties(case: &Case<'_>) -> Result<PlatformFlags, Rejection> {
     let quote = facts::parse(&facts::read(case.evidence)?)?;
     let chain = intel::extract_cert_chain(&quote).ok();
@@ -183,7 +183,9 @@ fn bound(claims: &Claims, case: &Case<'_>, body: &Body) -> Result<(), Rejection>
             "the token is for another nonce of the Trust Authority",
         ));
     }
-    if claims.mrtd != body.mrtd || claims.rtmrs != body.rtmrs {
+    if (claims.mrtd, claims.rtmrs) != (body.mrtd, body.rtmrs)
+        || (claims.mrseam, claims.mrconfigid) != (body.mrseam, body.mrconfigid)
+    {
         return Err(refuse(
             ReasonCode::VerdictsDisagree,
             "the token names other measurements than the quote",
