@@ -112,8 +112,10 @@ fn refusal(error: &anyhow::Error) -> Option<Refused> {
 /// reconciler in the place of whatever answered without a code.
 fn is_final(code: &str) -> bool {
     use ReasonCode::{
-        CollateralOutdated, CollateralUnusable, DependencyUnavailable, Internal, MessageReplayed,
-        NonceExpired, NonceMissing, NonceReplayed, NonceUnknown, PolicyInvalid,
+        CollateralOutdated, CollateralUnusable, DependencyUnavailable, Internal,
+        ItaAudienceInvalid, ItaIssuerInvalid, ItaSignatureInvalid, ItaTokenExpired,
+        ItaTokenNotYetValid, MessageReplayed, NonceExpired, NonceMissing, NonceReplayed,
+        NonceUnknown, PolicyInvalid,
     };
     let Some(reason) = ReasonCode::from_code(code) else {
         return false;
@@ -123,6 +125,11 @@ fn is_final(code: &str) -> bool {
         CollateralUnusable,
         DependencyUnavailable,
         Internal,
+        ItaAudienceInvalid,
+        ItaIssuerInvalid,
+        ItaSignatureInvalid,
+        ItaTokenExpired,
+        ItaTokenNotYetValid,
         MessageReplayed,
         NonceExpired,
         NonceMissing,
@@ -150,6 +157,8 @@ mod tests {
         }
         for code in [
             "EE-ATT-004",
+            "EE-ATT-007",
+            "EE-ATT-011",
             "EE-ATT-018",
             "EE-ATT-034",
             "store_unavailable",
