@@ -7,9 +7,10 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{StatusCode, Url};
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::time::Instant;
 
 use super::error::{ItaError, NO_KEY, Said};
-use crate::remote::{Failure, Held, Pace, read, retry_after};
+use crate::remote::{Entry, Failure, Held, Pace, read, retry_after};
 
 /// The header that carries the key.
 const API_KEY: &str = "x-api-key";
@@ -50,6 +51,33 @@ enum Failed {
     Now(ItaError),
 }
 
+/// A call that nobody has an answer of yet. Whoever waits for it may give up before its deadline.
+struct Open<'a> {
+    caller: &'a Caller,
+    address: &'a str,
+    since: Instant,
+    chance: u8,
+    entry: Entry,
+    answered: bool,
+}
+
+impl Drop for Open<'_> {
+    /// An address that was silent for half of a deadline has failed. One that was given up sooner has not: whoever hangs
+    /// up at once must not close it for others.
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        let Caller { pace, deadline, .. } = self.caller;
+        if self.since.elapsed() >= *deadline / 2 {
+            let why = failure("it did not answer in time".into());
+            pace.failed(self.address, why, self.chance);
+        } else if self.entry == Entry::Trial {
+            pace.left(self.address);
+        }
+    }
+}
+
 impl Caller {
     pub(super) fn new(key: Option<HeaderValue>, deadline: Duration) -> reqwest::Result<Self> {
         let http = reqwest::Client::builder()
@@ -77,9 +105,18 @@ impl Caller {
     ) -> Result<T, ItaError> {
         let address = call.url.to_string();
         let entered = self.pace.enter(&address, self.deadline);
-        entered.map_err(|held| ItaError::Unavailable(held.into()))?;
+        let entry = entered.map_err(|held| ItaError::Unavailable(held.into()))?;
         let number = self.random_bytes();
+        let mut open = Open {
+            caller: self,
+            address: &address,
+            since: Instant::now(),
+            chance: number[0],
+            entry,
+            answered: false,
+        };
         let sent = self.send(call, &hex::encode(number)).await;
+        open.answered = true;
         match sent.and_then(|body| read(&body).map_err(|why| unreadable(why.into()))) {
             Ok(read) => {
                 self.pace.answered(&address);

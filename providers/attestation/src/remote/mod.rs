@@ -10,7 +10,7 @@ use reqwest::Response;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 pub(crate) use address::under;
-pub(crate) use pace::{Failure, Held, Pace};
+pub(crate) use pace::{Entry, Failure, Held, Pace};
 
 /// The body up to `longest` bytes, and whether that is all of it.
 pub(crate) async fn read(

@@ -55,16 +55,25 @@ pub(crate) struct Failure {
     pub(crate) asks_for: Duration,
 }
 
+/// How an address may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// By anybody.
+    Free,
+    /// By this caller for all: it failed before.
+    Trial,
+}
+
 impl Pace {
     /// Whether an address may be asked now. One that failed may be asked by one caller, who has `deadline` for it.
     ///
     /// # Errors
     /// When it may not.
-    pub(crate) fn enter(&self, address: &str, deadline: Duration) -> Result<(), Held> {
+    pub(crate) fn enter(&self, address: &str, deadline: Duration) -> Result<Entry, Held> {
         let now = Instant::now();
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(hold) = failed.get_mut(address) else {
-            return Ok(());
+            return Ok(Entry::Free);
         };
         if now < hold.until {
             let seconds = (hold.until - now).as_secs() + 1;
@@ -72,7 +81,15 @@ impl Pace {
             return Err(Held { why, seconds });
         }
         hold.until = now + deadline;
-        Ok(())
+        Ok(Entry::Trial)
+    }
+
+    /// Whoever tried an address for all has left without an answer: another may.
+    pub(crate) fn left(&self, address: &str) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hold) = failed.get_mut(address) {
+            hold.until = Instant::now();
+        }
     }
 
     /// The address answered.
@@ -135,21 +152,24 @@ mod tests {
             too_often: false,
             asks_for,
         };
-        assert_eq!(pace.enter("a", deadline), Ok(()));
+        assert_eq!(pace.enter("a", deadline).map(drop), Ok(()));
         pace.failed("a", failure(Duration::ZERO), 255);
         let held = pace.enter("a", deadline).expect_err("held");
         assert_eq!((held.why.as_str(), held.seconds), ("it answered 503", 2));
-        assert_eq!(pace.enter("b", deadline), Ok(()));
+        assert_eq!(pace.enter("b", deadline).map(drop), Ok(()));
         tokio::time::advance(SHORTEST).await;
-        assert_eq!(pace.enter("a", deadline), Ok(()));
+        assert_eq!(pace.enter("a", deadline).map(drop), Ok(()));
         assert!(pace.enter("a", deadline).is_err(), "another is asking");
         pace.failed("a", failure(Duration::from_secs(1_000_000)), 0);
         tokio::time::advance(Duration::from_secs(299)).await;
         assert!(pace.enter("a", deadline).is_err());
         tokio::time::advance(Duration::from_secs(2)).await;
-        assert_eq!(pace.enter("a", deadline), Ok(()));
+        assert_eq!(pace.enter("a", deadline).map(drop), Ok(()));
+        assert!(pace.enter("a", deadline).is_err(), "another is asking");
+        pace.left("a");
+        assert_eq!(pace.enter("a", deadline).map(drop), Ok(()), "and has left");
         pace.answered("a");
-        assert_eq!(pace.enter("a", deadline), Ok(()));
-        assert_eq!(pace.enter("a", deadline), Ok(()));
+        assert_eq!(pace.enter("a", deadline).map(drop), Ok(()));
+        assert_eq!(pace.enter("a", deadline).map(drop), Ok(()));
     }
 }
