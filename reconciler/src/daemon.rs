@@ -284,12 +284,18 @@ impl Turns {
                 "nonces not forgotten"
             );
         }
+        if let Some(revision) = self.world.revision() {
+            crate::trust::forget_trusted(&self.world, &revision);
+        }
         let records = self.world.journal.read();
         self.world
             .presence
             .retain(|agent| records.agents.contains_key(agent));
         self.world
             .retain_challenges(|agent| records.agents.contains_key(agent));
+        self.world
+            .unjudged
+            .retain(|agent| records.agents.contains_key(agent));
     }
 
     /// One pass, and how long until the next if nothing happens before.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use easyenclave_plan::{
     Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Quarantine,
-    Replica, Reported, RetireOrder, Trust,
+    Remedy, Replica, Reported, RetireOrder, Trust,
 };
+use easyenclave_schemas::evidence::ReasonCode;
 use easyenclave_schemas::records::{
     AgentRecord, OrderPhase, OrderRecord, QuarantineRecord, TrustRecord, WorkRecord,
 };
@@ -54,17 +55,16 @@ fn agent(
 ) -> Agent {
     let heard = world.presence.heard(&record.agent);
     let boot = heard.as_ref().map(|heard| heard.boot_id.as_str());
+    let trust = of_boot(trust, &record.boot_id, boot, now);
     Agent {
         target: record.target.clone(),
         slot: record.slot,
         datacenter: record.datacenter.clone(),
         size: record.size.clone(),
         liveness: liveness(world, listings, record, heard.as_ref(), now),
-        trust: of_boot(trust, &record.boot_id, boot, now),
-        attested: match &record.trust {
-            TrustRecord::Accepted(verdict) => Some(verdict.accepted_at),
-            TrustRecord::Refused { .. } => None,
-        },
+        trust,
+        attested: Some(record.trust.shown_at()),
+        remedy: remedy(world, record, trust, boot),
         challenged: world.challenged(&record.agent),
         quarantined: record.quarantined.map(|reason| match reason {
             QuarantineRecord::TrustLapsed => Quarantine::TrustLapsed,
@@ -145,10 +145,31 @@ fn trust_under(trust: &TrustRecord, current: Option<Digest>, now: Timestamp) -> 
 /// Evidence of one boot says nothing of the next: fresh one is asked for. Until then nothing is taken away, and nothing
 /// new is placed or exposed; what runs out does so in its own time.
 fn of_boot(trust: Trust, attested: &str, heard: Option<&str>, now: Timestamp) -> Trust {
-    let another = heard.is_some_and(|heard| heard != attested);
     match trust {
-        Trust::Accepted(until) if another && until > now => Trust::Unknown,
+        Trust::Accepted(until) if is_another(attested, heard) && until > now => Trust::Unknown,
         trust => trust,
+    }
+}
+
+fn is_another(attested: &str, heard: Option<&str>) -> bool {
+    heard.is_some_and(|heard| heard != attested)
+}
+
+/// Whether fresh evidence may change that an agent is not trusted. While its kept evidence is still to be judged again
+/// there is nothing to ask it for, unless that is of another boot.
+fn remedy(world: &World, record: &AgentRecord, trust: Trust, boot: Option<&str>) -> Remedy {
+    let helps = match (trust, &record.trust) {
+        (Trust::Refused, TrustRecord::Refused { code, .. }) => {
+            ReasonCode::from_code(code).is_none_or(ReasonCode::may_pass)
+        }
+        (Trust::Unknown, _) => {
+            is_another(&record.boot_id, boot) || world.unjudged.holds(&record.agent)
+        }
+        _ => true,
+    };
+    match helps {
+        true => Remedy::FreshEvidence,
+        false => Remedy::NotItsOwn,
     }
 }
 
@@ -298,6 +319,7 @@ mod tests {
             code: "EE-ATT-014".into(),
             message: String::new(),
             policy: other,
+            shown_at: now,
         };
         assert_eq!(trust_under(&refused, Some(other), now), Trust::Refused);
         assert_eq!(trust_under(&refused, Some(own), now), Trust::Unknown);

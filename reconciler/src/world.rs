@@ -15,7 +15,7 @@ use crate::presence::Presence;
 use crate::refusals::Refusals;
 use crate::revision::Revision;
 use crate::tokens::Tokens;
-use crate::trust::{Judge, Sightings};
+use crate::trust::{Fetched, Judge, Sightings, Unjudged};
 
 /// The world of one reconciler.
 pub struct World {
@@ -31,6 +31,10 @@ pub struct World {
     pub refusals: Refusals,
     /// Unknown measurements on trusted platforms.
     pub sightings: Sightings,
+    /// Nonces of Intel Trust Authority that are handed out.
+    pub fetched: Fetched,
+    /// Agents that only fresh evidence can judge.
+    pub unjudged: Unjudged,
     /// What is counted.
     pub metrics: Metrics,
     /// Nonces and bootstrap tokens.
@@ -84,6 +88,8 @@ impl World {
             presence: Presence::new(parts.clock.now()),
             refusals: Refusals::default(),
             sightings: Sightings::default(),
+            fetched: Fetched::default(),
+            unjudged: Unjudged::default(),
             metrics: parts.metrics,
             tokens: Tokens::new(&parts.seed),
             launcher_key: Digest::of(parts.launcher_key.reveal().as_bytes()),

@@ -82,7 +82,20 @@ pub enum TrustRecord {
         message: String,
         /// The digest of the policy that refused it.
         policy: Digest,
+        /// When the evidence was shown; long ago in records of before.
+        #[serde(default)]
+        shown_at: Timestamp,
     },
+}
+
+impl TrustRecord {
+    /// When the evidence behind it was shown.
+    pub fn shown_at(&self) -> Timestamp {
+        match self {
+            Self::Accepted(verdict) => verdict.accepted_at,
+            Self::Refused { shown_at, .. } => *shown_at,
+        }
+    }
 }
 
 /// Why an agent is out of placement.

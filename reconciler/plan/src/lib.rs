@@ -37,6 +37,6 @@ pub use desired::{
 };
 pub use observed::{
     Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Quarantine,
-    Replica, Reported, RetireOrder, Trust,
+    Remedy, Replica, Reported, RetireOrder, Trust,
 };
 pub use plan::plan;

@@ -37,8 +37,10 @@ pub struct Agent {
     pub liveness: Liveness,
     /// What verification says of it under its target's policy of now.
     pub trust: Trust,
-    /// When its evidence was judged last.
+    /// When the evidence that was judged last was shown.
     pub attested: Option<Timestamp>,
+    /// Whether fresh evidence may change that it is refused or cannot be judged.
+    pub remedy: Remedy,
     /// When it was last asked for fresh evidence and has not answered yet.
     pub challenged: Option<Timestamp>,
     /// Why it is out of placement and exposure, if it is.
@@ -73,6 +75,15 @@ pub enum Trust {
     Refused,
     /// It could not be judged: a verifier is down, or the policy cannot be read.
     Unknown,
+}
+
+/// What may change that an agent's evidence is refused or cannot be judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Fresh evidence of the agent.
+    FreshEvidence,
+    /// Nothing that the agent could show: another policy, another machine, or a judgement that is still to come.
+    NotItsOwn,
 }
 
 /// Why an agent is out of placement and exposure.

@@ -11,7 +11,7 @@ use easyenclave_schemas::{
 
 use crate::{
     Agent, Assigned, Breaker, Deployment, Desired, Exposure, Frozen, LaunchOrder, Limits, Liveness,
-    Observed, OnLapse, OrderState, Orphan, Placement, Plan, Quarantine, Replica, Reported,
+    Observed, OnLapse, OrderState, Orphan, Placement, Plan, Quarantine, Remedy, Replica, Reported,
     Reservation, RetireOrder, Target, Trust,
 };
 
@@ -216,6 +216,7 @@ pub(crate) fn idle_agent(target: &str, slot: u32) -> Agent {
         liveness: Liveness::Heard,
         trust: Trust::Accepted(NOW.plus(Duration::from_secs(3600))),
         attested: None,
+        remedy: Remedy::FreshEvidence,
         challenged: None,
         quarantined: None,
         generation: Generation(1),
@@ -237,7 +238,11 @@ fn agent(mut words: Words) -> Agent {
         "stopping" => agent.generation = Generation(2),
         "lapsed" => agent.trust = Trust::Accepted(words.ago()),
         "trusted" => agent.trust = Trust::Accepted(words.ahead()),
-        "refused" => agent.trust = Trust::Refused,
+        "refused" => (agent.trust, agent.remedy) = (Trust::Refused, Remedy::NotItsOwn),
+        "doubted" => {
+            (agent.trust, agent.attested) = (Trust::Refused, Some(words.ago()));
+        }
+        "unread" => (agent.trust, agent.remedy) = (Trust::Unknown, Remedy::NotItsOwn),
         "unjudged" => agent.trust = Trust::Unknown,
         "attested" => agent.attested = Some(words.ago()),
         "challenged" => agent.challenged = Some(words.ago()),

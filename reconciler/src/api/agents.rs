@@ -8,7 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use easyenclave_schemas::evidence::ReasonCode;
-use easyenclave_schemas::records::{AgentRecord, TrustRecord};
+use easyenclave_schemas::records::{AgentRecord, OrderPhase, OrderRecord, TrustRecord};
 use easyenclave_schemas::signature::{PublicKey, SignatureError, Verified, verify_request};
 use easyenclave_schemas::wire::{
     AttestRequest, Challenge, HeartbeatRequest, HeartbeatResponse, RegisterRequest,
@@ -30,6 +30,9 @@ pub(super) struct For {
     order: Option<String>,
 }
 
+/// The part of the time of trust after which an agent may renew it by itself; agents begin at half of it.
+const EARLIEST_RENEWAL: f64 = 0.4;
+
 /// A nonce, for anybody: issuing one stores nothing.
 pub(super) async fn challenge(
     State(world): State<Arc<World>>,
@@ -37,10 +40,41 @@ pub(super) async fn challenge(
 ) -> Result<Response, Refused> {
     let order = wanted.order.and_then(|order| OrderId::new(order).ok());
     let record = order.and_then(|order| world.journal.read().orders.get(&order).cloned());
-    let applied = record.map(|record| join::policy_for(&world, &record));
+    let record = record.filter(|record| may_attest(&world, record, world.clock.now()));
+    let applied = record
+        .as_ref()
+        .map(|record| join::policy_for(&world, record));
     let policy = applied.transpose()?.map(|applied| applied.policy);
-    let challenge = trust::issue(&world, policy.as_ref()).await?;
+    let order = record.as_ref().map(|record| &record.order);
+    let challenge = trust::issue(&world, order, policy.as_ref()).await?;
     Ok(axum::Json(challenge).into_response())
+}
+
+/// Whether the agent of this order may be about to register or to renew its trust, so that a nonce of the Trust Authority
+/// is fetched for it: strangers know the names of orders, and each nonce takes from our allowance.
+fn may_attest(world: &World, record: &OrderRecord, now: Timestamp) -> bool {
+    match record.state {
+        OrderPhase::Claimed | OrderPhase::Provisioning => true,
+        OrderPhase::Fulfilled => may_renew(world, &record.order.agent(), now),
+        OrderPhase::Open | OrderPhase::Failed(_) | OrderPhase::Cancelled => false,
+    }
+}
+
+/// Agents renew their trust when half of its time is over, or after another boot; the clocks may differ somewhat. Whoever
+/// was not heard of may not know yet that it is registered.
+fn may_renew(world: &World, agent: &AgentId, now: Timestamp) -> bool {
+    let record = world.journal.read().agents.get(agent).cloned();
+    let (Some(record), Some(heard)) = (record, world.presence.heard(agent)) else {
+        return true;
+    };
+    match &record.trust {
+        TrustRecord::Accepted(verdict) => {
+            let life = verdict.trusted_until.since(verdict.accepted_at);
+            let early = verdict.accepted_at.plus(life.mul_f64(EARLIEST_RENEWAL));
+            now >= early || heard.boot_id != record.boot_id
+        }
+        TrustRecord::Refused { .. } => true,
+    }
 }
 
 /// Takes an agent in, or says why not.
@@ -121,7 +155,7 @@ async fn asked(world: &World, record: &AgentRecord) -> Option<Challenge> {
     world.challenged(&record.agent)?;
     let revision = world.revision()?;
     let applied = trust::agent_policy(&revision, record).ok()?;
-    let issued = trust::issue(world, Some(&applied.policy)).await;
+    let issued = trust::issue(world, Some(&record.agent.order()), Some(&applied.policy)).await;
     issued
         .map_err(|rejection| {
             world.refuse(

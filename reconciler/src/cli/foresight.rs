@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use easyenclave_attestation::{Foresight, Policy, TrustRoot, foresee};
-use easyenclave_plan::{Observed, Trust};
+use easyenclave_plan::{Observed, Remedy, Trust};
 use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::status::AgentStatus;
 
@@ -47,12 +47,17 @@ pub(super) fn apply(
                     lines.insert(format!("agent {id}: would be refused, {rejection}"));
                 }
                 agent.trust = Trust::Refused;
+                agent.remedy = match rejection.code.may_pass() {
+                    true => Remedy::FreshEvidence,
+                    false => Remedy::NotItsOwn,
+                };
             }
             Foresight::Unknown => {
                 lines.insert(format!(
                     "agent {id}: would have to attest again before it is judged"
                 ));
                 agent.trust = Trust::Unknown;
+                agent.remedy = Remedy::FreshEvidence;
             }
         }
     }

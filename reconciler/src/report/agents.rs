@@ -128,6 +128,7 @@ fn trust(agent: &Agent, record: &AgentRecord) -> TrustStatus {
             verifiers: verdict.verifiers.clone(),
             grace_until: verdict.grace_until.map(Timestamp::trunc_secs),
             collateral_until: verdict.collateral_until.map(Timestamp::trunc_secs),
+            shown_at: None,
             codes: verdict
                 .warnings
                 .iter()
@@ -136,9 +137,15 @@ fn trust(agent: &Agent, record: &AgentRecord) -> TrustStatus {
             verdict: Some(verdict.clone()),
             warnings: verdict.warnings.iter().map(warned).collect(),
         },
-        TrustRecord::Refused { code, policy, .. } => TrustStatus {
+        TrustRecord::Refused {
+            code,
+            policy,
+            shown_at,
+            ..
+        } => TrustStatus {
             state: state.into(),
             policy: Some(*policy),
+            shown_at: Some(shown_at.trunc_secs()),
             codes: vec![code.clone()],
             ..TrustStatus::default()
         },

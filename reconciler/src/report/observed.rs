@@ -1,10 +1,13 @@
 //! The way back: a status read from Git is an observation that the planner takes.
 
 use easyenclave_plan::{
-    Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Quarantine, Replica,
-    Reported, RetireOrder, Trust,
+    Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Quarantine, Remedy,
+    Replica, Reported, RetireOrder, Trust,
 };
-use easyenclave_schemas::status::{AgentStatus, LivenessStatus, OrderKind, OrderStatus};
+use easyenclave_schemas::evidence::ReasonCode;
+use easyenclave_schemas::status::{
+    AgentStatus, LivenessStatus, OrderKind, OrderStatus, TrustStatus,
+};
 use easyenclave_schemas::wire::WorkloadState;
 
 use super::Status;
@@ -63,7 +66,8 @@ fn agent(status: &AgentStatus) -> Agent {
             ("refused", _) => Trust::Refused,
             _ => Trust::Unknown,
         },
-        attested: None,
+        attested: status.trust.shown_at,
+        remedy: remedy(&status.trust),
         challenged: None,
         quarantined: status.quarantined.as_deref().and_then(quarantine),
         generation: status.generation,
@@ -77,6 +81,15 @@ fn agent(status: &AgentStatus) -> Agent {
             .exposed
             .clone()
             .map_or(Exposure::Hidden, Exposure::Exposed),
+    }
+}
+
+/// Refused evidence, by its code; what is not judged waits for fresh evidence.
+fn remedy(trust: &TrustStatus) -> Remedy {
+    let code = trust.codes.first().map(String::as_str);
+    match (trust.state.as_str(), code.and_then(ReasonCode::from_code)) {
+        ("refused", Some(code)) if !code.may_pass() => Remedy::NotItsOwn,
+        _ => Remedy::FreshEvidence,
     }
 }
 

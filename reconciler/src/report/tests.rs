@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use easyenclave_plan::{
     Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Plan, Quarantine,
-    Replica, Reported, RetireOrder, Trust, plan,
+    Remedy, Replica, Reported, RetireOrder, Trust, plan,
 };
 use easyenclave_schemas::documents::Modes;
 use easyenclave_schemas::evidence::{
@@ -242,6 +242,7 @@ impl Scene {
             liveness: Liveness::Heard,
             trust: Trust::Accepted(until),
             attested: None,
+            remedy: Remedy::FreshEvidence,
             challenged: None,
             quarantined: quarantined.map(|_| Quarantine::TrustLapsed),
             generation: Generation(1),

@@ -5,12 +5,13 @@ mod audit;
 mod challenge;
 mod heard;
 mod judge;
+mod rejudge;
 mod sightings;
 mod supply;
 
 use std::sync::Arc;
 
-use easyenclave_attestation::Again;
+use easyenclave_schemas::documents::Mint;
 use easyenclave_schemas::evidence::{Evidence, ReasonCode, Rejection, Verdict};
 use easyenclave_schemas::records::{AgentRecord, TrustRecord};
 use easyenclave_schemas::wire::AttestRequest;
@@ -18,13 +19,14 @@ use easyenclave_schemas::{AgentId, Digest, OrderId, Timestamp};
 use easyenclave_store::Space;
 
 use crate::journal::JournalError;
-use crate::revision::{Applied, Policies, Revision};
+use crate::revision::{Applied, Revision};
 use crate::world::World;
 
 pub(crate) use audit::{Tried, tell};
-pub use challenge::issue;
+pub use challenge::{Fetched, issue};
 pub use judge::{BoundTo, Exhibit, IN_HAND, Judge, PATIENCE, Sources};
-pub use sightings::Sightings;
+pub use rejudge::{SHARE, Unjudged, rejudge};
+pub use sightings::{Sightings, forget_trusted};
 pub use supply::trouble;
 
 /// Evidence and what it has to be bound to.
@@ -116,6 +118,7 @@ async fn reattest(
     let applied = agent_policy(&revision, agent)?;
     tried.under(&applied.policy);
     let policy = applied.policy.digest;
+    let mint = applied.policy.ita.as_ref().map(|ita| ita.mint);
     let attempt = Attempt {
         order: agent.agent.order(),
         evidence: request.evidence,
@@ -126,25 +129,33 @@ async fn reattest(
         },
     };
     let judged = judge(world, attempt, Arc::new(applied), now).await;
-    let change = match &judged {
-        Ok((verdict, exhibit)) => Change {
-            trust: TrustRecord::Accepted(Box::new(verdict.clone())),
-            evidence: Kept::These(Arc::clone(exhibit)),
-            boot_id: request.boot_id.or_else(|| last_boot(world, agent)),
-        },
-        Err(turned) if tells_nothing(turned.rejection.code) => {
+    let (trust, exhibit, boot_id) = match &judged {
+        Ok((verdict, exhibit)) => (
+            TrustRecord::Accepted(Box::new(verdict.clone())),
+            Some(Arc::clone(exhibit)),
+            request.boot_id.or_else(|| last_boot(world, agent)),
+        ),
+        Err(turned) if tells_nothing(turned.rejection.code, mint) => {
             return Err(turned.rejection.clone());
         }
         // The newest evidence counts, also when the policy changes: older evidence was better, and is past.
-        Err(turned) => Change {
-            trust: refused(&turned.rejection, policy),
-            evidence: turned.exhibit.clone().map_or(Kept::Nothing, Kept::These),
-            boot_id: None,
-        },
+        Err(turned) => (
+            refused(&turned.rejection, policy, now),
+            turned.exhibit.clone(),
+            None,
+        ),
     };
-    set_trust(world, &agent.agent, change)
+    let found = Found {
+        agent: agent.agent.clone(),
+        before: agent.trust.clone(),
+        trust,
+        exhibit,
+        boot_id,
+    };
+    set_trust(world, found)
         .await
         .map_err(|error| internal(&error))?;
+    world.unjudged.forget(&agent.agent);
     world.unchallenge(&agent.agent);
     world.wake.notify_one();
     judged
@@ -165,55 +176,23 @@ fn is_nobodys_fault(code: ReasonCode) -> bool {
 
 /// Neither does a nonce that does not count: an answer that was sent twice is still the answer of a good agent.
 /// Without fresh evidence its verdict runs out in its own time.
-fn tells_nothing(code: ReasonCode) -> bool {
-    is_nobodys_fault(code) || challenge::is_nonce(code)
+fn tells_nothing(code: ReasonCode, mint: Option<Mint>) -> bool {
+    is_nobodys_fault(code)
+        || challenge::is_nonce(code)
+        || mint == Some(Mint::Reconciler) && is_of_a_token(code)
 }
 
-/// Judges agents again whose policy has changed, from the evidence that was kept, without asking
-/// them. Their verdicts then say what the new policy says of that evidence as of when it was shown: nothing is renewed.
-///
-/// # Errors
-/// When the records cannot be read or written.
-pub async fn rejudge(world: &World, revision: &Revision) -> Result<(), JournalError> {
-    for agent in outdated(world, revision) {
-        let Ok(applied) = agent_policy(revision, &agent) else {
-            continue;
-        };
-        let kept = world
-            .journal
-            .get(Space::Evidence, agent.agent.to_string())
-            .await?;
-        let Some(kept) = kept.and_then(|bytes| serde_json::from_slice::<Exhibit>(&bytes).ok())
-        else {
-            continue;
-        };
-        let policy = applied.policy.digest;
-        let applied = Arc::new(applied);
-        let trust = match world.judge.again(kept, applied, &agent.trust).await {
-            Again::Accepts(verdict) => TrustRecord::Accepted(verdict),
-            // What the new policy wants was never asked of the agent: a challenge will.
-            Again::Unknown => continue,
-            Again::Refuses(rejection) => refused(&rejection, policy),
-        };
-        let change = Change {
-            trust,
-            evidence: Kept::Same,
-            boot_id: None,
-        };
-        set_trust(world, &agent.agent, change).await?;
-    }
-    Ok(())
-}
-
-fn outdated(world: &World, revision: &Revision) -> Vec<Arc<AgentRecord>> {
-    let records = world.journal.read();
-    let mut policies = Policies::new(revision);
-    let changed = |agent: &&Arc<AgentRecord>| {
-        let target = revision.desired.targets.get(&agent.target);
-        let current = target.and_then(|target| policies.current(target, &agent.size));
-        current.is_some() && current != crate::observe::judged_under(&agent.trust)
-    };
-    records.agents.values().filter(changed).cloned().collect()
+/// A token that the reconciler asked for itself and that does not count says something of the Trust Authority, of our
+/// clock or of the policy, and nothing of the agent.
+fn is_of_a_token(code: ReasonCode) -> bool {
+    matches!(
+        code,
+        ReasonCode::ItaSignatureInvalid
+            | ReasonCode::ItaTokenExpired
+            | ReasonCode::ItaTokenNotYetValid
+            | ReasonCode::ItaIssuerInvalid
+            | ReasonCode::ItaAudienceInvalid
+    )
 }
 
 /// The policy that an agent has to satisfy now.
@@ -228,12 +207,25 @@ pub(crate) fn agent_policy(revision: &Revision, agent: &AgentRecord) -> Result<A
     revision.policy(&target.policy, &agent.size)
 }
 
-fn refused(rejection: &Rejection, policy: Digest) -> TrustRecord {
+fn refused(rejection: &Rejection, policy: Digest, shown_at: Timestamp) -> TrustRecord {
     TrustRecord::Refused {
         code: rejection.code.code().into(),
         message: rejection.message.clone(),
         policy,
+        shown_at,
     }
+}
+
+/// What an agent showed and what was found.
+struct Found {
+    agent: AgentId,
+    /// What was known of it when its evidence was taken.
+    before: TrustRecord,
+    trust: TrustRecord,
+    /// None where it did not come to that.
+    exhibit: Option<Arc<Exhibit>>,
+    /// The boot that was found good; the one before stays when there is none.
+    boot_id: Option<String>,
 }
 
 /// The boot of an agent that does not say which one its evidence is of.
@@ -242,49 +234,35 @@ fn last_boot(world: &World, agent: &AgentRecord) -> Option<String> {
     heard.map(|heard| heard.boot_id)
 }
 
-/// What a judgement changes in an agent's record.
-struct Change {
-    trust: TrustRecord,
-    evidence: Kept,
-    /// The boot that was found good; the one before stays when there is none.
-    boot_id: Option<String>,
+/// The newest evidence counts, whichever is judged first: what came of it meanwhile is not written over, unless that
+/// was the evidence of before, judged again.
+fn counts(found: &Found, known: &TrustRecord) -> bool {
+    let known = known.shown_at();
+    known == found.before.shown_at() || known <= found.trust.shown_at()
 }
 
-/// What becomes of the evidence that is kept of an agent.
-enum Kept {
-    Same,
-    These(Arc<Exhibit>),
-    Nothing,
-}
-
-async fn set_trust(world: &World, agent: &AgentId, change: Change) -> Result<(), JournalError> {
-    let agent = agent.clone();
-    let Change {
-        trust,
-        evidence,
-        boot_id,
-    } = change;
-    world
-        .journal
-        .transact(move |records, change| {
-            if let Some(record) = records.agents.get(&agent) {
-                let mut record = AgentRecord::clone(record);
-                record.trust = trust;
-                record.boot_id = boot_id.unwrap_or(record.boot_id);
-                change.put_agent(record);
-                match evidence {
-                    Kept::Same => {}
-                    Kept::These(exhibit) => {
-                        let bytes = serde_json::to_vec(&*exhibit).expect("plain data");
-                        change.put(Space::Evidence, agent.as_str(), bytes);
-                    }
-                    Kept::Nothing => change.delete(Space::Evidence, agent.as_str()),
-                }
+async fn set_trust(world: &World, found: Found) -> Result<(), JournalError> {
+    let written = world.journal.transact(move |records, change| {
+        let Some(record) = records.agents.get(&found.agent) else {
+            return Ok(());
+        };
+        if !counts(&found, &record.trust) {
+            return Ok(());
+        }
+        let mut record = AgentRecord::clone(record);
+        record.trust = found.trust;
+        record.boot_id = found.boot_id.unwrap_or(record.boot_id);
+        change.put_agent(record);
+        match found.exhibit {
+            Some(exhibit) => {
+                let bytes = serde_json::to_vec(&*exhibit).expect("plain data");
+                change.put(Space::Evidence, found.agent.as_str(), bytes);
             }
-            Ok::<_, ()>(())
-        })
-        .await?
-        .unwrap_or_default();
+            None => change.delete(Space::Evidence, found.agent.as_str()),
+        }
+        Ok::<_, ()>(())
+    });
+    written.await?.unwrap_or_default();
     Ok(())
 }
 
@@ -294,4 +272,51 @@ pub(crate) fn internal(error: &JournalError) -> Rejection {
         "records cannot be written"
     );
     ReasonCode::Internal.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_we_asked_for_ourselves_is_no_fault_of_the_agents() {
+        for code in [
+            ReasonCode::ItaSignatureInvalid,
+            ReasonCode::ItaTokenExpired,
+            ReasonCode::ItaTokenNotYetValid,
+            ReasonCode::ItaIssuerInvalid,
+            ReasonCode::ItaAudienceInvalid,
+        ] {
+            assert!(tells_nothing(code, Some(Mint::Reconciler)), "{code}");
+            assert!(!tells_nothing(code, Some(Mint::Agent)), "{code}");
+            assert!(code.may_pass(), "{code}");
+        }
+        assert!(!tells_nothing(
+            ReasonCode::MrtdUntrusted,
+            Some(Mint::Reconciler)
+        ));
+    }
+
+    #[test]
+    fn evidence_that_was_shown_later_is_not_written_over() {
+        let at = Timestamp::from_millis;
+        let shown = |millis| {
+            let rejection = ReasonCode::MrtdUntrusted.into();
+            refused(&rejection, Digest::of(b"a policy"), at(millis))
+        };
+        let found = |before, trust| Found {
+            agent: AgentId::new("tiny-1").expect("a name"),
+            before: shown(before),
+            trust: shown(trust),
+            exhibit: None,
+            boot_id: None,
+        };
+        assert!(counts(&found(1, 5), &shown(1)));
+        assert!(counts(&found(1, 5), &shown(4)), "older evidence came first");
+        assert!(
+            !counts(&found(1, 5), &shown(6)),
+            "newer evidence came first"
+        );
+        assert!(counts(&found(9, 5), &shown(9)), "the clock was set back");
+    }
 }

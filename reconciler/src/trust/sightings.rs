@@ -3,14 +3,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use easyenclave_attestation::{Case, EventLog, sight};
+use easyenclave_attestation::{Case, EventLog, Reference, sight};
 use easyenclave_schemas::OrderId;
-use easyenclave_schemas::evidence::{ReasonCode, Rejection, Verdict};
+use easyenclave_schemas::evidence::{MeasurementDigest, ReasonCode, Rejection, Verdict};
 use easyenclave_schemas::status::Sighting;
 use tokio::task::spawn_blocking;
 
 use super::Exhibit;
-use crate::revision::Applied;
+use crate::revision::{Applied, Revision};
 use crate::world::World;
 
 /// So many are kept, the first ones: a flood of images does not push out what a person is looking at.
@@ -78,6 +78,38 @@ pub(super) async fn look(
     {
         world.wake.notify_one();
     }
+}
+
+/// Forgets sightings that their policies trust by now, and those of policies that are gone.
+pub fn forget_trusted(world: &World, revision: &Revision) {
+    world.sightings.retain(|sighting| {
+        let Ok(applied) = revision.policy(&sighting.policy, &sighting.node_size) else {
+            return revision.policies.contains_key(&sighting.policy);
+        };
+        !applied
+            .policy
+            .references
+            .iter()
+            .any(|known| is_trusted(sighting, known))
+    });
+}
+
+fn is_trusted(sighting: &Sighting, known: &Reference) -> bool {
+    let same =
+        |wanted: Option<MeasurementDigest>, found| wanted.is_none_or(|wanted| wanted == found);
+    let logged = |(rtmr, digest): &(usize, MeasurementDigest)| {
+        let event = format!("RTMR{rtmr} {digest} ");
+        sighting.events.iter().any(|seen| seen.starts_with(&event))
+    };
+    known.mrtd == sighting.mrtd
+        && same(known.mrseam, sighting.mrseam)
+        && same(known.mrconfigid, sighting.mrconfigid)
+        && known
+            .rtmrs
+            .iter()
+            .zip(sighting.rtmrs)
+            .all(|(wanted, found)| same(*wanted, found))
+        && known.events.iter().all(logged)
 }
 
 fn seen(

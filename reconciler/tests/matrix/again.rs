@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use easyenclave::clock::Clock;
-use easyenclave::trust;
+use easyenclave::observe::observe;
+use easyenclave::trust::{self, SHARE};
+use easyenclave_plan::{Remedy, Trust};
 use easyenclave_schemas::documents::{ItaSpec, Span};
-use easyenclave_schemas::evidence::Verdict;
+use easyenclave_schemas::evidence::{MeasurementDigest, Verdict};
 use easyenclave_schemas::records::TrustRecord;
 use serde_json::json;
 
@@ -95,4 +97,71 @@ async fn a_policy_that_wants_a_token_refuses_nobody_that_was_never_asked_for_one
         panic!("refused");
     };
     assert_eq!(code, "EE-ATT-014");
+}
+
+/// A large fleet is judged a share at a time. Until its turn an agent is neither trusted under the new policy nor asked
+/// for anything.
+#[tokio::test]
+async fn a_pass_judges_a_share_and_the_others_wait() {
+    let place = Place::new(&json!({}));
+    let more = 5;
+    for _ in 0..SHARE + more {
+        let agent = place.agent().await;
+        place.join(&agent).await.expect("accepted");
+    }
+    let mut spec = place.spec();
+    spec.measurements[0].name = "renamed".into();
+    place.adopt(spec);
+    let waiting = |place: &Place| {
+        let revision = place.world.revision().expect("a revision");
+        let observed = observe(&place.world, &revision, place.clock.now());
+        let waits = |agent: &&easyenclave_plan::Agent| {
+            (agent.trust, agent.remedy) == (Trust::Unknown, Remedy::NotItsOwn)
+        };
+        observed.agents.values().filter(waits).count()
+    };
+    assert_eq!(waiting(&place), SHARE + more);
+    rejudge(&place).await;
+    assert_eq!(waiting(&place), more);
+    rejudge(&place).await;
+    assert_eq!(waiting(&place), 0);
+}
+
+/// What kept evidence cannot tell is not looked at in every pass; the agent is asked instead, once it was tried.
+#[tokio::test]
+async fn evidence_that_does_not_do_is_looked_at_once() {
+    let place = Place::new(&json!({}));
+    let agent = place.agent().await;
+    place.join(&agent).await.expect("accepted");
+    let mut spec = place.spec();
+    spec.verifiers.ita = Some(ItaSpec::default());
+    place.adopt(spec);
+    rejudge(&place).await;
+    let revision = place.world.revision().expect("a revision");
+    let observed = observe(&place.world, &revision, place.clock.now());
+    let seen = &observed.agents[&agent.order.agent()];
+    assert_eq!(
+        (seen.trust, seen.remedy),
+        (Trust::Unknown, Remedy::FreshEvidence)
+    );
+    assert!(place.world.unjudged.holds(&agent.order.agent()));
+}
+
+#[tokio::test]
+async fn a_sighting_is_forgotten_when_its_policy_trusts_it() {
+    let place = Place::new(&json!({}));
+    let mut agent = place.agent().await;
+    agent.body.mrtd = MeasurementDigest::new([7; 48]);
+    place.join(&agent).await.expect_err("an unknown image");
+    assert_eq!(place.world.sightings.list().len(), 1);
+    let forget = |place: &Place| {
+        let revision = place.world.revision().expect("a revision");
+        trust::forget_trusted(&place.world, &revision);
+        place.world.sightings.list().len()
+    };
+    assert_eq!(forget(&place), 1, "nobody trusts it");
+    let mut spec = place.spec();
+    spec.measurements[0].mrtd = "07".repeat(48);
+    place.adopt(spec);
+    assert_eq!(forget(&place), 0);
 }

@@ -160,7 +160,7 @@ impl Place {
 
     pub(crate) async fn nonce(&self) -> String {
         let policy = self.policy();
-        let challenge = trust::issue(&self.world, policy.as_ref()).await;
+        let challenge = trust::issue(&self.world, None, policy.as_ref()).await;
         challenge.expect("a challenge").nonce
     }
 

@@ -203,7 +203,8 @@ async fn matrix_reg_016_a_trust_authority_that_cannot_be_asked_refuses() {
     // There is no nonce of the Trust Authority in the answer, so nothing is asked of it.
     assert_eq!(code(result.await), ReasonCode::NonceMissing);
     let policy = easyenclave_attestation::Policy::new(&place.spec(), &crate::place::name("tiny"));
-    let challenge = easyenclave::trust::issue(&place.world, policy.as_ref().ok()).await;
+    let challenge =
+        easyenclave::trust::issue(&place.world, Some(&agent.order), policy.as_ref().ok()).await;
     let rejection = challenge.expect_err("no nonce");
     assert_eq!(rejection.code, ReasonCode::DependencyUnavailable);
 }

@@ -182,7 +182,7 @@ async fn authority(what: &str, version: ItaVersion, prepare: Prepare) -> String 
 async fn join(place: &Place) -> Result<Verdict, Rejection> {
     let agent = place.agent().await;
     let policy = Policy::new(&place.spec(), &name("tiny")).expect("a policy");
-    let challenge = trust::issue(&place.world, Some(&policy)).await?;
+    let challenge = trust::issue(&place.world, Some(&agent.order), Some(&policy)).await?;
     let nonce = challenge.ita.expect("the policy wants one").nonce;
     let data = ita_report_data(&nonce, agent.key.public().as_bytes()).expect("a nonce");
     let quote = place.source.platform.guest().quote(data, &agent.body);

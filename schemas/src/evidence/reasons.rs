@@ -124,6 +124,20 @@ impl ReasonCode {
             .find(|reason| reason.code() == code)
     }
 
+    /// Whether the same machine may show evidence that is accepted. What was measured at its launch, and what it is,
+    /// stays; signatures, tokens, times and collateral do not.
+    pub fn may_pass(self) -> bool {
+        !matches!(
+            self,
+            Self::MrtdMissing
+                | Self::MrtdUntrusted
+                | Self::RtmrMismatch
+                | Self::TdAttributesRefused
+                | Self::TrustRootMismatch
+                | Self::PlatformRefused
+        )
+    }
+
     /// Whether this code warns rather than rejects.
     pub fn is_warning(self) -> bool {
         matches!(

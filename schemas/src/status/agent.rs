@@ -125,6 +125,9 @@ pub struct TrustStatus {
     /// The collateral that was used expires then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collateral_until: Option<Timestamp>,
+    /// When refused evidence was shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown_at: Option<Timestamp>,
     /// The reason code of a refusal, or those of what was let pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub codes: Vec<String>,

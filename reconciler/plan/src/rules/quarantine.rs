@@ -7,7 +7,7 @@ use easyenclave_schemas::Timestamp;
 
 use crate::draft::Draft;
 use crate::view::{AgentIx, Life, Standing, View};
-use crate::{Action, Agent, Quarantine, Trust, WaitReason};
+use crate::{Action, Agent, Quarantine, Remedy, Trust, WaitReason};
 
 /// How long before its end trust is renewed at most: a verifier may be away for that long. Agents attest again
 /// by themselves well before; this is for those that do not.
@@ -18,6 +18,10 @@ const QUARTER: u32 = 4;
 
 /// How long an agent has to answer a challenge before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
+
+/// How long after evidence that was refused an agent is asked for other evidence. It weighs an agent whose token or
+/// quote failed by accident against one that fails each time.
+const REFUSED_AGAIN: Duration = Duration::from_secs(5 * 60);
 
 pub(crate) fn rule(view: &View, draft: &mut Draft) {
     for agent in view.all_agents() {
@@ -42,7 +46,8 @@ fn judge(view: &View, draft: &mut Draft, agent: AgentIx) {
                     reason,
                 });
             }
-            draft.wait_agent(view, agent, still(facts.fact.trust, reason), None);
+            let again = asked_again(facts.fact).filter(|again| *again > view.now);
+            draft.wait_agent(view, agent, still(facts.fact.trust, reason), again);
         }
     }
 }
@@ -54,14 +59,14 @@ fn still(trust: Trust, reason: Quarantine) -> WaitReason {
     }
 }
 
-/// Evidence that is refused is not asked for again: the same machine would give the same evidence.
+/// Evidence is asked for where it may change something: what is refused for what the machine is would be refused again,
+/// and what is still to be judged is not asked for anew.
 fn challenge(view: &View, draft: &mut Draft, agent: AgentIx) {
     let facts = view.agent(agent);
     let due = match facts.fact.trust {
         Trust::Accepted(until) => until <= view.now.plus(margin(facts.fact, until)),
-        // What cannot be judged from what is kept may be judged from fresh evidence.
-        Trust::Unknown => true,
-        Trust::Refused => false,
+        Trust::Unknown => facts.fact.remedy == Remedy::FreshEvidence,
+        Trust::Refused => asked_again(facts.fact).is_some_and(|again| again <= view.now),
     };
     if !due || facts.life != Life::Heard {
         return;
@@ -74,6 +79,13 @@ fn challenge(view: &View, draft: &mut Draft, agent: AgentIx) {
             agent: facts.id.clone(),
         }),
     }
+}
+
+/// When an agent whose evidence is refused is asked for other evidence, if that may help.
+fn asked_again(agent: &Agent) -> Option<Timestamp> {
+    let shown = agent.attested.unwrap_or_default();
+    (agent.trust == Trust::Refused && agent.remedy == Remedy::FreshEvidence)
+        .then(|| shown.plus(REFUSED_AGAIN))
 }
 
 fn margin(agent: &Agent, until: Timestamp) -> Duration {
@@ -123,6 +135,38 @@ mod tests {
                 retire a in local: its evidence is refused
                 launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size tiny in local by process under sim
                 wait: agent a: in quarantine: its evidence is refused"#]],
+        );
+    }
+
+    #[test]
+    fn what_fresh_evidence_may_cure_is_asked_for_at_a_bounded_rate() {
+        let state = "target tiny 1 1\nfreeze-target tiny";
+        let world = "agent a tiny #0 out-refused doubted";
+        check(
+            state,
+            &format!("{world} 299"),
+            expect![[r#"
+                wait: target tiny: a document cannot be read, so it stays as it is
+                wait: agent a: in quarantine: its evidence is refused (until 2026-01-01T00:00:01Z)"#]],
+        );
+        check(
+            state,
+            &format!("{world} 300"),
+            expect![[r#"
+                challenge a
+                wait: target tiny: a document cannot be read, so it stays as it is
+                wait: agent a: in quarantine: its evidence is refused"#]],
+        );
+    }
+
+    #[test]
+    fn what_is_still_to_be_judged_is_not_asked_for_and_gets_nothing_new() {
+        check(
+            ONE,
+            "agent a tiny #0 unread",
+            expect![[r#"
+                wait: deployment acme/a: agents missing: 1; the free ones cannot take work now
+                wait: agent a: its evidence cannot be judged now"#]],
         );
     }
 

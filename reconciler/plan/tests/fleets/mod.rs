@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use easyenclave_plan::{
     Agent, Assigned, Deployment, Desired, Exposure, Frozen, LaunchOrder, Liveness, Observed,
-    OnLapse, OrderState, Orphan, Placement, Quarantine, Replica, Reported, Reservation,
+    OnLapse, OrderState, Orphan, Placement, Quarantine, Remedy, Replica, Reported, Reservation,
     RetireOrder, Target, Trust,
 };
 use easyenclave_schemas::{
@@ -243,6 +243,10 @@ fn agent() -> impl Strategy<Value = (Agent, bool)> {
     let exposed = (0..4_usize, deployment_id());
     (home, liveness(), trust, work, exposed, rarely()).prop_map(
         |(home, liveness, trust, (assigned, progress, stray), exposed, retiring)| {
+            let remedy = match exposed.0 {
+                0 | 2 => Remedy::FreshEvidence,
+                _ => Remedy::NotItsOwn,
+            };
             let exposed = match (exposed.0, &assigned) {
                 (0, Some(assigned)) => Exposure::Exposed(assigned.deployment.clone()),
                 (1, _) if retiring => Exposure::Exposed(exposed.1),
@@ -256,6 +260,7 @@ fn agent() -> impl Strategy<Value = (Agent, bool)> {
                 liveness,
                 trust: trust.0,
                 attested: None,
+                remedy,
                 challenged: trust.2.map(ago),
                 quarantined: trust.1,
                 generation: Generation(3),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use easyenclave_plan::{
     Action, Agent, Assigned, CancelReason, Desired, Exposure, LaunchOrder, Liveness, Observed,
-    OrderState, Plan, Quarantine, Replica, Reported, RetireOrder, Trust, audit, plan,
+    OrderState, Plan, Quarantine, Remedy, Replica, Reported, RetireOrder, Trust, audit, plan,
 };
 use easyenclave_schemas::{AgentId, Digest, Generation, OrderId, TargetName, Timestamp};
 
@@ -297,6 +297,7 @@ impl World {
                 liveness: Liveness::Heard,
                 trust: Trust::Accepted(self.now.plus(TRUST)),
                 attested: None,
+                remedy: Remedy::FreshEvidence,
                 challenged: None,
                 quarantined: None,
                 generation: Generation(0),
@@ -318,7 +319,8 @@ impl World {
     /// The evidence of an agent is refused from now on.
     pub(crate) fn refuse(&mut self, id: &AgentId) {
         self.mute.insert(id.clone());
-        self.agent(id).trust = Trust::Refused;
+        let agent = self.agent(id);
+        (agent.trust, agent.remedy) = (Trust::Refused, Remedy::NotItsOwn);
     }
 
     /// How many replicas of a deployment are ready.
