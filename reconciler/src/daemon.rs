@@ -1,13 +1,14 @@
 //! The daemon: runs passes for months. It reads the clock, decides when to turn the line again, and
 //! keeps going whatever a remote, an agent or a document does.
 
+use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use easyenclave_attestation::PcsClient;
 use easyenclave_git::{Ledger, Signer};
 use easyenclave_schemas::Timestamp;
@@ -23,6 +24,7 @@ use crate::config::DataDir;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::outage::Outage;
+use crate::parts::Parts as Running;
 use crate::pass::pass;
 use crate::report::{self, Notes, Status};
 use crate::source::{self, Source, keep, kept};
@@ -138,7 +140,7 @@ impl Daemon {
     /// Runs until `shutdown` is done.
     ///
     /// # Errors
-    /// When the API or the watch cannot run at all.
+    /// When a part that should run for ever has ended or panicked.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
         let Self {
             world,
@@ -150,17 +152,21 @@ impl Daemon {
             recorded,
             status,
         } = self;
-        let server = tokio::spawn(api::serve(listener, Arc::clone(&world)));
+        let mut parts = Running::default();
+        parts.start("the API", api::serve(listener, Arc::clone(&world)));
         let changed = Arc::new(Notify::new());
         let fetching = Outage::default();
-        let watcher = tokio::spawn(source::watch(
+        let watch = source::watch(
             Arc::clone(&world),
             source.clone(),
             config.repository,
             fetching.clone(),
-        ));
-        let delivery = tokio::spawn(deliver::run(Arc::clone(&world), Arc::clone(&changed)));
-        let tending = tokio::spawn(verifiers::tend(Arc::clone(&world), collateral.clone()));
+        );
+        parts.start("the watch on the state repository", watch);
+        let delivery = deliver::run(Arc::clone(&world), Arc::clone(&changed));
+        parts.start("delivery to agents", delivery);
+        let tending = verifiers::tend(Arc::clone(&world), collateral.clone());
+        parts.start("the care for collateral", tending);
         let publishing = Outage::default();
         let publisher = Publisher::new(
             Arc::clone(&world),
@@ -168,7 +174,7 @@ impl Daemon {
             recorded.clone(),
             publishing.clone(),
         );
-        let publisher = tokio::spawn(publisher.run(status.subscribe()));
+        let mut publisher = tokio::spawn(publisher.run(status.subscribe()));
         let mut turns = Turns {
             world,
             collateral,
@@ -182,14 +188,15 @@ impl Daemon {
             tidied: Timestamp::default(),
         };
         tokio::select! {
-            () = turns.run() => {}
+            never = turns.run() => match never {},
+            over = parts.over() => return Err(over),
+            over = &mut publisher => return Err(match over {
+                Ok(()) => anyhow!("the publisher of status has ended"),
+                Err(error) => anyhow::Error::new(error).context("the publisher of status broke off"),
+            }),
             () = shutdown => {}
         }
-        drop(turns);
-        for task in [watcher, delivery, tending] {
-            task.abort();
-        }
-        server.abort();
+        drop((turns, parts));
         let _ = timeout(Duration::from_secs(10), publisher).await;
         Ok(())
     }
@@ -232,7 +239,7 @@ struct Turns {
 }
 
 impl Turns {
-    async fn run(&mut self) {
+    async fn run(&mut self) -> Infallible {
         loop {
             let next = self.turn().await;
             tokio::select! {

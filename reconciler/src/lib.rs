@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod observe;
 pub mod orders;
 pub mod outage;
+mod parts;
 pub mod pass;
 pub mod presence;
 pub mod reference;

@@ -6,6 +6,7 @@ mod kept;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -346,8 +347,13 @@ pub(crate) fn older(
 }
 
 /// Wakes a pass when the state repository may have changed: at once when it is local, after a poll
-/// when it is not. After errors a poll comes later, never sooner.
-pub async fn watch(world: Arc<World>, source: Source, repository: String, outage: Outage) {
+/// when it is not, or cannot be watched. After errors a poll comes later, never sooner.
+pub async fn watch(
+    world: Arc<World>,
+    source: Source,
+    repository: String,
+    outage: Outage,
+) -> Infallible {
     if source.is_local() {
         match Watch::local(repository.as_ref()) {
             Ok(mut watch) => loop {
@@ -357,9 +363,8 @@ pub async fn watch(world: Arc<World>, source: Source, repository: String, outage
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "refs are not watched"
+                    "refs are not watched, but polled"
                 );
-                return;
             }
         }
     }
