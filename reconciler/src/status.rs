@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave_git::{Ledger, LedgerError, PushBudget, Slot, Urgency};
-use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::documents::StatusSpec;
+use easyenclave_schemas::status::{AgentPhase, AgentStatus};
+use easyenclave_schemas::{AgentId, Timestamp};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -163,6 +164,9 @@ impl Publisher {
         now: Timestamp,
         deadline: Duration,
     ) -> Result<(), LedgerError> {
+        if self.recorded.is_none() {
+            self.clear()?;
+        }
         let previous = self.recorded.as_deref();
         for (path, bytes) in status.changes(previous) {
             match bytes {
@@ -177,6 +181,16 @@ impl Publisher {
         let pushed = self.ledger.push(deadline).await?;
         if let Some(reason) = pushed.rebuilt {
             tracing::warn!(%reason, "status branch was not as it was left; what was seen is on it again");
+        }
+        Ok(())
+    }
+
+    /// Without a status to go on from, nobody knows which files it had: whatever lies among them goes, or
+    /// one that cannot be read would make the branch unreadable for ever.
+    fn clear(&mut self) -> Result<(), LedgerError> {
+        let files = self.ledger.load()?.into_keys();
+        for path in files.filter(|path| report::is_status(path)) {
+            self.ledger.remove(&path)?;
         }
         Ok(())
     }
@@ -197,22 +211,29 @@ fn urgency(status: &Status, recorded: Option<&Status>) -> Urgency {
     let Some(recorded) = recorded else {
         return Urgency::Urgent;
     };
-    let quarantined = |status: &Status| {
-        status
-            .agents
-            .values()
-            .filter(|agent| agent.quarantined.is_some())
-            .count()
-    };
     let urgent = status.fleet.held != recorded.fleet.held
         || status.fleet.refusals != recorded.fleet.refusals
         || status.problems != recorded.problems
+        || lost(status) != lost(recorded)
         || quarantined(status) != quarantined(recorded);
     if urgent {
         Urgency::Urgent
     } else {
         Urgency::Normal
     }
+}
+
+fn lost(status: &Status) -> Vec<&AgentId> {
+    agents(status, |agent| agent.phase == AgentPhase::Lost)
+}
+
+fn quarantined(status: &Status) -> Vec<&AgentId> {
+    agents(status, |agent| agent.quarantined.is_some())
+}
+
+fn agents(status: &Status, which: fn(&AgentStatus) -> bool) -> Vec<&AgentId> {
+    let agents = status.agents.values().filter(|agent| which(agent));
+    agents.map(|agent| &agent.agent).collect()
 }
 
 /// For the status itself, so without words that change from try to try.

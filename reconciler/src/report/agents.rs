@@ -76,10 +76,15 @@ fn replica(heard: &Heard) -> Option<ReplicaStatus> {
         deployment: report.deployment.clone(),
         workload: report.workload,
         state: report.state,
-        restarts: report.restarts,
+        restarts: rounded(report.restarts),
         message: report.message.chars().take(300).collect(),
         url: report.url.clone(),
     })
+}
+
+/// Rounded down to a power of two: a workload that crashes all the time is no commit at each crash.
+fn rounded(count: u32) -> u32 {
+    count.checked_ilog2().map_or(0, |log| 1 << log)
 }
 
 fn phase(

@@ -72,6 +72,18 @@ impl Status {
     }
 }
 
+/// Whether a status is made of files of this path, among others.
+pub fn is_status(path: &str) -> bool {
+    let folders = [
+        paths::AGENTS,
+        paths::ORDERS,
+        paths::CAPACITY,
+        paths::DEPLOYMENTS,
+    ];
+    let files = [paths::FLEET, paths::PROBLEMS, paths::README];
+    files.contains(&path) || folders.iter().any(|folder| path.starts_with(folder))
+}
+
 /// Reads a status back from its files.
 ///
 /// # Errors

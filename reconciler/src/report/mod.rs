@@ -23,7 +23,7 @@ use easyenclave_schemas::status::{
 };
 use easyenclave_schemas::{AgentId, DeploymentId, OrderId, TargetName, Timestamp};
 
-pub use files::{Changes, ReadStatusError, read};
+pub use files::{Changes, ReadStatusError, is_status, read};
 pub use observed::observed;
 pub use subject::message;
 

@@ -88,7 +88,7 @@ fn problems(page: &mut String, status: &Status) {
     for problem in status.problems.iter().take(ROWS) {
         let place = format!("{}:{}:{}", problem.file, problem.line, problem.column);
         let row = (
-            cell(&place),
+            code(&place),
             cell(&problem.message),
             cell(&problem.consequence),
         );
@@ -211,7 +211,7 @@ fn refusals(page: &mut String, status: &Status) {
         "## Refused requests\n\n| code | about | why | first at |\n|---|---|---|---|"
     );
     for row in &status.fleet.refusals {
-        let (subject, message) = (cell(&row.subject), cell(&row.message));
+        let (subject, message) = (code(&row.subject), cell(&row.message));
         let _ = writeln!(
             page,
             "| {} | `{subject}` | {message} | {} |",
@@ -228,12 +228,30 @@ fn more(page: &mut String, rows: usize) {
     let _ = writeln!(page);
 }
 
-/// Text from outside cannot break out of a table's cell, nor become markup.
+/// Text from outside cannot break out of a table's cell, nor become markup or a link: what an agent says is
+/// shown, and nothing to click on.
 fn cell(text: &str) -> String {
+    let mut cell = String::with_capacity(text.len());
+    for c in text.chars().filter(|c| !c.is_control()).take(300) {
+        if matches!(
+            c,
+            '\\' | '|' | '[' | ']' | '<' | '&' | '`' | '*' | '_' | '~'
+        ) {
+            cell.push('\\');
+        }
+        cell.push(c);
+        if c == '@' {
+            // No letter may follow in an address. This character is not seen.
+            cell.push('\u{2060}');
+        }
+    }
+    cell.replace("://", ":\\//").replace("www.", "www\\.")
+}
+
+/// The same within backticks, where nothing can be escaped.
+fn code(text: &str) -> String {
     let text: String = text.chars().filter(|c| !c.is_control()).take(300).collect();
-    text.replace('|', "\\|")
-        .replace('<', "&lt;")
-        .replace('`', "'")
+    text.replace('|', "¦").replace('`', "'")
 }
 
 fn word<T: serde::Serialize>(phase: &T) -> String {
@@ -241,4 +259,27 @@ fn word<T: serde::Serialize>(phase: &T) -> String {
         .ok()
         .and_then(|value| value.as_str().map(str::to_owned))
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_agent_says_is_no_markup_and_no_link() {
+        let said = [
+            ("a|b", r"a\|b"),
+            (r"a\|b", r"a\\\|b"),
+            ("[x](http://evil.example)", r"\[x\](http:\//evil.example)"),
+            ("see www.evil.example", r"see www\.evil.example"),
+            ("<b>&lt;", r"\<b>\&lt;"),
+            ("`a` *b* _c_ ~~d~~", r"\`a\` \*b\* \_c\_ \~\~d\~\~"),
+            ("eve@evil.example", "eve@\u{2060}evil.example"),
+            ("a\nb\u{1b}[31m", r"ab\[31m"),
+        ];
+        for (text, shown) in said {
+            assert_eq!(cell(text), shown);
+        }
+        assert_eq!(code("a`b|c\n"), "a'b¦c");
+    }
 }

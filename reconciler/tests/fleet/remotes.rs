@@ -1,11 +1,14 @@
 //! Remotes that stay silent, refuse, or take history back: the daemon goes on serving, says so, and
 //! recovers by itself where it may.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::thread::sleep;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::harness::{Fleet, condition, deployment, find};
 
@@ -97,6 +100,41 @@ fn a_status_branch_that_moves_under_us_is_built_upon() {
             && contains.status.success()
     });
     fleet.stop();
+}
+
+#[test]
+fn a_status_branch_that_cannot_be_read_is_written_anew() {
+    let mut fleet = Fleet::started(1, 0);
+    fleet.wait_published(1);
+    fleet.kill_serve();
+    let state = fleet.state().display().to_string();
+    let strange = |text: &str| Some(text.as_bytes().to_vec());
+    let changes = BTreeMap::from([
+        ("agents/zz/x.yaml".to_owned(), strange("rubbish")),
+        ("notes/theirs.md".to_owned(), strange("kept")),
+    ]);
+    let author = ("Eve", "eve@example.invalid");
+    easyenclave_git::commit_files(&state, "status", &changes, "rubbish", author, 2)
+        .expect("committed");
+    let read = || fleet_status(&fleet, &state);
+    assert!(read().is_none(), "nobody can read it");
+    fleet.start_serve();
+    fleet.until("the branch can be read again", || {
+        fleet_status(&fleet, &state).is_some_and(|status| {
+            find(&status["deployments"], "deployment", "acme/web")["ready"] == 1
+        })
+    });
+    let files = fleet.git(&["ls-tree", "-r", "--name-only", "status"]);
+    let files = String::from_utf8_lossy(&files.stdout).into_owned();
+    assert!(!files.contains("agents/zz"), "{files}");
+    assert!(files.contains("notes/theirs.md"), "{files}");
+    fleet.stop();
+}
+
+fn fleet_status(fleet: &Fleet, state: &str) -> Option<Value> {
+    let output = fleet.run(&["status", "--repo", state, "--output", "json"]);
+    let read = output.status.success();
+    read.then(|| serde_json::from_slice(&output.stdout).expect("JSON"))
 }
 
 #[test]
