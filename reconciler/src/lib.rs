@@ -17,6 +17,7 @@ pub mod keys;
 pub mod metrics;
 pub mod observe;
 pub mod orders;
+mod origin;
 pub mod outage;
 mod parts;
 pub mod pass;

@@ -11,17 +11,25 @@ use easyenclave_schemas::evidence::ReasonCode;
 use easyenclave_schemas::records::{AgentRecord, OrderPhase, OrderRecord, TrustRecord};
 use easyenclave_schemas::signature::{PublicKey, SignatureError, Verified, verify_request};
 use easyenclave_schemas::wire::{
-    AttestRequest, Challenge, HeartbeatRequest, HeartbeatResponse, RegisterRequest,
+    AttestRequest, CallRefusal, Challenge, HeartbeatRequest, HeartbeatResponse, RegisterRequest,
     RegisterResponse, routes,
 };
 use easyenclave_schemas::{AgentId, OrderId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Refused, WINDOW, parse};
+use crate::journal::JournalError;
 use crate::observe::HEARTBEAT;
+use crate::origin::is_origin;
 use crate::presence::Beat;
 use crate::world::World;
 use crate::{join, trust};
+
+/// The longest name of a boot, in bytes.
+const BOOT_ID: usize = 100;
+
+/// The longest text of a workload, in characters.
+const MESSAGE: usize = 300;
 
 /// Whose challenge is asked for.
 #[derive(Debug, Deserialize)]
@@ -98,6 +106,7 @@ pub(super) async fn register(
         body: &body,
     };
     let verified = signed.verify(now).map_err(refused)?;
+    plain(&request.address, &request.boot_id).map_err(refused)?;
     let agent_id = request.order_id.agent();
     let verdict = join::register(&world, request, now)
         .await
@@ -122,7 +131,11 @@ pub(super) async fn heartbeat(
     let record = find(&world, agent)?;
     let path = routes::heartbeat(&record.agent);
     let verified = verified(&world, &record, &path, &headers, &body, now)?;
-    let beat: HeartbeatRequest = parse(&body)?;
+    let mut beat: HeartbeatRequest = parse(&body)?;
+    plain(&beat.address, &beat.boot_id)
+        .map_err(|refused| note(&world, record.agent.as_str(), refused))?;
+    bound(&mut beat);
+    let moved_to = (beat.address != record.address).then(|| beat.address.clone());
     let refusals = world.presence.new_refusals(&record.agent, &beat);
     match world.presence.heartbeat(&record.agent, beat, now) {
         Beat::Same => {}
@@ -131,6 +144,9 @@ pub(super) async fn heartbeat(
             let refused = ReasonCode::MessageReplayed.into();
             return Err(note(&world, record.agent.as_str(), refused_with(refused)));
         }
+    }
+    if let Some(address) = moved_to {
+        moved(&world, &record, address).await?;
     }
     for reason in refusals {
         let message = "the agent refused a call of its own API";
@@ -147,6 +163,41 @@ pub(super) async fn heartbeat(
         trusted_until,
     };
     Ok(sign(&world, StatusCode::OK, &answer, &verified, now))
+}
+
+/// Where an agent answers is an origin, and its boot a short word.
+fn plain(address: &str, boot_id: &str) -> Result<(), Refused> {
+    let refused = |message: &str| {
+        let code = CallRefusal::InvalidBody.code();
+        Err(Refused::new(StatusCode::BAD_REQUEST, code, message))
+    };
+    match (is_origin(address), boot_id.len() <= BOOT_ID) {
+        (false, _) => refused("the address is not http(s)://host:port of at most 200 bytes"),
+        (_, false) => refused("the boot id is longer than 100 bytes"),
+        (true, true) => Ok(()),
+    }
+}
+
+/// What an agent says of its workload goes to the status branch: a text of some length, and an origin or nothing.
+fn bound(beat: &mut HeartbeatRequest) {
+    if let Some(workload) = &mut beat.workload {
+        workload.message = workload.message.chars().take(MESSAGE).collect();
+        workload.url = workload.url.take().filter(|url| is_origin(url));
+    }
+}
+
+/// An agent answers somewhere else from now on.
+async fn moved(world: &World, record: &AgentRecord, address: String) -> Result<(), JournalError> {
+    let agent = record.agent.clone();
+    let moved = world.journal.transact(move |records, change| {
+        let known = records.agents.get(&agent).ok_or(())?;
+        let mut record = AgentRecord::clone(known);
+        record.address = address;
+        change.put_agent(record);
+        Ok::<_, ()>(())
+    });
+    // An agent that is gone meanwhile answers nowhere.
+    moved.await.map(|_| ())
 }
 
 /// The challenge for an agent that should attest again. None when the Trust Authority gives no nonce: the

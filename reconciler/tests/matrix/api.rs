@@ -9,7 +9,11 @@ use std::time::Duration;
 use easyenclave::api;
 use easyenclave_schemas::evidence::{MeasurementDigest, ReasonCode};
 use easyenclave_schemas::signature::sign_request;
-use easyenclave_schemas::wire::{RegisterRequest, routes};
+use easyenclave_schemas::wire::{
+    CallRefusals, HeartbeatRequest, RegisterRequest, WorkloadReport, WorkloadState, routes,
+};
+use easyenclave_schemas::{Digest, Generation};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -40,12 +44,20 @@ async fn serve(place: &Place) -> Served {
 
 /// Registers over HTTP. Answers the status and the body.
 async fn register(served: &Served, agent: &Agent, request: &RegisterRequest) -> (u16, Value) {
+    post(served, agent, routes::REGISTER, request).await
+}
+
+async fn post(
+    served: &Served,
+    agent: &Agent,
+    path: &str,
+    request: &impl Serialize,
+) -> (u16, Value) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
         .timeout(Duration::from_secs(30))
         .no_proxy();
     let body = serde_json::to_vec(request).expect("plain data");
-    let path = routes::REGISTER;
     let now = easyenclave::clock::Clock::now(&crate::place::SetClock::default());
     let mut call = client
         .build()
@@ -131,6 +143,69 @@ async fn matrix_api_002_an_acceptance_has_the_fields_of_the_protocol() {
     for secret in [request.nonce.as_str(), request.bootstrap_token.reveal()] {
         assert!(!body.to_string().contains(secret), "{body}");
     }
+}
+
+/// An attested agent chooses where it is called, so no more than that.
+#[tokio::test]
+async fn matrix_api_001_an_address_that_is_no_origin_is_refused() {
+    let place = Place::new(&json!({}));
+    let served = serve(&place).await;
+    let agent = place.agent().await;
+    for address in ["http://127.0.0.1:9/admin?x=", "file:///etc/passwd", ""] {
+        let mut request = honest(&place, &agent).await;
+        request.address = address.into();
+        let (status, body) = register(&served, &agent, &request).await;
+        assert_eq!(
+            (status, &body["code"]),
+            (400, &json!("invalid_body")),
+            "{body}"
+        );
+    }
+    let mut request = honest(&place, &agent).await;
+    request.boot_id = "b".repeat(101);
+    assert_eq!(register(&served, &agent, &request).await.0, 400);
+}
+
+#[tokio::test]
+async fn matrix_api_002_a_heartbeat_says_where_an_agent_answers_and_no_more_than_that() {
+    let place = Place::new(&json!({}));
+    let served = serve(&place).await;
+    let agent = place.agent().await;
+    place.join(&agent).await.expect("accepted");
+    let id = agent.order.agent();
+    let beat = |sequence: u64, address: &str| HeartbeatRequest {
+        sequence,
+        boot_id: "boot".into(),
+        address: address.into(),
+        generation: Generation(0),
+        workload: Some(WorkloadReport {
+            generation: Generation(0),
+            deployment: "acme/web".parse().expect("an id"),
+            workload: Digest::of(b"x"),
+            state: WorkloadState::Ready,
+            restarts: 0,
+            message: "m".repeat(5000),
+            url: Some("javascript:alert(1)".into()),
+        }),
+        refusals: CallRefusals::default(),
+    };
+    let path = routes::heartbeat(&id);
+    let known = || place.world.journal.read().agents[&id].address.clone();
+    let (status, body) = post(&served, &agent, &path, &beat(1, "http://127.0.0.1:10")).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(known(), "http://127.0.0.1:10");
+    let heard = place.world.presence.heard(&id).expect("heard");
+    let workload = heard.workload.expect("a workload");
+    assert_eq!((workload.message.len(), workload.url), (300, None));
+    let (status, _) = post(&served, &agent, &path, &beat(1, "http://127.0.0.1:11")).await;
+    assert_ne!(status, 200, "it was sent before");
+    let (status, body) = post(&served, &agent, &path, &beat(2, "http://127.0.0.1:11/x")).await;
+    assert_eq!(
+        (status, &body["code"]),
+        (400, &json!("invalid_body")),
+        "{body}"
+    );
+    assert_eq!(known(), "http://127.0.0.1:10");
 }
 
 /// A policy that contradicts itself, should it ever get past the check, refuses everybody.
