@@ -12,17 +12,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::Request;
+use axum::body::{Body, HttpBody};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 use easyenclave_agent::serve::{BODY, BodyError, Bounds, read, serve as serve_with};
 use easyenclave_schemas::wire::{CallRefusal, routes};
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::world::World;
 
@@ -34,6 +35,9 @@ const CONNECTIONS: usize = 16_384;
 /// The longest body of a listing or of evidence, in bytes: 10,000 machines, or a whole event log.
 const LONG_BODY: usize = 2 * 1024 * 1024;
 
+/// So many long bodies are taken at a time: whoever sends one has proved nothing yet, and they are held in memory.
+const LONG_BODIES: usize = 32;
+
 /// A signed message may be this old, or this far ahead of our clock.
 pub const WINDOW: Duration = Duration::from_secs(120);
 
@@ -42,11 +46,30 @@ pub async fn serve(listener: TcpListener, world: Arc<World>) -> Infallible {
     serve_with(listener, router(world), Bounds::of(connections())).await
 }
 
-/// Half of the files that this process may open are left to everything else.
+/// Half of the files that this process may open are left to everything else. Many systems let a process open far
+/// more than they give it at first, so it asks for them.
 fn connections() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = 2 * CONNECTIONS as u64;
+    let more = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    if limit.current.is_some_and(|current| current < more) {
+        let raised = Rlimit {
+            current: Some(more),
+            maximum: limit.maximum,
+        };
+        let _ = setrlimit(Resource::Nofile, raised);
+    }
     let files = getrlimit(Resource::Nofile).current;
     let half = files.and_then(|files| usize::try_from(files / 2).ok());
-    half.unwrap_or(CONNECTIONS).min(CONNECTIONS)
+    let connections = half.unwrap_or(CONNECTIONS).min(CONNECTIONS);
+    if connections < CONNECTIONS {
+        tracing::warn!(
+            files,
+            connections,
+            "few files may be open, so few agents can be connected; raise the hard limit (ulimit -Hn)"
+        );
+    }
+    connections
 }
 
 /// The routes.
@@ -67,7 +90,10 @@ fn router(world: Arc<World>) -> Router {
         .route("/metrics", get(public::metrics))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn(arrive))
+        .layer(from_fn_with_state(
+            Arc::new(Semaphore::new(LONG_BODIES)),
+            arrive,
+        ))
         .with_state(world)
 }
 
@@ -81,10 +107,28 @@ async fn wrong_method() -> Refused {
 }
 
 /// Waits for the whole request, so that no handler depends on how slowly somebody sends.
-async fn arrive(request: Request, next: Next) -> Result<Response, Refused> {
+async fn arrive(
+    State(long): State<Arc<Semaphore>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refused> {
     let (head, body) = request.into_parts();
-    let body = read(body, longest(head.uri.path())).await?;
+    let is_short = body
+        .size_hint()
+        .upper()
+        .is_some_and(|size| size <= BODY as u64);
+    let _turn = match is_short {
+        true => None,
+        false => Some(long.try_acquire_owned().map_err(|_| busy())?),
+    };
+    let most = longest(head.uri.path());
+    let body = read(body, if is_short { BODY } else { most }).await?;
     Ok(next.run(Request::from_parts(head, Body::from(body))).await)
+}
+
+fn busy() -> Refused {
+    let message = "too many long messages at a time; try again";
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
 }
 
 /// Listings of many machines, and evidence with an event log, are long; nothing else is.

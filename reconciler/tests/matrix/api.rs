@@ -15,8 +15,9 @@ use easyenclave_schemas::wire::{
 use easyenclave_schemas::{Digest, Generation};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::place::{Agent, Mood, Place};
 
@@ -206,6 +207,38 @@ async fn matrix_api_002_a_heartbeat_says_where_an_agent_answers_and_no_more_than
         "{body}"
     );
     assert_eq!(known(), "http://127.0.0.1:10");
+}
+
+/// Begins a long registration and waits for an answer.
+async fn half_a_body(address: String) -> (String, TcpStream) {
+    let mut stream = TcpStream::connect(&address).await.expect("connected");
+    let head = format!(
+        "POST {} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 1000000\r\n\r\n{{",
+        routes::REGISTER
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = vec![0; 1000];
+    let length = stream.read(&mut answer).await.expect("an answer");
+    answer.truncate(length);
+    (String::from_utf8_lossy(&answer).into_owned(), stream)
+}
+
+/// Long bodies are held in memory before anybody has proved anything.
+#[tokio::test]
+async fn matrix_api_001_many_long_bodies_at_a_time_are_refused_and_hold_up_no_short_one() {
+    let place = Place::new(&json!({}));
+    let served = serve(&place).await;
+    let agent = place.agent().await;
+    let address = served.url.replace("http://", "");
+    let mut senders = JoinSet::new();
+    for _ in 0..33 {
+        senders.spawn(half_a_body(address.clone()));
+    }
+    let (answer, _open) = senders.join_next().await.expect("33").expect("no panic");
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    let short = honest(&place, &agent).await;
+    let (status, body) = register(&served, &agent, &short).await;
+    assert_eq!(status, 200, "{body}");
 }
 
 /// A policy that contradicts itself, should it ever get past the check, refuses everybody.
