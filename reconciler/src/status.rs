@@ -25,6 +25,10 @@ const SYNC_DEADLINE: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
+/// The branch at the remote is looked at this often: somebody may have deleted it or taken it back, and a fleet
+/// without news would not push for hours.
+const LOOK: Duration = Duration::from_secs(120);
+
 /// Publishes every new status until the sender is gone; then the last one, once more.
 pub struct Publisher {
     world: Arc<World>,
@@ -37,6 +41,10 @@ pub struct Publisher {
     failures: u32,
     /// Whether it is known what the remote's branch holds.
     caught_up: bool,
+    /// After a failure nothing is pushed before then, however much there is to say. It is committed here.
+    not_before: Timestamp,
+    /// When the remote's branch was looked at.
+    looked: Timestamp,
 }
 
 impl Publisher {
@@ -57,6 +65,8 @@ impl Publisher {
             recorded,
             failures: 0,
             caught_up: false,
+            not_before: Timestamp::default(),
+            looked: Timestamp::default(),
         }
     }
 
@@ -65,22 +75,16 @@ impl Publisher {
         self.catch_up().await;
         loop {
             let status = newest.borrow_and_update().clone();
-            if let Some(status) = status {
-                let wait = self.publish(&status).await;
-                if let Some(wait) = wait {
-                    // Whatever comes meanwhile goes into the same commit, and may be more urgent.
-                    tokio::select! {
-                        () = sleep(wait) => continue,
-                        changed = newest.changed() => match changed {
-                            Ok(()) => continue,
-                            Err(_) => break,
-                        },
-                    }
-                }
+            let wait = match status {
+                Some(status) => self.publish(&status).await,
+                None => None,
+            };
+            // Whatever comes meanwhile goes into the same commit, and may be more urgent.
+            tokio::select! {
+                () = sleep(wait.unwrap_or(LOOK)) => {}
+                changed = newest.changed() => if changed.is_err() { break },
             }
-            if newest.changed().await.is_err() {
-                break;
-            }
+            self.look().await;
         }
         let last = newest.borrow().clone();
         self.finish(last).await;
@@ -89,10 +93,13 @@ impl Publisher {
     /// Learns what the remote's branch holds, in case our clone was lost. A dead remote only delays
     /// publishing, nothing else.
     async fn catch_up(&mut self) {
-        match self.ledger.sync(SYNC_DEADLINE).await {
-            Ok(()) => {
+        self.looked = self.world.clock.now();
+        match self.sync().await {
+            Ok(is_news) => {
                 self.caught_up = true;
-                self.recorded = recorded(&self.ledger);
+                if is_news {
+                    self.recorded = recorded(&self.ledger);
+                }
             }
             Err(error) => {
                 tracing::warn!(
@@ -103,11 +110,37 @@ impl Publisher {
         }
     }
 
+    /// Tells whether another tip than ours was found to go on from, or none is known yet.
+    async fn sync(&mut self) -> Result<bool, LedgerError> {
+        let before = self.ledger.tip()?;
+        self.ledger.sync(SYNC_DEADLINE).await?;
+        Ok(self.recorded.is_none() || self.ledger.tip()? != before)
+    }
+
+    /// Looks what the remote's branch is, when that was long ago. One that lacks our commits is pushed to again.
+    async fn look(&mut self) {
+        let now = self.world.clock.now();
+        if self.failures > 0 || now.since(self.looked) < LOOK {
+            return;
+        }
+        let pending = self.ledger.pending();
+        self.catch_up().await;
+        if self.ledger.pending() && !pending {
+            tracing::warn!(
+                "the status branch was deleted or taken back; what was seen is pushed again"
+            );
+        }
+    }
+
     /// Publishes now, or tells how long to wait.
     async fn publish(&mut self, status: &Arc<Status>) -> Option<Duration> {
         let unrecorded = self.recorded.as_deref() != Some(status.as_ref());
         if !unrecorded && !self.ledger.pending() {
             return None;
+        }
+        let rest = self.not_before.since(self.world.clock.now());
+        if !unrecorded && !rest.is_zero() {
+            return Some(rest);
         }
         if let Some(revision) = self.world.revision() {
             self.budget
@@ -116,7 +149,7 @@ impl Publisher {
         let now = self.world.clock.now();
         let urgency = urgency(status, self.recorded.as_deref());
         match self.budget.next_push(now.as_millis(), urgency) {
-            Slot::Now if !self.caught_up => {
+            Slot::Now if !self.caught_up && rest.is_zero() => {
                 self.catch_up().await;
                 self.commit_and_push(status, now, PUSH_DEADLINE).await
             }
@@ -134,7 +167,11 @@ impl Publisher {
         now: Timestamp,
         deadline: Duration,
     ) -> Option<Duration> {
-        let result = self.try_push(status, now, deadline).await;
+        let result = match self.record(status, now) {
+            Ok(()) if now < self.not_before => return Some(self.not_before.since(now)),
+            Ok(()) => self.push(now, deadline).await,
+            Err(error) => Err(error),
+        };
         let trouble = result.as_ref().err().map(trouble);
         if let Err(error) = &result {
             tracing::warn!(
@@ -153,17 +190,16 @@ impl Publisher {
             Err(_) => {
                 self.failures += 1;
                 let pause = FIRST_PAUSE.saturating_mul(1 << (self.failures - 1).min(16));
-                Some(pause.min(LONGEST_PAUSE))
+                let jitter = 1.0 + self.world.entropy.fraction() / 4.0;
+                let pause = pause.min(LONGEST_PAUSE).mul_f64(jitter);
+                self.not_before = self.world.clock.now().plus(pause);
+                Some(pause)
             }
         }
     }
 
-    async fn try_push(
-        &mut self,
-        status: &Arc<Status>,
-        now: Timestamp,
-        deadline: Duration,
-    ) -> Result<(), LedgerError> {
+    /// Commits to our clone.
+    fn record(&mut self, status: &Arc<Status>, now: Timestamp) -> Result<(), LedgerError> {
         if self.recorded.is_none() {
             self.clear()?;
         }
@@ -178,8 +214,14 @@ impl Publisher {
         self.ledger.record(&message, now.as_millis() / 1000)?;
         self.recorded = Some(Arc::clone(status));
         self.budget.pushed(now.as_millis());
+        Ok(())
+    }
+
+    async fn push(&mut self, now: Timestamp, deadline: Duration) -> Result<(), LedgerError> {
         let pushed = self.ledger.push(deadline).await?;
         if let Some(reason) = pushed.rebuilt {
+            // That was one more.
+            self.budget.pushed(now.as_millis());
             tracing::warn!(%reason, "status branch was not as it was left; what was seen is on it again");
         }
         Ok(())
@@ -200,6 +242,7 @@ impl Publisher {
         let Some(status) = status else { return };
         if self.recorded.as_deref() != Some(status.as_ref()) || self.ledger.pending() {
             let now = self.world.clock.now();
+            self.not_before = now;
             self.commit_and_push(&status, now, Duration::from_secs(5))
                 .await;
         }

@@ -23,6 +23,9 @@ const AUTHOR: (&str, &str) = ("EasyEnclave", "status@easyenclave.invalid");
 /// How often a push is tried again in one call when the branch moves under us.
 const TRIES: usize = 5;
 
+/// After a push that failed, so long is taken for keeping the clone small.
+const TIDY: Duration = Duration::from_secs(20);
+
 /// The most bytes that the files of the branch may have together. Ours are far from it; others may have
 /// pushed there.
 const LOADED: usize = 1 << 29;
@@ -246,7 +249,11 @@ impl Ledger {
                     self.remote().fetch(until).await?;
                     rebuilt = self.rebuild()?.or(rebuilt);
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    // While the remote is away commits pile up here.
+                    tidy(&self.clone, TIDY).await;
+                    return Err(error.into());
+                }
             }
         }
         Err(GitError::Moved.into())

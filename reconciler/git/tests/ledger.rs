@@ -281,6 +281,27 @@ async fn a_branch_that_was_taken_back_gets_its_history_again_and_it_is_said() {
 }
 
 #[tokio::test]
+async fn a_branch_that_lost_our_commits_is_known_to_after_a_look() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    record(&mut ledger, "a", "1");
+    record(&mut ledger, "b", "1");
+    ledger.push(DEADLINE).await.expect("pushed");
+    for change in [
+        ["update-ref", "-d", "refs/heads/status"],
+        ["update-ref", "refs/heads/status", "status~1"],
+    ] {
+        setup.lines(&change);
+        assert!(!ledger.pending(), "nobody has looked");
+        ledger.sync(DEADLINE).await.expect("fetched");
+        assert!(ledger.pending());
+        ledger.push(DEADLINE).await.expect("pushed");
+        assert!(!ledger.pending());
+        assert_eq!(setup.lines(&["rev-list", "--count", "status"]), ["2"]);
+    }
+}
+
+#[tokio::test]
 async fn a_push_that_landed_unnoticed_is_found_and_is_no_loss() {
     let setup = Setup::new();
     let mut ledger = setup.ledger();
@@ -315,6 +336,22 @@ async fn many_commits_do_not_become_many_packs() {
     ledger.push(DEADLINE).await.expect("pushed");
     assert_eq!(ledger.load().expect("read").len(), 61);
     assert_eq!(setup.lines(&["rev-list", "--count", "status"]), ["61"]);
+}
+
+#[tokio::test]
+async fn while_the_remote_is_away_many_commits_do_not_become_many_packs() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    for round in 0..60 {
+        record(&mut ledger, &format!("f/{round}"), "1");
+    }
+    std::fs::remove_dir_all(&setup.remote).expect("removed");
+    ledger.push(DEADLINE).await.expect_err("it is gone");
+    let packs = setup.dir.path().join("status.git/objects/pack");
+    let names = packs.read_dir().expect("a folder").flatten();
+    let packs = names.filter(|name| name.path().extension().is_some_and(|x| x == "pack"));
+    assert!(packs.count() < 10);
+    assert_eq!(ledger.load().expect("read").len(), 60);
 }
 
 #[tokio::test]
