@@ -9,6 +9,7 @@ use easyenclave_schemas::Timestamp;
 use crate::execute::{Outcome, execute};
 use crate::journal::JournalError;
 use crate::observe::observe;
+use crate::report::in_whole_seconds;
 use crate::revision::Revision;
 use crate::trust;
 use crate::world::World;
@@ -26,7 +27,7 @@ pub struct Report {
     pub next: Plan,
     /// What the actions did.
     pub outcomes: Vec<Outcome>,
-    /// When it was.
+    /// When it was, in whole seconds.
     pub at: Timestamp,
 }
 
@@ -40,14 +41,15 @@ pub async fn pass(
     now: Timestamp,
 ) -> Result<Report, JournalError> {
     trust::rejudge(world, &revision).await?;
-    let before = observe(world, &revision, now);
-    let plan_now = plan(&revision.desired, &before, now);
+    let at = now.trunc_secs();
+    let before = in_whole_seconds(observe(world, &revision, now));
+    let plan_now = plan(&revision.desired, &before, at);
     let outcomes = execute(world, &revision, &plan_now, now).await?;
     let (observed, next) = if outcomes.is_empty() {
         (before, plan_now.clone())
     } else {
-        let after = observe(world, &revision, now);
-        let next = plan(&revision.desired, &after, now);
+        let after = in_whole_seconds(observe(world, &revision, now));
+        let next = plan(&revision.desired, &after, at);
         (after, next)
     };
     Ok(Report {
@@ -56,6 +58,6 @@ pub async fn pass(
         plan: plan_now,
         next,
         outcomes,
-        at: now,
+        at,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use easyenclave_plan::{Agent, Exposure, Liveness, Subject, Trust};
+use easyenclave_plan::{Agent, Exposure, Liveness, Remedy, Subject, Trust};
 use easyenclave_schemas::evidence::{Verdict, VerifierKind, Warning};
 use easyenclave_schemas::records::{AgentRecord, TrustRecord};
 use easyenclave_schemas::status::{
@@ -64,6 +64,7 @@ fn status(sight: &Sight<'_>, id: &AgentId, agent: &Agent, record: &AgentRecord) 
             Exposure::Exposed(deployment) => Some(deployment.clone()),
         },
         retiring,
+        challenged: agent.challenged.map(Timestamp::trunc_secs),
         conditions: conditions(sight, id, agent, record, replica.as_ref()),
         replica,
         waits: sight.waits(&Subject::Agent(id.clone())),
@@ -119,9 +120,11 @@ fn trust(agent: &Agent, record: &AgentRecord) -> TrustStatus {
         Trust::Refused => "refused",
         Trust::Unknown => "unknown",
     };
+    let not_its_own = agent.remedy == Remedy::NotItsOwn;
     match &record.trust {
         TrustRecord::Accepted(verdict) => TrustStatus {
             state: state.into(),
+            not_its_own,
             simulated: verdict.simulated,
             trust_root: verdict.trust_root.to_string(),
             trusted_until: Some(verdict.trusted_until.trunc_secs()),
@@ -149,6 +152,7 @@ fn trust(agent: &Agent, record: &AgentRecord) -> TrustStatus {
             ..
         } => TrustStatus {
             state: state.into(),
+            not_its_own,
             policy: Some(*policy),
             shown_at: Some(shown_at.trunc_secs()),
             codes: vec![code.clone()],

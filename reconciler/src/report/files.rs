@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::status::{ProblemStatus, paths};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -93,6 +94,7 @@ pub fn read(files: &BTreeMap<String, Vec<u8>>) -> Result<Status, ReadStatusError
         .get(paths::FLEET)
         .ok_or(ReadStatusError::Missing(paths::FLEET))?;
     let mut status = Status {
+        at: Timestamp::default(),
         fleet: parse(paths::FLEET, fleet)?,
         agents: BTreeMap::new(),
         deployments: BTreeMap::new(),

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use easyenclave_plan::Hold;
+use easyenclave_plan::{Hold, Orphan};
 use easyenclave_schemas::status::{
     AgentStatus, Condition, ConditionType, Counts, DeploymentPhase, DeploymentStatus, FleetStatus,
-    HeldStatus,
+    HeldStatus, UnownedStatus,
 };
-use easyenclave_schemas::{AgentId, DeploymentId};
+use easyenclave_schemas::{AgentId, DeploymentId, OrderId};
 
 use super::conditions::{Conditions, when};
 use super::{Notes, Sight};
@@ -38,8 +38,20 @@ pub(super) fn fleet(
             .keys()
             .map(ToString::to_string)
             .collect(),
+        unowned: report.observed.orphans.iter().map(unowned).collect(),
         conditions: conditions(sight, notes),
     }
+}
+
+fn unowned((id, orphan): (&OrderId, &Orphan)) -> (OrderId, UnownedStatus) {
+    let status = UnownedStatus {
+        target: orphan.target.clone(),
+        datacenter: orphan.datacenter.clone(),
+        provider: orphan.provider.clone(),
+        policy: orphan.policy.clone(),
+        since: orphan.since.trunc_secs(),
+    };
+    (id.clone(), status)
 }
 
 fn held(hold: &Hold) -> HeldStatus {

@@ -16,15 +16,15 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use easyenclave_plan::{Plan, Subject};
+use easyenclave_plan::{Plan, Subject, plan};
 use easyenclave_schemas::status::{
     AgentStatus, CapacityStatus, DeploymentStatus, FleetStatus, OrderStatus, ProblemStatus,
     Refusal, Sighting, WaitStatus,
 };
-use easyenclave_schemas::{AgentId, DeploymentId, OrderId, TargetName, Timestamp};
+use easyenclave_schemas::{AgentId, DeploymentId, Digest, OrderId, TargetName, Timestamp};
 
 pub use files::{Changes, ReadStatusError, is_status, read};
-pub use observed::observed;
+pub use observed::{in_whole_seconds, observed};
 pub use subject::message;
 
 use crate::journal::Records;
@@ -32,8 +32,11 @@ use crate::pass::Report;
 use crate::presence::Presence;
 
 /// Everything that the status branch says.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Status {
+    /// When it was seen, in whole seconds. The commit says it, and no file: the same status at another time is
+    /// the same.
+    pub at: Timestamp,
     /// The fleet.
     pub fleet: FleetStatus,
     /// Agents.
@@ -46,6 +49,17 @@ pub struct Status {
     pub orders: BTreeMap<OrderId, OrderStatus>,
     /// Rejected documents.
     pub problems: Vec<ProblemStatus>,
+}
+
+impl PartialEq for Status {
+    fn eq(&self, other: &Self) -> bool {
+        self.fleet == other.fleet
+            && self.agents == other.agents
+            && self.deployments == other.deployments
+            && self.capacity == other.capacity
+            && self.orders == other.orders
+            && self.problems == other.problems
+    }
 }
 
 /// What the daemon knows beside the pass itself.
@@ -112,14 +126,27 @@ pub fn status(
     let orders = orders::orders(&sight);
     let fleet = fleet::fleet(&sight, &agents, &deployments, notes);
     let problems = report.revision.problems.clone();
-    Status {
+    let mut status = Status {
+        at: report.at,
         fleet,
         agents,
         deployments,
         capacity,
         orders,
         problems,
+    };
+    status.fleet.plan_digest = planned(&status, report);
+    status
+}
+
+/// What is planned from what the status shows. Agents are heard of and register while a pass is under way: then
+/// it shows more than the pass saw.
+fn planned(status: &Status, report: &Report) -> Digest {
+    let shown = observed(status);
+    if shown == report.observed {
+        return report.next.digest();
     }
+    plan(&report.revision.desired, &shown, report.at).digest()
 }
 
 fn waits(plan: &Plan) -> BTreeMap<Subject, Vec<WaitStatus>> {

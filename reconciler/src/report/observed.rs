@@ -1,19 +1,47 @@
 //! The way back: a status read from Git is an observation that the planner takes.
 
 use easyenclave_plan::{
-    Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Quarantine, Remedy,
-    Replica, Reported, RetireOrder, Trust,
+    Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Quarantine,
+    Remedy, Replica, Reported, RetireOrder, Trust,
 };
-use easyenclave_schemas::evidence::ReasonCode;
 use easyenclave_schemas::status::{
-    AgentStatus, LivenessStatus, OrderKind, OrderStatus, TrustStatus,
+    AgentStatus, LivenessStatus, OrderKind, OrderStatus, TrustStatus, UnownedStatus,
 };
 use easyenclave_schemas::wire::WorkloadState;
+use easyenclave_schemas::{OrderId, Timestamp};
 
 use super::Status;
 
-/// What the planner would have observed when this status was written. Machines that belong to
-/// nothing are left out: a preview of a change has no say in them.
+/// The world in whole seconds, as a status holds it. The planner decides on nothing finer, so that what it
+/// decided can be decided again from a status.
+pub fn in_whole_seconds(mut observed: Observed) -> Observed {
+    let cut = |time: &mut Timestamp| *time = time.trunc_secs();
+    for agent in observed.agents.values_mut() {
+        if let Liveness::Silent(since) = &mut agent.liveness {
+            cut(since);
+        }
+        if let Trust::Accepted(until) = &mut agent.trust {
+            cut(until);
+        }
+        agent.attested.iter_mut().for_each(cut);
+        agent.challenged.iter_mut().for_each(cut);
+        let assigned = agent.assigned.iter_mut();
+        assigned.for_each(|assigned| cut(&mut assigned.since));
+    }
+    for order in observed.launches.values_mut() {
+        cut(&mut order.opened);
+        if let OrderState::Failed(at) = &mut order.state {
+            cut(at);
+        }
+    }
+    let retires = observed.retires.values_mut();
+    retires.for_each(|order| cut(&mut order.opened));
+    let orphans = observed.orphans.values_mut();
+    orphans.for_each(|orphan| cut(&mut orphan.since));
+    observed
+}
+
+/// What the planner observed when this status was written.
 pub fn observed(status: &Status) -> Observed {
     let mut observed = Observed::default();
     for agent in status.agents.values() {
@@ -39,15 +67,29 @@ pub fn observed(status: &Status) -> Observed {
                 };
                 observed.launches.insert(order.order.clone(), launch);
             }
-            OrderKind::Retire { agent, .. } => {
+            OrderKind::Retire { agent, .. } if state(order).is_pending() => {
                 let retire = RetireOrder {
                     opened: order.opened_at,
                 };
                 observed.retires.insert(agent.clone(), retire);
             }
+            OrderKind::Retire { .. } => {}
         }
     }
+    let unowned = status.fleet.unowned.iter();
+    observed.orphans = unowned.map(orphan).collect();
     observed
+}
+
+fn orphan((id, status): (&OrderId, &UnownedStatus)) -> (OrderId, Orphan) {
+    let orphan = Orphan {
+        target: status.target.clone(),
+        datacenter: status.datacenter.clone(),
+        provider: status.provider.clone(),
+        policy: status.policy.clone(),
+        since: status.since,
+    };
+    (id.clone(), orphan)
 }
 
 fn agent(status: &AgentStatus) -> Agent {
@@ -66,9 +108,12 @@ fn agent(status: &AgentStatus) -> Agent {
             ("refused", _) => Trust::Refused,
             _ => Trust::Unknown,
         },
-        attested: status.trust.shown_at,
-        remedy: remedy(&status.trust),
-        challenged: None,
+        attested: attested(&status.trust),
+        remedy: match status.trust.not_its_own {
+            true => Remedy::NotItsOwn,
+            false => Remedy::FreshEvidence,
+        },
+        challenged: status.challenged,
         quarantined: status.quarantined.as_deref().and_then(quarantine),
         generation: status.generation,
         assigned: status.assigned.as_ref().map(|assigned| Assigned {
@@ -85,12 +130,9 @@ fn agent(status: &AgentStatus) -> Agent {
 }
 
 /// Refused evidence, by its code; what is not judged waits for fresh evidence.
-fn remedy(trust: &TrustStatus) -> Remedy {
-    let code = trust.codes.first().map(String::as_str);
-    match (trust.state.as_str(), code.and_then(ReasonCode::from_code)) {
-        ("refused", Some(code)) if !code.may_pass() => Remedy::NotItsOwn,
-        _ => Remedy::FreshEvidence,
-    }
+fn attested(trust: &TrustStatus) -> Option<Timestamp> {
+    let accepted = || Some(trust.verdict.as_ref()?.accepted_at.trunc_secs());
+    trust.shown_at.or_else(accepted)
 }
 
 fn quarantine(word: &str) -> Option<Quarantine> {

@@ -29,6 +29,7 @@ pub fn message(status: &Status, previous: Option<&Status>) -> String {
     let fleet = &status.fleet;
     let _ = writeln!(message, "Desired-Commit: {}", fleet.desired_commit);
     let _ = writeln!(message, "Plan-Digest: {}", fleet.plan_digest);
+    let _ = writeln!(message, "Seen-At: {}", status.at);
     let _ = writeln!(message, "Fleet: {}", fleet.fleet);
     message
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use easyenclave_plan::{
-    Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Plan, Quarantine,
-    Remedy, Replica, Reported, RetireOrder, Trust, plan,
+    Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Plan,
+    Quarantine, Remedy, Replica, Reported, RetireOrder, Trust, plan,
 };
 use easyenclave_schemas::documents::Modes;
 use easyenclave_schemas::evidence::{
@@ -128,6 +128,7 @@ impl Scene {
         scene.agent(0, Some("acme/hello"), None);
         scene.agent(1, None, Some(QuarantineRecord::TrustLapsed));
         scene.retire(1);
+        scene.orphan();
         scene
     }
 
@@ -180,6 +181,17 @@ impl Scene {
             error,
         };
         self.records.orders.insert(order, Arc::new(record));
+    }
+
+    fn orphan(&mut self) {
+        let orphan = Orphan {
+            target: Some(name("tiny")),
+            datacenter: name("local"),
+            provider: name("local"),
+            policy: Some(name("simulated")),
+            since: NOW,
+        };
+        self.observed.orphans.insert(self.order(9), orphan);
     }
 
     fn retire(&mut self, slot: u32) {
@@ -241,9 +253,12 @@ impl Scene {
             size: name("tiny"),
             liveness: Liveness::Heard,
             trust: Trust::Accepted(until),
-            attested: None,
-            remedy: Remedy::FreshEvidence,
-            challenged: None,
+            attested: Some(verdict(until).accepted_at.trunc_secs()),
+            remedy: match runs {
+                Some(_) => Remedy::FreshEvidence,
+                None => Remedy::NotItsOwn,
+            },
+            challenged: runs.is_none().then_some(NOW),
             quarantined: quarantined.map(|_| Quarantine::TrustLapsed),
             generation: Generation(1),
             assigned: assigned.as_ref().map(|assigned| Assigned {

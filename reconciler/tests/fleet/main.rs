@@ -12,6 +12,7 @@ mod losses;
 mod measures;
 mod mistakes;
 mod remotes;
+mod replay;
 mod rogues;
 mod stamps;
 mod up;

@@ -49,6 +49,9 @@ pub struct AgentStatus {
     /// When a retire order was opened for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retiring: Option<Timestamp>,
+    /// Since when it has been asked to attest again, in whole seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenged: Option<Timestamp>,
     /// Its conditions, by type.
     pub conditions: Vec<Condition>,
     /// What it waits for.
@@ -125,6 +128,9 @@ pub struct TrustStatus {
     /// The collateral that was used expires then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collateral_until: Option<Timestamp>,
+    /// Nothing that the agent could show would change that its evidence is refused or not judged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_its_own: bool,
     /// When refused evidence was shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shown_at: Option<Timestamp>,

@@ -1,9 +1,13 @@
 //! `fleet.yaml`: the fleet as a whole.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Condition, Sighting};
-use crate::{Digest, FleetId, Timestamp};
+use crate::{
+    Datacenter, Digest, FleetId, OrderId, PolicyName, ProviderName, TargetName, Timestamp,
+};
 
 /// The fleet, as last seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +35,29 @@ pub struct FleetStatus {
     /// Machines that belong to no agent and no order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orphans: Vec<String>,
+    /// What is known of these machines.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unowned: BTreeMap<OrderId, UnownedStatus>,
     /// Its conditions.
     pub conditions: Vec<Condition>,
+}
+
+/// A machine that belongs to no agent and no order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnownedStatus {
+    /// The target of the order that made it, when that is still known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetName>,
+    /// Where it runs.
+    pub datacenter: Datacenter,
+    /// Who made it.
+    pub provider: ProviderName,
+    /// The policy of its target, when that is still known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyName>,
+    /// Since when it has been listed without an owner, in whole seconds.
+    pub since: Timestamp,
 }
 
 /// How much there is of everything. Simulated and real agents are never one number.
