@@ -31,7 +31,7 @@ use crate::source::{self, Source, keep, kept};
 use crate::status::{Publisher, recorded};
 use crate::trust;
 use crate::world::{Parts, World};
-use crate::{api, deliver, keys, verifiers};
+use crate::{api, approvals, deliver, keys, verifiers};
 
 /// Without any news, the world is looked at this often.
 const IDLE: Duration = Duration::from_secs(5);
@@ -104,6 +104,10 @@ impl Daemon {
         .marked_by(paths::PROBLEMS);
         let recorded = recorded(&ledger);
         let last = kept(&world.journal).await?;
+        world
+            .spent
+            .recall(&world.journal, recorded.as_deref())
+            .await?;
         let source = Source::open(
             &config.repository,
             &data.mirror(),
@@ -349,6 +353,7 @@ impl Turns {
         };
         let wait = until_next(&report.next, now);
         if self.is_settled(now) {
+            approvals::settle(&self.world, &report).await;
             self.previous = Some(Arc::clone(&next));
             self.status.send_replace(Some(next));
         }

@@ -2,6 +2,7 @@
 //! Git. One file per stage; `daemon` runs them, `cli` is what a person types.
 
 pub mod api;
+mod approvals;
 pub mod cli;
 pub mod clock;
 pub mod config;

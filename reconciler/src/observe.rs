@@ -43,6 +43,7 @@ pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
         launches: launches(&records),
         retires,
         orphans: orphans(&records, &listings),
+        spent: world.spent.all(),
     }
 }
 

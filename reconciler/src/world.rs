@@ -8,6 +8,7 @@ use easyenclave_schemas::signature::Keypair;
 use easyenclave_schemas::{AgentId, Digest, Epoch, Secret, Timestamp};
 use tokio::sync::Notify;
 
+use crate::approvals::Spent;
 use crate::clock::{Clock, Entropy};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
@@ -35,6 +36,8 @@ pub struct World {
     pub fetched: Fetched,
     /// Agents that only fresh evidence can judge.
     pub unjudged: Unjudged,
+    /// Approvals that are over.
+    pub spent: Spent,
     /// What is counted.
     pub metrics: Metrics,
     /// Nonces and bootstrap tokens.
@@ -90,6 +93,7 @@ impl World {
             sightings: Sightings::default(),
             fetched: Fetched::default(),
             unjudged: Unjudged::default(),
+            spent: Spent::default(),
             metrics: parts.metrics,
             tokens: Tokens::new(&parts.seed),
             launcher_key: Digest::of(parts.launcher_key.reveal().as_bytes()),

@@ -3,6 +3,7 @@
 
 use easyenclave_schemas::Digest;
 
+use crate::approvals::is_approved;
 use crate::draft::Draft;
 use crate::view::{TargetIx, View, number};
 use crate::{Action, Hold, HoldReason};
@@ -54,7 +55,7 @@ pub(crate) fn hold(
         reason,
         actions,
     };
-    if view.desired.approvals.contains(&digest) {
+    if is_approved(view.desired, view.observed, digest) {
         draft.plan.approved.push(hold);
         return Verdict::Approved;
     }

@@ -25,8 +25,17 @@ pub struct Desired {
     pub deployments: BTreeMap<DeploymentId, Deployment>,
     /// Things whose documents cannot be read and have no good version: nothing of theirs is touched.
     pub frozen: BTreeSet<Frozen>,
-    /// Digests of held removals that a person has approved.
-    pub approvals: BTreeSet<Digest>,
+    /// What persons have approved, what is over among it.
+    pub approvals: BTreeSet<Approval>,
+}
+
+/// A person's approval of held removals. It is good for one occasion; see [`crate::spent`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Approval {
+    /// The digest of the held removals.
+    pub held: Digest,
+    /// The commit under which they were held, where the approval names it.
+    pub revision: Option<String>,
 }
 
 /// Something that must stay as it is, because what is wanted of it is not known.

@@ -19,8 +19,8 @@ impl Plan {
 }
 
 impl Hold {
-    /// What a person approves. The actions name agents and generations that never come again, so an
-    /// approval never fits anything later.
+    /// What a person approves. An approval is good for one occasion ([`crate::spent`]): the same agents can be lost
+    /// again, and the same replicas be deleted again after that was taken back.
     pub fn digest_of(actions: &[Action]) -> Digest {
         of_lines(actions.iter().map(Action::to_string))
     }

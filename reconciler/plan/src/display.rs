@@ -209,7 +209,7 @@ impl Display for WaitReason {
             Self::Frozen => f.write_str("a document cannot be read, so it stays as it is"),
             Self::InQuarantine { reason } => write!(f, "in quarantine: {reason}"),
             Self::OthersSilent { silent, of } => {
-                write!(f, "{silent} of {of} agents of its target are silent")
+                write!(f, "{silent} of {of} agents of its pool or owner are silent")
             }
             Self::OrphanUnconfirmed => f.write_str("belongs to nothing; its owner may turn up"),
             Self::TrustUnknown => f.write_str("its evidence cannot be judged now"),

@@ -7,6 +7,7 @@
 )]
 
 mod action;
+mod approvals;
 mod breaker;
 mod census;
 mod check;
@@ -31,9 +32,10 @@ mod view;
 pub use action::{
     Action, CancelReason, Hold, HoldReason, Plan, RetireReason, Subject, Wait, WaitReason,
 };
+pub use approvals::spent;
 pub use check::{Violation, audit};
 pub use desired::{
-    Breaker, Deployment, Desired, Frozen, Limits, OnLapse, Placement, Reservation, Target,
+    Approval, Breaker, Deployment, Desired, Frozen, Limits, OnLapse, Placement, Reservation, Target,
 };
 pub use observed::{
     Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Quarantine,

@@ -1,12 +1,14 @@
 //! What is known of the world. Each fact is present, absent (proved) or unknown, and unknown is never
 //! taken for absent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use easyenclave_schemas::{
     AgentId, Datacenter, DeploymentId, Digest, Generation, NodeSize, OrderId, PolicyName,
     ProviderName, TargetName, Timestamp,
 };
+
+use crate::Approval;
 
 /// The world as last seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct Observed {
     /// Machines in a worker's complete listing that belong to no agent and to no order that is
     /// still going on. They carry this fleet's label.
     pub orphans: BTreeMap<OrderId, Orphan>,
+    /// Approvals that have had their occasion.
+    pub spent: BTreeSet<Approval>,
 }
 
 /// One agent.

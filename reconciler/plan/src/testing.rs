@@ -343,6 +343,12 @@ pub(crate) fn unit(target: &str, slot: u32, generation: u64) -> AgentId {
     OrderId::launch(&name("test"), &name(target), slot, generation).agent()
 }
 
+/// The plan of a world, by their texts.
+#[cfg(test)]
+pub(crate) fn planned(state: &str, world: &str) -> crate::Plan {
+    crate::plan(&desired(state), &observed(world), NOW)
+}
+
 /// Plans and compares with what is expected. The independent checker must find nothing either.
 pub(crate) fn check(state: &str, world: &str, expected: expect_test::Expect) {
     let (desired, observed) = (desired(state), observed(world));

@@ -220,7 +220,10 @@ proptest! {
         let first = plan(&desired, &observed, NOW);
         prop_assert_eq!(broken(7, &desired, &observed), Vec::<String>::new());
         let mut approved = desired.clone();
-        approved.approvals.extend(first.held.iter().map(|hold| hold.digest));
+        approved.approvals.extend(first.held.iter().map(|hold| Approval {
+            held: hold.digest,
+            revision: None,
+        }));
         let second = plan(&approved, &observed, NOW);
         for hold in &first.held {
             let held = second.held.iter().any(|other| other.digest == hold.digest);
@@ -413,6 +416,7 @@ fn backwards_world(observed: &Observed) -> Observed {
         launches: observed.launches.clone().into_iter().rev().collect(),
         retires: observed.retires.clone().into_iter().rev().collect(),
         orphans: observed.orphans.clone().into_iter().rev().collect(),
+        spent: observed.spent.clone(),
     }
 }
 

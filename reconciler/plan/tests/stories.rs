@@ -151,7 +151,7 @@ fn when_many_fall_silent_a_person_decides() {
         wait: deployment acme/web: the replica on tiny#1 is not ready
         wait: deployment acme/web: the replica on tiny#0 is not ready
         wait: agent tiny#1: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:46Z)
-        wait: agent tiny#0: 2 of 4 agents of its target are silent"#]].assert_eq(&world.text());
+        wait: agent tiny#0: 2 of 4 agents of its pool or owner are silent"#]].assert_eq(&world.text());
     world.advance(10);
     expect![[r#"
         hold: 2 of 4 agents of target tiny would go
@@ -164,7 +164,7 @@ fn when_many_fall_silent_a_person_decides() {
         wait: agent tiny#0: held until a person approves DIGEST"#]]
     .assert_eq(&world.text());
     let digest = world.plan().held[0].digest;
-    world.desired.approvals.insert(digest);
+    world.approve(digest, "1");
     expect![[r#"
         +0s retire tiny#1 in local: silent past the deadline
         +0s retire tiny#0 in local: silent past the deadline
@@ -196,7 +196,7 @@ fn half_the_deployments_go_when_a_person_approves() {
         wait: agent tiny#0: held until a person approves DIGEST"#]]
     .assert_eq(&world.text());
     let digest = world.plan().held[0].digest;
-    world.desired.approvals.insert(digest);
+    world.approve(digest, "1");
     expect![[r#"
         +0s unexpose bolt/c on tiny#0
         +0s unassign acme/b from tiny#2 generation 2
@@ -309,7 +309,7 @@ fn a_large_removed_target_goes_as_one_when_approved() {
         digest,
         "what is approved stays the same"
     );
-    world.desired.approvals.insert(digest);
+    world.approve(digest, "1");
     expect![[r#"
         +0s retire east#0 in local: its target is gone
         +0s retire east#1 in local: its target is gone
@@ -500,4 +500,63 @@ fn frozen_documents_are_left_alone() {
     .assert_eq(&world.settle());
     expect!["wait: deployment acme/web: a document cannot be read, so it stays as it is"]
         .assert_eq(&world.text());
+}
+
+#[test]
+fn an_approval_is_good_for_one_occasion() {
+    let all = "target tiny 0 4\ndeploy acme/a x2 v1\ndeploy bolt/b x2 v1";
+    let fewer = "target tiny 0 4\ndeploy acme/a x2 v1";
+    let mut world = settled(all);
+    world.desired = desired(fewer);
+    let digest = world.pass().held[0].digest;
+    // The deletion is taken back, and its approval is merged too late.
+    world.desired = desired(all);
+    world.approve(digest, "1");
+    world.settle();
+    // The same replicas are deleted once more, by mistake.
+    let approvals = world.desired.approvals.clone();
+    world.desired = desired(fewer);
+    world.desired.approvals = approvals;
+    assert_eq!(
+        world.pass().held[0].digest,
+        digest,
+        "the very same removals"
+    );
+    assert_eq!(world.settle(), "", "nobody approved them this time");
+    world.approve(digest, "2");
+    assert!(
+        world.settle().contains("unassign bolt/b"),
+        "now somebody has"
+    );
+}
+
+#[test]
+fn agents_that_are_lost_again_are_another_question() {
+    let mut world = settled("target tiny 4 4");
+    let ids: Vec<_> = world.observed.agents.keys().take(2).cloned().collect();
+    let lose = |world: &mut World| {
+        for id in &ids {
+            let agent = world.observed.agents.get_mut(id).expect("there");
+            agent.liveness = Liveness::Silent(world.now);
+        }
+        world.advance(40);
+    };
+    let heal = |world: &mut World| {
+        for id in &ids {
+            let agent = world.observed.agents.get_mut(id).expect("there");
+            agent.liveness = Liveness::Heard;
+        }
+    };
+    lose(&mut world);
+    let digest = world.pass().held[0].digest;
+    heal(&mut world);
+    world.approve(digest, "1");
+    world.settle();
+    lose(&mut world);
+    let plan = world.pass();
+    assert!(
+        plan.actions.is_empty() && plan.held.len() == 1,
+        "{}",
+        world.text()
+    );
 }

@@ -47,7 +47,14 @@ pub(super) async fn run(args: Args) -> Ended {
     }
     let place = args.from.desired(args.branch.as_deref())?;
     let path = format!("approvals/{}.yaml", held.digest.short(16));
-    let files = BTreeMap::from([(path, Some(document(&held.digest, &args.reason)))]);
+    let files = BTreeMap::from([(
+        path,
+        Some(document(
+            &held.digest,
+            &status.fleet.desired_commit,
+            &args.reason,
+        )),
+    )]);
     let message = format!("approve: {}", held.reason);
     let commit = edit::commit(&place, files, &message).await;
     let commit = commit.context("the approval was not committed")?;
@@ -56,12 +63,12 @@ pub(super) async fn run(args: Args) -> Ended {
 }
 
 /// Everything is quoted: digits alone, or with one `e` among them, would read as a number.
-fn document(digest: &Digest, reason: &str) -> Vec<u8> {
+fn document(digest: &Digest, revision: &str, reason: &str) -> Vec<u8> {
     let reason = serde_json::to_string(reason).unwrap_or_default();
     let name = digest.short(16);
     format!(
         "apiVersion: easyenclave.dev/v1\nkind: Approval\nmetadata:\n  name: \"{name}\"\nspec:\n  \
-         planDigest: \"{digest}\"\n  reason: {reason}\n"
+         planDigest: \"{digest}\"\n  revision: \"{revision}\"\n  reason: {reason}\n"
     )
     .into_bytes()
 }
@@ -80,7 +87,7 @@ mod tests {
             "ab12345678".repeat(7),
         ] {
             let digest: Digest = serde_json::from_value(digits[..64].into()).expect("a digest");
-            let text = document(&digest, "it is meant: \"all\" of it\nreally");
+            let text = document(&digest, &digits[..40], "it is meant: \"all\" of it\nreally");
             decode(&text).expect("a valid document");
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use easyenclave_plan::{
-    Breaker, Deployment, Desired, Frozen, Limits, OnLapse, Placement, Reservation, Target,
+    Approval, Breaker, Deployment, Desired, Frozen, Limits, OnLapse, Placement, Reservation, Target,
 };
 use easyenclave_schemas::documents::{
     self, CollateralSpec, DeploymentSpec, FleetSpec, Identity, Kind, PolicySpec, ProviderSpec,
@@ -55,7 +55,10 @@ pub(super) fn build(facts: &Facts<'_>) -> Option<Model> {
             approvals: facts
                 .approvals
                 .iter()
-                .map(|held| held.object.spec.plan_digest)
+                .map(|held| Approval {
+                    held: held.object.spec.plan_digest,
+                    revision: held.object.spec.revision.clone(),
+                })
                 .collect(),
         },
         workloads: BTreeMap::new(),

@@ -11,6 +11,7 @@ use easyenclave_schemas::{AgentId, DeploymentId, OrderId};
 
 use super::conditions::{Conditions, when};
 use super::{Notes, Sight};
+use crate::approvals::reported;
 
 /// So many lines of a held plan are shown.
 const LINES: usize = 200;
@@ -30,6 +31,7 @@ pub(super) fn fleet(
         plan_digest: report.next.digest(),
         counts: counts(sight, agents, deployments),
         held: report.next.held.iter().map(held).collect(),
+        spent_approvals: report.observed.spent.iter().map(reported).collect(),
         refusals: notes.refusals.clone(),
         sightings: notes.sightings.clone(),
         orphans: report

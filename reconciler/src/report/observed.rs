@@ -11,6 +11,7 @@ use easyenclave_schemas::wire::WorkloadState;
 use easyenclave_schemas::{OrderId, Timestamp};
 
 use super::Status;
+use crate::approvals::approval;
 
 /// The world in whole seconds, as a status holds it. The planner decides on nothing finer, so that what it
 /// decided can be decided again from a status.
@@ -43,7 +44,11 @@ pub fn in_whole_seconds(mut observed: Observed) -> Observed {
 
 /// What the planner observed when this status was written.
 pub fn observed(status: &Status) -> Observed {
-    let mut observed = Observed::default();
+    let spent = status.fleet.spent_approvals.iter().map(approval);
+    let mut observed = Observed {
+        spent: spent.collect(),
+        ..Observed::default()
+    };
     for agent in status.agents.values() {
         observed
             .agents

@@ -214,3 +214,46 @@ fn deleting_half_of_the_deployments_is_held_until_it_is_approved() {
     fleet.until("two workloads are left", || fleet.workloads().len() == 2);
     fleet.stop();
 }
+
+#[test]
+fn an_approval_that_came_too_late_approves_nothing_later() {
+    let mut fleet = Fleet::started(3, 0);
+    let before = fleet.wait_running(3);
+    let web = fleet.file("deployments/acme/web.yaml");
+    let held = |status: &Value| {
+        status["fleet"]["held"][0]["digest"]
+            .as_str()
+            .map(str::to_owned)
+    };
+    fleet.commit("deployments/acme/web.yaml", None);
+    let status = fleet.wait("the removal is held", |status| held(status).is_some());
+    let digest = held(&status).expect("a digest");
+    fleet.commit("deployments/acme/web.yaml", Some(&web));
+    fleet.wait("nothing is held any more", |status| held(status).is_none());
+    let approval = format!(
+        "apiVersion: easyenclave.dev/v1\nkind: Approval\nmetadata:\n  name: late\nspec:\n  \
+         planDigest: \"{digest}\"\n"
+    );
+    fleet.commit("approvals/late.yaml", Some(&approval));
+    fleet.wait("the approval is spent", |status| {
+        status["fleet"]["spentApprovals"][0]["planDigest"] == *digest
+    });
+    // A restart does not bring it back to life.
+    fleet.kill_serve();
+    fleet.start_serve();
+    fleet.wait_running(3);
+    fleet.commit("deployments/acme/web.yaml", None);
+    let status = fleet.wait("the same removal is held again", |status| {
+        held(status).is_some()
+    });
+    assert_eq!(held(&status).as_deref(), Some(digest.as_str()));
+    let pids = |status: &Value| status["agents"].as_array().map(Vec::len);
+    assert_eq!(pids(&status), pids(&before));
+    assert_eq!(fleet.workloads().len(), 3, "nobody approved it this time");
+    let approved = fleet.run(&["approve", &digest, "--data", "data"]);
+    assert!(approved.status.success());
+    fleet.wait("now somebody has", |status| {
+        status["deployments"].as_array().is_some_and(Vec::is_empty)
+    });
+    fleet.stop();
+}

@@ -19,11 +19,16 @@ pub(super) fn named(rule: &str) -> Option<&'static Pattern> {
     PATTERNS.iter().find(|pattern| pattern.rule == rule)
 }
 
-static PATTERNS: [Pattern; 6] = [
+static PATTERNS: [Pattern; 7] = [
     Pattern {
         rule: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         words: "a-z, 0-9 and '-', starting and ending with a letter or digit",
         fits: is_name,
+    },
+    Pattern {
+        rule: "^[0-9a-f]{40}$",
+        words: "a commit's 40 lower-case hex digits",
+        fits: is_hex::<40>,
     },
     Pattern {
         rule: "^[0-9a-f]{64}$",

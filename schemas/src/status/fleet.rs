@@ -26,6 +26,9 @@ pub struct FleetStatus {
     /// Removals that a person must approve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<HeldStatus>,
+    /// Approvals in force that have had their occasion and approve nothing any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spent_approvals: Vec<SpentApproval>,
     /// Requests that were refused lately, newest last, at most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<Refusal>,
@@ -92,6 +95,17 @@ pub struct HeldStatus {
     pub reason: String,
     /// The removals, one line each, at most 200 of them.
     pub actions: Vec<String>,
+}
+
+/// An approval that is over: its removals are not held any more, done or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpentApproval {
+    /// What was approved.
+    pub plan_digest: Digest,
+    /// The commit that the approval names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
 }
 
 /// A refused request that an operator should know of.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use easyenclave_schemas::{AgentId, DeploymentId, OwnerName, TargetName, Timestamp};
+use easyenclave_schemas::{AgentId, DeploymentId, Digest, OwnerName, TargetName, Timestamp};
 
 use crate::{
     Action, Agent, Assigned, Deployment, Desired, Exposure, Frozen, Liveness, Observed, Plan,
@@ -108,6 +108,12 @@ impl<'a> Facts<'a> {
         let carried = agent.assigned.as_ref().map(|assigned| &assigned.deployment);
         self.is_frozen_target(&agent.target)
             || carried.is_some_and(|id| self.is_frozen_deployment(id))
+    }
+
+    /// Whether a person approved these removals and the approval is not over.
+    pub(super) fn is_approved(&self, held: Digest) -> bool {
+        let fresh = self.desired.approvals.difference(&self.observed.spent);
+        fresh.into_iter().any(|approval| approval.held == held)
     }
 
     pub(super) fn is_trusted(&self, agent: &Agent) -> bool {

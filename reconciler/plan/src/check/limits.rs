@@ -18,6 +18,7 @@ pub(super) fn check(facts: &Facts, findings: &mut Findings) {
     for name in names {
         breaker(facts, name, findings);
     }
+    owners(facts, findings);
     for (id, deployment) in &facts.desired.deployments {
         roll_out(facts, id, deployment, findings);
         replicas(facts, id, deployment, findings);
@@ -197,17 +198,40 @@ fn replicas(facts: &Facts, id: &DeploymentId, deployment: &Deployment, findings:
     });
 }
 
+/// No owner loses all that it has, and more than the breaker lets pass, to silence without being asked.
+fn owners(facts: &Facts, findings: &mut Findings) {
+    let lost = |agent: &AgentId| {
+        let is_its = |a: &&Action| matches!(a, Action::Retire { agent: other, reason: RetireReason::Lost, .. } if other == agent);
+        let actions = facts.plan.actions.iter();
+        actions
+            .filter(is_its)
+            .any(|action| !is_approved(facts, action))
+    };
+    let mut of_owner: BTreeMap<&OwnerName, (usize, bool)> = BTreeMap::new();
+    for (id, agent) in &facts.observed.agents {
+        if let Some(assigned) = &agent.assigned {
+            let (removed, heard) = of_owner.entry(&assigned.deployment.owner).or_default();
+            *removed += usize::from(lost(id));
+            *heard |= agent.liveness == Liveness::Heard && facts.is_live(id, agent);
+        }
+    }
+    let most = facts.desired.limits.breaker.max_removals as usize;
+    for (owner, (removed, heard)) in of_owner {
+        findings.must(7, heard || removed <= most, || {
+            format!("{owner} would lose its last {removed} agents unasked")
+        });
+    }
+}
+
+fn is_approved(facts: &Facts, action: &Action) -> bool {
+    let mut approved = facts.plan.approved.iter();
+    approved.any(|hold| hold.actions.contains(action))
+}
+
 /// Removals that nobody approved stay within the breaker's limits.
 fn breaker(facts: &Facts, name: &TargetName, findings: &mut Findings) {
-    let approved = |action: &Action| {
-        facts
-            .plan
-            .approved
-            .iter()
-            .any(|h| h.actions.contains(action))
-    };
     for hold in &facts.plan.approved {
-        let known = facts.desired.approvals.contains(&hold.digest);
+        let known = facts.is_approved(hold.digest);
         findings.must(
             7,
             known && crate::Hold::digest_of(&hold.actions) == hold.digest,
@@ -216,7 +240,7 @@ fn breaker(facts: &Facts, name: &TargetName, findings: &mut Findings) {
     }
     let of = facts.pool(name).len();
     for cause in [is_lost, is_removed, is_stopped] {
-        let removes = |action: &&Action| !approved(action) && cause(facts, action, name);
+        let removes = |action: &&Action| !is_approved(facts, action) && cause(facts, action, name);
         let removed = facts.plan.actions.iter().filter(removes).count();
         findings.must(7, !facts.is_too_much(removed, of), || {
             format!("{removed} of {of} agents of {name} would be removed")

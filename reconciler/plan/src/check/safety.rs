@@ -51,7 +51,7 @@ fn form(facts: &Facts, findings: &mut Findings) {
         findings.must(7, digest == hold.digest, || {
             format!("{hold} has another digest")
         });
-        let approved = facts.desired.approvals.contains(&digest);
+        let approved = facts.is_approved(digest);
         findings.must(7, !approved, || format!("{hold} is approved and held"));
         for action in &hold.actions {
             let done = plan.actions.contains(action);

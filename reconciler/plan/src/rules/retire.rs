@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use easyenclave_schemas::{AgentId, OrderId};
+use easyenclave_schemas::{AgentId, Digest, OrderId};
 
 use crate::breaker::{self, Verdict};
 use crate::draft::{self, Draft};
 use crate::view::{
-    AgentIx, AgentView, DeploymentIx, Instruction, Life, TargetIx, View, Wanted, number,
+    AgentIx, AgentView, DeploymentIx, Instruction, Life, OwnerIx, TargetIx, View, Wanted, number,
 };
 use crate::{Action, Frozen, HoldReason, Orphan, RetireReason, Subject, WaitReason};
 
@@ -32,10 +32,12 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
             (_, _, Life::Lost) => lost[facts.target.at()].push(agent),
         }
     }
+    let mut due = Vec::new();
     for (target, lost) in view.all_targets().zip(lost) {
-        retire_lost(view, draft, target, &lost);
+        due.extend(lost_of_pool(view, draft, target, lost));
         retire_pool(view, draft, target);
     }
+    retire_lost(view, draft, &due);
     orphans(view, draft);
 }
 
@@ -50,36 +52,101 @@ fn frozen(view: &View, draft: &mut Draft) {
     }
 }
 
-/// Lost agents go, unless much of the pool is silent. Those that are silent without being lost yet count:
-/// in an outage of the network deadlines pass one after another, and each alone would look harmless.
-fn retire_lost(view: &View, draft: &mut Draft, target: TargetIx, lost: &[AgentIx]) {
-    if lost.is_empty() {
-        return;
-    }
+/// The lost agents that their pool lets go: all, unless much of the pool is silent. Those that are silent without
+/// being lost yet count: in an outage of the network deadlines pass one after another, and each alone would look
+/// harmless.
+fn lost_of_pool(
+    view: &View,
+    draft: &mut Draft,
+    target: TargetIx,
+    lost: Vec<AgentIx>,
+) -> Vec<AgentIx> {
     let (silent, of) = (view.target(target).silent, view.target(target).live);
-    if view.trips(silent, of) && !view.trips(number(lost.len()), of) {
-        for agent in lost {
-            draft.wait_agent(view, *agent, WaitReason::OthersSilent { silent, of }, None);
-        }
-        return;
+    if lost.is_empty() {
+        return lost;
     }
-    let actions = lost
-        .iter()
-        .map(|a| draft::retire(view, *a, RetireReason::Lost));
-    match breaker::judge_pool(view, draft, target, actions.collect()) {
-        Verdict::Held(digest) => {
-            for agent in lost {
-                draft.hold(view, *agent, digest);
-                if let Some(deployment) = view.agent(*agent).deployment {
-                    let reason = WaitReason::Held { digest };
-                    draft.wait_deployment(view, deployment, reason, None);
-                }
-            }
+    if view.trips(silent, of) && !view.trips(number(lost.len()), of) {
+        wait_for_others(view, draft, &lost, silent, of);
+        return Vec::new();
+    }
+    match breaker::judge_pool(view, draft, target, actions(view, &lost)) {
+        Verdict::Allowed => return lost,
+        Verdict::Held(digest) => hold_lost(view, draft, &lost, digest),
+        Verdict::Approved => retire_all(view, draft, &lost),
+    }
+    Vec::new()
+}
+
+/// Retires lost agents, unless they are all that an owner has: pools of one each would let an owner go in an outage
+/// without anybody being asked.
+fn retire_lost(view: &View, draft: &mut Draft, due: &[AgentIx]) {
+    let owner = |agent: &AgentIx| {
+        let deployment = view.agent(*agent).deployment?;
+        Some(view.deployment(deployment).owner)
+    };
+    let mut due = due.to_vec();
+    due.sort_by_key(owner);
+    for group in due.chunk_by(|a, b| owner(a) == owner(b)) {
+        match owner(&group[0]) {
+            Some(owner) => retire_owners(view, draft, owner, group),
+            None => retire_all(view, draft, group),
         }
-        Verdict::Allowed | Verdict::Approved => {
-            for agent in lost {
-                draft.retire(view, *agent, RetireReason::Lost);
-            }
+    }
+}
+
+fn retire_owners(view: &View, draft: &mut Draft, owner: OwnerIx, lost: &[AgentIx]) {
+    let (heard, silent) = census(view, owner);
+    let removed = number(lost.len());
+    if heard > 0 || silent <= view.desired.limits.breaker.max_removals {
+        return retire_all(view, draft, lost);
+    }
+    if removed < silent {
+        return wait_for_others(view, draft, lost, silent, silent);
+    }
+    let owner = view.owners[owner.at()].clone();
+    let reason = HoldReason::Owner { owner, removed };
+    match breaker::hold(view, draft, reason, actions(view, lost)) {
+        Verdict::Held(digest) => hold_lost(view, draft, lost, digest),
+        Verdict::Allowed | Verdict::Approved => retire_all(view, draft, lost),
+    }
+}
+
+/// How many agents that carry something of an owner are heard of, and how many are not.
+fn census(view: &View, owner: OwnerIx) -> (u32, u32) {
+    let carries = |agent: &AgentIx| {
+        let facts = view.agent(*agent);
+        let of_owner = |deployment| view.deployment(deployment).owner == owner;
+        !facts.retiring && facts.life != Life::Gone && facts.deployment.is_some_and(of_owner)
+    };
+    let all = view.all_agents().filter(carries);
+    let (heard, silent): (Vec<_>, Vec<_>) =
+        all.partition(|agent| view.agent(*agent).life == Life::Heard);
+    (number(heard.len()), number(silent.len()))
+}
+
+fn actions(view: &View, lost: &[AgentIx]) -> Vec<Action> {
+    let retire = |agent: &AgentIx| draft::retire(view, *agent, RetireReason::Lost);
+    lost.iter().map(retire).collect()
+}
+
+fn retire_all(view: &View, draft: &mut Draft, lost: &[AgentIx]) {
+    for agent in lost {
+        draft.retire(view, *agent, RetireReason::Lost);
+    }
+}
+
+fn wait_for_others(view: &View, draft: &mut Draft, lost: &[AgentIx], silent: u32, of: u32) {
+    for agent in lost {
+        draft.wait_agent(view, *agent, WaitReason::OthersSilent { silent, of }, None);
+    }
+}
+
+fn hold_lost(view: &View, draft: &mut Draft, lost: &[AgentIx], digest: Digest) {
+    for agent in lost {
+        draft.hold(view, *agent, digest);
+        if let Some(deployment) = view.agent(*agent).deployment {
+            let reason = WaitReason::Held { digest };
+            draft.wait_deployment(view, deployment, reason, None);
         }
     }
 }
@@ -277,8 +344,35 @@ mod tests {
             "target tiny 3 4",
             world,
             expect![[r#"
-            wait: agent a: 2 of 3 agents of its target are silent
+            wait: agent a: 2 of 3 agents of its pool or owner are silent
             wait: agent b: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:26Z)"#]],
+        );
+    }
+
+    #[test]
+    fn all_that_an_owner_has_is_held_whatever_pools_it_is_in() {
+        let state = "target one 0 1\ntarget two 0 1\ntarget three 0 1\ndeploy acme/a x3 v1";
+        let world = |two, three| {
+            format!(
+                "agent a one #0 runs acme/a v1 silent 40\nagent b two #0 runs acme/a v1 {two}\n\
+                 agent c three #0 runs acme/a v1 {three}"
+            )
+        };
+        let plan = |two, three| crate::testing::planned(state, &world(two, three));
+        assert!(
+            plan("", "silent 40").held.is_empty(),
+            "one of three serves on"
+        );
+        let early = plan("silent 40", "silent 20");
+        assert!(
+            early.actions.is_empty() && early.held.is_empty(),
+            "an outage, perhaps"
+        );
+        let late = plan("silent 40", "silent 40");
+        let retires = |plan: &crate::Plan| plan.held.iter().map(|h| h.actions.len()).sum::<usize>();
+        assert!(
+            late.actions.is_empty() && retires(&late) == 3,
+            "everything of an owner"
         );
     }
 

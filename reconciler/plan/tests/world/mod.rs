@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use easyenclave_plan::{
-    Action, Agent, Assigned, CancelReason, Desired, Exposure, LaunchOrder, Liveness, Observed,
-    OrderState, Plan, Quarantine, Remedy, Replica, Reported, RetireOrder, Trust, audit, plan,
+    Action, Agent, Approval, Assigned, CancelReason, Desired, Exposure, LaunchOrder, Liveness,
+    Observed, OrderState, Plan, Quarantine, Remedy, Replica, Reported, RetireOrder, Trust, audit,
+    plan, spent,
 };
 use easyenclave_schemas::{AgentId, Digest, Generation, OrderId, TargetName, Timestamp};
 
@@ -54,7 +55,14 @@ impl World {
     pub(crate) fn pass(&mut self) -> Plan {
         let plan = self.plan();
         self.execute(&plan);
+        self.observed.spent = spent(&self.desired, &self.observed, &plan);
         plan
+    }
+
+    /// A person approves what is held under a digest.
+    pub(crate) fn approve(&mut self, held: Digest, revision: &str) {
+        let revision = Some(revision.to_owned());
+        self.desired.approvals.insert(Approval { held, revision });
     }
 
     /// Plans and audits.
