@@ -19,16 +19,19 @@ pub(crate) enum Verdict {
     Held(Digest),
 }
 
-/// Judges removals from one pool for one cause. Each cause is judged by itself: what a person is asked to
-/// approve must not depend on what else happens at that moment.
+/// Judges removals from one pool for one cause, with those of the same cause that cannot be made yet, because their
+/// agents are not heard of: after a restart agents are heard one after the other, and each alone would look harmless.
+/// Each cause is judged by itself: what a person is asked to approve must not depend on what else happens at that
+/// moment.
 pub(crate) fn judge_pool(
     view: &View,
     draft: &mut Draft,
     target: TargetIx,
     actions: Vec<Action>,
+    later: u32,
 ) -> Verdict {
     let (name, of) = (view.target(target).name, view.target(target).live);
-    let removed = number(actions.len());
+    let removed = number(actions.len()) + later;
     if !view.trips(removed, of) {
         return Verdict::Allowed;
     }

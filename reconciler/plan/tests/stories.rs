@@ -560,3 +560,28 @@ fn agents_that_are_lost_again_are_another_question() {
         world.text()
     );
 }
+
+/// What is held stays held when the reconciler starts again and agents are heard of one after the other.
+#[test]
+fn a_restart_lets_nothing_through_that_is_held() {
+    let before = "target tiny 0 4\ntarget other 0 4\ndeploy acme/web x4 v1\ndeploy bolt/b x4 v1";
+    for after in [
+        "target tiny 0 4\ntarget other 0 4\ndeploy acme/web x4 v1",
+        "target tiny 0 4\ntarget other 0 4\ndeploy acme/web x1 v1\ndeploy bolt/b x4 v1",
+        "target other 0 4",
+    ] {
+        let mut world = settled(before);
+        world.desired = desired(after);
+        assert!(!world.pass().held.is_empty(), "{after}");
+        let heard: Vec<_> = world.observed.agents.clone().into_iter().collect();
+        for agent in world.observed.agents.values_mut() {
+            agent.liveness = Liveness::Silent(world.now);
+            agent.reported = Reported::Unknown;
+        }
+        for (id, agent) in heard {
+            assert_eq!(world.pass().actions, [], "before {id} is heard, {after}");
+            world.observed.agents.insert(id, agent);
+        }
+        assert_eq!(world.pass().actions, [], "{after}");
+    }
+}

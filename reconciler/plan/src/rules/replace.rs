@@ -16,6 +16,15 @@ struct Removal {
     target: TargetIx,
     agent: AgentIx,
     deployment: DeploymentIx,
+    when: When,
+}
+
+/// Whether a replica can be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum When {
+    Now,
+    /// When its agent is heard of. Until then it counts among those that are to go.
+    Later,
 }
 
 pub(crate) fn rule(view: &View, draft: &mut Draft) {
@@ -54,9 +63,9 @@ fn stop_all(view: &View, draft: &mut Draft, deployment: DeploymentIx, removals: 
         if !draft.is_there(view, agent) {
             continue;
         }
-        if view.agent(agent).is_touchable() {
-            removals.push(removal(view, deployment, agent));
-        } else {
+        let removal = removal(view, deployment, agent);
+        removals.push(removal);
+        if removal.when == When::Later {
             left(view, draft, deployment, agent);
         }
     }
@@ -79,6 +88,7 @@ fn shed(
     let surplus = surplus(spec, census);
     let kept = census.placed() - number(surplus.len());
     removals.extend(surplus.iter().map(|a| removal(view, deployment, *a)));
+    removals.extend(surplus_later(view, draft, deployment, spec, census));
     if census.movers.is_empty() && census.bad.is_empty() {
         return;
     }
@@ -114,6 +124,26 @@ fn surplus(spec: &Deployment, census: &Census) -> Vec<AgentIx> {
     let mut good = census.good.clone();
     good.sort_unstable_by_key(|r| (r.ready, r.serves, r.current, Reverse(r.agent)));
     good.iter().take(over as usize).map(|r| r.agent).collect()
+}
+
+/// Replicas of agents that are not heard of, as many as there are too many beside those that can be stopped now.
+fn surplus_later(
+    view: &View,
+    draft: &Draft,
+    deployment: DeploymentIx,
+    spec: &Deployment,
+    census: &Census,
+) -> Vec<Removal> {
+    let allowed = allowed(spec, census);
+    let over = census.placed().saturating_sub(allowed);
+    let now = number(census.good.len()).saturating_sub(allowed);
+    let unheard = view
+        .replicas(deployment)
+        .filter(|agent| draft.is_there(view, *agent) && !view.agent(*agent).is_touchable());
+    unheard
+        .take((over - now) as usize)
+        .map(|agent| removal(view, deployment, agent))
+        .collect()
 }
 
 /// How many replicas may be there: one more than wanted during a roll-out that may not take any away.
@@ -158,6 +188,10 @@ fn removal(view: &View, deployment: DeploymentIx, agent: AgentIx) -> Removal {
         target: view.agent(agent).target,
         agent,
         deployment,
+        when: match view.agent(agent).is_touchable() {
+            true => When::Now,
+            false => When::Later,
+        },
     }
 }
 
@@ -181,12 +215,20 @@ fn remove(view: &View, draft: &mut Draft, mut removals: Vec<Removal>) {
         }
         let owner = view.owners[owner.at()].clone();
         let reason = HoldReason::Owner { owner, removed };
-        let verdict = breaker::hold(view, draft, reason, actions(view, group));
-        carry_out(view, draft, group, verdict);
+        let now = actions(view, group);
+        if !now.is_empty() {
+            let verdict = breaker::hold(view, draft, reason, now);
+            carry_out(view, draft, group, verdict);
+        }
     }
     rest.sort_unstable_by_key(|removal| (removal.target, removal.agent));
     for group in rest.chunk_by(|a, b| a.target == b.target) {
-        let verdict = breaker::judge_pool(view, draft, group[0].target, actions(view, group));
+        let (target, now) = (group[0].target, actions(view, group));
+        let later = number(group.len() - now.len());
+        if now.is_empty() {
+            continue;
+        }
+        let verdict = breaker::judge_pool(view, draft, target, now, later);
         carry_out(view, draft, group, verdict);
     }
 }
@@ -204,13 +246,15 @@ fn ready_by_owner(view: &View, draft: &Draft) -> Vec<u32> {
     ready
 }
 
+/// Those of them that can be made now.
 fn actions(view: &View, removals: &[Removal]) -> Vec<Action> {
     let action = |r: &Removal| draft::unassign(view, r.agent, r.deployment);
-    removals.iter().map(action).collect()
+    let now = removals.iter().filter(|r| r.when == When::Now);
+    now.map(action).collect()
 }
 
 fn carry_out(view: &View, draft: &mut Draft, removals: &[Removal], verdict: Verdict) {
-    for removal in removals {
+    for removal in removals.iter().filter(|r| r.when == When::Now) {
         match verdict {
             Verdict::Held(digest) => {
                 draft.hold(view, removal.agent, digest);
@@ -394,9 +438,12 @@ mod tests {
             "target tiny 4 4\ndeploy acme/b x1 v1",
             world,
             expect![[r#"
-            unassign acme/a from a generation 3
-            wait: deployment acme/a: the replica on b cannot be changed now
-            wait: agent b: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:25Z)"#]],
+                hold: 2 of 4 agents of target tiny would go
+                  unassign acme/a from a generation 3
+                wait: deployment acme/a: the replica on b cannot be changed now
+                wait: deployment acme/a: held until a person approves DIGEST
+                wait: agent a: held until a person approves DIGEST
+                wait: agent b: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:25Z)"#]],
         );
     }
 

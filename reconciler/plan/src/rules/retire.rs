@@ -69,7 +69,7 @@ fn lost_of_pool(
         wait_for_others(view, draft, &lost, silent, of);
         return Vec::new();
     }
-    match breaker::judge_pool(view, draft, target, actions(view, &lost)) {
+    match breaker::judge_pool(view, draft, target, actions(view, &lost), 0) {
         Verdict::Allowed => return lost,
         Verdict::Held(digest) => hold_lost(view, draft, &lost, digest),
         Verdict::Approved => retire_all(view, draft, &lost),
@@ -158,8 +158,11 @@ fn retire_pool(view: &View, draft: &mut Draft, target: TargetIx) {
     if !matches!(view.target(target).state, Wanted::No) {
         return;
     }
-    let stays = |a: &AgentIx| draft.is_there(view, *a) && view.agent(*a).is_touchable();
-    let pool: Vec<AgentIx> = view.agents_of(target).filter(stays).collect();
+    let stays = |a: &AgentIx| draft.is_there(view, *a);
+    let (pool, later): (Vec<AgentIx>, Vec<AgentIx>) = view
+        .agents_of(target)
+        .filter(stays)
+        .partition(|a| view.agent(*a).is_touchable());
     if pool.is_empty() {
         return;
     }
@@ -168,7 +171,7 @@ fn retire_pool(view: &View, draft: &mut Draft, target: TargetIx) {
         .map(|a| draft::retire(view, *a, RetireReason::TargetRemoved));
     let (free, busy): (Vec<AgentIx>, Vec<AgentIx>) =
         pool.iter().partition(|a| is_free(view, view.agent(**a)));
-    match breaker::judge_pool(view, draft, target, actions.collect()) {
+    match breaker::judge_pool(view, draft, target, actions.collect(), number(later.len())) {
         Verdict::Held(digest) => {
             for agent in pool {
                 draft.hold(view, agent, digest);
