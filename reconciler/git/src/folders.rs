@@ -134,15 +134,20 @@ pub fn name_as_text(name: &[u8]) -> String {
     text
 }
 
-/// Every file of a tree with its bytes, which are `most` together at most.
+/// Every wanted file of a tree with its bytes, which are `most` together at most.
 pub(crate) fn contents(
     repository: &Repository,
     tree: Oid,
+    wanted: &dyn Fn(&str) -> bool,
     most: usize,
 ) -> Result<BTreeMap<String, Vec<u8>>, GitError> {
     let mut blobs = Vec::new();
     let root = Walk::new(repository).folder(tree, None, 0)?;
-    root.each("", &mut |path, blob| blobs.push((path.to_owned(), blob)));
+    root.each("", &mut |path, blob| {
+        if wanted(path) {
+            blobs.push((path.to_owned(), blob));
+        }
+    });
     let odb = repository.odb()?;
     let mut left = most;
     let read = |(path, blob)| {
@@ -241,8 +246,13 @@ mod tests {
         let mut paths = Vec::new();
         folder.each("", &mut |path, _| paths.push(path.to_owned()));
         assert_eq!(paths, [r"caf\xe9.yaml"]);
-        assert_eq!(contents(&repository, tree, 1).expect("read").len(), 1);
-        let error = contents(&repository, tree, 0).expect_err("too long");
+        assert_eq!(
+            contents(&repository, tree, &|_| true, 1)
+                .expect("read")
+                .len(),
+            1
+        );
+        let error = contents(&repository, tree, &|_| true, 0).expect_err("too long");
         assert!(matches!(error, GitError::TooLarge(_)), "{error}");
     }
 }

@@ -10,11 +10,12 @@ use git2::{ObjectType, Oid, Repository};
 use crate::changes::{advance, tip};
 use crate::clone::{absolute, open_sound};
 use crate::commit::{NewCommit, tree_of};
-use crate::folders::{DEPTH, contents, readable};
+use crate::folders::{contents, readable};
 use crate::pack::Pack;
 use crate::remote::{KNOWN, Remote, Until};
+use crate::sums::{SUMS, Sums, with_trailer};
 use crate::tidy::tidy;
-use crate::tree::{Folder, is_path};
+use crate::tree::{Folder, is_portable};
 use crate::{CommitId, GitError, LedgerError, Signer};
 
 /// Who status commits are by. The signature says which installation.
@@ -116,17 +117,34 @@ impl Ledger {
         Ok(())
     }
 
-    /// The files of our tip.
+    /// The files of our tip whose path is wanted. The ledger's own file of sums is none of them.
     ///
     /// # Errors
     /// When an object is missing, or the files are more or longer than allowed.
-    pub fn load(&self) -> Result<BTreeMap<String, Vec<u8>>, LedgerError> {
+    pub fn load(
+        &self,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<BTreeMap<String, Vec<u8>>, LedgerError> {
         let repository = self.repository()?;
         let tip = tip(&repository, &self.name())?;
+        let wanted = |path: &str| path != SUMS && wanted(path);
         match tree_of(&repository, tip)? {
-            Some(tree) => Ok(contents(&repository, tree, LOADED)?),
+            Some(tree) => Ok(contents(&repository, tree, &wanted, LOADED)?),
             None => Ok(BTreeMap::new()),
         }
+    }
+
+    /// One file of our tip.
+    ///
+    /// # Errors
+    /// When an object is missing.
+    pub fn read(&mut self, path: &str) -> Result<Option<Vec<u8>>, LedgerError> {
+        let repository = self.repository()?;
+        let Some(blob) = self.root.get(&repository, path)? else {
+            return Ok(None);
+        };
+        let blob = repository.find_blob(blob).map_err(GitError::from)?;
+        Ok(Some(blob.content().to_vec()))
     }
 
     /// The line that makes `git verify-commit` believe this ledger's commits.
@@ -195,31 +213,63 @@ impl Ledger {
     ) -> Result<Option<Oid>, LedgerError> {
         let parent = tip(repository, &self.name())?;
         let mut pack = Pack::new();
-        let tree = self.stage(repository, &mut pack)?;
-        if tree_of(repository, parent)? == Some(tree) {
+        let sums = self.stage(repository, &mut pack)?;
+        if sums.is_empty() {
             return Ok(None);
         }
-        let commit = self.commit(&mut pack, tree, parent, message, when)?;
-        pack.keep(&self.objects())?;
+        let commit = self.seal(repository, pack, &sums, parent, (message, when))?;
         advance(repository, &self.name(), parent, commit, message)?;
         Ok(Some(commit))
     }
 
-    /// Packs what was set and removed, and answers the tree.
-    fn stage(&mut self, repository: &Repository, pack: &mut Pack) -> Result<Oid, GitError> {
+    /// Packs what was set and removed, and answers what of it differs from the tip.
+    fn stage(&mut self, repository: &Repository, pack: &mut Pack) -> Result<Sums, GitError> {
+        let mut sums = Sums::default();
         for (path, bytes) in &self.staged {
             match bytes {
                 Some(bytes) => {
-                    let blob = pack.add(ObjectType::Blob, bytes)?;
-                    self.root.set(repository, path, blob)?;
+                    let blob = Oid::hash_object(ObjectType::Blob, bytes)?;
+                    if self.root.get(repository, path)? != Some(blob) {
+                        pack.add(ObjectType::Blob, bytes)?;
+                        self.root.set(repository, path, blob)?;
+                        sums.wrote(path, bytes);
+                    }
                 }
                 None => {
-                    self.root.remove(repository, path)?;
+                    if self.root.remove(repository, path)? {
+                        sums.removed(path);
+                    }
                 }
             }
         }
+        Ok(sums)
+    }
+
+    /// A commit of the tree with what it did, signed and kept. The message names the sums.
+    fn seal(
+        &mut self,
+        repository: &Repository,
+        mut pack: Pack,
+        sums: &Sums,
+        parent: Option<Oid>,
+        (message, when): (&str, i64),
+    ) -> Result<Oid, LedgerError> {
+        let text = sums.text();
+        let blob = pack.add(ObjectType::Blob, text.as_bytes())?;
+        self.root.set(repository, SUMS, blob)?;
         let mut keep = |tree: &[u8]| pack.add(ObjectType::Tree, tree);
-        self.root.write(repository, &mut keep)
+        let tree = self.root.write(repository, &mut keep)?;
+        let new = NewCommit {
+            tree,
+            parent,
+            message: &with_trailer(message, &text),
+            author: AUTHOR,
+            when,
+        };
+        let commit = new.signed(&self.signer)?;
+        let commit = pack.add(ObjectType::Commit, commit.as_bytes())?;
+        pack.keep(&self.objects())?;
+        Ok(commit)
     }
 
     /// Pushes our tip. What the remote refuses or misses stays here and goes with the next push. The
@@ -292,15 +342,20 @@ impl Ledger {
         let last = repository.find_commit(ours).map_err(GitError::from)?;
         let (tree, when) = (last.tree_id(), last.time().seconds());
         let message = last.message().unwrap_or("status: rebuild");
-        let new = if tree_of(&repository, Some(theirs))? == Some(tree) {
+        let sums = Sums::between(&repository, tree_of(&repository, Some(theirs))?, tree)?;
+        let new = if sums.is_empty() {
             theirs
         } else {
-            let mut pack = Pack::new();
-            let commit = self.commit(&mut pack, tree, Some(theirs), message, when)?;
-            pack.keep(&self.objects())?;
-            commit
+            self.seal(
+                &repository,
+                Pack::new(),
+                &sums,
+                Some(theirs),
+                (message, when),
+            )?
         };
         advance(&repository, &self.name(), Some(ours), new, message)?;
+        self.reload(&repository)?;
         Ok(Some(why))
     }
 
@@ -315,24 +370,6 @@ impl Ledger {
         } else {
             Err(LedgerError::Foreign(self.branch.clone()))
         }
-    }
-
-    fn commit(
-        &self,
-        pack: &mut Pack,
-        tree: Oid,
-        parent: Option<Oid>,
-        message: &str,
-        when: i64,
-    ) -> Result<Oid, LedgerError> {
-        let new = NewCommit {
-            tree,
-            parent,
-            message,
-            author: AUTHOR,
-            when,
-        };
-        Ok(pack.add(ObjectType::Commit, new.signed(&self.signer)?.as_bytes())?)
     }
 
     fn reload(&mut self, repository: &Repository) -> Result<(), LedgerError> {
@@ -354,21 +391,9 @@ impl Ledger {
     }
 }
 
-/// Only paths that every Git takes, and that a `Source` reads back.
 fn check(path: &str) -> Result<(), LedgerError> {
-    let strange = |letter: char| letter.is_control() || letter == '\\' || letter == ':';
-    let bad = |part: &str| {
-        let part = part.to_ascii_lowercase();
-        part.starts_with(".git") || part.starts_with("git~") || part.len() > 255
-    };
-    let deep = path.split('/').count() > DEPTH;
-    match !is_path(path)
-        || deep
-        || path.contains(strange)
-        || path.split('/').any(bad)
-        || path.len() > 1000
-    {
-        true => Err(LedgerError::Path(path.chars().take(100).collect())),
-        false => Ok(()),
+    match is_portable(path) && path != SUMS {
+        true => Ok(()),
+        false => Err(LedgerError::Path(path.chars().take(100).collect())),
     }
 }

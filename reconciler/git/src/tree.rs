@@ -7,6 +7,7 @@ use std::io::Write;
 use git2::{ObjectType, Oid, Repository};
 
 use crate::GitError;
+use crate::folders::DEPTH;
 
 /// The modes that are written here. What is there already may have others.
 const FOLDER: i32 = 0o040_000;
@@ -68,6 +69,25 @@ impl Folder {
         }
         self.id = None;
         Ok(())
+    }
+
+    /// The file at a path.
+    pub(crate) fn get(
+        &mut self,
+        repository: &Repository,
+        path: &str,
+    ) -> Result<Option<Oid>, GitError> {
+        let entries = self.entries(repository)?;
+        match path.split_once('/') {
+            None => Ok(match entries.get(path.as_bytes()) {
+                Some(Entry::Leaf(FILE | EXECUTABLE, id)) => Some(*id),
+                _ => None,
+            }),
+            Some((name, rest)) => match entries.get_mut(&folder_key(name)) {
+                Some(Entry::Folder(folder)) => folder.get(repository, rest),
+                _ => Ok(None),
+            },
+        }
     }
 
     /// Whether something else than a file lies at a path, or something else than a folder on the way.
@@ -159,6 +179,21 @@ pub(crate) fn is_path(path: &str) -> bool {
         part.is_empty() || part == "." || part == ".." || git || part.contains('\0')
     };
     !path.split('/').any(bad)
+}
+
+/// Whether every Git on every system takes a path for one, and a `Source` reads it back.
+pub(crate) fn is_portable(path: &str) -> bool {
+    let strange = |letter: char| letter.is_control() || letter == '\\' || letter == ':';
+    let bad = |part: &str| {
+        let part = part.to_ascii_lowercase();
+        part.starts_with(".git") || part.starts_with("git~") || part.len() > 255
+    };
+    let deep = path.split('/').count() > DEPTH;
+    is_path(path)
+        && !deep
+        && !path.contains(strange)
+        && !path.split('/').any(bad)
+        && path.len() <= 1000
 }
 
 fn read(repository: &Repository, tree: Oid) -> Result<Entries, GitError> {

@@ -169,11 +169,11 @@ async fn a_restart_goes_on_from_what_the_branch_holds() {
     std::fs::remove_dir_all(setup.dir.path().join("status.git")).expect("lost");
     let mut ledger = setup.ledger();
     assert!(
-        ledger.load().expect("read").is_empty(),
+        ledger.load(&|_| true).expect("read").is_empty(),
         "nothing is fetched at opening"
     );
     ledger.sync(DEADLINE).await.expect("fetched");
-    let files = ledger.load().expect("read");
+    let files = ledger.load(&|_| true).expect("read");
     assert_eq!(files, BTreeMap::from([("deep/er/a".into(), b"1".to_vec())]));
     record(&mut ledger, "b", "2");
     ledger.push(DEADLINE).await.expect("pushed");
@@ -206,9 +206,55 @@ async fn a_branch_that_moved_is_built_upon() {
     );
     assert_eq!(
         setup.lines(&["ls-tree", "-r", "--name-only", "status"]),
-        ["a"]
+        ["SHA256SUMS", "a"]
     );
     assert!(!ledger.pending());
+    let sums = ["show", "status:SHA256SUMS"];
+    assert_eq!(setup.lines(&sums)[1..], ["# removed theirs"]);
+}
+
+#[tokio::test]
+async fn each_commit_names_what_it_wrote_so_that_sha256sum_agrees() {
+    let setup = Setup::new();
+    let mut ledger = setup.ledger();
+    record(&mut ledger, "gone", "0");
+    ledger.set("same", b"1".to_vec()).expect("a path");
+    ledger.set("deep/er/a", b"2".to_vec()).expect("a path");
+    record(&mut ledger, "x", "3");
+    ledger.set("same", b"1".to_vec()).expect("a path");
+    ledger.remove("gone").expect("a path");
+    ledger.remove("never there").expect("a path");
+    record(&mut ledger, "deep/er/a", "4");
+    assert!(ledger.set("SHA256SUMS", Vec::new()).is_err(), "ours alone");
+    ledger.push(DEADLINE).await.expect("pushed");
+    let paths = |rev: &str| -> Vec<String> {
+        let lines = setup.lines(&["show", &format!("{rev}:SHA256SUMS")]);
+        let path = |line: &String| match line.strip_prefix("# ") {
+            Some(removed) => removed.to_owned(),
+            None => line[66..].to_owned(),
+        };
+        lines.iter().map(path).collect()
+    };
+    assert_eq!(paths("status~2"), ["gone"]);
+    assert_eq!(paths("status~1"), ["deep/er/a", "same", "x"]);
+    assert_eq!(paths("status"), ["deep/er/a", "removed gone"]);
+    let tree = setup.dir.path().join("tree");
+    std::fs::create_dir(&tree).expect("made");
+    let tree = tree.display().to_string();
+    let checkout = ["--work-tree", &tree, "checkout", "status", "--", "."];
+    setup.lines(&checkout);
+    let mut check = Command::new("sha256sum");
+    check.args(["--check", "SHA256SUMS"]).current_dir(&tree);
+    let check = check.output().expect("sha256sum runs");
+    assert!(check.status.success(), "{check:?}");
+    let sum = Command::new("sha256sum")
+        .arg("SHA256SUMS")
+        .current_dir(&tree)
+        .output();
+    let sum = String::from_utf8(sum.expect("runs").stdout).expect("text");
+    let message = setup.lines(&["log", "-1", "--format=%B", "status"]);
+    let trailer = format!("Files-Digest: {}", &sum[..64]);
+    assert!(message.contains(&trailer), "{message:?}");
 }
 
 #[tokio::test]
@@ -334,7 +380,7 @@ async fn many_commits_do_not_become_many_packs() {
     assert!(check.status.success());
     record(&mut ledger, "after", "1");
     ledger.push(DEADLINE).await.expect("pushed");
-    assert_eq!(ledger.load().expect("read").len(), 61);
+    assert_eq!(ledger.load(&|_| true).expect("read").len(), 61);
     assert_eq!(setup.lines(&["rev-list", "--count", "status"]), ["61"]);
 }
 
@@ -494,7 +540,7 @@ async fn what_could_not_be_written_is_written_later_and_whole() {
     setup.lines(&["fsck", "--strict", "--connectivity-only"]);
     assert_eq!(
         setup.lines(&["ls-tree", "-r", "--name-only", "status"]),
-        ["a/b/c", "a/d/e", "f", "g"]
+        ["SHA256SUMS", "a/b/c", "a/d/e", "f", "g"]
     );
 }
 
@@ -510,7 +556,7 @@ fn packs_stay_in_the_clone_when_their_folder_was_lost() {
         2,
         "pack, index"
     );
-    assert_eq!(ledger.load().expect("read").len(), 1);
+    assert_eq!(ledger.load(&|_| true).expect("read").len(), 1);
 }
 
 #[tokio::test]
@@ -536,7 +582,7 @@ async fn a_clone_that_a_power_cut_left_damaged_is_put_aside_and_made_anew() {
         }
         let mut ledger = setup.ledger();
         ledger.sync(DEADLINE).await.expect("fetched");
-        assert_eq!(ledger.load().expect("read").len(), 1, "{damaged}");
+        assert_eq!(ledger.load(&|_| true).expect("read").len(), 1, "{damaged}");
         record(&mut ledger, "c", "2");
         ledger.push(DEADLINE).await.expect("pushed");
         let log = setup.lines(&["log", "--format=%s", "status"]);
@@ -552,7 +598,7 @@ fn removing_a_folder_as_a_file_changes_nothing() {
     record(&mut ledger, "a/b", "1");
     ledger.remove("a").expect("a path");
     assert_eq!(ledger.record("nothing", 2).expect("recorded"), None);
-    assert_eq!(ledger.load().expect("read").len(), 1);
+    assert_eq!(ledger.load(&|_| true).expect("read").len(), 1);
 }
 
 #[test]
