@@ -11,7 +11,7 @@ use easyenclave_store::Space;
 
 use crate::journal::Records;
 use crate::revision::Applied;
-use crate::trust::{self, Attempt, BoundTo, Exhibit, Tried, internal};
+use crate::trust::{self, Attempt, BoundTo, Exhibit, Filing, Judgement, Tried, internal};
 use crate::world::World;
 
 /// Takes an agent in. The request's signature was checked against the key that it names.
@@ -47,12 +47,21 @@ async fn admitted(
             public_key: request.public_key.clone(),
         },
     };
-    let (verdict, exhibit) = trust::judge(world, attempt, Arc::new(applied), now)
+    let applied = Arc::new(applied);
+    let (verdict, exhibit) = trust::judge(world, attempt, Arc::clone(&applied), now)
         .await
         .map_err(|turned| turned.rejection)?;
+    let revision = world.revision().ok_or(ReasonCode::DependencyUnavailable)?;
+    let judgement = Judgement {
+        agent: &order.order.agent(),
+        exhibit: &exhibit,
+        policy: &applied.document,
+        outcome: Ok(&verdict),
+    };
     let accepted = Accepted {
         fence: fence(&order),
         verdict: verdict.clone(),
+        filing: Filing::of(&judgement, &revision.evidence),
         exhibit,
     };
     admit(world, request, accepted, now).await?;
@@ -143,6 +152,7 @@ struct Accepted {
     fence: u64,
     verdict: Verdict,
     exhibit: Arc<Exhibit>,
+    filing: Filing,
 }
 
 /// Writes the agent and fulfils its order, if nobody else has done so meanwhile.
@@ -165,13 +175,16 @@ async fn admit(
             if known.is_some_and(|known| known.public_key != request.public_key) {
                 return Err(ReasonCode::TokenUsed.into());
             }
-            let agent = agent_record(
+            let mut agent = agent_record(
                 order,
                 &request,
                 accepted.verdict,
                 now,
                 known.map(AsRef::as_ref),
             )?;
+            let before = known.and_then(|known| known.evidence);
+            agent.evidence = Some(accepted.filing.record);
+            accepted.filing.put(change, before);
             change.put(Space::Evidence, agent.agent.as_str(), evidence);
             change.put_agent(agent);
             let mut order = OrderRecord::clone(order);
@@ -212,6 +225,7 @@ fn agent_record(
         version: request.version.chars().take(40).collect(),
         registered_at: known.map_or(now, |known| known.registered_at),
         trust: TrustRecord::Accepted(Box::new(verdict)),
+        evidence: None,
         generation: known.map_or(Generation::default(), |known| known.generation),
         assigned: known.and_then(|known| known.assigned.clone()),
         quarantined: known.and_then(|known| known.quarantined),

@@ -141,6 +141,16 @@ impl Journal {
         Ok(value.expect("reading does not panic")?)
     }
 
+    /// The keys of values outside agents and orders.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn keys(&self, space: Space) -> Result<Vec<String>, JournalError> {
+        let inner = Arc::clone(&self.inner);
+        let keys = spawn_blocking(move || inner.store.keys(space)).await;
+        Ok(keys.expect("reading does not panic")?)
+    }
+
     /// Keeps a value outside agents and orders.
     ///
     /// # Errors

@@ -28,6 +28,7 @@ pub mod refusals;
 pub mod report;
 pub mod revision;
 pub mod settings;
+mod shelf;
 pub mod source;
 pub mod status;
 pub mod tokens;

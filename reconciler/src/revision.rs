@@ -7,7 +7,7 @@ use std::sync::Arc;
 use easyenclave_attestation::Policy;
 use easyenclave_plan::{Desired, Target};
 use easyenclave_schemas::documents::{
-    CollateralSpec, Health, PolicySpec, ProviderSpec, StatusSpec, Workload,
+    CollateralSpec, EvidenceSpec, Health, PolicySpec, ProviderSpec, StatusSpec, Workload,
 };
 use easyenclave_schemas::evidence::{JudgedPolicy, ReasonCode, Rejection};
 use easyenclave_schemas::status::ProblemStatus;
@@ -34,6 +34,8 @@ pub struct Revision {
     pub status: StatusSpec,
     /// Where the collateral of real platforms comes from.
     pub collateral: CollateralSpec,
+    /// How much evidence is kept.
+    pub evidence: EvidenceSpec,
     /// Documents that were rejected.
     pub problems: Vec<ProblemStatus>,
 }

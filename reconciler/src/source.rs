@@ -273,6 +273,7 @@ impl Reader {
             paths: model.paths,
             status: model.status,
             collateral: model.collateral,
+            evidence: model.evidence,
             problems: loaded.problems,
         };
         Ok((revision, loaded.outage))

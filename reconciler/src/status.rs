@@ -1,18 +1,22 @@
 //! Publishes: the newest status becomes a signed commit and is pushed within the budget. The only
 //! file beside `execute.rs` that changes the world, and the status branch is all it can change.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave_git::{Ledger, LedgerError, PushBudget, Slot, Urgency};
 use easyenclave_schemas::documents::StatusSpec;
-use easyenclave_schemas::status::{AgentPhase, AgentStatus};
-use easyenclave_schemas::{AgentId, Timestamp};
+use easyenclave_schemas::evidence::EvidenceRecord;
+use easyenclave_schemas::status::{AgentPhase, AgentStatus, paths};
+use easyenclave_schemas::{AgentId, Digest, Timestamp};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::outage::Outage;
 use crate::report::{self, Status, Trouble};
+use crate::shelf::Shelf;
+use crate::trust;
 use crate::world::World;
 
 /// A push that takes longer is stopped; whether it landed is looked up afterwards.
@@ -37,6 +41,8 @@ pub struct Publisher {
     outage: Outage,
     /// What the local tip of the branch says.
     recorded: Option<Arc<Status>>,
+    /// The evidence on it.
+    shelf: Shelf,
     /// Failed pushes in a row.
     failures: u32,
     /// Whether it is known what the remote's branch holds.
@@ -63,6 +69,7 @@ impl Publisher {
             budget,
             outage,
             recorded,
+            shelf: Shelf::default(),
             failures: 0,
             caught_up: false,
             not_before: Timestamp::default(),
@@ -72,6 +79,10 @@ impl Publisher {
 
     /// Runs until `newest` closes.
     pub async fn run(mut self, mut newest: watch::Receiver<Option<Arc<Status>>>) {
+        self.restock();
+        if let Err(error) = trust::forget_strays(&self.world.journal).await {
+            unkept(&error);
+        }
         self.catch_up().await;
         loop {
             let status = newest.borrow_and_update().clone();
@@ -99,6 +110,7 @@ impl Publisher {
                 self.caught_up = true;
                 if is_news {
                     self.recorded = recorded(&self.ledger);
+                    self.restock();
                 }
             }
             Err(error) => {
@@ -108,6 +120,67 @@ impl Publisher {
                 );
             }
         }
+    }
+
+    fn restock(&mut self) {
+        if let Err(error) = self.take_stock() {
+            unreadable(&error);
+        }
+    }
+
+    /// Learns which evidence the branch holds. What no agent's file names goes with the next commit.
+    fn take_stock(&mut self) -> Result<(), LedgerError> {
+        self.shelf = Shelf::default();
+        let folder = self.ledger.paths(paths::EVIDENCE)?;
+        let there: BTreeSet<String> = folder.into_iter().collect();
+        let recorded = self.recorded.clone();
+        for record in recorded.iter().flat_map(|status| status.evidence()) {
+            let bytes = self.ledger.read(&paths::evidence(&record))?;
+            let read = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            let Some(read): Option<EvidenceRecord> = read else {
+                continue;
+            };
+            let files: BTreeSet<_> = read.files().chain([record]).collect();
+            if files
+                .iter()
+                .all(|file| there.contains(&paths::evidence(file)))
+            {
+                self.shelf.add(record, files);
+            }
+        }
+        for path in there {
+            let file = path.rsplit('/').next().and_then(Digest::parse);
+            if !file.is_some_and(|file| self.shelf.uses(file)) {
+                self.ledger.remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the evidence that a status names on the branch, and takes away what it names no more. Answers the
+    /// records that go and those that come.
+    async fn shelve(&mut self, status: &Status) -> Result<(Vec<Digest>, Vec<Digest>), LedgerError> {
+        let wanted: BTreeSet<Digest> = status.evidence().collect();
+        let (gone, unused) = self.shelf.retain(&wanted);
+        for file in unused {
+            self.ledger.remove(&paths::evidence(&file))?;
+        }
+        let mut new = Vec::new();
+        for record in wanted {
+            if self.shelf.holds(record) {
+                continue;
+            }
+            let filed = trust::filed(&self.world.journal, record).await;
+            let Some(mut files) = filed.inspect_err(|error| unkept(error)).ok().flatten() else {
+                continue;
+            };
+            for file in self.shelf.add(record, files.keys().copied().collect()) {
+                let bytes = files.remove(&file).unwrap_or_default();
+                self.ledger.set(&paths::evidence(&file), bytes)?;
+            }
+            new.push(record);
+        }
+        Ok((gone, new))
     }
 
     /// Tells whether another tip than ours was found to go on from, or none is known yet.
@@ -167,7 +240,7 @@ impl Publisher {
         now: Timestamp,
         deadline: Duration,
     ) -> Option<Duration> {
-        let result = match self.record(status, now) {
+        let result = match self.record(status, now).await {
             Ok(()) if now < self.not_before => return Some(self.not_before.since(now)),
             Ok(()) => self.push(now, deadline).await,
             Err(error) => Err(error),
@@ -199,10 +272,11 @@ impl Publisher {
     }
 
     /// Commits to our clone.
-    fn record(&mut self, status: &Arc<Status>, now: Timestamp) -> Result<(), LedgerError> {
+    async fn record(&mut self, status: &Arc<Status>, now: Timestamp) -> Result<(), LedgerError> {
         if self.recorded.is_none() {
             self.clear()?;
         }
+        let (gone, new) = self.shelve(status).await?;
         let previous = self.recorded.as_deref();
         for (path, bytes) in status.changes(previous) {
             match bytes {
@@ -213,6 +287,9 @@ impl Publisher {
         let message = report::message(status, previous);
         self.ledger.record(&message, now.as_millis() / 1000)?;
         self.recorded = Some(Arc::clone(status));
+        if let Err(error) = trust::forget(&self.world.journal, &gone, &new).await {
+            unkept(&error);
+        }
         self.budget.pushed(now.as_millis());
         Ok(())
     }
@@ -230,8 +307,7 @@ impl Publisher {
     /// Without a status to go on from, nobody knows which files it had: whatever lies among them goes, or
     /// one that cannot be read would make the branch unreadable for ever.
     fn clear(&mut self) -> Result<(), LedgerError> {
-        let files = self.ledger.load()?.into_keys();
-        for path in files.filter(|path| report::is_status(path)) {
+        for path in self.ledger.load(&report::is_status)?.into_keys() {
             self.ledger.remove(&path)?;
         }
         Ok(())
@@ -287,12 +363,21 @@ fn trouble(error: &LedgerError) -> Trouble {
     }
 }
 
+fn unreadable(error: &(dyn std::error::Error + 'static)) {
+    tracing::warn!(error, "status branch not readable");
+}
+
+fn unkept(error: &(dyn std::error::Error + 'static)) {
+    tracing::warn!(
+        error,
+        "evidence not read from the store, or not forgotten there"
+    );
+}
+
 /// What the status branch said last; a branch that cannot be read is written anew from here on.
 pub fn recorded(ledger: &Ledger) -> Option<Arc<Status>> {
-    let unreadable = |error: &(dyn std::error::Error + 'static)| {
-        tracing::warn!(error, "status branch not readable");
-    };
-    let files = ledger.load().inspect_err(|error| unreadable(error)).ok()?;
+    let files = ledger.load(&report::is_status);
+    let files = files.inspect_err(|error| unreadable(error)).ok()?;
     if files.is_empty() {
         return None;
     }

@@ -55,6 +55,9 @@ pub struct AgentRecord {
     pub registered_at: Timestamp,
     /// The newest verdict, or why there is none.
     pub trust: TrustRecord,
+    /// The digest of the record of that judgement, once one was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Digest>,
     /// The number of the last instruction.
     pub generation: Generation,
     /// What that instruction says should run.

@@ -76,6 +76,7 @@ fn list_in_order(store: &dyn Store) {
     let keys: Vec<_> = store.list(Space::Orders).expect("readable");
     let keys: Vec<_> = keys.iter().map(|(key, _)| key.as_str()).collect();
     assert_eq!(keys, ["a", "b", "c"]);
+    assert_eq!(store.keys(Space::Orders).expect("readable"), keys);
 }
 
 fn expectation(store: &dyn Store) {

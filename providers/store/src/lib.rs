@@ -20,6 +20,8 @@ pub enum Space {
     Orders,
     /// The newest evidence of each agent, with its nonce and collateral.
     Evidence,
+    /// What the status branch keeps of each agent's newest evidence, file by file.
+    Filings,
     /// Nonces that were used up, until they would have expired anyway.
     Nonces,
     /// Keys and counters of the fleet itself.
@@ -28,10 +30,11 @@ pub enum Space {
 
 impl Space {
     /// Every space.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Agents,
         Self::Orders,
         Self::Evidence,
+        Self::Filings,
         Self::Nonces,
         Self::Meta,
     ];
@@ -42,6 +45,7 @@ impl Space {
             Self::Agents => "agents",
             Self::Orders => "orders",
             Self::Evidence => "evidence",
+            Self::Filings => "filings",
             Self::Nonces => "nonces",
             Self::Meta => "meta",
         }
@@ -96,6 +100,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When the engine fails.
     fn list(&self, space: Space) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+
+    /// Every key of a space, in order. Values are not held, however long they are.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    fn keys(&self, space: Space) -> Result<Vec<String>, StoreError>;
 
     /// Applies a batch, which a later flush makes durable.
     ///

@@ -57,6 +57,14 @@ impl Store for SledStore {
         self.tree(space).iter().map(entry).collect()
     }
 
+    fn keys(&self, space: Space) -> Result<Vec<String>, StoreError> {
+        let key = |item: sled::Result<sled::IVec>| {
+            let key = item.map_err(engine)?;
+            Ok(String::from_utf8_lossy(&key).into_owned())
+        };
+        self.tree(space).iter().keys().map(key).collect()
+    }
+
     fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
         self.trees
             .as_slice()

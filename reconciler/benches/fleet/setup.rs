@@ -175,6 +175,7 @@ fn agent_record(
         version: "0.1.0".into(),
         registered_at: System.now(),
         trust: TrustRecord::Accepted(Box::new(verdict.clone())),
+        evidence: None,
         generation: Generation(1),
         assigned: Some(AssignmentRecord {
             deployment: format!("acme/d{}", slot % DEPLOYMENTS)

@@ -121,7 +121,8 @@ fn entries(
     }
     let (mut found, mut rest, mut last) = (BTreeMap::new(), object.data(), Vec::new());
     while !rest.is_empty() {
-        let (mode, name, id, left) = next(rest).ok_or_else(|| odd("", "is no readable folder"))?;
+        let (Raw { mode, name, id }, left) =
+            next(rest).ok_or_else(|| odd("", "is no readable folder"))?;
         rest = left;
         let text =
             std::str::from_utf8(name).map_err(|_| odd("", "holds a name that is no text"))?;
@@ -147,14 +148,22 @@ fn entries(
     Ok(found)
 }
 
+/// An entry as its bytes.
+struct Raw<'a> {
+    mode: &'a [u8],
+    name: &'a [u8],
+    id: Oid,
+}
+
 /// The first entry of a tree object, and what follows it.
-fn next(bytes: &[u8]) -> Option<(&[u8], &[u8], Oid, &[u8])> {
+fn next(bytes: &[u8]) -> Option<(Raw<'_>, &[u8])> {
     let space = bytes.iter().position(|byte| *byte == b' ')?;
     let (mode, rest) = (&bytes[..space], &bytes[space + 1..]);
     let zero = rest.iter().position(|byte| *byte == 0)?;
     let (name, rest) = (&rest[..zero], &rest[zero + 1..]);
     let (id, rest) = rest.split_at_checked(20)?;
-    Some((mode, name, Oid::from_bytes(id).ok()?, rest))
+    let id = Oid::from_bytes(id).ok()?;
+    Some((Raw { mode, name, id }, rest))
 }
 
 #[cfg(test)]

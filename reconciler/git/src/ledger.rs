@@ -134,6 +134,14 @@ impl Ledger {
         }
     }
 
+    /// The paths of our tip's files below a folder, which ends with a slash.
+    ///
+    /// # Errors
+    /// When an object is missing.
+    pub fn paths(&mut self, folder: &str) -> Result<Vec<String>, LedgerError> {
+        Ok(self.root.paths(&self.repository()?, folder)?)
+    }
+
     /// One file of our tip.
     ///
     /// # Errors

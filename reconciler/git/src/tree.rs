@@ -90,6 +90,33 @@ impl Folder {
         }
     }
 
+    /// The paths of all files below a folder, which ends with a slash.
+    pub(crate) fn paths(
+        &mut self,
+        repository: &Repository,
+        folder: &str,
+    ) -> Result<Vec<String>, GitError> {
+        let mut paths = Vec::new();
+        for (name, entry) in self.entries(repository)? {
+            let name = String::from_utf8_lossy(name);
+            let (below, rest) = match folder.split_once('/') {
+                None => (true, ""),
+                Some((first, rest)) => (name.strip_suffix('/') == Some(first), rest),
+            };
+            match entry {
+                Entry::Folder(inner) if below => {
+                    let inner = inner.paths(repository, rest)?;
+                    paths.extend(inner.iter().map(|path| format!("{name}{path}")));
+                }
+                Entry::Leaf(FILE | EXECUTABLE, _) if folder.is_empty() => {
+                    paths.push(name.into_owned());
+                }
+                _ => {}
+            }
+        }
+        Ok(paths)
+    }
+
     /// Whether something else than a file lies at a path, or something else than a folder on the way.
     pub(crate) fn is_taken(
         &mut self,

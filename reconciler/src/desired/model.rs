@@ -7,8 +7,8 @@ use easyenclave_plan::{
     Approval, Breaker, Deployment, Desired, Frozen, Limits, OnLapse, Placement, Reservation, Target,
 };
 use easyenclave_schemas::documents::{
-    self, CollateralSpec, DeploymentSpec, FleetSpec, Identity, Kind, PolicySpec, ProviderSpec,
-    ReservationSpec, StatusSpec, TargetSpec,
+    self, CollateralSpec, DeploymentSpec, EvidenceSpec, FleetSpec, Identity, Kind, PolicySpec,
+    ProviderSpec, ReservationSpec, StatusSpec, TargetSpec,
 };
 use easyenclave_schemas::{
     DeploymentId, DeploymentName, Digest, FleetId, OwnerName, PolicyName, ProviderName,
@@ -35,6 +35,8 @@ pub struct Model {
     pub status: StatusSpec,
     /// Where the collateral of real platforms comes from.
     pub collateral: CollateralSpec,
+    /// How much evidence is kept.
+    pub evidence: EvidenceSpec,
 }
 
 /// The schema holds every name to at least the type's bounds.
@@ -69,6 +71,7 @@ pub(super) fn build(facts: &Facts<'_>) -> Option<Model> {
         paths: BTreeMap::new(),
         status: fleet.object.spec.status.clone(),
         collateral: fleet.object.spec.collateral.clone(),
+        evidence: fleet.object.spec.evidence.clone(),
     };
     for (name, owner) in &facts.owners {
         let name = OwnerName::new(*name).expect(NAMED);

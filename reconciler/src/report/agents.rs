@@ -130,7 +130,7 @@ fn trust(agent: &Agent, record: &AgentRecord) -> TrustStatus {
             trusted_until: Some(verdict.trusted_until.trunc_secs()),
             tcb_status: verdict.tcb_status.to_string(),
             mrtd: verdict.mrtd.to_string(),
-            evidence: Some(verdict.evidence_digest),
+            evidence: record.evidence,
             policy: Some(verdict.policy_digest),
             measurement: verdict.measurement.clone(),
             verifiers: verdict.verifiers.clone(),
@@ -153,6 +153,7 @@ fn trust(agent: &Agent, record: &AgentRecord) -> TrustStatus {
         } => TrustStatus {
             state: state.into(),
             not_its_own,
+            evidence: record.evidence,
             policy: Some(*policy),
             shown_at: Some(shown_at.trunc_secs()),
             codes: vec![code.clone()],

@@ -62,6 +62,15 @@ impl PartialEq for Status {
     }
 }
 
+impl Status {
+    /// The records of evidence that agents' files name.
+    pub fn evidence(&self) -> impl Iterator<Item = Digest> {
+        self.agents
+            .values()
+            .filter_map(|agent| agent.trust.evidence)
+    }
+}
+
 /// What the daemon knows beside the pass itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notes {

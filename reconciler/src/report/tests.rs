@@ -68,6 +68,7 @@ fn revision() -> Revision {
         paths: model.paths,
         status: model.status,
         collateral: model.collateral,
+        evidence: model.evidence,
         problems: Vec::new(),
     }
 }
@@ -292,6 +293,7 @@ impl Scene {
             version: "0".into(),
             registered_at: NOW,
             trust: TrustRecord::Accepted(Box::new(verdict(until))),
+            evidence: Some(Digest::of(b"record")),
             generation: Generation(1),
             assigned,
             quarantined,

@@ -3,6 +3,7 @@
 
 mod audit;
 mod challenge;
+mod filing;
 mod heard;
 mod judge;
 mod rejudge;
@@ -24,6 +25,7 @@ use crate::world::World;
 
 pub(crate) use audit::{Tried, tell};
 pub use challenge::{Fetched, issue};
+pub(crate) use filing::{Filing, Judgement, filed, forget, forget_strays};
 pub use judge::{BoundTo, Exhibit, IN_HAND, Judge, PATIENCE, Sources};
 pub use rejudge::{SHARE, Unjudged, rejudge};
 pub use sightings::{Sightings, forget_trusted};
@@ -128,7 +130,8 @@ async fn reattest(
             public_key: agent.public_key.clone(),
         },
     };
-    let judged = judge(world, attempt, Arc::new(applied), now).await;
+    let applied = Arc::new(applied);
+    let judged = judge(world, attempt, Arc::clone(&applied), now).await;
     let (trust, exhibit, boot_id) = match &judged {
         Ok((verdict, exhibit)) => (
             TrustRecord::Accepted(Box::new(verdict.clone())),
@@ -145,11 +148,14 @@ async fn reattest(
             None,
         ),
     };
+    let outcome = judged.as_ref().map(|(verdict, _)| verdict);
+    let outcome = outcome.map_err(|turned| &turned.rejection);
+    let shown = exhibit.map(|exhibit| shown(agent, exhibit, &applied, outcome, &revision));
     let found = Found {
         agent: agent.agent.clone(),
         before: agent.trust.clone(),
         trust,
-        exhibit,
+        shown,
         boot_id,
     };
     set_trust(world, found)
@@ -223,9 +229,32 @@ struct Found {
     before: TrustRecord,
     trust: TrustRecord,
     /// None where it did not come to that.
-    exhibit: Option<Arc<Exhibit>>,
+    shown: Option<Shown>,
     /// The boot that was found good; the one before stays when there is none.
     boot_id: Option<String>,
+}
+
+/// Evidence, and what the status branch keeps of its judgement.
+struct Shown {
+    exhibit: Arc<Exhibit>,
+    filing: Filing,
+}
+
+fn shown(
+    agent: &AgentRecord,
+    exhibit: Arc<Exhibit>,
+    applied: &Applied,
+    outcome: Result<&Verdict, &Rejection>,
+    revision: &Revision,
+) -> Shown {
+    let judgement = Judgement {
+        agent: &agent.agent,
+        exhibit: &exhibit,
+        policy: &applied.document,
+        outcome,
+    };
+    let filing = Filing::of(&judgement, &revision.evidence);
+    Shown { exhibit, filing }
 }
 
 /// The boot of an agent that does not say which one its evidence is of.
@@ -252,14 +281,17 @@ async fn set_trust(world: &World, found: Found) -> Result<(), JournalError> {
         let mut record = AgentRecord::clone(record);
         record.trust = found.trust;
         record.boot_id = found.boot_id.unwrap_or(record.boot_id);
-        change.put_agent(record);
-        match found.exhibit {
-            Some(exhibit) => {
+        let before = record.evidence.take();
+        match found.shown {
+            Some(Shown { exhibit, filing }) => {
                 let bytes = serde_json::to_vec(&*exhibit).expect("plain data");
                 change.put(Space::Evidence, found.agent.as_str(), bytes);
+                record.evidence = Some(filing.record);
+                filing.put(change, before);
             }
             None => change.delete(Space::Evidence, found.agent.as_str()),
         }
+        change.put_agent(record);
         Ok::<_, ()>(())
     });
     written.await?.unwrap_or_default();
@@ -308,7 +340,7 @@ mod tests {
             agent: AgentId::new("tiny-1").expect("a name"),
             before: shown(before),
             trust: shown(trust),
-            exhibit: None,
+            shown: None,
             boot_id: None,
         };
         assert!(counts(&found(1, 5), &shown(1)));

@@ -9,7 +9,7 @@ use easyenclave_schemas::records::{AgentRecord, TrustRecord};
 use easyenclave_schemas::{AgentId, Digest};
 use easyenclave_store::Space;
 
-use super::{Exhibit, agent_policy, refused};
+use super::{Exhibit, Filing, Judgement, agent_policy, refused};
 use crate::journal::JournalError;
 use crate::revision::{Policies, Revision};
 use crate::world::World;
@@ -61,7 +61,7 @@ pub async fn rejudge(world: &World, revision: &Revision) -> Result<(), JournalEr
     let mut judged = Vec::new();
     for (agent, policy) in outdated.iter().take(SHARE) {
         match again(world, revision, agent).await? {
-            Some(trust) => judged.push((Arc::clone(agent), trust)),
+            Some(judgement) => judged.push((Arc::clone(agent), judgement)),
             None => world.unjudged.note(agent.agent.clone(), *policy),
         }
     }
@@ -79,7 +79,7 @@ async fn again(
     world: &World,
     revision: &Revision,
     agent: &AgentRecord,
-) -> Result<Option<TrustRecord>, JournalError> {
+) -> Result<Option<Judged>, JournalError> {
     let kept = world.journal.get(Space::Evidence, agent.agent.to_string());
     let kept = kept.await?;
     let kept = kept.and_then(|bytes| serde_json::from_slice::<Exhibit>(&bytes).ok());
@@ -87,25 +87,40 @@ async fn again(
         return Ok(None);
     };
     let (policy, shown_at) = (applied.policy.digest, kept.at);
-    let judged = world.judge.again(kept, Arc::new(applied), &agent.trust);
-    Ok(match judged.await {
-        Again::Accepts(verdict) => Some(TrustRecord::Accepted(verdict)),
-        Again::Refuses(rejection) => Some(refused(&rejection, policy, shown_at)),
-        Again::Unknown => None,
-    })
+    let (exhibit, applied) = (kept.clone(), Arc::new(applied));
+    let judged = world.judge.again(kept, Arc::clone(&applied), &agent.trust);
+    let outcome = match judged.await {
+        Again::Accepts(verdict) => Ok(verdict),
+        Again::Refuses(rejection) => Err(rejection),
+        Again::Unknown => return Ok(None),
+    };
+    let judgement = Judgement {
+        agent: &agent.agent,
+        exhibit: &exhibit,
+        policy: &applied.document,
+        outcome: outcome.as_deref(),
+    };
+    let filing = Filing::of(&judgement, &revision.evidence);
+    let trust = match outcome {
+        Ok(verdict) => TrustRecord::Accepted(verdict),
+        Err(rejection) => refused(&rejection, policy, shown_at),
+    };
+    Ok(Some((trust, filing)))
 }
 
+/// What a policy says, and what the status branch keeps of it.
+type Judged = (TrustRecord, Filing);
+
 /// In one transaction. An agent of which something else became known meanwhile keeps that.
-async fn write(
-    world: &World,
-    judged: Vec<(Arc<AgentRecord>, TrustRecord)>,
-) -> Result<(), JournalError> {
+async fn write(world: &World, judged: Vec<(Arc<AgentRecord>, Judged)>) -> Result<(), JournalError> {
     let written = world.journal.transact(move |records, change| {
-        for (before, trust) in judged {
+        for (before, (trust, filing)) in judged {
             let known = records.agents.get(&before.agent);
             if let Some(record) = known.filter(|record| record.trust == before.trust) {
                 let mut record = AgentRecord::clone(record);
                 record.trust = trust;
+                let before = record.evidence.replace(filing.record);
+                filing.put(change, before);
                 change.put_agent(record);
             }
         }

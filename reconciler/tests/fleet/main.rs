@@ -8,6 +8,7 @@ mod callers;
 mod changes;
 mod commands;
 mod crashes;
+mod ledger;
 mod losses;
 mod measures;
 mod mistakes;

@@ -19,7 +19,7 @@ use easyenclave_attestation::{
     Policy, Stock, report_data, testing,
 };
 use easyenclave_plan::{Breaker, Desired, Limits, OnLapse, Target};
-use easyenclave_schemas::documents::{CollateralSpec, PolicySpec, StatusSpec};
+use easyenclave_schemas::documents::{CollateralSpec, EvidenceSpec, PolicySpec, StatusSpec};
 use easyenclave_schemas::evidence::{Evidence, QuoteBytes, Rejection, Verdict};
 use easyenclave_schemas::records::{ClaimRecord, OrderPhase, OrderRecord, WorkRecord};
 use easyenclave_schemas::signature::Keypair;
@@ -272,6 +272,7 @@ fn revision(spec: PolicySpec) -> Revision {
         paths: BTreeMap::new(),
         status: StatusSpec::default(),
         collateral: CollateralSpec::default(),
+        evidence: EvidenceSpec::default(),
         problems: Vec::new(),
     }
 }
@@ -402,6 +403,10 @@ impl Store for FailingStore {
 
     fn list(&self, space: Space) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         self.store.list(space)
+    }
+
+    fn keys(&self, space: Space) -> Result<Vec<String>, StoreError> {
+        self.store.keys(space)
     }
 
     fn apply(&self, batch: &Batch) -> Result<(), StoreError> {

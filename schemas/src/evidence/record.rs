@@ -87,6 +87,38 @@ pub struct JudgedPolicy {
     pub node_size: NodeSize,
 }
 
+impl EvidenceRecord {
+    /// Its JSON, the same bytes every time; the record's digest is theirs.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = serde_json::to_vec_pretty(self).expect("a record is plain data");
+        json.push(b'\n');
+        json
+    }
+
+    /// The files beside it, by their digests: sealed parts as sealed, and none that is not kept.
+    pub fn files(&self) -> impl Iterator<Item = Digest> {
+        let parts = [
+            Some(&self.quote),
+            self.event_log.as_ref(),
+            self.token.as_ref(),
+        ];
+        let parts = parts.into_iter().flatten().filter_map(Part::file);
+        let public = [self.token_keys, self.collateral, Some(self.policy)];
+        parts.chain(public.into_iter().flatten())
+    }
+}
+
+impl Part {
+    /// The file that has it, as it is or sealed.
+    pub fn file(&self) -> Option<Digest> {
+        match self.kept {
+            Kept::Full => Some(self.digest),
+            Kept::Sealed(file) => Some(file),
+            Kept::DigestOnly => None,
+        }
+    }
+}
+
 impl JudgedPolicy {
     /// The digest of its JSON.
     pub fn digest(&self) -> Digest {

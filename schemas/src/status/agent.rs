@@ -110,7 +110,7 @@ pub struct TrustStatus {
     /// The measured image.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub mrtd: String,
-    /// The digest of the quote.
+    /// The newest judgement with all that it was made from: a file below `evidence/`, by its digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Digest>,
     /// The digest of the policy that judged it.

@@ -21,11 +21,11 @@ pub use order::{OrderKind, OrderStatus};
 pub use problem::ProblemStatus;
 pub use sighting::Sighting;
 
-use crate::{AgentId, DeploymentId, OrderId, TargetName};
+use crate::{AgentId, DeploymentId, Digest, OrderId, TargetName};
 
 /// Paths on the status branch, named once for writers and readers.
 pub mod paths {
-    use super::{AgentId, DeploymentId, OrderId, TargetName};
+    use super::{AgentId, DeploymentId, Digest, OrderId, TargetName};
 
     /// What a person reads first.
     pub const README: &str = "README.md";
@@ -42,6 +42,9 @@ pub mod paths {
     /// The folder of deployments.
     pub const DEPLOYMENTS: &str = "deployments/";
 
+    /// The folder of evidence.
+    pub const EVIDENCE: &str = "evidence/";
+
     /// Two hex digits spread files over folders, because hosts limit how wide a folder may be.
     fn spread(name: &str) -> String {
         crate::Digest::of(name.as_bytes()).short(2)
@@ -50,6 +53,11 @@ pub mod paths {
     /// The file of an agent.
     pub fn agent(agent: &AgentId) -> String {
         format!("{AGENTS}{}/{agent}.yaml", spread(agent.as_str()))
+    }
+
+    /// The file of a record of evidence, or of a part of it.
+    pub fn evidence(digest: &Digest) -> String {
+        format!("{EVIDENCE}{}/{digest}", digest.short(2))
     }
 
     /// The file of an order.

@@ -1,0 +1,247 @@
+//! A judgement as the status branch keeps it: a record, and beside it the parts that it was made from, each a file of
+//! its own digest. Made once, when judged, and kept in the store until the branch has a newer one of the same agent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use easyenclave_attestation::QuoteView;
+use easyenclave_schemas::documents::{EvidenceSpec, Keep, TrustRootKind};
+use easyenclave_schemas::evidence::{
+    EvidenceRecord, JudgedPolicy, Kept, Outcome, Part, Rejection, Verdict,
+};
+use easyenclave_schemas::{AgentId, Digest};
+use easyenclave_store::Space;
+
+use super::Exhibit;
+use crate::journal::{Change, Journal, JournalError};
+
+/// The most judgements of one agent that may wait to be forgotten; a chain that is longer is damaged.
+const MOST: usize = 1000;
+
+/// A judgement, as of when the evidence was shown.
+pub(crate) struct Judgement<'a> {
+    /// Whose evidence it was.
+    pub(crate) agent: &'a AgentId,
+    /// What was shown.
+    pub(crate) exhibit: &'a Exhibit,
+    /// The policy that was applied.
+    pub(crate) policy: &'a JudgedPolicy,
+    /// What verification said.
+    pub(crate) outcome: Result<&'a Verdict, &'a Rejection>,
+}
+
+/// The files of one judgement.
+#[derive(Debug)]
+pub(crate) struct Filing {
+    /// The digest of its record.
+    pub(crate) record: Digest,
+    files: Files,
+}
+
+/// Files by the digest of their bytes.
+pub(crate) type Files = BTreeMap<Digest, Vec<u8>>;
+
+impl Filing {
+    /// The files of a judgement, as much of them as is to be kept.
+    pub(crate) fn of(judgement: &Judgement<'_>, spec: &EvidenceSpec) -> Self {
+        let kind = judgement.policy.spec.trust_root.kind;
+        let mut desk = Desk {
+            keep: spec.keeps(kind == TrustRootKind::Simulated),
+            files: Files::new(),
+        };
+        let record = desk.record(judgement).to_json();
+        let digest = desk.public(record);
+        Self {
+            record: digest,
+            files: desk.files,
+        }
+    }
+
+    /// Keeps the files, and remembers which judgement this one comes after.
+    pub(crate) fn put(self, change: &mut Change, before: Option<Digest>) {
+        let record = self.record;
+        for (file, bytes) in self.files {
+            change.put(Space::Filings, &key(record, file), bytes);
+        }
+        if let Some(before) = before.filter(|before| *before != record) {
+            let bytes = before.to_string().into_bytes();
+            change.put(Space::Filings, &before_key(record), bytes);
+        }
+    }
+}
+
+struct Desk {
+    keep: Keep,
+    files: Files,
+}
+
+impl Desk {
+    fn record(&mut self, judgement: &Judgement<'_>) -> EvidenceRecord {
+        let exhibit = judgement.exhibit;
+        let evidence = &exhibit.evidence;
+        let quote = evidence.quote.as_bytes();
+        let quote = QuoteView::parse(quote).map_or(quote, |view| view.bytes());
+        EvidenceRecord {
+            agent: judgement.agent.clone(),
+            public_key: exhibit.binding.public_key.clone(),
+            nonce: exhibit.binding.nonce.clone(),
+            ita_nonce: exhibit.binding.ita.clone(),
+            nonce_failure: exhibit.nonce_failure,
+            quote: self.part(quote),
+            event_log: evidence
+                .event_log
+                .as_ref()
+                .map(|log| self.part(log.as_bytes())),
+            token: evidence
+                .token
+                .as_ref()
+                .map(|token| self.part(token.as_bytes())),
+            token_keys: exhibit
+                .token_keys
+                .as_ref()
+                .map(|keys| self.public(keys.to_json())),
+            collateral: self.collateral(exhibit),
+            policy: self.public(judgement.policy.to_json()),
+            at: exhibit.at,
+            outcome: match judgement.outcome {
+                Ok(verdict) => Outcome::Accepted(Box::new(verdict.clone())),
+                Err(rejection) => Outcome::Refused(rejection.clone()),
+            },
+        }
+    }
+
+    /// Collateral is public, unless a chain that names the machine is in it.
+    fn collateral(&mut self, exhibit: &Exhibit) -> Option<Digest> {
+        let collateral = exhibit.collateral.as_ref()?;
+        let names_machine = collateral.as_dcap().pck_certificate_chain.is_some();
+        if names_machine && self.keep != Keep::Full {
+            return None;
+        }
+        Some(self.public(serde_json::to_vec(collateral).expect("plain data")))
+    }
+
+    fn part(&mut self, bytes: &[u8]) -> Part {
+        let digest = Digest::of(bytes);
+        let kept = match self.keep {
+            Keep::Full => {
+                self.files.insert(digest, bytes.to_vec());
+                Kept::Full
+            }
+            Keep::Sealed | Keep::Digest => Kept::DigestOnly,
+        };
+        Part { digest, kept }
+    }
+
+    fn public(&mut self, bytes: Vec<u8>) -> Digest {
+        let digest = Digest::of(&bytes);
+        self.files.insert(digest, bytes);
+        digest
+    }
+}
+
+/// The files of the record with this digest, itself among them; none unless the store has all of them.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn filed(
+    journal: &Journal,
+    record: Digest,
+) -> Result<Option<Files>, JournalError> {
+    let Some(bytes) = journal.get(Space::Filings, key(record, record)).await? else {
+        return Ok(None);
+    };
+    let Ok(read) = serde_json::from_slice::<EvidenceRecord>(&bytes) else {
+        return Ok(None);
+    };
+    let mut files = Files::from([(record, bytes)]);
+    for file in read.files() {
+        let Some(bytes) = journal.get(Space::Filings, key(record, file)).await? else {
+            return Ok(None);
+        };
+        files.insert(file, bytes);
+    }
+    Ok(Some(files))
+}
+
+/// Forgets judgements that the branch holds no more, and all judgements before those that it has now.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn forget(
+    journal: &Journal,
+    gone: &[Digest],
+    newest: &[Digest],
+) -> Result<(), JournalError> {
+    let mut keys = Vec::new();
+    for record in gone {
+        add_keys(journal, *record, &mut keys).await?;
+    }
+    for record in newest {
+        let mut at = before(journal, *record).await?;
+        keys.push(before_key(*record));
+        for _ in 0..MOST {
+            let Some(old) = at else { break };
+            at = before(journal, old).await?;
+            add_keys(journal, old, &mut keys).await?;
+        }
+    }
+    delete(journal, keys).await
+}
+
+async fn add_keys(
+    journal: &Journal,
+    record: Digest,
+    keys: &mut Vec<String>,
+) -> Result<(), JournalError> {
+    let bytes = journal.get(Space::Filings, key(record, record)).await?;
+    let read = bytes.and_then(|bytes| serde_json::from_slice::<EvidenceRecord>(&bytes).ok());
+    if let Some(read) = read {
+        keys.extend(read.files().map(|file| key(record, file)));
+        keys.push(key(record, record));
+    }
+    keys.push(before_key(record));
+    Ok(())
+}
+
+/// Forgets all judgements that are no agent's newest: nobody asks for them after a start.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn forget_strays(journal: &Journal) -> Result<(), JournalError> {
+    let newest: BTreeSet<String> = {
+        let records = journal.read();
+        let agents = records.agents.values();
+        agents
+            .filter_map(|agent| Some(agent.evidence?.to_string()))
+            .collect()
+    };
+    let keys = journal.keys(Space::Filings).await?;
+    let stray = |key: &String| !newest.contains(key.split('/').next().unwrap_or_default());
+    delete(journal, keys.into_iter().filter(stray).collect()).await
+}
+
+async fn delete(journal: &Journal, keys: Vec<String>) -> Result<(), JournalError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let deleted = journal.transact(move |_, change| {
+        keys.iter()
+            .for_each(|key| change.delete(Space::Filings, key));
+        Ok::<_, ()>(())
+    });
+    deleted.await?.unwrap_or_default();
+    Ok(())
+}
+
+async fn before(journal: &Journal, record: Digest) -> Result<Option<Digest>, JournalError> {
+    let bytes = journal.get(Space::Filings, before_key(record)).await?;
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    Ok(text.and_then(|text| Digest::parse(&text)))
+}
+
+fn key(record: Digest, file: Digest) -> String {
+    format!("{record}/{file}")
+}
+
+fn before_key(record: Digest) -> String {
+    format!("{record}/before")
+}
