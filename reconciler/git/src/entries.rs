@@ -24,7 +24,7 @@ pub(crate) struct Odd {
     /// Where.
     pub(crate) path: String,
     /// What is odd.
-    pub(crate) why: &'static str,
+    pub(crate) why: String,
 }
 
 /// Why two trees cannot be told apart.
@@ -111,11 +111,12 @@ fn entries(
     let Some(tree) = tree else {
         return Ok(BTreeMap::new());
     };
-    let odd = |name: &str, why| {
-        let path = format!("{prefix}{name}");
+    let odd = |name: &str, why: &str| {
+        let (path, why) = (format!("{prefix}{name}"), why.to_owned());
         Unread::Odd(Odd { path, why })
     };
-    let object = odb.read(tree).map_err(GitError::from)?;
+    let unread = |error| odd("", &GitError::from(error).to_string());
+    let object = odb.read(tree).map_err(unread)?;
     if object.kind() != ObjectType::Tree {
         return Err(odd("", "is no folder"));
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use ssh_key::private::{Ed25519Keypair, KeypairData};
-use ssh_key::{HashAlg, LineEnding, PrivateKey};
+use ssh_key::{HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
 
 /// Git's namespace for signatures over its objects.
 const NAMESPACE: &str = "git";
@@ -29,6 +29,79 @@ pub enum SignError {
     /// Signing failed.
     #[error("the commit cannot be signed")]
     Sign,
+}
+
+/// Keys that may sign commits.
+#[derive(Debug, Clone, Default)]
+pub struct Signers(Vec<PublicKey>);
+
+/// What is wrong with a commit's signature.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureFlaw {
+    /// There is none.
+    #[error("it is not signed")]
+    Missing,
+    /// It is no SSH signature, or not as one is written.
+    #[error("its signature cannot be read")]
+    Unreadable,
+    /// Another key made it.
+    #[error("it is signed with {0}, which is no key of those who may sign")]
+    Stranger(String),
+    /// The commit is not the one that was signed.
+    #[error("it is not as it was signed")]
+    Altered,
+}
+
+/// A line that names no key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected a key such as `ssh-ed25519 AAAA…`, found {0:?}")]
+pub struct SignersError(String);
+
+impl Signers {
+    /// Reads keys, one a line, as in `authorized_keys` or in an allowed-signers file of Git. Empty lines and
+    /// those that begin with `#` are passed over.
+    ///
+    /// # Errors
+    /// When a line holds no Ed25519 key.
+    pub fn parse<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Self, SignersError> {
+        let lines = lines.into_iter().map(str::trim);
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let key = |line: &str| {
+            let error = || SignersError(line.chars().take(100).collect());
+            let start = line.find("ssh-ed25519 ").ok_or_else(error)?;
+            PublicKey::from_openssh(&line[start..]).map_err(|_| error())
+        };
+        Ok(Self(lines.map(key).collect::<Result<_, _>>()?))
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether one of the keys made this signature over this message.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self, message: &[u8], signature: &str) -> Result<(), SignatureFlaw> {
+        let unreadable = |_| SignatureFlaw::Unreadable;
+        let read = SshSig::from_pem(signature).map_err(unreadable)?;
+        // Other texts can stand for the same signature; only one is written.
+        let written = read.to_pem(LineEnding::LF).map_err(unreadable)?;
+        if written.trim_end() != signature.trim_end_matches('\n') {
+            return Err(SignatureFlaw::Unreadable);
+        }
+        let key = self
+            .0
+            .iter()
+            .find(|key| key.key_data() == read.public_key());
+        let Some(key) = key else {
+            let stranger = read.public_key().fingerprint(HashAlg::Sha256);
+            return Err(SignatureFlaw::Stranger(stranger.to_string()));
+        };
+        let checked = key.verify(NAMESPACE, message, &read);
+        checked.map_err(|_| SignatureFlaw::Altered)
+    }
 }
 
 impl Signer {
