@@ -415,6 +415,10 @@ mod tests {
             self.store.list(space)
         }
 
+        fn keys(&self, space: Space) -> Result<Vec<String>, StoreError> {
+            self.store.keys(space)
+        }
+
         fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
             self.store.apply(batch)
         }
