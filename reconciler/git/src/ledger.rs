@@ -15,7 +15,7 @@ use crate::pack::Pack;
 use crate::remote::{KNOWN, Remote, Until};
 use crate::sums::{SUMS, Sums, with_trailer};
 use crate::tidy::tidy;
-use crate::tree::{Folder, is_portable};
+use crate::tree::{Folder, check};
 use crate::{CommitId, GitError, LedgerError, Signer};
 
 /// Who status commits are by. The signature says which installation.
@@ -396,12 +396,5 @@ impl Ledger {
 
     fn repository(&self) -> Result<Repository, LedgerError> {
         Ok(Repository::open(&self.clone).map_err(GitError::from)?)
-    }
-}
-
-fn check(path: &str) -> Result<(), LedgerError> {
-    match is_portable(path) && path != SUMS {
-        true => Ok(()),
-        false => Err(LedgerError::Path(path.chars().take(100).collect())),
     }
 }

@@ -6,8 +6,9 @@ use std::io::Write;
 
 use git2::{ObjectType, Oid, Repository};
 
-use crate::GitError;
 use crate::folders::DEPTH;
+use crate::sums::SUMS;
+use crate::{GitError, LedgerError};
 
 /// The modes that are written here. What is there already may have others.
 const FOLDER: i32 = 0o040_000;
@@ -208,8 +209,16 @@ pub(crate) fn is_path(path: &str) -> bool {
     !path.split('/').any(bad)
 }
 
+/// Only what every Git takes, and what is not the ledger's own, can be set.
+pub(crate) fn check(path: &str) -> Result<(), LedgerError> {
+    match is_portable(path) && path != SUMS {
+        true => Ok(()),
+        false => Err(LedgerError::Path(path.chars().take(100).collect())),
+    }
+}
+
 /// Whether every Git on every system takes a path for one, and a `Source` reads it back.
-pub(crate) fn is_portable(path: &str) -> bool {
+fn is_portable(path: &str) -> bool {
     let strange = |letter: char| letter.is_control() || letter == '\\' || letter == ':';
     let bad = |part: &str| {
         let part = part.to_ascii_lowercase();
