@@ -374,13 +374,25 @@ fn a_policy_that_refuses_most_agents_replaces_none() {
     "#]]
     .assert_eq(&world.settle());
     expect![[r#"
+        hold: 3 of 4 agents of target tiny would go
+          retire tiny#1 in local: its evidence is refused
+          retire tiny#2 in local: its evidence is refused
+          retire tiny#0 in local: its evidence is refused
         wait: deployment acme/web: the replica on tiny#1 is not ready
         wait: deployment acme/web: the replica on tiny#2 is not ready
         wait: deployment acme/web: the replica on tiny#0 is not ready
+        wait: deployment acme/web: held until a person approves DIGEST
+        wait: agent tiny#1: held until a person approves DIGEST
         wait: agent tiny#1: in quarantine: its evidence is refused
+        wait: agent tiny#2: held until a person approves DIGEST
         wait: agent tiny#2: in quarantine: its evidence is refused
+        wait: agent tiny#0: held until a person approves DIGEST
         wait: agent tiny#0: in quarantine: its evidence is refused"#]]
     .assert_eq(&world.text());
+    let digest = world.plan().held[0].digest;
+    world.approve(digest, "1");
+    world.settle();
+    assert_eq!(world.ready("acme/web"), 4, "new ones took their place");
 }
 
 #[test]

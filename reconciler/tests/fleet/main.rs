@@ -12,6 +12,7 @@ mod ledger;
 mod losses;
 mod measures;
 mod mistakes;
+mod outlawed;
 mod remotes;
 mod replay;
 mod rogues;

@@ -151,7 +151,11 @@ fn retire(facts: &Facts, action: &Action, findings: &mut Findings) {
         RetireReason::Gone => agent.liveness == Liveness::Gone,
         RetireReason::Lost => facts.is_lost(agent),
         RetireReason::Surplus => idle && wanted,
-        RetireReason::Refused => idle && facts.is_distrusted(agent),
+        RetireReason::Refused => {
+            let mut asked = facts.plan.approved.iter();
+            let approved = asked.any(|hold| hold.actions.contains(action));
+            facts.is_distrusted(agent) && (idle || (approved && Facts::is_heard(agent)))
+        }
         RetireReason::TargetRemoved => !wanted && Facts::is_heard(agent),
         RetireReason::Orphan => false,
     };

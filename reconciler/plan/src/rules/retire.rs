@@ -6,11 +6,14 @@ use std::time::Duration;
 use easyenclave_schemas::{AgentId, Digest, OrderId};
 
 use crate::breaker::{self, Verdict};
-use crate::draft::{self, Draft};
+use crate::draft::{self, Draft, Fate};
 use crate::view::{
-    AgentIx, AgentView, DeploymentIx, Instruction, Life, OwnerIx, TargetIx, View, Wanted, number,
+    AgentIx, AgentView, DeploymentIx, Instruction, Life, OwnerIx, Standing, TargetIx, View, Wanted,
+    number,
 };
-use crate::{Action, Frozen, HoldReason, Orphan, RetireReason, Subject, WaitReason};
+use crate::{
+    Action, Frozen, HoldReason, Orphan, Quarantine, Remedy, RetireReason, Subject, WaitReason,
+};
 
 /// How long a machine may be listed without an owner. An agent that registers again after the store was
 /// lost needs a few heartbeats.
@@ -36,6 +39,7 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
     for (target, lost) in view.all_targets().zip(lost) {
         due.extend(lost_of_pool(view, draft, target, lost));
         retire_pool(view, draft, target);
+        retire_refused(view, draft, target);
     }
     retire_lost(view, draft, &due);
     orphans(view, draft);
@@ -71,7 +75,7 @@ fn lost_of_pool(
     }
     match breaker::judge_pool(view, draft, target, actions(view, &lost), 0) {
         Verdict::Allowed => return lost,
-        Verdict::Held(digest) => hold_lost(view, draft, &lost, digest),
+        Verdict::Held(digest) => hold_all(view, draft, &lost, digest),
         Verdict::Approved => retire_all(view, draft, &lost),
     }
     Vec::new()
@@ -106,7 +110,7 @@ fn retire_owners(view: &View, draft: &mut Draft, owner: OwnerIx, lost: &[AgentIx
     let owner = view.owners[owner.at()].clone();
     let reason = HoldReason::Owner { owner, removed };
     match breaker::hold(view, draft, reason, actions(view, lost)) {
-        Verdict::Held(digest) => hold_lost(view, draft, lost, digest),
+        Verdict::Held(digest) => hold_all(view, draft, lost, digest),
         Verdict::Allowed | Verdict::Approved => retire_all(view, draft, lost),
     }
 }
@@ -141,7 +145,7 @@ fn wait_for_others(view: &View, draft: &mut Draft, lost: &[AgentIx], silent: u32
     }
 }
 
-fn hold_lost(view: &View, draft: &mut Draft, lost: &[AgentIx], digest: Digest) {
+fn hold_all(view: &View, draft: &mut Draft, lost: &[AgentIx], digest: Digest) {
     for agent in lost {
         draft.hold(view, *agent, digest);
         if let Some(deployment) = view.agent(*agent).deployment {
@@ -187,6 +191,34 @@ fn retire_pool(view: &View, draft: &mut Draft, target: TargetIx) {
                 draft.retire(view, agent, RetireReason::TargetRemoved);
             }
         }
+    }
+}
+
+/// When much of a pool is refused, the cause is the policy rather than the machines, so nothing of it is replaced
+/// unasked. Whoever meant it, as when an image is withdrawn, approves, and all of them go.
+fn retire_refused(view: &View, draft: &mut Draft, target: TargetIx) {
+    if !view.target(target).failing {
+        return;
+    }
+    let is_refused = |agent: &AgentIx| {
+        let facts = view.agent(*agent);
+        facts.standing == Standing::Quarantined(Quarantine::Refused)
+            && facts.fact.remedy == Remedy::NotItsOwn
+            && facts.is_touchable()
+            && draft.is_there(view, *agent)
+            && draft.fate(*agent) == Fate::Stays
+    };
+    let refused: Vec<AgentIx> = view.agents_of(target).filter(is_refused).collect();
+    let retire = |agent: &AgentIx| draft::retire(view, *agent, RetireReason::Refused);
+    let actions = refused.iter().map(retire).collect();
+    match breaker::judge_pool(view, draft, target, actions, 0) {
+        Verdict::Held(digest) => hold_all(view, draft, &refused, digest),
+        Verdict::Approved => {
+            for agent in refused {
+                draft.retire(view, agent, RetireReason::Refused);
+            }
+        }
+        Verdict::Allowed => {}
     }
 }
 

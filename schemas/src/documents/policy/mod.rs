@@ -231,6 +231,7 @@ pub enum OnLapse {
     /// It goes on, unexposed, until trust is back or the agent is replaced.
     #[default]
     Keep,
-    /// It is stopped once it is out of exposure.
+    /// It is stopped once it is out of exposure. When much of a target is out of trust at once, the cause may be the
+    /// policy or a verifier, so nothing is stopped without a person's approval.
     Stop,
 }
