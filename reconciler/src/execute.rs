@@ -9,7 +9,7 @@ use easyenclave_schemas::records::{
     AgentRecord, AssignmentRecord, OrderPhase, OrderRecord, QuarantineRecord, WorkRecord,
 };
 use easyenclave_schemas::{
-    AgentId, Datacenter, OrderId, ProviderName, TargetName, Timestamp, WorkerId,
+    AgentId, Datacenter, Generation, OrderId, ProviderName, TargetName, Timestamp, WorkerId,
 };
 
 use crate::journal::{Change, JournalError, Records};
@@ -169,8 +169,7 @@ impl Decide {
         Outcome { action, result }
     }
 
-    /// Gives an agent its next instruction. The generation in the plan guards against a plan that
-    /// was overtaken.
+    /// Gives an agent its next instruction.
     fn instruct(&self, draft: &mut Draft<'_>, action: &Action) -> Result<(), Skipped> {
         let (agent, generation, assigned) = match action {
             Action::Assign {
@@ -198,14 +197,7 @@ impl Decide {
             } => (agent, *generation, None),
             _ => return Ok(()),
         };
-        draft.edit(agent, |record| {
-            if record.generation.next() != generation {
-                return Err(Skipped::Overtaken);
-            }
-            record.generation = generation;
-            record.assigned = assigned;
-            Ok(())
-        })
+        draft.edit(agent, |record| instruct(record, generation, assigned))
     }
 
     /// An order that nobody fulfilled in time has failed; one that is not wanted is withdrawn.
@@ -325,6 +317,21 @@ impl Decide {
     }
 }
 
+/// The generation guards against a plan that was overtaken. It may leave numbers out: an agent can be ahead of its
+/// record, as after the store was lost.
+fn instruct(
+    record: &mut AgentRecord,
+    generation: Generation,
+    assigned: Option<AssignmentRecord>,
+) -> Result<(), Skipped> {
+    if generation <= record.generation {
+        return Err(Skipped::Overtaken);
+    }
+    record.generation = generation;
+    record.assigned = assigned;
+    Ok(())
+}
+
 /// Ended orders of a slot that made no agent are history once the slot has a newer one.
 fn forget_older(draft: &mut Draft<'_>, target: &TargetName, slot: u32) {
     for order in draft.records.orders.values() {
@@ -342,5 +349,33 @@ fn forget_older(draft: &mut Draft<'_>, target: &TargetName, slot: u32) {
         if same_slot && over {
             draft.change.drop_order(&order.order);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(generation: u64) -> AgentRecord {
+        let zero = "00".repeat(32);
+        let record = serde_json::json!({
+            "agent": "tiny-1", "target": "tiny", "slot": 0, "datacenter": "local", "size": "tiny",
+            "provider": "local", "worker": "worker-1", "publicKey": zero, "address": "http://127.0.0.1:9",
+            "bootId": "b", "version": "0", "registeredAt": "2026-01-01T00:00:00Z",
+            "trust": {"refused": {"code": "EE-ATT-014", "message": "no", "policy": zero}},
+            "generation": generation,
+        });
+        serde_json::from_value(record).expect("a record")
+    }
+
+    #[test]
+    fn an_instruction_is_above_the_record_however_far_the_agent_is_ahead() {
+        let mut agent = record(3);
+        for overtaken in [2, 3] {
+            let result = instruct(&mut agent, Generation(overtaken), None);
+            assert_eq!(result, Err(Skipped::Overtaken));
+        }
+        assert_eq!(instruct(&mut agent, Generation(7), None), Ok(()));
+        assert_eq!(agent.generation, Generation(7));
     }
 }

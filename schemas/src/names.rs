@@ -240,9 +240,9 @@ macro_rules! counter {
         pub struct $type(pub u64);
 
         impl $type {
-            /// The one after this.
+            /// The one after this; the highest has none and stays itself.
             pub fn next(self) -> Self {
-                Self(self.0 + 1)
+                Self(self.0.saturating_add(1))
             }
         }
 

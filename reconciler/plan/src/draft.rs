@@ -127,9 +127,10 @@ impl Draft {
             return;
         };
         self.fates[agent.at()] = Fate::Gets(deployment);
+        let found = view.agent(agent);
         self.act(Action::Assign {
-            agent: view.agent(agent).id.clone(),
-            generation: view.agent(agent).next_generation(),
+            agent: found.id.clone(),
+            generation: found.generation_to_run(facts.id, spec.workload),
             deployment: facts.id.clone(),
             workload: spec.workload,
         });

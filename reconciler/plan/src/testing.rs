@@ -231,7 +231,7 @@ fn agent(mut words: Words) -> Agent {
     let mut agent = idle_agent(words.next(), words.number());
     words.each(|words, word| match word {
         "idle" => {}
-        "runs" | "starts" | "told" | "strays" => carry(&mut agent, word, words),
+        "runs" | "starts" | "told" | "strays" | "kept" => carry(&mut agent, word, words),
         "silent" => agent.liveness = Liveness::Silent(words.ago()),
         "gone" => agent.liveness = Liveness::Gone,
         "unheard" => agent.reported = Reported::Unknown,
@@ -256,7 +256,8 @@ fn agent(mut words: Words) -> Agent {
     agent
 }
 
-/// `runs|starts|told|strays OWNER/NAME VERSION`: is ready, is not ready, has not confirmed, or does so undecided.
+/// `runs|starts|told|strays|kept OWNER/NAME VERSION`: is ready, is not ready, has not confirmed, does so undecided, or
+/// does so under an instruction that is not recorded any more.
 fn carry(agent: &mut Agent, how: &str, words: &mut Words) {
     let assigned = Assigned {
         deployment: words.name(),
@@ -273,7 +274,9 @@ fn carry(agent: &mut Agent, how: &str, words: &mut Words) {
     if how != "told" {
         agent.reported = Reported::Running(replica);
     }
-    if how != "strays" {
+    if how == "kept" {
+        agent.generation = Generation(0);
+    } else if how != "strays" {
         agent.assigned = Some(assigned);
     }
 }

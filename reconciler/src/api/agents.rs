@@ -14,7 +14,7 @@ use easyenclave_schemas::wire::{
     AttestRequest, CallRefusal, Challenge, HeartbeatRequest, HeartbeatResponse, RegisterRequest,
     RegisterResponse, routes,
 };
-use easyenclave_schemas::{AgentId, OrderId, Timestamp};
+use easyenclave_schemas::{AgentId, Generation, OrderId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Refused, WINDOW, parse};
@@ -132,6 +132,9 @@ pub(super) async fn heartbeat(
     let path = routes::heartbeat(&record.agent);
     let verified = verified(&world, &record, &path, &headers, &body, now)?;
     let mut beat: HeartbeatRequest = parse(&body)?;
+    if !is_possible(&beat) {
+        return Err(note(&world, record.agent.as_str(), wrong_generation()));
+    }
     plain(&beat.address, &beat.boot_id)
         .map_err(|refused| note(&world, record.agent.as_str(), refused))?;
     bound(&mut beat);
@@ -198,6 +201,25 @@ async fn moved(world: &World, record: &AgentRecord, address: String) -> Result<(
     });
     // An agent that is gone meanwhile answers nowhere.
     moved.await.map(|_| ())
+}
+
+/// No reconciler gives so many instructions. An agent that claims to have taken in more cannot be instructed, so it
+/// is not heard, and what is not heard is replaced.
+const MOST_INSTRUCTIONS: Generation = Generation(1 << 48);
+
+/// Whether the numbers in a heartbeat can have come from instructions.
+fn is_possible(beat: &HeartbeatRequest) -> bool {
+    let workload = beat.workload.as_ref().map(|report| report.generation);
+    beat.generation.max(workload.unwrap_or_default()) <= MOST_INSTRUCTIONS
+}
+
+fn wrong_generation() -> Refused {
+    let message = "the agent claims instructions that nobody gave";
+    Refused::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "wrong_generation",
+        message,
+    )
 }
 
 /// The challenge for an agent that should attest again. None when the Trust Authority gives no nonce: the

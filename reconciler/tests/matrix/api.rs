@@ -22,7 +22,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::place::{Agent, Mood, Place};
 
 /// The API of a place on a port of its own.
-struct Served {
+pub(crate) struct Served {
     url: String,
     server: JoinHandle<()>,
 }
@@ -33,7 +33,7 @@ impl Drop for Served {
     }
 }
 
-async fn serve(place: &Place) -> Served {
+pub(crate) async fn serve(place: &Place) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     let world = Arc::clone(&place.world);
@@ -48,7 +48,8 @@ async fn register(served: &Served, agent: &Agent, request: &RegisterRequest) -> 
     post(served, agent, routes::REGISTER, request).await
 }
 
-async fn post(
+/// Sends a message that the agent signed. Answers the status and the body.
+pub(crate) async fn post(
     served: &Served,
     agent: &Agent,
     path: &str,

@@ -5,6 +5,7 @@ mod again;
 mod api;
 mod audit;
 mod boots;
+mod claims;
 mod codes;
 mod concurrency;
 mod log;

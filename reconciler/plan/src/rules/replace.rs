@@ -564,6 +564,25 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_under_a_forgotten_instruction_is_taken_over_under_its_own_number() {
+        let state = "target tiny 1 1\ndeploy acme/a x1 v2";
+        check(
+            state,
+            "agent a tiny #0 kept acme/a v2",
+            expect![[r#"
+            assign acme/a to a generation 2 workload v2
+            wait: deployment acme/a: the replica on a is not ready"#]],
+        );
+        check(
+            state,
+            "agent a tiny #0 kept acme/a v1",
+            expect![[r#"
+            assign acme/a to a generation 3 workload v2
+            wait: deployment acme/a: the replica on a is not ready"#]],
+        );
+    }
+
+    #[test]
     fn a_workload_without_trust_is_hidden_first_and_then_stopped_where_the_target_says_so() {
         let deploy = "deploy acme/a x1 v1 exposed";
         let others = "agent b tiny #1\nagent c tiny #2\nagent d tiny #3\nagent e tiny #4";

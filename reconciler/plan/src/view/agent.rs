@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use easyenclave_schemas::{AgentId, DeploymentId, Generation, Timestamp};
+use easyenclave_schemas::{AgentId, DeploymentId, Digest, Generation, Timestamp};
 
 use super::{DeploymentIx, TargetIx, Wanted};
 use crate::{
@@ -140,6 +140,25 @@ impl AgentView<'_> {
     /// Whether what it carries was never decided here.
     pub(crate) fn is_stray(&self) -> bool {
         self.fact.assigned.is_none() && self.deployment.is_some()
+    }
+
+    /// The generation of an instruction to run a version. What the agent runs already, as after the store was lost,
+    /// is taken over under the number that it has, so that nothing is started anew.
+    pub(crate) fn generation_to_run(
+        &self,
+        deployment: &DeploymentId,
+        workload: Digest,
+    ) -> Generation {
+        match &self.fact.reported {
+            Reported::Running(replica)
+                if replica.generation > self.fact.generation
+                    && replica.deployment == *deployment
+                    && replica.workload == workload =>
+            {
+                replica.generation
+            }
+            _ => self.next_generation(),
+        }
     }
 
     /// The generation of the next instruction: above all that either side has seen.
