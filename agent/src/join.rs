@@ -55,7 +55,8 @@ pub(crate) async fn join(node: &Node) -> anyhow::Result<Duration> {
     }
 }
 
-async fn attempt(node: &Node) -> anyhow::Result<Duration> {
+/// Registers with a new nonce, once. Answers how often a heartbeat is wanted.
+pub(crate) async fn attempt(node: &Node) -> anyhow::Result<Duration> {
     let challenge = node.client.challenge(&node.config.order_id).await?;
     let boot_id = node.boot_id();
     let request = RegisterRequest {

@@ -1,16 +1,17 @@
-//! Heartbeats: often enough to be taken for alive, and at once when the workload's state changes. Trouble on
-//! the network, or an answer that is not the reconciler's, never touches the workload.
+//! Heartbeats: often enough to be taken for alive, and at once when the workload's state changes. A reconciler that
+//! has forgotten the agent is joined again. Trouble on the network, or an answer that is not the reconciler's, never
+//! touches the workload.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave_schemas::wire::{HeartbeatRequest, HeartbeatResponse, routes};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use crate::attest;
-use crate::clock;
+use crate::client::CallError;
 use crate::node::Node;
+use crate::{attest, clock, join};
 
 /// Changes that come within this time of each other travel together.
 const TOGETHER: Duration = Duration::from_millis(20);
@@ -25,12 +26,24 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// … to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// The reconciler has to say so often in a row that it does not know the agent, because a refusal is not signed. Joining
+/// again in vain does no harm: the same key and order is the same agent.
+const FORGOTTEN: u32 = 3;
+
+/// The longest pause while the reconciler answers and does not know the agent. A machine that belongs to nobody is
+/// removed after 30 seconds, so there have to be several tries within that time.
+const LONGEST_ABSENCE: Duration = Duration::from_secs(4);
+
+/// The longest time for one registration, quote included.
+const JOIN: Duration = Duration::from_secs(60);
+
 /// Sends heartbeats until it is dropped.
 pub(crate) async fn report(node: Arc<Node>, interval: Duration) {
     let mut changes = node.workload.subscribe();
     let mut pulse = Pulse {
         sequence: 0,
         failures: 0,
+        unknown: 0,
         interval: interval.clamp(OFTENEST, RAREST),
     };
     let mut attestations = JoinSet::new();
@@ -48,6 +61,8 @@ pub(crate) async fn report(node: Arc<Node>, interval: Duration) {
 struct Pulse {
     sequence: u64,
     failures: u32,
+    /// How often in a row the reconciler did not know this agent.
+    unknown: u32,
     interval: Duration,
 }
 
@@ -71,22 +86,52 @@ impl Pulse {
                 self.heed(node, answer, attestations);
                 self.interval
             }
-            Err(error) => {
-                self.failures += 1;
-                if self.failures.is_power_of_two() {
-                    let error = format!("{:#}", anyhow::Error::from(error));
-                    tracing::warn!(failures = self.failures, error, "heartbeat failed");
-                }
-                clock::pause(self.failures, FIRST_PAUSE, LONGEST_PAUSE)
-            }
+            Err(error) => self.failed(node, error).await,
         }
+    }
+
+    /// Answers when the next heartbeat is due after one that failed.
+    async fn failed(&mut self, node: &Node, error: CallError) -> Duration {
+        self.failures += 1;
+        let is_unknown = is_unknown(&error);
+        if self.failures.is_power_of_two() {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            tracing::warn!(failures = self.failures, error, "heartbeat failed");
+        }
+        if !is_unknown {
+            self.unknown = 0;
+            return clock::pause(self.failures, FIRST_PAUSE, LONGEST_PAUSE);
+        }
+        self.unknown += 1;
+        if self.unknown >= FORGOTTEN && self.join_again(node).await {
+            return FIRST_PAUSE;
+        }
+        clock::pause(self.unknown, FIRST_PAUSE, LONGEST_ABSENCE)
+    }
+
+    /// Registers once more, as after the reconciler has lost its store. Whatever comes of it, the workload runs on: a
+    /// reconciler that does not want this agent has its machine removed.
+    async fn join_again(&mut self, node: &Node) -> bool {
+        let error = match timeout(JOIN, join::attempt(node)).await {
+            Ok(Ok(interval)) => {
+                self.unknown = 0;
+                self.interval = interval.clamp(OFTENEST, RAREST);
+                return true;
+            }
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(_) => format!("it took longer than {} seconds", JOIN.as_secs()),
+        };
+        if self.unknown.is_power_of_two() {
+            tracing::warn!(unknown = self.unknown, error, "not taken in again");
+        }
+        false
     }
 
     fn recovered(&mut self) {
         if self.failures > 0 {
             tracing::info!(failures = self.failures, "heartbeats arrive again");
         }
-        self.failures = 0;
+        (self.failures, self.unknown) = (0, 0);
     }
 
     /// An answer of an older leader says nothing.
@@ -100,4 +145,9 @@ impl Pulse {
             running.spawn(attest::answer(Arc::clone(node), challenge));
         }
     }
+}
+
+/// Whether the reconciler says that it has no such agent. A bare 404 of whoever stands in its place says nothing.
+fn is_unknown(error: &CallError) -> bool {
+    matches!(error, CallError::Refused { code, .. } if code == "agent_not_found")
 }

@@ -54,6 +54,8 @@ pub(crate) struct Script {
     pub(crate) refusals: Vec<(StatusCode, &'static str)>,
     /// Nobody answers heartbeats while this is set.
     pub(crate) down: bool,
+    /// So many heartbeats come to a reconciler that does not know the agent; a registration ends that.
+    pub(crate) forgets: u32,
     pub(crate) heartbeat_millis: u64,
     pub(crate) epoch: Epoch,
     pub(crate) trusted_until: Option<Timestamp>,
@@ -101,6 +103,7 @@ impl Reconciler {
         let script = Script {
             refusals: Vec::new(),
             down: false,
+            forgets: 0,
             heartbeat_millis: 50,
             epoch: Epoch(2),
             trusted_until: Some(verdict().trusted_until),
@@ -232,6 +235,7 @@ async fn register(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: B
         let (status, code) = script.refusals.remove(0);
         return refuse(status, code);
     }
+    script.forgets = 0;
     let (heartbeat_millis, epoch) = (script.heartbeat_millis, script.epoch);
     let answer = RegisterResponse {
         agent_id,
@@ -251,6 +255,10 @@ async fn heartbeat(
     let mut script = shared.script.lock().expect("no panic holds it");
     if script.down {
         return refuse(StatusCode::BAD_GATEWAY, "");
+    }
+    if script.forgets > 0 {
+        script.forgets -= 1;
+        return refuse(StatusCode::NOT_FOUND, "agent_not_found");
     }
     let key = script.agent_key.expect("it has registered");
     let verified = verified(&key, &routes::heartbeat(&agent), &headers, &body);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use easyenclave_schemas::Epoch;
 use easyenclave_schemas::wire::{WorkloadReport, WorkloadState};
+use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::fleet::{Agent, Script, nonce};
@@ -53,6 +54,46 @@ async fn trouble_on_the_network_does_not_touch_the_workload() {
         beat.workload
             .is_some_and(|workload| is_ready(&workload) && workload.restarts == 0)
     );
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_reconciler_that_has_forgotten_the_agent_is_joined_again_while_the_workload_runs_on() {
+    let mut agent = Agent::start().await;
+    agent.run("exec sleep 300").await;
+    agent.reported("it is ready", is_ready).await;
+    let beats = {
+        let mut script = agent.reconciler.script();
+        script.forgets = u32::MAX;
+        // Not even a refusal that would be final at the first start ends the agent now.
+        script.refusals = vec![(StatusCode::CONFLICT, "EE-ATT-030"); 4];
+        script.beats.len()
+    };
+    let again = |script: &Script| script.beats.get(beats).cloned();
+    let beat = agent.reconciler.until("it reports again", again).await;
+    let script = agent.reconciler.script();
+    let key = |at: usize| &script.registrations[at].public_key;
+    assert_eq!((script.registrations.len(), key(5)), (6, key(0)));
+    let workload = beat.workload.expect("it runs on");
+    assert!(is_ready(&workload) && workload.restarts == 0);
+    assert_eq!(agent.processes(), 1);
+    drop(script);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_or_two_that_do_not_know_the_agent_change_nothing() {
+    let agent = Agent::start().await;
+    let first = |script: &Script| script.beats.first().map(|_| ());
+    agent.reconciler.until("it reports", first).await;
+    let beats = {
+        let mut script = agent.reconciler.script();
+        script.forgets = 2;
+        script.beats.len()
+    };
+    let again = |script: &Script| script.beats.get(beats).map(|_| ());
+    agent.reconciler.until("it reports again", again).await;
+    assert_eq!(agent.reconciler.script().registrations.len(), 1);
     agent.stop().await;
 }
 
