@@ -69,6 +69,8 @@ pub(crate) async fn attempt(node: &Node) -> anyhow::Result<Duration> {
         address: node.address.clone(),
         boot_id: boot_id.clone(),
         version: VERSION.into(),
+        generation: node.wanted.borrow().generation,
+        workload: node.workload.borrow().clone(),
     };
     let answer: RegisterResponse = node.client.post(routes::REGISTER, &request).await?;
     if answer.agent_id != node.id {

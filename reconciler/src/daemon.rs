@@ -11,9 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use easyenclave_attestation::PcsClient;
 use easyenclave_git::{Ledger, Signer};
-use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::records::InForceRecord;
 use easyenclave_schemas::status::paths;
+use easyenclave_schemas::{AgentId, Timestamp};
 use easyenclave_store::SledStore;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -22,16 +22,18 @@ use tokio::time::{sleep, timeout};
 use crate::clock::{Clock, System};
 use crate::config::DataDir;
 use crate::journal::Journal;
+use crate::leap::Leaps;
 use crate::metrics::Metrics;
 use crate::outage::Outage;
 use crate::parts::Parts as Running;
-use crate::pass::pass;
+use crate::pass::{Report, pass};
+use crate::presence::Presence;
 use crate::report::{self, Notes, Status};
 use crate::source::{self, Source, keep, kept};
 use crate::status::{Publisher, recorded};
 use crate::trust;
 use crate::world::{Parts, World};
-use crate::{api, approvals, deliver, keys, verifiers};
+use crate::{api, approvals, deliver, keys, orders, verifiers};
 
 /// Without any news, the world is looked at this often.
 const IDLE: Duration = Duration::from_secs(5);
@@ -190,6 +192,7 @@ impl Daemon {
             previous: recorded,
             in_force: None,
             tidied: Timestamp::default(),
+            leaps: Leaps::default(),
         };
         tokio::select! {
             never = turns.run() => match never {},
@@ -214,11 +217,13 @@ fn parts(
 ) -> anyhow::Result<Parts> {
     let data = &config.data;
     let clock = System;
-    let store = SledStore::open(&data.store())?;
+    let journal = Journal::open(Arc::new(SledStore::open(&data.store())?))?;
+    let presence = Presence::at_start(&journal.read(), data.seed().exists(), clock.now());
     Ok(Parts {
+        presence,
         clock: Arc::new(clock),
         entropy: Arc::new(System),
-        journal: Journal::open(Arc::new(store))?,
+        journal,
         seed: keys::seed(&data.seed())?,
         keypair: keys::keypair(&data.reconciler_key())?,
         launcher_key: keys::launcher_key(&data.launcher_key())?,
@@ -240,6 +245,7 @@ struct Turns {
     previous: Option<Arc<Status>>,
     in_force: Option<InForceRecord>,
     tidied: Timestamp,
+    leaps: Leaps,
 }
 
 impl Turns {
@@ -255,16 +261,12 @@ impl Turns {
 
     /// Right after a restart nothing was heard yet. That is no news for the status branch: agents get
     /// the time of a few heartbeats to be heard of first.
-    fn is_settled(&self, now: Timestamp) -> bool {
+    fn is_settled(&self, report: &Report, now: Timestamp) -> bool {
         let presence = &self.world.presence;
-        if now.since(presence.started()) > SETTLE {
-            return true;
-        }
         let records = self.world.journal.read();
-        records
-            .agents
-            .keys()
-            .all(|agent| presence.heard(agent).is_some())
+        let heard = |agent| presence.heard(agent).is_some();
+        now.since(presence.listening()) > SETTLE
+            || (report.observed.unheard.is_empty() && records.agents.keys().all(heard))
     }
 
     /// Keeps what is in force for the next start.
@@ -285,28 +287,26 @@ impl Turns {
 
     /// Forgets what is over, once a minute.
     async fn tidy(&mut self, now: Timestamp) {
-        if now.since(self.tidied) < TIDY {
+        if self.tidied <= now && now.since(self.tidied) < TIDY {
             return;
         }
         self.tidied = now;
-        if let Err(error) = self.world.journal.forget_nonces(now).await {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "nonces not forgotten"
-            );
+        let (nonces, orders) = (
+            self.world.journal.forget_nonces(now).await,
+            orders::forget_ended(&self.world).await,
+        );
+        for error in [nonces, orders].into_iter().filter_map(Result::err) {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "nonces or orders not forgotten");
         }
         if let Some(revision) = self.world.revision() {
             crate::trust::forget_trusted(&self.world, &revision);
         }
         let records = self.world.journal.read();
-        self.world
-            .presence
-            .retain(|agent| records.agents.contains_key(agent));
-        self.world
-            .retain_challenges(|agent| records.agents.contains_key(agent));
-        self.world
-            .unjudged
-            .retain(|agent| records.agents.contains_key(agent));
+        let known = |agent: &AgentId| records.agents.contains_key(agent);
+        self.world.presence.retain(known);
+        self.world.retain_challenges(known);
+        self.world.unjudged.retain(known);
     }
 
     /// One pass, and how long until the next if nothing happens before.
@@ -314,6 +314,7 @@ impl Turns {
         let now = self.world.clock.now();
         let trouble = self.source.refresh(&self.world).await;
         self.keep().await;
+        self.leaps.look(&self.world, now).await;
         self.tidy(now).await;
         let Some(revision) = self.world.revision() else {
             if let Some(trouble) = trouble {
@@ -352,7 +353,7 @@ impl Turns {
             ))
         };
         let wait = until_next(&report.next, now);
-        if self.is_settled(now) {
+        if self.is_settled(&report, now) {
             approvals::settle(&self.world, &report).await;
             self.previous = Some(Arc::clone(&next));
             self.status.send_replace(Some(next));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave_schemas::records::AgentRecord;
+use easyenclave_schemas::signature::{PublicKey, SignatureError, verify_response};
 use easyenclave_schemas::wire::{
     DeployAccepted, DeployRequest, ErrorBody, UndeployRequest, routes,
 };
@@ -15,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::api::WINDOW;
 use crate::world::World;
 
 /// So many calls at a time: enough that a few dozen agents that hang leave room for the others.
@@ -87,6 +89,12 @@ enum DeliverError {
     Refused(String, String),
     #[error("agent's answer cannot be read")]
     Answer,
+    #[error("the answer is not the agent's")]
+    Untrusted(#[source] SignatureError),
+    #[error("agent's key is not an Ed25519 public key")]
+    Key,
+    #[error("agent answers with generation {taken} to {sent}")]
+    Older { taken: Generation, sent: Generation },
 }
 
 impl Delivery {
@@ -150,15 +158,20 @@ impl Delivery {
     /// Agents that were heard of, whose newest instruction is not taken in, and that need no pause.
     fn due(&mut self, world: &World, now: Timestamp) -> Vec<Arc<AgentRecord>> {
         let records = world.journal.read();
-        self.pauses.retain(|agent, pause| {
-            let record = records.agents.get(agent);
-            record.is_some_and(|record| record.generation == pause.generation)
-        });
         let undelivered = |agent: &&Arc<AgentRecord>| {
             let heard = world.presence.heard(&agent.agent);
             agent.generation > Generation::default()
                 && heard.is_some_and(|heard| heard.acknowledged < agent.generation)
         };
+        // A pause of an agent that has taken its instruction in all the same would be over and never looked at.
+        self.pauses.retain(|agent, pause| {
+            let record = records.agents.get(agent);
+            record
+                .filter(undelivered)
+                .is_some_and(|record| record.generation == pause.generation)
+                // The clock may have been set back.
+                && pause.until <= now.plus(LONGEST_PAUSE * 2)
+        });
         let rested = |agent: &&Arc<AgentRecord>| {
             self.pauses
                 .get(&agent.agent)
@@ -241,21 +254,35 @@ async fn call(
         .header("content-type", "application/json")
         .body(body);
     let answer = request.send().await.map_err(DeliverError::Unreachable)?;
-    let accepted = answer.status().is_success();
+    let (status, headers) = (answer.status(), answer.headers().clone());
     let body = crate::http::read(answer, ANSWER)
         .await
         .map_err(|_| DeliverError::Answer)?;
-    if accepted {
-        let taken: DeployAccepted =
-            serde_json::from_slice(&body).map_err(|_| DeliverError::Answer)?;
-        return Ok(taken.generation);
+    if status.is_success() {
+        let key: PublicKey = agent.public_key.parse().map_err(|_| DeliverError::Key)?;
+        let (status, now) = (status.as_u16(), world.clock.now());
+        verify_response(&key, status, &body, &headers, &nonce, now, WINDOW)
+            .map_err(DeliverError::Untrusted)?;
+        return taken(&body, agent.generation);
     }
+    // A refusal need not be signed, for nothing is believed of it: the call is made again after a pause.
     let refusal: ErrorBody = serde_json::from_slice(&body).map_err(|_| DeliverError::Answer)?;
     let message = refusal.message.chars().take(200).collect();
     Err(DeliverError::Refused(
         refusal.code.chars().take(40).collect(),
         message,
     ))
+}
+
+/// What an agent took in, as far as it was told: what it has beyond that, it says in its heartbeats.
+fn taken(answer: &[u8], sent: Generation) -> Result<Generation, DeliverError> {
+    let answer: DeployAccepted =
+        serde_json::from_slice(answer).map_err(|_| DeliverError::Answer)?;
+    let taken = answer.generation;
+    if taken < sent {
+        return Err(DeliverError::Older { taken, sent });
+    }
+    Ok(sent)
 }
 
 fn instruction(world: &World, agent: &AgentRecord) -> (&'static str, Vec<u8>) {

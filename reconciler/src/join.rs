@@ -6,10 +6,11 @@ use std::sync::Arc;
 use easyenclave_schemas::evidence::{ReasonCode, Rejection, Verdict};
 use easyenclave_schemas::records::{AgentRecord, OrderPhase, OrderRecord, TrustRecord, WorkRecord};
 use easyenclave_schemas::wire::RegisterRequest;
-use easyenclave_schemas::{Generation, Timestamp};
+use easyenclave_schemas::{Generation, OrderId, Timestamp};
 use easyenclave_store::Space;
 
 use crate::journal::Records;
+use crate::recall;
 use crate::revision::Applied;
 use crate::trust::{self, Attempt, BoundTo, Exhibit, Filing, Judgement, Tried, internal};
 use crate::world::World;
@@ -35,7 +36,7 @@ async fn admitted(
     now: Timestamp,
     tried: &mut Tried,
 ) -> Result<Verdict, Rejection> {
-    let order = open_order(world, &request)?;
+    let order = open_order(world, &request, now)?;
     let applied = policy_for(world, &order)?;
     tried.under(&applied.policy);
     let attempt = Attempt {
@@ -59,7 +60,7 @@ async fn admitted(
         outcome: Ok(&verdict),
     };
     let accepted = Accepted {
-        fence: fence(&order),
+        order,
         verdict: verdict.clone(),
         filing: Filing::of(&judgement, &revision.evidence),
         exhibit,
@@ -70,15 +71,28 @@ async fn admitted(
     Ok(verdict)
 }
 
+/// The order of this id, as it is recorded or as the machine that it made tells of it.
+pub(crate) fn find_order(
+    world: &World,
+    records: &Records,
+    id: &OrderId,
+    now: Timestamp,
+) -> Option<Arc<OrderRecord>> {
+    let recorded = records.orders.get(id).cloned();
+    recorded.or_else(|| recall::order(world, records, id, now).map(Arc::new))
+}
+
 /// The order behind a registration, when it is open to this agent and the token is its own.
-fn open_order(world: &World, request: &RegisterRequest) -> Result<Arc<OrderRecord>, Rejection> {
+fn open_order(
+    world: &World,
+    request: &RegisterRequest,
+    now: Timestamp,
+) -> Result<Arc<OrderRecord>, Rejection> {
     let records = world.journal.read();
-    let order = records
-        .orders
-        .get(&request.order_id)
-        .ok_or(ReasonCode::OrderUnknown)?;
-    admissible(world, &records, order, request)?;
-    Ok(Arc::clone(order))
+    let order = find_order(world, &records, &request.order_id, now);
+    let order = order.ok_or(ReasonCode::OrderUnknown)?;
+    admissible(world, &records, &order, request)?;
+    Ok(order)
 }
 
 /// The same key and order is the same agent; another key under a used token is a stranger.
@@ -148,8 +162,8 @@ fn still_open(order: &OrderRecord, claim: u64) -> Result<(), Rejection> {
 
 /// What was found good.
 struct Accepted {
-    /// The claim that the token is good for.
-    fence: u64,
+    /// The order under whose claim the token is good.
+    order: Arc<OrderRecord>,
     verdict: Verdict,
     exhibit: Arc<Exhibit>,
     filing: Filing,
@@ -163,14 +177,15 @@ async fn admit(
     now: Timestamp,
 ) -> Result<(), Rejection> {
     let evidence = serde_json::to_vec(&*accepted.exhibit).expect("evidence is plain data");
+    // Before its record is seen by a pass: an agent that comes back may carry a replica, and must not be given another.
+    if !world.journal.read().orders.contains_key(&request.order_id) {
+        world.presence.returned(&request, now);
+    }
     world
         .journal
         .transact(move |records, change| {
-            let order = records
-                .orders
-                .get(&request.order_id)
-                .ok_or(ReasonCode::OrderUnknown)?;
-            still_open(order, accepted.fence)?;
+            let order = newest(records, &accepted.order)?;
+            still_open(order, fence(&accepted.order))?;
             let known = records.agents.get(&order.order.agent());
             if known.is_some_and(|known| known.public_key != request.public_key) {
                 return Err(ReasonCode::TokenUsed.into());
@@ -195,6 +210,24 @@ async fn admit(
         })
         .await
         .map_err(|error| internal(&error))?
+}
+
+/// The order as it is recorded by now. One that the records had lost counts as it was found, unless its slot has been
+/// given away meanwhile.
+fn newest<'a>(
+    records: &'a Records,
+    judged: &'a Arc<OrderRecord>,
+) -> Result<&'a Arc<OrderRecord>, Rejection> {
+    if let Some(order) = records.orders.get(&judged.order) {
+        return Ok(order);
+    }
+    match &judged.work {
+        WorkRecord::Launch { target, slot, .. } if recall::is_vacant(records, target, *slot) => {
+            tracing::info!(agent = %judged.order, "an agent that no record knew is taken in again");
+            Ok(judged)
+        }
+        _ => Err(ReasonCode::OrderUnknown.into()),
+    }
 }
 
 fn agent_record(

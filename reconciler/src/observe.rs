@@ -1,7 +1,8 @@
 //! Observes: records, heartbeats and listings become the planner's model of the world.
 //! What was not heard is unknown; only a worker's own complete listing proves a machine gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave_plan::{
@@ -13,10 +14,13 @@ use easyenclave_schemas::records::{
     AgentRecord, OrderPhase, OrderRecord, QuarantineRecord, TrustRecord, WorkRecord,
 };
 use easyenclave_schemas::wire::WorkloadState;
-use easyenclave_schemas::{Digest, OrderId, Timestamp, WorkerId};
+use easyenclave_schemas::{
+    Datacenter, Digest, OrderId, ProviderName, TargetName, Timestamp, WorkerId,
+};
 
 use crate::journal::Records;
-use crate::presence::{Heard, Listing};
+use crate::presence::{Heard, ListedUnit, Listing};
+use crate::recall::{Home, slots};
 use crate::revision::{Policies, Revision};
 use crate::world::World;
 
@@ -29,6 +33,8 @@ const SILENT_AFTER: Duration = Duration::from_secs(7);
 /// The world as it is known now.
 pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
     let listings = world.presence.listings();
+    let unknown = unknown(&world.journal.read(), &listings);
+    let homes = world.recall.look(revision, unknown);
     let records = world.journal.read();
     let retires = retires(&records);
     let mut policies = Policies::new(revision);
@@ -42,9 +48,36 @@ pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
         agents,
         launches: launches(&records),
         retires,
-        orphans: orphans(&records, &listings),
+        orphans: orphans(revision, &records, &listings, &homes),
         spent: world.spent.all(),
+        unheard: unheard(world, revision, &listings, now),
     }
+}
+
+/// Places of targets where no worker has listed its machines.
+fn unheard(
+    world: &World,
+    revision: &Revision,
+    listings: &BTreeMap<WorkerId, Listing>,
+    now: Timestamp,
+) -> BTreeSet<(ProviderName, Datacenter)> {
+    let targets = revision.desired.targets.values();
+    let places = targets.map(|target| (target.provider.clone(), target.datacenter.clone()));
+    let heard = |(provider, datacenter): &(ProviderName, Datacenter)| {
+        let here =
+            |listing: &Listing| listing.provider == *provider && listing.datacenter == *datacenter;
+        listings.values().any(here) && !world.presence.awaits_others(now)
+    };
+    places.filter(|place| !heard(place)).collect()
+}
+
+/// Listed machines that no record knows.
+fn unknown(records: &Records, listings: &BTreeMap<WorkerId, Listing>) -> BTreeSet<OrderId> {
+    let listed = listings.values().flat_map(|listing| listing.units.keys());
+    let is_unknown = |id: &&OrderId| {
+        !records.orders.contains_key(*id) && !records.agents.contains_key(id.as_str())
+    };
+    listed.filter(is_unknown).cloned().collect()
 }
 
 fn agent(
@@ -95,8 +128,8 @@ fn liveness(
     if is_gone(listings, record) {
         return Liveness::Gone;
     }
-    let last = heard.map(|heard| heard.at);
-    let last = last.unwrap_or_else(|| record.registered_at.max(world.presence.started()));
+    let last = heard.map_or(record.registered_at, |heard| heard.at);
+    let last = last.max(world.presence.listening());
     if now.since(last) <= SILENT_AFTER {
         Liveness::Heard
     } else {
@@ -104,14 +137,16 @@ fn liveness(
     }
 }
 
-/// Only a complete listing of the worker that made the machine, from after it registered, is proof.
+/// Only a complete listing of the worker that made the machine is proof, and only when it was begun after the agent
+/// registered: one that was under way while the machine was made does not hold it, whenever it arrives.
 fn is_gone(listings: &BTreeMap<WorkerId, Listing>, record: &AgentRecord) -> bool {
     listings.get(&record.worker).is_some_and(|listing| {
         let alive = listing
             .units
             .get(&record.agent.order())
             .is_some_and(|unit| unit.alive);
-        listing.at > record.registered_at && !alive
+        let later = |before| before > record.registered_at;
+        listing.before.is_some_and(later) && !alive
     })
 }
 
@@ -248,33 +283,69 @@ fn retires(records: &Records) -> BTreeMap<easyenclave_schemas::AgentId, RetireOr
         .collect()
 }
 
+/// What tells of machines that belong to nothing.
+struct Known<'a> {
+    revision: &'a Revision,
+    records: &'a Records,
+    /// Where those belong that no record knows.
+    homes: &'a BTreeMap<OrderId, Home>,
+    /// Slots that records name.
+    taken: BTreeSet<(&'a TargetName, u32)>,
+}
+
 /// Listed machines that no agent and no order under way accounts for.
-fn orphans(records: &Records, listings: &BTreeMap<WorkerId, Listing>) -> BTreeMap<OrderId, Orphan> {
+fn orphans(
+    revision: &Revision,
+    records: &Records,
+    listings: &BTreeMap<WorkerId, Listing>,
+    homes: &BTreeMap<OrderId, Home>,
+) -> BTreeMap<OrderId, Orphan> {
+    let known = Known {
+        revision,
+        records,
+        homes,
+        taken: match homes.is_empty() {
+            true => BTreeSet::new(),
+            false => slots(records).collect(),
+        },
+    };
     let mut orphans = BTreeMap::new();
     for listing in listings.values() {
         for (id, unit) in &listing.units {
-            let order = records.orders.get(id);
-            let agent = records.agents.get(&id.agent());
-            if agent.is_some() || order.is_some_and(|order| order.state.is_pending()) {
-                continue;
+            let pending = |order: &Arc<OrderRecord>| order.state.is_pending();
+            let is_owned = records.agents.contains_key(id.as_str())
+                || records.orders.get(id).is_some_and(pending);
+            if !is_owned {
+                orphans.insert(id.clone(), known.orphan(listing, id, unit));
             }
-            let (target, policy) = match order.map(|order| &order.work) {
-                Some(WorkRecord::Launch { target, policy, .. }) => {
-                    (Some(target.clone()), Some(policy.clone()))
-                }
-                _ => (None, None),
-            };
-            let orphan = Orphan {
-                target,
-                datacenter: listing.datacenter.clone(),
-                provider: listing.provider.clone(),
-                policy,
-                since: unit.since,
-            };
-            orphans.insert(id.clone(), orphan);
         }
     }
     orphans
+}
+
+impl Known<'_> {
+    fn orphan(&self, listing: &Listing, id: &OrderId, unit: &ListedUnit) -> Orphan {
+        let order = self.records.orders.get(id).map(|order| &order.work);
+        let home = self.homes.get(id).filter(|_| order.is_none());
+        let (target, policy) = match (order, home) {
+            (Some(WorkRecord::Launch { target, policy, .. }), _) => (Some(target), Some(policy)),
+            (_, Some(home)) => {
+                let spec = self.revision.desired.targets.get(&home.target);
+                (Some(&home.target), spec.map(|spec| &spec.policy))
+            }
+            _ => (None, None),
+        };
+        let may_return =
+            |home: &&Home| unit.alive && !self.taken.contains(&(&home.target, home.slot));
+        Orphan {
+            target: target.cloned(),
+            datacenter: listing.datacenter.clone(),
+            provider: listing.provider.clone(),
+            slot: home.filter(may_return).map(|home| home.slot),
+            policy: policy.cloned(),
+            since: unit.since,
+        }
+    }
 }
 
 #[cfg(test)]

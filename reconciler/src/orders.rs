@@ -4,15 +4,16 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use easyenclave_plan::Frozen;
 use easyenclave_schemas::records::{ClaimRecord, OrderPhase, OrderRecord, WorkRecord};
 use easyenclave_schemas::wire::{
     ClaimRequest, ClaimResponse, LaunchSpec, Order, OrderReport, OrderStatus, OrderUpdate,
-    OrderWork, Superseded, Unit,
+    OrderWork, Superseded, Unit, WorkKind,
 };
 use easyenclave_schemas::{FleetId, OrderId, ProviderName, Timestamp};
 
 use crate::api::Refused;
-use crate::journal::{Change, Records};
+use crate::journal::{Change, JournalError, Records};
 use crate::revision::Revision;
 use crate::world::World;
 
@@ -80,7 +81,10 @@ pub async fn update(
 ) -> Result<OrderStatus, Refused> {
     let now = world.clock.now();
     let id = order.clone();
-    let status = world
+    let removes = request.status == OrderReport::Removed;
+    let worker = request.worker_id.clone();
+    let unit = retired(&world.journal.read(), order).filter(|_| removes);
+    let reported = world
         .journal
         .transact(move |records, change| {
             let unknown =
@@ -88,9 +92,66 @@ pub async fn update(
             let record = records.orders.get(&id).ok_or_else(unknown)?;
             report(record.as_ref(), &request, change, now)
         })
-        .await??;
+        .await?;
+    let status = reported.map_err(|refused| refused.in_epoch(world.epoch))?;
+    if let Some(unit) = unit {
+        world.presence.removed(&worker, &unit);
+    }
     world.wake.notify_one();
-    Ok(status)
+    Ok(OrderStatus {
+        epoch: Some(world.epoch),
+        ..status
+    })
+}
+
+/// The machine that an order is to destroy.
+fn retired(records: &Records, order: &OrderId) -> Option<OrderId> {
+    match &records.orders.get(order)?.work {
+        WorkRecord::Retire { agent, .. } => Some(agent.order()),
+        WorkRecord::Launch { .. } => None,
+    }
+}
+
+/// Forgets the ended orders of targets that are no more. Those of a machine that is there still say whose it was.
+///
+/// # Errors
+/// When the records cannot be written.
+pub async fn forget_ended(world: &World) -> Result<(), JournalError> {
+    let Some(revision) = world.revision() else {
+        return Ok(());
+    };
+    let listings = world.presence.listings();
+    let is_listed = |order: &OrderId| listings.values().any(|l| l.units.contains_key(order));
+    let ended: Vec<OrderId> = {
+        let records = world.journal.read();
+        let ended = records
+            .orders
+            .values()
+            .filter(|order| is_history(&records, &revision, order));
+        let ended = ended.map(|order| order.order.clone());
+        ended.filter(|order| !is_listed(order)).collect()
+    };
+    if ended.is_empty() {
+        return Ok(());
+    }
+    let forgotten = world.journal.transact(move |_, change| {
+        ended.iter().for_each(|order| change.drop_order(order));
+        Ok::<_, ()>(())
+    });
+    forgotten.await?.unwrap_or_default();
+    Ok(())
+}
+
+/// An order that has ended changes no more, so what is found here is still so when it is dropped.
+fn is_history(records: &Records, revision: &Revision, order: &OrderRecord) -> bool {
+    let WorkRecord::Launch { target, .. } = &order.work else {
+        return false;
+    };
+    let desired = &revision.desired;
+    !order.state.is_pending()
+        && !desired.targets.contains_key(target)
+        && !desired.frozen.contains(&Frozen::Target(target.clone()))
+        && !records.agents.contains_key(&order.order.agent())
 }
 
 /// Listed machines that were made under an older claim than their order's newest. None of them can join: its
@@ -126,6 +187,7 @@ fn candidate<'a>(
                 .as_ref()
                 .is_none_or(|worker| *worker == request.worker_id)
             && fits_size(order, request)
+            && fits_kind(order, request)
             && is_free(order, request, now)
     };
     let free = records.orders.values().map(AsRef::as_ref).filter(serves);
@@ -137,6 +199,14 @@ fn fits_size(order: &OrderRecord, request: &ClaimRequest) -> bool {
         (WorkRecord::Launch { size, .. }, Some(wanted)) => size == wanted,
         _ => true,
     }
+}
+
+fn fits_kind(order: &OrderRecord, request: &ClaimRequest) -> bool {
+    let kind = match order.work {
+        WorkRecord::Launch { .. } => WorkKind::Launch,
+        WorkRecord::Retire { .. } => WorkKind::Retire,
+    };
+    request.work.is_none_or(|wanted| wanted == kind)
 }
 
 /// Free is what is open, what this worker held before it was restarted, and what nobody renews.
@@ -230,6 +300,7 @@ fn removed(record: &OrderRecord, change: &mut Change) -> OrderStatus {
         order_id: record.order.clone(),
         status: OrderPhase::Fulfilled.as_str().into(),
         claim_expires_at: None,
+        epoch: None,
     }
 }
 
@@ -238,6 +309,7 @@ fn status(record: &OrderRecord) -> OrderStatus {
         order_id: record.order.clone(),
         status: record.state.as_str().into(),
         claim_expires_at: record.claim.as_ref().map(|claim| claim.expires_at),
+        epoch: None,
     }
 }
 
@@ -321,6 +393,7 @@ mod tests {
             node_size: None,
             in_hand: Vec::new(),
             wait_millis: 0,
+            work: None,
         }
     }
 

@@ -3,18 +3,26 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use easyenclave_schemas::wire::{
-    CallRefusal, CallRefusals, HeartbeatRequest, InventoryRequest, WorkloadReport,
+    CallRefusal, CallRefusals, HeartbeatRequest, InventoryRequest, RegisterRequest, WorkloadReport,
 };
 use easyenclave_schemas::{
     AgentId, Datacenter, Generation, OrderId, ProviderName, Timestamp, WorkerId,
 };
 
+use crate::journal::Records;
+
+/// So long workers have to list their machines after a start without records: what they pause between tries, and some.
+const WORKERS: Duration = Duration::from_secs(30);
+
 /// What was heard since the reconciler started.
 #[derive(Debug)]
 pub struct Presence {
-    started: Timestamp,
+    listening: Mutex<Timestamp>,
+    /// Until then workers are waited for that may have machines of before the start.
+    others_until: Timestamp,
     agents: Mutex<HashMap<AgentId, Heard>>,
     listings: Mutex<BTreeMap<WorkerId, Listing>>,
 }
@@ -41,6 +49,8 @@ pub struct Heard {
 pub struct Listing {
     /// When it came.
     pub at: Timestamp,
+    /// When the one before it came. A worker sends one after the other, so this one was begun later than that.
+    pub before: Option<Timestamp>,
     /// The provider.
     pub provider: ProviderName,
     /// The datacenter.
@@ -54,8 +64,23 @@ pub struct Listing {
 pub struct ListedUnit {
     /// Whether it works.
     pub alive: bool,
+    /// The number of the claim under which it was made, if that is known.
+    pub fence: Option<u64>,
     /// Since when every listing has held it.
     pub since: Timestamp,
+}
+
+/// A working machine and who listed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The worker that made it.
+    pub worker: WorkerId,
+    /// The provider.
+    pub provider: ProviderName,
+    /// The datacenter.
+    pub datacenter: Datacenter,
+    /// The number of the claim under which it was made, if that is known.
+    pub fence: Option<u64>,
 }
 
 /// Whether a heartbeat was news.
@@ -73,15 +98,49 @@ impl Presence {
     /// Nothing was heard yet.
     pub fn new(started: Timestamp) -> Self {
         Self {
-            started,
+            listening: Mutex::new(started),
+            others_until: started,
             agents: Mutex::default(),
             listings: Mutex::default(),
         }
     }
 
-    /// When the reconciler started; silence counts from then.
-    pub fn started(&self) -> Timestamp {
-        self.started
+    /// Nothing was heard yet. Where there is a seed and no record, machines whose tokens were made from it may be there:
+    /// unless the fleet is empty, its store was lost. Nobody knows which workers there are, so all get their time.
+    pub fn at_start(records: &Records, has_seed: bool, now: Timestamp) -> Self {
+        let mut presence = Self::new(now);
+        if has_seed && records.agents.is_empty() && records.orders.is_empty() {
+            tracing::warn!(
+                "no agent and no order is recorded; workers are heard before any is launched"
+            );
+            presence.others_until = now.plus(WORKERS);
+        }
+        presence
+    }
+
+    /// Whether workers may be there that have not been heard of.
+    pub fn awaits_others(&self, now: Timestamp) -> bool {
+        now < self.others_until
+    }
+
+    /// Since when the reconciler has listened without a break; silence counts from then.
+    pub fn listening(&self) -> Timestamp {
+        *lock(&self.listening)
+    }
+
+    /// Nobody was listened to for a while, or the clock was set: silence counts from now, as after a restart.
+    pub fn listen_from(&self, now: Timestamp) {
+        *lock(&self.listening) = now;
+        for heard in lock(&self.agents).values_mut() {
+            heard.at = heard.at.min(now);
+        }
+        for listing in lock(&self.listings).values_mut() {
+            listing.at = listing.at.min(now);
+            listing.before = listing.before.map(|before| before.min(now));
+            for unit in listing.units.values_mut() {
+                unit.since = now;
+            }
+        }
     }
 
     /// Notes a heartbeat that was proved to come from the agent.
@@ -99,6 +158,21 @@ impl Presence {
             && last.workload == beat.workload;
         *last = Heard::of(beat, at);
         if same { Beat::Same } else { Beat::News }
+    }
+
+    /// Notes what an agent that no record knows says of itself while it registers again.
+    pub fn returned(&self, request: &RegisterRequest, at: Timestamp) {
+        let heard = Heard {
+            at,
+            sequence: 0,
+            boot_id: request.boot_id.clone(),
+            acknowledged: request.generation,
+            workload: request.workload.clone(),
+            refusals: CallRefusals::default(),
+        };
+        lock(&self.agents)
+            .entry(request.order_id.agent())
+            .or_insert(heard);
     }
 
     /// Reasons for which the agent has refused calls of its own API since its last word.
@@ -148,6 +222,7 @@ impl Presence {
             .map(|unit| {
                 let listed = ListedUnit {
                     alive: unit.alive,
+                    fence: unit.fence,
                     since: since(&unit.order_id),
                 };
                 (unit.order_id.clone(), listed)
@@ -156,12 +231,34 @@ impl Presence {
         let changed = last.is_none_or(|last| last.units != units);
         let listing_now = Listing {
             at,
+            before: last.map(|last| last.at),
             provider: listing.provider.clone(),
             datacenter: listing.datacenter.clone(),
             units,
         };
         listings.insert(listing.worker_id.clone(), listing_now);
         changed
+    }
+
+    /// Notes that a worker has removed a machine: it is in its listing no more, although the next one is still to come.
+    pub fn removed(&self, worker: &WorkerId, unit: &OrderId) {
+        if let Some(listing) = lock(&self.listings).get_mut(worker) {
+            listing.units.remove(unit);
+        }
+    }
+
+    /// A machine that a worker lists as working.
+    pub fn listed(&self, unit: &OrderId) -> Option<Listed> {
+        let listings = lock(&self.listings);
+        listings.iter().find_map(|(worker, listing)| {
+            let unit = listing.units.get(unit).filter(|unit| unit.alive)?;
+            Some(Listed {
+                worker: worker.clone(),
+                provider: listing.provider.clone(),
+                datacenter: listing.datacenter.clone(),
+                fence: unit.fence,
+            })
+        })
     }
 
     /// Every worker's newest listing.

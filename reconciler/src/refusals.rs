@@ -13,8 +13,8 @@ const MOST: usize = 32;
 pub struct Refusals(Mutex<Vec<Refusal>>);
 
 impl Refusals {
-    /// Notes a refusal. Tells whether it is a new one; a repeated one changes nothing, so that an
-    /// attacker cannot make the status branch grow.
+    /// Notes a refusal. Tells whether it is a new one; a repeated one changes nothing. The subject is an id that the
+    /// reconciler knows or that was proved, or fixed words, so that a stranger cannot make the status branch grow.
     pub fn note(&self, code: &str, subject: &str, message: &str, now: Timestamp) -> bool {
         let subject: String = subject.chars().take(63).collect();
         let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);

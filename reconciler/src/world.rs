@@ -13,6 +13,7 @@ use crate::clock::{Clock, Entropy};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::presence::Presence;
+use crate::recall::Recall;
 use crate::refusals::Refusals;
 use crate::revision::Revision;
 use crate::tokens::Tokens;
@@ -28,6 +29,8 @@ pub struct World {
     pub journal: Journal,
     /// What was heard.
     pub presence: Presence,
+    /// Where machines belong that no record knows.
+    pub recall: Recall,
     /// What was refused.
     pub refusals: Refusals,
     /// Unknown measurements on trusted platforms.
@@ -70,6 +73,8 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     /// Durable records.
     pub journal: Journal,
+    /// What was heard: nothing yet.
+    pub presence: Presence,
     /// The fleet's seed for nonces and tokens.
     pub seed: Secret<[u8; 32]>,
     /// Signs instructions and answers.
@@ -88,7 +93,8 @@ impl World {
     /// A world before its first pass.
     pub fn new(parts: Parts) -> Self {
         Self {
-            presence: Presence::new(parts.clock.now()),
+            presence: parts.presence,
+            recall: Recall::default(),
             refusals: Refusals::default(),
             sightings: Sightings::default(),
             fetched: Fetched::default(),

@@ -71,13 +71,14 @@ async fn a_reconciler_that_has_forgotten_the_agent_is_joined_again_while_the_wor
     };
     let again = |script: &Script| script.beats.get(beats).cloned();
     let beat = agent.reconciler.until("it reports again", again).await;
-    let script = agent.reconciler.script();
-    let key = |at: usize| &script.registrations[at].public_key;
-    assert_eq!((script.registrations.len(), key(5)), (6, key(0)));
+    {
+        let script = agent.reconciler.script();
+        let key = |at: usize| &script.registrations[at].public_key;
+        assert_eq!((script.registrations.len(), key(5)), (6, key(0)));
+    }
     let workload = beat.workload.expect("it runs on");
     assert!(is_ready(&workload) && workload.restarts == 0);
     assert_eq!(agent.processes(), 1);
-    drop(script);
     agent.stop().await;
 }
 

@@ -1,7 +1,7 @@
 //! A provider in memory, for tests of whatever uses one. It passes the conformance suite, so it does not
 //! promise more than a real one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -20,6 +20,7 @@ pub struct FakeProvider {
 struct State {
     units: BTreeMap<OrderId, FakeUnit>,
     faults: VecDeque<ProvideError>,
+    jammed: BTreeSet<OrderId>,
 }
 
 #[derive(Debug)]
@@ -41,6 +42,11 @@ impl FakeProvider {
     /// The next call fails with this.
     pub fn fail(&self, error: ProvideError) {
         self.state().faults.push_back(error);
+    }
+
+    /// A unit cannot be removed from now on.
+    pub fn jam(&self, order: &OrderId) {
+        self.state().jammed.insert(order.clone());
     }
 
     /// What a unit was made from.
@@ -91,7 +97,14 @@ impl Provider for FakeProvider {
     }
 
     async fn remove(&self, order: &OrderId) -> Result<(), ProvideError> {
-        self.faultless()?.units.remove(order);
+        let mut state = self.faultless()?;
+        if state.jammed.contains(order) {
+            return Err(ProvideError::Retry {
+                what: order.to_string(),
+                source: std::io::Error::other("jammed"),
+            });
+        }
+        state.units.remove(order);
         Ok(())
     }
 

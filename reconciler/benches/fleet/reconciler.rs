@@ -12,6 +12,7 @@ use easyenclave::api;
 use easyenclave::clock::{Clock, System};
 use easyenclave::metrics::Metrics;
 use easyenclave::pass::pass;
+use easyenclave::presence::Presence;
 use easyenclave::report::{self, Notes};
 use easyenclave::source::Source;
 use easyenclave::trust::{Judge, Sources};
@@ -99,6 +100,7 @@ async fn first_plan(dir: &Path, root: &str, repository: &str) -> (Arc<World>, us
     let world = Arc::new(World::new(Parts {
         clock: Arc::new(System),
         entropy: Arc::new(System),
+        presence: Presence::new(System.now()),
         journal: open(dir),
         seed: Secret::new([7; 32]),
         keypair: Keypair::generate().expect("randomness"),

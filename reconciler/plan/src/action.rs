@@ -197,6 +197,13 @@ pub enum WaitReason {
     QuotaExceeded { owner: OwnerName, quota: u32 },
     /// An order is not claimed, or its agent has not registered yet.
     OrderPending,
+    /// So many machines are there that no record knows, and whose agents may register again.
+    AgentsMayReturn { missing: u32 },
+    /// No worker has listed its machines since the reconciler started, so there may be some that are not known.
+    WorkerNotHeardYet {
+        provider: ProviderName,
+        datacenter: Datacenter,
+    },
     /// The last launches for this slot failed.
     LaunchBackoff { failures: u32 },
     /// A removal is held until a person approves the digest.

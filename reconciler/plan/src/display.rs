@@ -166,6 +166,8 @@ impl WaitReason {
             Self::AboveMaximum { .. } => "AboveMaximum",
             Self::QuotaExceeded { .. } => "QuotaExceeded",
             Self::OrderPending => "OrderPending",
+            Self::AgentsMayReturn { .. } => "AgentsMayReturn",
+            Self::WorkerNotHeardYet { .. } => "WorkerNotHeardYet",
             Self::LaunchBackoff { .. } => "LaunchBackoff",
             Self::Held { .. } => "Held",
             Self::Frozen => "Frozen",
@@ -215,6 +217,17 @@ impl Display for WaitReason {
             Self::TrustUnknown => f.write_str("its evidence cannot be judged now"),
             Self::AttestationUnderWay => f.write_str("asked for fresh evidence"),
             Self::OrderPending => f.write_str("its agent has not registered yet"),
+            Self::AgentsMayReturn { missing } => write!(
+                f,
+                "agents missing: {missing}; machines are there whose agents may register again"
+            ),
+            Self::WorkerNotHeardYet {
+                provider,
+                datacenter,
+            } => write!(
+                f,
+                "no worker of {provider} in {datacenter} has listed its machines since the start"
+            ),
             Self::RetireUnderWay => f.write_str("the machine is being destroyed"),
             Self::RetirePaced => f.write_str("goes when those before it have gone"),
             Self::CapacityOrdered { .. }

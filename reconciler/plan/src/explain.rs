@@ -16,6 +16,10 @@ pub(crate) struct Provided {
     pub(crate) ordered: u32,
     /// The failures in a row and the end of the longest rest, when launches rest.
     pub(crate) rest: Option<(u32, Timestamp)>,
+    /// What is missing may turn up.
+    pub(crate) returning: bool,
+    /// Nothing is ordered before a worker has listed its machines.
+    pub(crate) unheard: bool,
 }
 
 /// Adds the waits of deployments.
@@ -34,7 +38,7 @@ pub(crate) fn deployments(
     {
         let deployment = unplaced.deployment;
         for Share { target, count } in shares.iter().filter(|_| unplaced.waits) {
-            let (reason, until) = of(provided, *target, *count);
+            let (reason, until) = of(view, provided, *target, *count);
             draft.wait_deployment(view, deployment, reason, until);
         }
         if *beyond_quota > 0 {
@@ -66,12 +70,25 @@ fn quota(view: &View, draft: &mut Draft, deployment: DeploymentIx) {
     }
 }
 
-fn of(provided: &[Provided], target: TargetIx, missing: u32) -> (WaitReason, Option<Timestamp>) {
+fn of(
+    view: &View,
+    provided: &[Provided],
+    target: TargetIx,
+    missing: u32,
+) -> (WaitReason, Option<Timestamp>) {
     let provided = provided[target.at()];
-    match provided.rest {
-        Some((failures, until)) => (WaitReason::LaunchBackoff { failures }, Some(until)),
-        None if provided.ordered > 0 => (WaitReason::CapacityOrdered { missing }, None),
-        None => (WaitReason::FreeAgentsUnusable { missing }, None),
+    match (provided.rest, view.target(target).state.spec()) {
+        (Some((failures, until)), _) => (WaitReason::LaunchBackoff { failures }, Some(until)),
+        (None, Some(spec)) if provided.unheard => {
+            let reason = WaitReason::WorkerNotHeardYet {
+                provider: spec.provider.clone(),
+                datacenter: spec.datacenter.clone(),
+            };
+            (reason, None)
+        }
+        _ if provided.returning => (WaitReason::AgentsMayReturn { missing }, None),
+        _ if provided.ordered > 0 => (WaitReason::CapacityOrdered { missing }, None),
+        _ => (WaitReason::FreeAgentsUnusable { missing }, None),
     }
 }
 
@@ -125,7 +142,7 @@ fn uncovered(
     match view.target(target).state {
         Wanted::No => (WaitReason::NoTarget, None),
         Wanted::Frozen => (WaitReason::Frozen, None),
-        Wanted::Yes(_) => match of(provided, target, missing) {
+        Wanted::Yes(_) => match of(view, provided, target, missing) {
             (WaitReason::FreeAgentsUnusable { .. }, _) if supply.free + supply.unsure == 0 => {
                 (WaitReason::CapacityExhausted { missing }, None)
             }

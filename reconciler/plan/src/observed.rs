@@ -24,6 +24,8 @@ pub struct Observed {
     pub orphans: BTreeMap<OrderId, Orphan>,
     /// Approvals that have had their occasion.
     pub spent: BTreeSet<Approval>,
+    /// Where no worker has listed its machines since the reconciler started: what is there is unknown.
+    pub unheard: BTreeSet<(ProviderName, Datacenter)>,
 }
 
 /// One agent.
@@ -200,6 +202,9 @@ pub struct Orphan {
     pub datacenter: Datacenter,
     /// Who made it.
     pub provider: ProviderName,
+    /// Its slot in that target, when it works and no record names the slot: what was known of it is lost, and its agent
+    /// may register again.
+    pub slot: Option<u32>,
     /// The policy of its target, when that is still known.
     pub policy: Option<PolicyName>,
     /// Since when it has been listed without an owner.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use easyenclave_schemas::{Digest, OrderId, Timestamp};
 
+use crate::rules::retire::is_returning;
 use crate::view::{TargetIx, View};
 use crate::{Action, LaunchOrder, OrderState};
 
@@ -47,7 +48,13 @@ fn used(view: &View, target: TargetIx) -> Vec<u32> {
         .agents_of(target)
         .map(|agent| view.agent(agent).fact.slot);
     let orders = view.orders_of(target).filter(|order| order.pending);
-    let mut used: Vec<u32> = agents.chain(orders.map(|order| order.fact.slot)).collect();
+    let name = view.target(target).name;
+    let orphans = view.observed.orphans.values();
+    let returning = orphans.filter(|o| o.target.as_ref() == Some(name) && is_returning(view, o));
+    let mut used: Vec<u32> = agents
+        .chain(orders.map(|order| order.fact.slot))
+        .chain(returning.filter_map(|orphan| orphan.slot))
+        .collect();
     used.sort_unstable();
     used
 }
@@ -75,7 +82,7 @@ fn next_of(
             return Some(Next::Rest(failures, until));
         }
     }
-    let generation = last.map_or(1, |(order, _)| order.generation + 1);
+    let generation = last.map_or(1, |(order, _)| order.generation.saturating_add(1));
     launch(view, target, slot, generation, failures).map(Next::Launch)
 }
 

@@ -4,6 +4,7 @@
 use easyenclave_schemas::AgentId;
 
 use crate::draft::Draft;
+use crate::rules::retire::is_returning;
 use crate::view::{AgentIx, Instruction, Life, Standing, TargetIx, View};
 
 /// What one target has.
@@ -13,8 +14,10 @@ pub(crate) struct Supply {
     pub(crate) used: u32,
     /// Free agents that answer and are trusted, also those that are just stopping.
     pub(crate) free: u32,
-    /// Free agents of which that is not known.
+    /// Free agents of which that is not known, and machines whose agents may register again.
     pub(crate) unsure: u32,
+    /// Of those of which it is not known, the machines without a record.
+    pub(crate) returning: u32,
     /// Of those in use, the ones in quarantine that count all the same because their pool fails as a whole.
     pub(crate) suspect: u32,
     /// Machines that only count against the maximum: on their way out, in quarantine, or nobody's.
@@ -48,10 +51,14 @@ pub(crate) fn count(view: &View, draft: &Draft) -> Vec<Supply> {
         of.suspect += u32::from(is_suspect(view, draft, agent));
         *kind(view, draft, agent, of) += 1;
     }
-    let orphans = view.observed.orphans.values();
-    for name in orphans.filter_map(|orphan| orphan.target.as_ref()) {
-        if let Some(target) = view.find_target(name) {
-            supply[target.at()].useless += 1;
+    for orphan in view.observed.orphans.values() {
+        let target = orphan.target.as_ref();
+        if let Some(target) = target.and_then(|name| view.find_target(name)) {
+            let of = &mut supply[target.at()];
+            let returning = u32::from(is_returning(view, orphan));
+            of.unsure += returning;
+            of.returning += returning;
+            of.useless += 1 - returning;
         }
     }
     for target in view

@@ -199,6 +199,7 @@ pub(crate) fn observed(text: &str) -> Observed {
                     .retires
                     .insert(words.name(), RetireOrder { opened });
             }
+            "unheard" => drop(observed.unheard.insert((words.name(), words.name()))),
             "orphan" => drop(observed.orphans.insert(words.name(), orphan(words))),
             other => panic!("no such thing: {other}"),
         }
@@ -307,17 +308,19 @@ fn launch(mut words: Words) -> (OrderId, LaunchOrder) {
     (id, order)
 }
 
-/// `orphan NAME SECONDS [of TARGET]`
+/// `orphan NAME SECONDS [of TARGET] [slot #SLOT]`
 fn orphan(mut words: Words) -> Orphan {
     let mut orphan = Orphan {
         since: words.ago(),
         target: None,
         datacenter: name("local"),
         provider: name::<ProviderName>("process"),
+        slot: None,
         policy: None,
     };
     words.each(|words, word| match word {
         "of" => orphan.target = Some(words.name()),
+        "slot" => orphan.slot = Some(words.number()),
         other => panic!("no such field of an orphan: {other}"),
     });
     orphan

@@ -417,6 +417,7 @@ fn backwards_world(observed: &Observed) -> Observed {
         retires: observed.retires.clone().into_iter().rev().collect(),
         orphans: observed.orphans.clone().into_iter().rev().collect(),
         spent: observed.spent.clone(),
+        unheard: observed.unheard.clone().into_iter().rev().collect(),
     }
 }
 

@@ -422,10 +422,10 @@ fn after_the_store_is_lost_running_workloads_are_taken_over() {
         agent.generation = easyenclave_schemas::Generation(0);
     }
     expect![[r#"
-        +0s assign acme/web to tiny#1 generation 2 workload v1
-        +0s assign acme/web to tiny#0 generation 2 workload v1
-        +2s expose acme/web on tiny#1
-        +2s expose acme/web on tiny#0
+        +0s assign acme/web to tiny#1 generation 1 workload v1
+        +0s assign acme/web to tiny#0 generation 1 workload v1
+        +1s expose acme/web on tiny#1
+        +1s expose acme/web on tiny#0
     "#]]
     .assert_eq(&world.settle());
     assert_eq!(world.ready("acme/web"), 2);

@@ -12,7 +12,7 @@ use easyenclave_schemas::records::{AgentRecord, OrderPhase, OrderRecord, TrustRe
 use easyenclave_schemas::signature::{PublicKey, SignatureError, Verified, verify_request};
 use easyenclave_schemas::wire::{
     AttestRequest, CallRefusal, Challenge, HeartbeatRequest, HeartbeatResponse, RegisterRequest,
-    RegisterResponse, routes,
+    RegisterResponse, WorkloadReport, routes,
 };
 use easyenclave_schemas::{AgentId, Generation, OrderId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -47,8 +47,10 @@ pub(super) async fn challenge(
     Query(wanted): Query<For>,
 ) -> Result<Response, Refused> {
     let order = wanted.order.and_then(|order| OrderId::new(order).ok());
-    let record = order.and_then(|order| world.journal.read().orders.get(&order).cloned());
-    let record = record.filter(|record| may_attest(&world, record, world.clock.now()));
+    let now = world.clock.now();
+    let record =
+        order.and_then(|order| join::find_order(&world, &world.journal.read(), &order, now));
+    let record = record.filter(|record| may_attest(&world, record, now));
     let applied = record
         .as_ref()
         .map(|record| join::policy_for(&world, record));
@@ -92,8 +94,8 @@ pub(super) async fn register(
     body: Bytes,
 ) -> Result<Response, Refused> {
     let now = world.clock.now();
-    let request: RegisterRequest = parse(&body)?;
-    let subject = request.order_id.to_string();
+    let mut request: RegisterRequest = parse(&body)?;
+    let subject = subject(&world, &request.order_id, now);
     let refused = |refused: Refused| note(&world, &subject, refused);
     let key: PublicKey = request
         .public_key
@@ -107,6 +109,7 @@ pub(super) async fn register(
     };
     let verified = signed.verify(now).map_err(refused)?;
     plain(&request.address, &request.boot_id).map_err(refused)?;
+    bound(&mut request.workload);
     let agent_id = request.order_id.agent();
     let verdict = join::register(&world, request, now)
         .await
@@ -118,6 +121,15 @@ pub(super) async fn register(
         verdict,
     };
     Ok(sign(&world, StatusCode::OK, &answer, &verified, now))
+}
+
+/// What a refusal is about. Nobody has proved anything yet, so only an order that is known here is named: whoever makes
+/// names up gets one line for all of them.
+fn subject(world: &World, order: &OrderId, now: Timestamp) -> String {
+    match join::find_order(world, &world.journal.read(), order, now) {
+        Some(known) => known.order.to_string(),
+        None => "an unknown order".into(),
+    }
 }
 
 /// Notes that an agent is alive and what runs on it.
@@ -137,7 +149,7 @@ pub(super) async fn heartbeat(
     }
     plain(&beat.address, &beat.boot_id)
         .map_err(|refused| note(&world, record.agent.as_str(), refused))?;
-    bound(&mut beat);
+    bound(&mut beat.workload);
     let moved_to = (beat.address != record.address).then(|| beat.address.clone());
     let refusals = world.presence.new_refusals(&record.agent, &beat);
     match world.presence.heartbeat(&record.agent, beat, now) {
@@ -182,8 +194,8 @@ fn plain(address: &str, boot_id: &str) -> Result<(), Refused> {
 }
 
 /// What an agent says of its workload goes to the status branch: a text of some length, and an origin or nothing.
-fn bound(beat: &mut HeartbeatRequest) {
-    if let Some(workload) = &mut beat.workload {
+fn bound(workload: &mut Option<WorkloadReport>) {
+    if let Some(workload) = workload {
         workload.message = workload.message.chars().take(MESSAGE).collect();
         workload.url = workload.url.take().filter(|url| is_origin(url));
     }

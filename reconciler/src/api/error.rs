@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use easyenclave_schemas::Epoch;
 use easyenclave_schemas::evidence::{ReasonCode, Rejection};
 use easyenclave_schemas::wire::ErrorBody;
 
@@ -17,6 +18,8 @@ pub struct Refused {
     pub code: String,
     /// One sentence.
     pub message: String,
+    /// The epoch that says so, where that ends somebody's work.
+    pub epoch: Option<Epoch>,
 }
 
 impl Refused {
@@ -26,6 +29,15 @@ impl Refused {
             status,
             code: code.into(),
             message: message.into(),
+            epoch: None,
+        }
+    }
+
+    /// The same, as this epoch says it.
+    pub fn in_epoch(self, epoch: Epoch) -> Self {
+        Self {
+            epoch: Some(epoch),
+            ..self
         }
     }
 }
@@ -66,6 +78,10 @@ impl From<JournalError> for Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        (self.status, Json(ErrorBody::new(self.code, self.message))).into_response()
+        let body = ErrorBody {
+            epoch: self.epoch,
+            ..ErrorBody::new(self.code, self.message)
+        };
+        (self.status, Json(body)).into_response()
     }
 }

@@ -31,7 +31,7 @@ pub(super) async fn claim(
     body: Bytes,
 ) -> Result<Json<ClaimResponse>, Refused> {
     let request: ClaimRequest = parse(&body)?;
-    authorize(&world, &headers, request.worker_id.as_str())?;
+    authorize(&world, &headers)?;
     let wait = Duration::from_millis(request.wait_millis).min(LONGEST_WAIT);
     let deadline = Instant::now() + wait;
     loop {
@@ -54,7 +54,7 @@ pub(super) async fn update(
     body: Bytes,
 ) -> Result<Json<OrderStatus>, Refused> {
     let request: OrderUpdate = parse(&body)?;
-    authorize(&world, &headers, request.worker_id.as_str())?;
+    authorize(&world, &headers)?;
     let order = OrderId::new(order)
         .map_err(|_| Refused::new(StatusCode::NOT_FOUND, "order_not_found", "no such order"))?;
     Ok(Json(orders::update(&world, &order, request).await?))
@@ -67,7 +67,7 @@ pub(super) async fn inventory(
     body: Bytes,
 ) -> Result<Json<InventoryResponse>, Refused> {
     let request: InventoryRequest = parse(&body)?;
-    authorize(&world, &headers, request.worker_id.as_str())?;
+    authorize(&world, &headers)?;
     if request.units.len() > MOST_UNITS {
         let message = format!("at most {MOST_UNITS} units are taken in one listing");
         return Err(Refused::new(
@@ -85,8 +85,9 @@ pub(super) async fn inventory(
     }))
 }
 
-/// Digests are compared, so that the time it takes tells nothing about the key.
-fn authorize(world: &World, headers: &HeaderMap, worker: &str) -> Result<(), Refused> {
+/// Digests are compared, so that the time it takes tells nothing about the key. A worker without the key is not named:
+/// it could call itself anything.
+fn authorize(world: &World, headers: &HeaderMap) -> Result<(), Refused> {
     let shown = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -95,7 +96,7 @@ fn authorize(world: &World, headers: &HeaderMap, worker: &str) -> Result<(), Ref
         Some(key) if Digest::of(key.as_bytes()) == world.launcher_key => Ok(()),
         Some(_) => {
             let message = "the launcher key is not the one of this fleet";
-            world.refuse("invalid_launcher_key", worker, message);
+            world.refuse("invalid_launcher_key", "a worker", message);
             Err(Refused::new(
                 StatusCode::FORBIDDEN,
                 "invalid_launcher_key",

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use easyenclave_plan::{Hold, Orphan};
 use easyenclave_schemas::status::{
     AgentStatus, Condition, ConditionType, Counts, DeploymentPhase, DeploymentStatus, FleetStatus,
-    HeldStatus, UnownedStatus,
+    HeldStatus, UnheardStatus, UnownedStatus,
 };
-use easyenclave_schemas::{AgentId, DeploymentId, OrderId};
+use easyenclave_schemas::{AgentId, Datacenter, DeploymentId, OrderId, ProviderName};
 
 use super::conditions::{Conditions, when};
 use super::{Notes, Sight};
@@ -41,6 +41,7 @@ pub(super) fn fleet(
             .map(ToString::to_string)
             .collect(),
         unowned: report.observed.orphans.iter().map(unowned).collect(),
+        unheard: report.observed.unheard.iter().map(unheard).collect(),
         conditions: conditions(sight, notes),
     }
 }
@@ -51,9 +52,17 @@ fn unowned((id, orphan): (&OrderId, &Orphan)) -> (OrderId, UnownedStatus) {
         datacenter: orphan.datacenter.clone(),
         provider: orphan.provider.clone(),
         policy: orphan.policy.clone(),
+        slot: orphan.slot,
         since: orphan.since.trunc_secs(),
     };
     (id.clone(), status)
+}
+
+fn unheard((provider, datacenter): &(ProviderName, Datacenter)) -> UnheardStatus {
+    UnheardStatus {
+        provider: provider.clone(),
+        datacenter: datacenter.clone(),
+    }
 }
 
 fn held(hold: &Hold) -> HeldStatus {

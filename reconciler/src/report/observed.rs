@@ -5,7 +5,7 @@ use easyenclave_plan::{
     Remedy, Replica, Reported, RetireOrder, Trust,
 };
 use easyenclave_schemas::status::{
-    AgentStatus, LivenessStatus, OrderKind, OrderStatus, TrustStatus, UnownedStatus,
+    AgentStatus, LivenessStatus, OrderKind, OrderStatus, TrustStatus, UnheardStatus, UnownedStatus,
 };
 use easyenclave_schemas::wire::WorkloadState;
 use easyenclave_schemas::{OrderId, Timestamp};
@@ -83,6 +83,9 @@ pub fn observed(status: &Status) -> Observed {
     }
     let unowned = status.fleet.unowned.iter();
     observed.orphans = unowned.map(orphan).collect();
+    let unheard = status.fleet.unheard.iter();
+    let place = |place: &UnheardStatus| (place.provider.clone(), place.datacenter.clone());
+    observed.unheard = unheard.map(place).collect();
     observed
 }
 
@@ -92,6 +95,7 @@ fn orphan((id, status): (&OrderId, &UnownedStatus)) -> (OrderId, Orphan) {
         datacenter: status.datacenter.clone(),
         provider: status.provider.clone(),
         policy: status.policy.clone(),
+        slot: status.slot,
         since: status.since,
     };
     (id.clone(), orphan)

@@ -190,9 +190,12 @@ impl Scene {
             datacenter: name("local"),
             provider: name("local"),
             policy: Some(name("simulated")),
+            slot: Some(9),
             since: NOW,
         };
         self.observed.orphans.insert(self.order(9), orphan);
+        let elsewhere = (name("local"), name("elsewhere"));
+        self.observed.unheard.insert(elsewhere);
     }
 
     fn retire(&mut self, slot: u32) {

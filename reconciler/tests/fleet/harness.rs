@@ -150,6 +150,12 @@ impl Fleet {
         kill(&mut self.worker);
     }
 
+    /// All that the reconciler knew of agents and orders is gone.
+    pub(crate) fn lose_store(&mut self) {
+        self.kill_serve();
+        std::fs::remove_dir_all(self.path("data/store")).expect("removed");
+    }
+
     fn command(&self, log: &str) -> Command {
         let log = std::fs::OpenOptions::new()
             .create(true)

@@ -1,5 +1,6 @@
 //! Agents and workloads that die: noticed, replaced or restarted, reported.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -85,6 +86,47 @@ fn a_roll_out_stays_within_its_bound_while_an_agent_dies() {
         fewest >= 3,
         "maxUnavailable is 1, and {fewest} of 4 were ready"
     );
+    fleet.stop();
+}
+
+#[test]
+fn a_lost_store_costs_a_fleet_nothing_but_a_registration() {
+    let mut fleet = Fleet::started(3, 1);
+    fleet.wait("three replicas and a spare", |status| {
+        let agents = status["agents"].as_array().map_or(0, Vec::len);
+        agents == 4 && find(&status["deployments"], "deployment", "acme/web")["phase"] == "running"
+    });
+    let pids = |fleet: &Fleet| {
+        let processes = fleet.processes();
+        let pids = processes
+            .into_iter()
+            .map(|process| (process.order, process.pid));
+        pids.collect::<BTreeSet<_>>()
+    };
+    let before = pids(&fleet);
+    fleet.lose_store();
+    fleet.start_serve();
+    fleet.until("each agent has registered again", || {
+        fleet.log("serve.log").matches("is taken in again").count() == 4
+    });
+    let status = fleet.wait("all of them are back", |status| {
+        let agents = status["agents"].as_array().map_or(0, Vec::len);
+        let web = find(&status["deployments"], "deployment", "acme/web");
+        let orders = status["orders"].as_array();
+        let is_open = |order: &serde_json::Value| order["phase"] != "fulfilled";
+        agents == 4
+            && web["phase"] == "running"
+            && web["ready"] == 3
+            && orders.is_some_and(|orders| !orders.iter().any(is_open))
+    });
+    let known: BTreeSet<_> = before.iter().map(|(order, _)| order.as_str()).collect();
+    let agents = status["agents"].as_array().expect("a list");
+    let back: BTreeSet<_> = agents.iter().filter_map(|a| a["agent"].as_str()).collect();
+    assert_eq!(back, known, "under the same ids");
+    assert_eq!(pids(&fleet), before, "no process was ended or started");
+    let log = fleet.log("serve.log");
+    let after = log.rsplit("no agent and no order is recorded").next();
+    assert!(!after.expect("said").contains("action=launch"), "{log}");
     fleet.stop();
 }
 

@@ -9,8 +9,8 @@ use easyenclave_attestation::testing::{Fault, faulty_quote};
 use easyenclave_schemas::evidence::{Evidence, QuoteBytes};
 use easyenclave_schemas::signature::{Keypair, sign_request};
 use easyenclave_schemas::wire::{
-    CallRefusals, Challenge, ClaimRequest, ClaimResponse, HeartbeatRequest, OrderReport,
-    OrderUpdate, RegisterRequest, UndeployRequest, routes,
+    CallRefusals, Challenge, ClaimRequest, ClaimResponse, HeartbeatRequest, InventoryRequest,
+    OrderReport, OrderUpdate, RegisterRequest, UndeployRequest, routes,
 };
 use easyenclave_schemas::{Epoch, Generation, OrderId, ProviderName, Secret, Timestamp, WorkerId};
 use serde::Serialize;
@@ -124,8 +124,18 @@ impl Rogue {
         WorkerId::new("w-rogue").expect("a name")
     }
 
-    /// Claims a launch order, waiting for one to open.
+    /// Claims a launch order, waiting for one to open. The first time it lists no machines before, as orders are opened
+    /// only where a worker has been heard.
     fn claim(&self, in_hand: Vec<OrderId>) -> Claimed {
+        if in_hand.is_empty() {
+            let listing = InventoryRequest {
+                worker_id: self.worker(),
+                provider: ProviderName::new("local").expect("a name"),
+                datacenter: "local".parse().expect("a name"),
+                units: Vec::new(),
+            };
+            self.as_worker(routes::INVENTORY, &listing);
+        }
         let request = ClaimRequest {
             worker_id: self.worker(),
             provider: ProviderName::new("local").expect("a name"),
@@ -133,6 +143,7 @@ impl Rogue {
             node_size: None,
             in_hand,
             wait_millis: 20_000,
+            work: None,
         };
         let answer: ClaimResponse =
             serde_json::from_value(self.as_worker(routes::CLAIM, &request)).expect("an answer");
@@ -161,6 +172,8 @@ impl Rogue {
             address: "http://127.0.0.1:9".into(),
             boot_id: "boot".into(),
             version: "0".into(),
+            generation: Generation::default(),
+            workload: None,
         }
     }
 

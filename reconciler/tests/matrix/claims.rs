@@ -39,3 +39,24 @@ async fn an_agent_that_claims_impossible_instructions_is_not_heard_and_is_named(
     assert_eq!(status, 200, "an agent may be ahead of its record: {body}");
     assert!(place.world.presence.heard(&id).is_some());
 }
+
+#[tokio::test]
+async fn names_that_a_stranger_makes_up_share_one_refusal() {
+    let place = Place::new(&json!({}));
+    let served = serve(&place).await;
+    let mut agent = place.agent().await;
+    for n in 0..3 {
+        agent.order = format!("nobody-{n}").parse().expect("a name");
+        let nonce = place.nonce().await;
+        let request = place.request(&agent, &nonce, place.evidence(&agent, &nonce));
+        let (status, body) = post(&served, &agent, routes::REGISTER, &request).await;
+        assert_eq!(
+            (status, &body["code"]),
+            (409, &json!("EE-ATT-030")),
+            "{body}"
+        );
+    }
+    let refusals = place.world.refusals.list();
+    let subjects: Vec<_> = refusals.iter().map(|refusal| &refusal.subject).collect();
+    assert_eq!(subjects, ["an unknown order"]);
+}

@@ -10,6 +10,7 @@ use easyenclave::clock::{Clock, System};
 use easyenclave::join;
 use easyenclave::journal::Journal;
 use easyenclave::metrics::Metrics;
+use easyenclave::presence::Presence;
 use easyenclave::revision::Revision;
 use easyenclave::trust::{self, Judge, Sources};
 use easyenclave::world::{Parts, World};
@@ -24,7 +25,7 @@ use easyenclave_schemas::evidence::{Evidence, QuoteBytes, Rejection, Verdict};
 use easyenclave_schemas::records::{ClaimRecord, OrderPhase, OrderRecord, WorkRecord};
 use easyenclave_schemas::signature::Keypair;
 use easyenclave_schemas::wire::{AttestRequest, RegisterRequest};
-use easyenclave_schemas::{OrderId, Secret, Timestamp};
+use easyenclave_schemas::{Generation, OrderId, Secret, Timestamp};
 use easyenclave_store::{Batch, SledStore, Space, Store, StoreError};
 use serde_json::{Value, json};
 
@@ -99,6 +100,7 @@ impl Place {
         let world = World::new(Parts {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy: Arc::new(System),
+            presence: Presence::new(clock.now()),
             journal,
             seed: Secret::new([7; 32]),
             keypair: Keypair::generate().expect("randomness"),
@@ -158,6 +160,18 @@ impl Place {
         }
     }
 
+    /// Moves an order on.
+    pub(crate) async fn set(&self, order: &OrderId, state: OrderPhase) {
+        let id = order.clone();
+        let moved = self.world.journal.transact(move |records, change| {
+            let mut order = records.orders[&id].as_ref().clone();
+            order.state = state;
+            change.put_order(order);
+            Ok::<_, ()>(())
+        });
+        moved.await.expect("kept").expect("put");
+    }
+
     pub(crate) async fn nonce(&self) -> String {
         let policy = self.policy();
         let challenge = trust::issue(&self.world, None, policy.as_ref()).await;
@@ -189,6 +203,8 @@ impl Place {
             address: "http://127.0.0.1:9".into(),
             boot_id: "boot".into(),
             version: "0".into(),
+            generation: Generation::default(),
+            workload: None,
         }
     }
 
@@ -316,6 +332,13 @@ impl SetClock {
     pub(crate) fn forward(&self, by: Duration) {
         let millis = i64::try_from(by.as_millis()).expect("short");
         self.0.fetch_add(millis, Ordering::SeqCst);
+    }
+}
+
+impl SetClock {
+    pub(crate) fn back(&self, by: Duration) {
+        let millis = i64::try_from(by.as_millis()).expect("short");
+        self.0.fetch_sub(millis, Ordering::SeqCst);
     }
 }
 

@@ -41,6 +41,9 @@ pub struct FleetStatus {
     /// What is known of these machines.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unowned: BTreeMap<OrderId, UnownedStatus>,
+    /// Where no worker has listed its machines since the reconciler started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unheard: Vec<UnheardStatus>,
     /// Its conditions.
     pub conditions: Vec<Condition>,
 }
@@ -59,8 +62,21 @@ pub struct UnownedStatus {
     /// The policy of its target, when that is still known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyName>,
+    /// Its slot in that target, when its agent may register again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u32>,
     /// Since when it has been listed without an owner, in whole seconds.
     pub since: Timestamp,
+}
+
+/// Where no worker has listed its machines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnheardStatus {
+    /// The provider.
+    pub provider: ProviderName,
+    /// The datacenter.
+    pub datacenter: Datacenter,
 }
 
 /// How much there is of everything. Simulated and real agents are never one number.

@@ -16,7 +16,9 @@ pub use agent::{
 pub use capacity::{CapacityStatus, ReservationStatus};
 pub use condition::{Condition, ConditionStatus, ConditionType, WaitStatus};
 pub use deployment::{DeploymentPhase, DeploymentStatus, PlacedReplica};
-pub use fleet::{Counts, FleetStatus, HeldStatus, Refusal, SpentApproval, UnownedStatus};
+pub use fleet::{
+    Counts, FleetStatus, HeldStatus, Refusal, SpentApproval, UnheardStatus, UnownedStatus,
+};
 pub use order::{OrderKind, OrderStatus};
 pub use problem::ProblemStatus;
 pub use sighting::Sighting;

@@ -65,6 +65,12 @@ pub struct RegisterRequest {
     pub boot_id: String,
     /// The agent's version.
     pub version: String,
+    /// The highest instruction that the agent has taken in, when it was registered before.
+    #[serde(default)]
+    pub generation: Generation,
+    /// What runs on it already: a reconciler that has forgotten the agent must not take it for idle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<WorkloadReport>,
 }
 
 /// The agent is taken in.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Epoch;
+
 /// Why a request was refused. Programs read `code`, people read `message`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
@@ -11,6 +13,9 @@ pub struct ErrorBody {
     pub message: String,
     /// The request's id in the log, if it has one.
     pub request_id: Option<String>,
+    /// The reconciler's epoch, where the refusal ends somebody's work; nobody heeds a lower one than was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Epoch>,
 }
 
 impl ErrorBody {
@@ -20,6 +25,7 @@ impl ErrorBody {
             code: code.into(),
             message: message.into(),
             request_id: None,
+            epoch: None,
         }
     }
 }

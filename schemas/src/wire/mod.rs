@@ -19,7 +19,7 @@ pub use error::ErrorBody;
 pub use health::{AgentActivity, AgentHealth, VerdictSummary};
 pub use orders::{
     ClaimRequest, ClaimResponse, InventoryRequest, InventoryResponse, LaunchSpec, Order,
-    OrderReport, OrderStatus, OrderUpdate, OrderWork, Superseded, Unit,
+    OrderReport, OrderStatus, OrderUpdate, OrderWork, Superseded, Unit, WorkKind,
 };
 pub use refusals::{CallRefusal, CallRefusals};
 

@@ -26,6 +26,19 @@ pub struct ClaimRequest {
     /// How long the reconciler may hold the request until there is an order, at most 30 seconds.
     #[serde(default)]
     pub wait_millis: u64,
+    /// Only orders of this kind; any when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<WorkKind>,
+}
+
+/// A kind of order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkKind {
+    /// A machine with an agent.
+    Launch,
+    /// The end of a machine.
+    Retire,
 }
 
 /// The answer to a claim.
@@ -123,6 +136,9 @@ pub struct OrderStatus {
     pub status: String,
     /// The claim lapses then.
     pub claim_expires_at: Option<Timestamp>,
+    /// The reconciler's epoch; the worker heeds no lower one than it has seen. An older reconciler gives none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Epoch>,
 }
 
 /// A worker lists every machine of this fleet that its provider has. Only a complete listing is sent:

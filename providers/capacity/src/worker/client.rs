@@ -6,7 +6,7 @@ use easyenclave_schemas::wire::{
     ClaimRequest, ClaimResponse, ErrorBody, InventoryRequest, InventoryResponse, OrderStatus,
     OrderUpdate, routes,
 };
-use easyenclave_schemas::{OrderId, Secret};
+use easyenclave_schemas::{Epoch, OrderId, Secret};
 use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
@@ -30,6 +30,8 @@ pub(super) enum CallError {
         code: String,
         /// One sentence.
         message: String,
+        /// The epoch that says so, if it is given.
+        epoch: Option<Epoch>,
     },
     /// The answer is too long or of another shape.
     #[error("the answer cannot be read")]
@@ -42,6 +44,14 @@ impl CallError {
         match self {
             Self::Refused { code, .. } => code,
             _ => "",
+        }
+    }
+
+    /// The epoch of a refusal, if it is given.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        match self {
+            Self::Refused { epoch, .. } => *epoch,
+            _ => None,
         }
     }
 }
@@ -148,5 +158,6 @@ fn refusal(status: StatusCode, body: &[u8]) -> CallError {
     CallError::Refused {
         code: cut(refusal.code, 40),
         message: cut(refusal.message, 200),
+        epoch: refusal.epoch,
     }
 }

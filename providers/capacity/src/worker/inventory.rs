@@ -3,6 +3,7 @@
 //! later claim has superseded; they are removed.
 
 use std::convert::Infallible;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use easyenclave_schemas::wire::{InventoryRequest, InventoryResponse, Superseded, Unit};
@@ -22,6 +23,9 @@ pub(super) async fn keep(desk: &Desk, config: &WorkerConfig) -> Infallible {
     let mut sent: Option<(Vec<Unit>, Instant)> = None;
     let mut pace = Pace::default();
     loop {
+        if desk.away.swap(false, Ordering::Relaxed) {
+            sent = None;
+        }
         let error = match desk.provider.list().await {
             Ok(units) if is_known(&sent, &units) => None,
             Ok(units) => match desk.client.inventory(&listing(desk, config, &units)).await {

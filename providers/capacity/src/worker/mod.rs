@@ -10,13 +10,14 @@ mod pace;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use easyenclave_schemas::wire::{ClaimRequest, ClaimResponse};
+use easyenclave_schemas::wire::{ClaimRequest, ClaimResponse, OrderWork, WorkKind};
 use easyenclave_schemas::{Epoch, OrderId, WorkerId};
-use tokio::sync::Notify;
-use tokio::task::{Id, JoinSet};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::sleep;
 
 pub use crate::config::WorkerConfig;
@@ -27,14 +28,21 @@ use client::{CallError, Client};
 pub use name::worker_id;
 use pace::Pace;
 
-/// So many orders are worked on at a time.
+/// So many units are made at a time, and so many removed. A unit that was made and has yet to join takes no place, nor
+/// does one that cannot be removed, between two tries.
 const AT_ONCE: usize = 8;
+
+/// So many orders of each kind are in hand at most. Each is a small task that mostly waits, and an id in every claim.
+const IN_HAND: usize = 256;
 
 /// So many units are removed at a time when the worker ends.
 const REMOVED_AT_ONCE: usize = 16;
 
 /// How long the reconciler is asked to wait for an order.
 const WAIT: Duration = Duration::from_secs(20);
+
+/// The same while only one kind of order is asked for: an order of the other kind may be over any moment.
+const WAIT_FOR_ONE_KIND: Duration = Duration::from_secs(1);
 
 /// The pause after an answer without an order, in case the reconciler does not wait.
 const NOTHING: Duration = Duration::from_millis(200);
@@ -100,6 +108,9 @@ pub async fn run_with(
         worker: config.worker_id.clone(),
         provider,
         changed: Notify::new(),
+        away: AtomicBool::new(false),
+        making: Semaphore::new(AT_ONCE),
+        removing: Semaphore::new(AT_ONCE),
         epoch: Mutex::default(),
     });
     tracing::info!(worker = %desk.worker, provider = %config.provider, "worker started");
@@ -117,6 +128,12 @@ struct Desk {
     provider: Arc<dyn Provider>,
     /// Told when a unit was made or removed, so that it is listed at once.
     changed: Notify,
+    /// The reconciler could not be asked for orders. It may have been restarted, and then it opens none before it was
+    /// told what there is.
+    away: AtomicBool,
+    /// Places for making units, and for removing them: neither waits for the other.
+    making: Semaphore,
+    removing: Semaphore,
     /// The highest that was seen.
     epoch: Mutex<Epoch>,
 }
@@ -128,47 +145,92 @@ impl Desk {
         *seen = epoch.max(*seen);
         *seen == epoch
     }
+
+    /// Waits for a place.
+    async fn place<'a>(&self, places: &'a Semaphore) -> SemaphorePermit<'a> {
+        places.acquire().await.expect("places are never closed")
+    }
+
+    /// Tries to remove a unit, when it is its turn.
+    async fn remove(&self, unit: &OrderId) -> Result<(), ProvideError> {
+        let _place = self.place(&self.removing).await;
+        self.provider.remove(unit).await
+    }
 }
 
 /// Orders that are worked on.
 #[derive(Default)]
 struct InHand {
     tasks: JoinSet<()>,
-    orders: BTreeMap<OrderId, Id>,
+    orders: BTreeMap<OrderId, (Id, WorkKind)>,
     taken: u64,
 }
 
 impl InHand {
     fn start(&mut self, desk: &Arc<Desk>, claim: orders::Claim) {
         let order = claim.order.order_id.clone();
+        let kind = match claim.order.work {
+            OrderWork::Launch(_) => WorkKind::Launch,
+            OrderWork::Retire { .. } => WorkKind::Retire,
+        };
         let task = self.tasks.spawn(orders::work(Arc::clone(desk), claim));
-        self.orders.insert(order, task.id());
+        self.orders.insert(order, (task.id(), kind));
         self.taken += 1;
     }
 
-    /// Puts away what is done; waits for one order when there are `most`.
-    async fn tidy(&mut self, most: usize) {
-        while let Some(done) = match self.tasks.len() >= most {
-            true => self.tasks.join_next_with_id().await,
-            false => self.tasks.try_join_next_with_id(),
-        } {
-            let id = done
-                .as_ref()
-                .map_or_else(|error| error.id(), |(id, ())| *id);
-            if let Err(error) = done {
-                tracing::error!(error = %error, "work on an order broke off");
-            }
-            self.orders.retain(|_, task| *task != id);
+    fn is_full(&self, kind: WorkKind) -> bool {
+        let of_kind = self.orders.values().filter(|(_, other)| *other == kind);
+        of_kind.count() >= IN_HAND
+    }
+
+    /// The only kind that there is room for, if it is one.
+    fn only(&self) -> Option<WorkKind> {
+        match (
+            self.is_full(WorkKind::Launch),
+            self.is_full(WorkKind::Retire),
+        ) {
+            (true, _) => Some(WorkKind::Retire),
+            (false, true) => Some(WorkKind::Launch),
+            (false, false) => None,
         }
+    }
+
+    /// Puts away what is done; waits for one order when there is room for none.
+    async fn tidy(&mut self) {
+        while let Some(done) =
+            match self.is_full(WorkKind::Launch) && self.is_full(WorkKind::Retire) {
+                true => self.tasks.join_next_with_id().await,
+                false => self.tasks.try_join_next_with_id(),
+            }
+        {
+            self.put_away(done);
+        }
+    }
+
+    /// Waits until all is done.
+    async fn finish(&mut self) {
+        while let Some(done) = self.tasks.join_next_with_id().await {
+            self.put_away(done);
+        }
+    }
+
+    fn put_away(&mut self, done: Result<(Id, ()), JoinError>) {
+        let id = done
+            .as_ref()
+            .map_or_else(|error| error.id(), |(id, ())| *id);
+        if let Err(error) = done {
+            tracing::error!(error = %error, "work on an order broke off");
+        }
+        self.orders.retain(|_, (task, _)| *task != id);
     }
 }
 
 async fn take_orders(desk: &Arc<Desk>, config: &WorkerConfig) -> Result<(), WorkerError> {
     let (mut in_hand, mut pace) = (InHand::default(), Pace::default());
     loop {
-        in_hand.tidy(AT_ONCE).await;
+        in_hand.tidy().await;
         if in_hand.taken >= config.most_orders() {
-            in_hand.tidy(1).await;
+            in_hand.finish().await;
             return Ok(());
         }
         let answer = desk.client.claim(&ask(desk, config, &in_hand)).await;
@@ -190,6 +252,7 @@ async fn take_orders(desk: &Arc<Desk>, config: &WorkerConfig) -> Result<(), Work
             }
             Err(error) => {
                 let pause = pace.failed();
+                desk.away.store(true, Ordering::Relaxed);
                 if pace.is_told() {
                     let (failures, error) = (pace.failures(), chain(&error));
                     tracing::warn!(failures, error, "orders cannot be claimed");
@@ -201,13 +264,16 @@ async fn take_orders(desk: &Arc<Desk>, config: &WorkerConfig) -> Result<(), Work
 }
 
 fn ask(desk: &Desk, config: &WorkerConfig, in_hand: &InHand) -> ClaimRequest {
+    let work = in_hand.only();
+    let wait = work.map_or(WAIT, |_| WAIT_FOR_ONE_KIND);
     ClaimRequest {
         worker_id: desk.worker.clone(),
         provider: config.provider.clone(),
         datacenter: Some(config.datacenter.clone()),
         node_size: config.node_size.clone(),
         in_hand: in_hand.orders.keys().cloned().collect(),
-        wait_millis: u64::try_from(WAIT.as_millis()).unwrap_or(0),
+        wait_millis: u64::try_from(wait.as_millis()).unwrap_or(0),
+        work,
     }
 }
 

@@ -1,5 +1,5 @@
-//! One order from its claim to its end. A launch is watched until its agent has joined; whatever else happens to
-//! the order, its unit is removed. A retirement is tried until nothing is left.
+//! One order from its claim to its end. A launch is watched until its agent has joined; when the order fails, is
+//! cancelled or overtaken, its unit is removed. A retirement is tried until nothing is left.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +37,10 @@ enum Standing {
     Held,
     /// Its agent has joined, or its machine is gone: done.
     Done,
-    /// It failed, was cancelled or forgotten, or another worker holds it.
+    /// It failed, was cancelled, or another worker holds it.
     Lost,
+    /// The reconciler does not know it. Its store may be lost, so that says nothing of the machine.
+    Forgotten,
     /// The reconciler does not say.
     Unknown,
 }
@@ -80,8 +82,10 @@ impl Job<'_> {
     }
 
     async fn launch(&self, request: LaunchRequest) {
-        if self.report(OrderReport::Provisioning, None).await == Standing::Lost {
-            return self.clean_up(&request.order).await;
+        match self.report(OrderReport::Provisioning, None).await {
+            Standing::Lost => return self.clean_up(&request.order).await,
+            Standing::Forgotten => return self.leave(&request.order),
+            Standing::Held | Standing::Done | Standing::Unknown => {}
         }
         match self.make(&request).await {
             Ok(()) => self.desk.changed.notify_one(),
@@ -99,7 +103,11 @@ impl Job<'_> {
     async fn make(&self, request: &LaunchRequest) -> Result<(), ProvideError> {
         let mut pace = Pace::default();
         loop {
-            match self.desk.provider.ensure(request).await {
+            let made = {
+                let _place = self.desk.place(&self.desk.making).await;
+                self.desk.provider.ensure(request).await
+            };
+            match made {
                 Err(error @ ProvideError::Retry { .. }) => {
                     let pause = pace.failed();
                     if pace.failures() >= TRIES {
@@ -122,6 +130,10 @@ impl Job<'_> {
                 Standing::Done => return None,
                 Standing::Lost => {
                     self.clean_up(unit).await;
+                    return None;
+                }
+                Standing::Forgotten => {
+                    self.leave(unit);
                     return None;
                 }
                 Standing::Held | Standing::Unknown => {}
@@ -155,10 +167,11 @@ impl Job<'_> {
             let standing = self
                 .report(OrderReport::Provisioning, error.as_deref())
                 .await;
-            if matches!(standing, Standing::Lost | Standing::Done) {
-                return;
+            match standing {
+                Standing::Lost | Standing::Done | Standing::Forgotten => return,
+                Standing::Held | Standing::Unknown => {}
             }
-            match self.desk.provider.remove(unit).await {
+            match self.desk.remove(unit).await {
                 Ok(()) => break,
                 Err(failed) => error = Some(chain(&failed)),
             }
@@ -169,10 +182,17 @@ impl Job<'_> {
         tracing::info!(unit = %unit, "unit removed");
     }
 
+    /// Leaves a unit to the reconciler, which sees it in the listings: its agent may register again, and if nobody
+    /// does, the reconciler decides on its end.
+    fn leave(&self, unit: &OrderId) {
+        tracing::warn!(unit = %unit, "the reconciler does not know the order; its unit stays");
+        self.desk.changed.notify_one();
+    }
+
     /// Removes the unit of an order that is over, for as long as it takes.
     async fn clean_up(&self, unit: &OrderId) {
         let mut pace = Pace::default();
-        while let Err(error) = self.desk.provider.remove(unit).await {
+        while let Err(error) = self.desk.remove(unit).await {
             let pause = pace.failed();
             if pace.is_told() {
                 let (failures, error) = (pace.failures(), chain(&error));
@@ -204,9 +224,14 @@ impl Job<'_> {
             error: error.map(line),
         };
         let answer = self.desk.client.update(&self.order.order_id, &update).await;
-        match answer {
-            Ok(answer) => standing(&answer.status),
-            Err(error) => refused(&error),
+        let (epoch, standing) = match &answer {
+            Ok(answer) => (answer.epoch, standing(&answer.status)),
+            Err(error) => (error.epoch(), refused(error)),
+        };
+        // What a reconciler says that leads no more says nothing.
+        match epoch.is_none_or(|epoch| self.desk.see(epoch)) {
+            true => standing,
+            false => Standing::Unknown,
         }
     }
 }
@@ -220,11 +245,12 @@ fn standing(status: &str) -> Standing {
     }
 }
 
-/// Only these two codes mean that the order is not ours any more. Whatever else a server says that may not be
+/// Only these two codes mean that the order is not ours to go on with. Whatever else a server says that may not be
 /// the reconciler, such as a bare 404, changes nothing.
 fn refused(error: &CallError) -> Standing {
     match error.code() {
-        "claim_lost" | "order_not_found" => Standing::Lost,
+        "claim_lost" => Standing::Lost,
+        "order_not_found" => Standing::Forgotten,
         _ => Standing::Unknown,
     }
 }
@@ -250,9 +276,10 @@ mod tests {
         let refusal = |code: &str| CallError::Refused {
             code: code.into(),
             message: "no".into(),
+            epoch: None,
         };
         assert_eq!(refused(&refusal("claim_lost")), Standing::Lost);
-        assert_eq!(refused(&refusal("order_not_found")), Standing::Lost);
+        assert_eq!(refused(&refusal("order_not_found")), Standing::Forgotten);
         for code in ["404", "409", "store_unavailable", "wrong_report"] {
             assert_eq!(refused(&refusal(code)), Standing::Unknown, "{code}");
         }

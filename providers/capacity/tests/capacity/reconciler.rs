@@ -31,6 +31,8 @@ pub(crate) struct Script {
     pub(crate) down: bool,
     /// Every answer to a report is 503 while this is set.
     pub(crate) deaf: bool,
+    /// The epoch of answers to reports; an older reconciler gives none.
+    pub(crate) epoch: Option<Epoch>,
     /// How many were answered with 503.
     turned_away: usize,
     pub(crate) claims: Vec<ClaimRequest>,
@@ -206,13 +208,18 @@ async fn update(
         .get(&order)
         .map_or("provisioning", String::as_str);
     if let Some(code) = told.strip_prefix('!') {
-        return refuse(StatusCode::CONFLICT, code);
+        let body = ErrorBody {
+            epoch: script.epoch,
+            ..ErrorBody::new(code, "as the test says")
+        };
+        return (StatusCode::CONFLICT, Json(body)).into_response();
     }
     let status = ended.unwrap_or(told).to_owned();
     Json(OrderStatus {
         order_id: order,
         status,
         claim_expires_at: None,
+        epoch: script.epoch,
     })
     .into_response()
 }

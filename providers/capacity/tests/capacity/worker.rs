@@ -1,5 +1,6 @@
 //! The worker from claim to removal, on the fake and on processes.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,7 +145,7 @@ async fn a_launch_is_renewed_until_its_agent_has_joined() {
 
 #[tokio::test]
 async fn an_order_that_is_over_takes_its_unit_with_it() {
-    for standing in ["cancelled", "failed", "!claim_lost", "!order_not_found"] {
+    for standing in ["cancelled", "failed", "!claim_lost"] {
         let bench = Bench::new().await;
         let order = bench.reconciler.launch("a");
         bench.exists(&order).await;
@@ -156,6 +157,68 @@ async fn an_order_that_is_over_takes_its_unit_with_it() {
             "{standing}"
         );
     }
+}
+
+#[tokio::test]
+async fn the_unit_of_an_order_that_the_reconciler_has_forgotten_stays() {
+    let bench = Bench::new().await;
+    let order = bench.reconciler.launch("a");
+    bench.exists(&order).await;
+    bench.reconciler.stands(&order, "!order_not_found");
+    let free = |script: &Script| script.claims.last()?.in_hand.is_empty().then_some(());
+    bench.reconciler.until("it is given up", free).await;
+    bench.exists(&order).await;
+    let listed = |script: &Script| Some(script.listings.last()?.units.first()?.alive);
+    assert!(bench.reconciler.until("it is listed", listed).await);
+}
+
+#[tokio::test]
+async fn removals_wait_neither_for_agents_that_do_not_join_nor_for_removals_that_fail() {
+    let bench = Bench::new().await;
+    let offer = |name: String| {
+        let work = OrderWork::Launch(request(&name, 50).spec);
+        bench.reconciler.offer(&name, work, 1)
+    };
+    let waiting: Vec<_> = (0..20).map(|n| offer(format!("waiting-{n}"))).collect();
+    for order in &waiting {
+        bench.exists(order).await;
+    }
+    let (last, jammed) = waiting.split_last().expect("twenty");
+    for order in jammed {
+        bench.provider.jam(order);
+        bench.reconciler.retire(order.as_str());
+    }
+    let failed = |script: &Script| {
+        let failed = script
+            .updates
+            .iter()
+            .filter(|(_, update)| update.error.is_some());
+        let orders: BTreeSet<_> = failed.map(|(order, _)| order).collect();
+        (orders.len() == jammed.len()).then_some(())
+    };
+    bench.reconciler.until("all of them fail", failed).await;
+    bench.reconciler.retire(last.as_str());
+    bench.is_gone(last).await;
+    let one_more = offer("one-more".into());
+    bench.exists(&one_more).await;
+}
+
+#[tokio::test]
+async fn what_a_reconciler_says_that_leads_no_more_ends_no_order() {
+    let bench = Bench::new().await;
+    let work = || OrderWork::Launch(request("a", 4).spec);
+    let order = bench.reconciler.offer("a", work(), 2);
+    bench.exists(&order).await;
+    bench.reconciler.script().epoch = Some(Epoch(1));
+    for standing in ["failed", "!claim_lost"] {
+        bench.reconciler.stands(&order, standing);
+        let reports = bench.reconciler.script().updates.len();
+        let heard = |script: &Script| script.updates.get(reports + 1).map(|_| ());
+        bench.reconciler.until("it reports again", heard).await;
+        bench.exists(&order).await;
+    }
+    bench.reconciler.script().epoch = Some(Epoch(2));
+    bench.is_gone(&order).await;
 }
 
 #[tokio::test]

@@ -190,6 +190,8 @@ fn launch(facts: &Facts, action: &Action, findings: &mut Findings) {
         target,
         slot,
         generation,
+        provider,
+        datacenter,
         ..
     } = action
     else {
@@ -197,6 +199,9 @@ fn launch(facts: &Facts, action: &Action, findings: &mut Findings) {
     };
     let wanted = facts.target(target).is_some();
     findings.must(1, wanted, || format!("no such target: {action}"));
+    let place = (provider.clone(), datacenter.clone());
+    let heard = !facts.observed.unheard.contains(&place);
+    findings.must(1, heard, || format!("its place is unknown: {action}"));
     let id = OrderId::launch(&facts.desired.fleet, target, *slot, *generation);
     findings.must(4, *order == id, || format!("not its own id: {action}"));
     let fresh = !facts.observed.launches.contains_key(order)

@@ -4,6 +4,7 @@
 use crate::Deployment;
 use crate::draft::{Draft, Fate, Need, Surge, Unplaced};
 use crate::reserve::Reserved;
+use crate::rules::retire::is_returning;
 use crate::view::{AgentIx, DeploymentIx, Instruction, TargetIx, View};
 
 pub(crate) fn rule(view: &View, draft: &mut Draft) {
@@ -45,6 +46,8 @@ struct Free<'v, 'a> {
     view: &'v View<'a>,
     /// By target, the last to be taken first.
     idle: Vec<Vec<AgentIx>>,
+    /// By target, whether agents may register again that could carry a replica already.
+    returning: Vec<bool>,
     reserved: Reserved,
 }
 
@@ -59,6 +62,7 @@ impl<'v, 'a> Free<'v, 'a> {
         Self {
             view,
             idle,
+            returning: returning(view),
             reserved: Reserved::new(view, draft),
         }
     }
@@ -69,7 +73,8 @@ impl<'v, 'a> Free<'v, 'a> {
         };
         let mut count = missing;
         let targets = self.admitted(deployment, spec);
-        for target in &targets {
+        let returning = targets.iter().any(|target| self.returning[target.at()]);
+        for target in targets.iter().filter(|_| !returning) {
             let most = count.min(draft.quota_left(self.view, deployment));
             count -= self.take(draft, deployment, *target, most);
         }
@@ -119,6 +124,18 @@ impl<'v, 'a> Free<'v, 'a> {
         }
         taken
     }
+}
+
+/// What such an agent carries is unknown, and what is unknown must not be doubled.
+fn returning(view: &View) -> Vec<bool> {
+    let mut returning = vec![false; view.targets.len()];
+    for orphan in view.observed.orphans.values() {
+        let target = orphan.target.as_ref();
+        if let Some(target) = target.and_then(|name| view.find_target(name)) {
+            returning[target.at()] |= is_returning(view, orphan);
+        }
+    }
+    returning
 }
 
 /// Whether an agent can take work now.

@@ -84,7 +84,7 @@ impl Pool<'_, '_> {
         let supply = self.pools.supply(self.target);
         let mut provided = Provided {
             ordered: supply.pending,
-            rest: None,
+            ..Provided::default()
         };
         self.launch(draft, &mut provided);
         let sure = supply.sure();
@@ -110,6 +110,21 @@ impl Pool<'_, '_> {
             let missing = missing - room;
             self.wait(draft, WaitReason::CapacityExhausted { missing }, None);
         }
+        let known = supply.all() - supply.returning;
+        let returning = self.wanted.saturating_sub(known).min(supply.returning);
+        if returning > 0 {
+            provided.returning = true;
+            let missing = returning;
+            self.wait(draft, WaitReason::AgentsMayReturn { missing }, None);
+        }
+        if missing.min(room) > 0 && self.is_unheard() {
+            let unheard = WaitReason::WorkerNotHeardYet {
+                provider: self.spec.provider.clone(),
+                datacenter: self.spec.datacenter.clone(),
+            };
+            provided.unheard = true;
+            return self.wait(draft, unheard, None);
+        }
         for next in slots::next(self.view, self.target, missing.min(room)) {
             match next {
                 Next::Launch(action) => {
@@ -122,6 +137,12 @@ impl Pool<'_, '_> {
                 }
             }
         }
+    }
+
+    /// Before the first listing there may be machines that no record knows, under ids that a launch would use again.
+    fn is_unheard(&self) -> bool {
+        let place = (self.spec.provider.clone(), self.spec.datacenter.clone());
+        self.view.observed.unheard.contains(&place)
     }
 
     /// Withdraws orders that are not needed: those that nobody has claimed first, and none whose machine is
@@ -332,6 +353,43 @@ mod tests {
             expect![[r#"
             retire b in local: not needed
             retire c in local: not needed"#]],
+        );
+    }
+
+    #[test]
+    fn nothing_is_launched_where_no_worker_has_listed_its_machines() {
+        let state = "target tiny 0 2\ntarget far 1 1 in far\ndeploy acme/a x1 v1 on tiny";
+        check(
+            state,
+            "unheard process local\nunheard process far\nagent a far #0 idle in far",
+            expect![[r#"
+                wait: deployment acme/a: no worker of process in local has listed its machines since the start
+                wait: target tiny: no worker of process in local has listed its machines since the start"#]],
+        );
+    }
+
+    #[test]
+    fn machines_whose_agents_may_come_back_are_neither_replaced_nor_doubled() {
+        let state = "target tiny 0 4 warm 1\ndeploy acme/a x2 v1";
+        let back = "agent a tiny #0 idle";
+        check(
+            state,
+            &format!("{back}\norphan tiny-b 10 of tiny slot #1\norphan tiny-c 10 of tiny slot #2"),
+            expect![[r#"
+                wait: deployment acme/a: agents missing: 2; machines are there whose agents may register again
+                wait: target tiny: agents missing: 2; machines are there whose agents may register again
+                wait: order tiny-b: belongs to nothing; its owner may turn up (until 2026-01-01T00:00:20Z)
+                wait: order tiny-c: belongs to nothing; its owner may turn up (until 2026-01-01T00:00:20Z)"#]],
+        );
+        check(
+            state,
+            &format!("{back}\norphan tiny-b 30 of tiny slot #1"),
+            expect![[r#"
+                retire tiny-b in local: it belongs to nothing
+                assign acme/a to a generation 2 workload v1
+                launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size tiny in local by process under sim
+                launch tiny-32913ac7cea7 for tiny slot 2 generation 1 failures 0 size tiny in local by process under sim
+                wait: deployment acme/a: agents missing: 1; ordered"#]],
         );
     }
 

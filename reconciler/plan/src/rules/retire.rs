@@ -277,6 +277,11 @@ fn orphans(view: &View, draft: &mut Draft) {
     draft.plan.actions.extend(due);
 }
 
+/// Whether a machine's agent is still given time to register again: until then it may serve, and carry anything.
+pub(crate) fn is_returning(view: &View, orphan: &Orphan) -> bool {
+    orphan.slot.is_some() && view.now < orphan.since.plus(ORPHAN_AFTER)
+}
+
 fn retired(action: &Action) -> Option<AgentId> {
     match action {
         Action::Retire { agent, .. } => Some(agent.clone()),

@@ -306,8 +306,13 @@ fn order() -> impl Strategy<Value = LaunchOrder> {
 }
 
 fn orphan() -> impl Strategy<Value = Orphan> {
-    let fields = (prop::option::of(target_name()), 0..60_u64);
-    fields.prop_map(|(target, since)| Orphan {
+    let fields = (
+        prop::option::of(target_name()),
+        0..60_u64,
+        prop::option::of(20..24_u32),
+    );
+    fields.prop_map(|(target, since, slot)| Orphan {
+        slot: slot.filter(|_| target.is_some()),
         target,
         datacenter: name("local"),
         provider: name("process"),
