@@ -1,10 +1,13 @@
-//! The example state, built into the program, with this installation's trust root put in.
+//! The example state, built into the program, with this installation's trust root and its signer of status put in.
 
 use std::collections::BTreeMap;
 
 /// What the example policy names until a root is put in: a key id that no root can have.
 pub const NO_ROOT: &str = "000000000000000000000000000000000000000000000000\
                            000000000000000000000000000000000000000000000000";
+
+/// What the example's fleet says until a signer of status is put in.
+const NO_SIGNERS: &str = "signers: []";
 
 const FILES: [(&str, &str); 8] = [
     (
@@ -58,4 +61,20 @@ pub fn trusting(bytes: Vec<u8>, root: Option<&str>) -> Vec<u8> {
         (_, Ok(text)) => text.into_bytes(),
         (_, Err(error)) => error.into_bytes(),
     }
+}
+
+/// Puts the key that signs status commits into `fleet.yaml`, where that leaves a place for it: `signers: []`. Tells
+/// whether it did.
+pub fn name_signer(files: &mut BTreeMap<String, Vec<u8>>, key: &str) -> bool {
+    let fleet = files.get_mut("fleet.yaml");
+    let Some((bytes, text)) = fleet.and_then(|bytes| {
+        let text = String::from_utf8(bytes.clone()).ok()?;
+        Some((bytes, text))
+    }) else {
+        return false;
+    };
+    let named = text.replacen(NO_SIGNERS, &format!("signers: [{key:?}]"), 1);
+    let did = named != text;
+    *bytes = named.into_bytes();
+    did
 }

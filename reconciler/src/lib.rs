@@ -36,4 +36,5 @@ pub mod status;
 pub mod tokens;
 pub mod trust;
 mod verifiers;
+pub mod verify;
 pub mod world;

@@ -1,7 +1,7 @@
 //! A ledger's branch as those see it who check it: commit by commit, each with its signature, what it says that it wrote,
 //! and what it really did. Reads only, and takes nothing for granted that a signature or a digest does not show.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use git2::{ObjectType, Oid, Repository};
@@ -123,18 +123,13 @@ impl Past {
         Ok((at == after).then_some(chain))
     }
 
-    /// Every commit that leads to this one, itself among them.
+    /// Whether a commit is another one, or follows on it.
     ///
     /// # Errors
     /// When a commit is missing.
-    pub fn ancestors(&self, of: CommitId) -> Result<HashSet<CommitId>, GitError> {
-        let (mut known, mut open) = (HashSet::new(), vec![of]);
-        while let Some(commit) = open.pop() {
-            if known.insert(commit) {
-                open.extend(self.parents(commit)?);
-            }
-        }
-        Ok(known)
+    pub fn descends(&self, later: CommitId, earlier: CommitId) -> Result<bool, GitError> {
+        let (later, earlier) = (later.oid(), earlier.oid());
+        Ok(later == earlier || self.repository.graph_descendant_of(later, earlier)?)
     }
 
     /// A commit, read whole.

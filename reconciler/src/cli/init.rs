@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use easyenclave_git::Signers;
 use easyenclave_schemas::evidence::RootKeyId;
 
 use super::{Ended, edit, exit, out};
@@ -18,6 +19,9 @@ pub(super) struct Args {
     /// Key id of the simulated platform that agents attest on, 96 hex digits
     #[arg(long, value_name = "HEX")]
     simulated_root: Option<String>,
+    /// Public key that signs status commits, as in `authorized_keys`: `ssh-ed25519 AAAA…`
+    #[arg(long, value_name = "KEY")]
+    signer: Option<String>,
 }
 
 pub(super) fn run(args: &Args) -> Ended {
@@ -32,7 +36,11 @@ pub(super) fn run(args: &Args) -> Ended {
         let root = root.parse::<RootKeyId>();
         root.context("--simulated-root is the key id of a simulated platform")?;
     }
-    let files = examples::files(args.simulated_root.as_deref());
+    let mut files = examples::files(args.simulated_root.as_deref());
+    if let Some(signer) = &args.signer {
+        Signers::parse([signer.as_str()]).context("--signer is a public key")?;
+        examples::name_signer(&mut files, signer.trim());
+    }
     write(dir, &files).with_context(|| format!("writing {}", dir.display()))?;
     let (name, email) = edit::identity(dir);
     let author = (name.as_str(), email.as_str());
@@ -50,6 +58,12 @@ pub(super) fn run(args: &Args) -> Ended {
              with `easyenclave up {}`, which does.",
             dir.display()
         ));
+    }
+    if args.signer.is_none() {
+        out::tell(
+            "It names nobody who may sign status yet, as `easyenclave verify` wants: put the key from the file\n\
+             allowed_signers of the reconciler's data folder into spec.status.signers of fleet.yaml.",
+        );
     }
     Ok(exit::OK)
 }

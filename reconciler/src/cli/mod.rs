@@ -17,6 +17,7 @@ mod serve;
 mod status;
 mod style;
 mod up;
+mod verify;
 mod why;
 mod worker;
 
@@ -32,7 +33,7 @@ use crate::config;
 pub mod exit {
     /// All is well.
     pub const OK: u8 = 0;
-    /// The command could not be done.
+    /// The command could not be done, or what it looked at is not as it should be.
     pub const FAILED: u8 = 1;
     /// The command line is wrong. Clap uses the same number.
     pub const USAGE: u8 = 2;
@@ -75,6 +76,8 @@ enum Command {
     Measure(measure::Args),
     /// Approve a held plan by its digest
     Approve(approve::Args),
+    /// Check the status branch offline: signatures, history, files, and each verdict made again
+    Verify(verify::Args),
     /// Run the example workload
     #[command(hide = true)]
     HelloTdx,
@@ -108,6 +111,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Why(args) => wait(why::run(args)),
         Command::Approve(args) => wait(approve::run(args)),
         Command::Measure(args) => wait(measure::run(args)),
+        Command::Verify(args) => verify::run(&args),
         Command::HelloTdx => wait(async { hello_tdx::run().await.map(|()| exit::OK) }),
     };
     match ended {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use easyenclave_attestation::simulated::Platform;
 use easyenclave_capacity::worker as capacity;
+use easyenclave_git::Signer;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -145,12 +146,19 @@ fn prepare(data: &DataDir, state: Option<&Path>, root: &str) -> anyhow::Result<b
         }
         return Ok(false);
     }
-    let files = match state {
+    let mut files = match state {
         Some(dir) => read(dir, root).with_context(|| format!("reading {}", dir.display()))?,
         None => examples::files(Some(root)),
     };
     if !files.keys().any(|path| path == "fleet.yaml") {
         bail!("the state directory holds no fleet.yaml; `easyenclave init DIR` makes one");
+    }
+    let signer = Signer::open_or_create(&data.signing_key())?.public_openssh();
+    if !examples::name_signer(&mut files, &signer) {
+        out::tell(format_args!(
+            "fleet.yaml has no line `signers: []` below spec.status to put the key into that signs status;\n\
+             `easyenclave verify` wants it there unless another is named: {signer}"
+        ));
     }
     let (name, email) = edit::identity(&repository);
     let author = (name.as_str(), email.as_str());

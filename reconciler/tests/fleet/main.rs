@@ -3,6 +3,7 @@
 
 mod harness;
 
+mod audits;
 mod authority;
 mod callers;
 mod changes;

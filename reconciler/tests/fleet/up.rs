@@ -1,4 +1,4 @@
-//! `up` that is killed goes on with the fleet that it left behind, not with a new one.
+//! `up` that is killed goes on with the fleet that it left behind, not with a new one, and `verify` finds its status good.
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use crate::harness::{Fleet, PROGRAM, signal};
 
 #[test]
-fn up_after_a_crash_finds_its_agents_again() {
+fn up_after_a_crash_finds_its_agents_again_and_its_status_is_good() {
     let fleet = Fleet::new(1, 0);
     let mut first = up(&fleet, "first.log");
     let log = fleet.log("first.log");
@@ -28,6 +28,12 @@ fn up_after_a_crash_finds_its_agents_again() {
     let ended = second.0.wait().expect("ended");
     assert!(ended.success(), "a closed terminal ends it well");
     assert_eq!(fleet.processes(), vec![], "nothing is left running");
+    let good = fleet.run(&["verify", "--repo", "up/state.git"]);
+    let said = String::from_utf8_lossy(&good.stdout);
+    assert!(
+        good.status.success() && said.contains("keys that fleet.yaml on main names"),
+        "{good:?}"
+    );
 }
 
 /// Ended with the test, however that ends.

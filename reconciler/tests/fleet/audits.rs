@@ -1,0 +1,269 @@
+//! `easyenclave verify` on the branch of a fleet that ran: untouched it is good, and what was changed is named.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use easyenclave_git::{Ledger, Signer};
+use easyenclave_schemas::Digest;
+use easyenclave_schemas::evidence::{EvidenceRecord, Outcome};
+use easyenclave_schemas::status::paths;
+use serde_json::Value;
+
+use crate::harness::Fleet;
+
+#[test]
+fn a_branch_that_nobody_touched_is_good_and_each_changed_file_is_named() {
+    let mut fleet = Fleet::started(2, 0);
+    fleet.wait_published(2);
+    fleet.kill_serve();
+    fleet.kill_worker();
+    let good = verify(&fleet, "status");
+    assert_eq!(good["findings"], Value::Array(vec![]), "{good}");
+    assert!(good["commits"].as_u64() >= Some(2), "{good}");
+    assert!(good["verdicts"]["recomputed"].as_u64() >= Some(2), "{good}");
+    let rewriter = Rewriter::new(&fleet);
+    let victims = victims(&rewriter);
+    assert!(victims.len() >= 8, "{victims:?}");
+    for path in victims {
+        let altered = rewriter.flip(&path);
+        let found = verify(&fleet, "altered");
+        let named = |finding: &Value| {
+            finding["path"] == path.as_str() && finding["commit"] == altered.as_str()
+        };
+        let findings = found["findings"].as_array().expect("a list");
+        assert!(findings.iter().any(named), "{path} in {altered}: {found}");
+    }
+    let altered = rewriter.reword();
+    let found = verify(&fleet, "altered");
+    let first = &found["findings"][0];
+    assert_eq!(
+        (&first["commit"], &first["kind"]),
+        (&altered.into(), &"signature".into())
+    );
+    assert_eq!(
+        found["findings"].as_array().map(Vec::len),
+        Some(1),
+        "{found}"
+    );
+    assert_eq!(
+        found["buildsOn"].as_u64(),
+        good["commits"].as_u64().map(|all| all - 1)
+    );
+    fleet.stop();
+}
+
+#[test]
+fn a_signed_verdict_that_its_evidence_does_not_give_is_named() {
+    let mut fleet = Fleet::started(1, 0);
+    fleet.wait_published(1);
+    fleet.kill_serve();
+    fleet.kill_worker();
+    let files = evidence_and_agents(&fleet);
+    let honest = own_branch(&fleet, "honest", &files);
+    assert_eq!(honest["findings"], Value::Array(vec![]), "{honest}");
+    assert_eq!(honest["verdicts"]["recomputed"], 1, "{honest}");
+    assert_eq!(honest["verdicts"]["simulated"], 1, "{honest}");
+    let (forged, record) = forged(&files);
+    let found = own_branch(&fleet, "forged", &forged);
+    let findings = found["findings"].as_array().expect("a list");
+    let [finding] = findings.as_slice() else {
+        panic!("{found}")
+    };
+    assert_eq!(finding["kind"], "evidence");
+    assert_eq!(finding["path"], paths::evidence(&record));
+    let message = finding["message"].as_str().expect("text");
+    assert!(message.contains("tcbDate"), "{message}");
+    fleet.stop();
+}
+
+#[test]
+fn nobody_who_may_sign_is_an_error_that_says_what_to_add() {
+    let fleet = Fleet::new(1, 0);
+    let state = fleet.state().display().to_string();
+    fleet.git(&["branch", "status", "main"]);
+    let output = fleet.run(&["verify", "--repo", &state]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        error.contains("add the key to spec.status.signers"),
+        "{error}"
+    );
+}
+
+/// What `verify` prints of a branch; its exit code agrees with its findings.
+fn verify(fleet: &Fleet, branch: &str) -> Value {
+    let signers = fleet.path("data/allowed_signers");
+    run(fleet, &fleet.state(), branch, &signers)
+}
+
+fn run(fleet: &Fleet, repository: &Path, branch: &str, signers: &Path) -> Value {
+    let (repository, signers) = (repository.display(), signers.display());
+    let (repository, signers) = (repository.to_string(), signers.to_string());
+    let args = ["verify", "--repo", &repository, "--status", branch];
+    let more = ["--signers", &signers, "--output", "json"];
+    let output = fleet.run(&[args.as_slice(), &more].concat());
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    let found: Value = serde_json::from_slice(&output.stdout).expect(&error);
+    let is_good = found["findings"].as_array().is_some_and(Vec::is_empty);
+    assert_eq!(output.status.code(), Some(if is_good { 0 } else { 1 }));
+    found
+}
+
+/// A file of each kind that the branch has, evidence of each part among them.
+fn victims(rewriter: &Rewriter) -> Vec<String> {
+    let list = rewriter.text(&["ls-tree", "-r", "--name-only", "status"]);
+    let mut kinds = BTreeMap::new();
+    for path in list.lines() {
+        let kind = match path.split_once('/') {
+            Some(("evidence", _)) => path,
+            Some((folder, _)) => folder,
+            None => path,
+        };
+        kinds.entry(kind).or_insert_with(|| path.to_owned());
+    }
+    kinds.into_values().collect()
+}
+
+/// Changes the past so that Git finds nothing wrong: objects are whole, and commits follow on each other.
+struct Rewriter {
+    state: PathBuf,
+    index: PathBuf,
+}
+
+impl Rewriter {
+    fn new(fleet: &Fleet) -> Self {
+        Self {
+            state: fleet.state(),
+            index: fleet.path("index"),
+        }
+    }
+
+    /// Flips a bit of a file in the commit that wrote it last; answers what that commit is now.
+    fn flip(&self, path: &str) -> String {
+        let commit = self.text(&["log", "-1", "--format=%H", "status", "--", path]);
+        let mut bytes = self.git(&["show", &format!("{commit}:{path}")], b"").stdout;
+        let middle = bytes.len() / 2;
+        *bytes.get_mut(middle).expect("not empty") ^= 1;
+        let blob = self.write(&["hash-object", "-w", "--stdin"], &bytes);
+        self.text(&["read-tree", &commit]);
+        let entry = format!("100644,{blob},{path}");
+        self.text(&["update-index", "--cacheinfo", &entry]);
+        let tree = self.text(&["write-tree"]);
+        let old = self.text(&["rev-parse", &format!("{commit}^{{tree}}")]);
+        self.rewrite(&commit, &old, &tree)
+    }
+
+    /// Changes the message of the first commit.
+    fn reword(&self) -> String {
+        let commit = self.text(&["rev-list", "--max-parents=0", "status"]);
+        self.rewrite(&commit, "\n\nstatus: ", "\n\nstatus; ")
+    }
+
+    /// Replaces text in a commit, and lets all commits after it follow on the new one.
+    fn rewrite(&self, commit: &str, from: &str, to: &str) -> String {
+        let replace = |commit: &str, from: &str, to: &str| {
+            let raw = self.git(&["cat-file", "commit", commit], b"").stdout;
+            let raw = String::from_utf8(raw).expect("text");
+            let new = raw.replacen(from, to, 1);
+            assert_ne!(raw, new);
+            self.write(
+                &["hash-object", "-t", "commit", "-w", "--stdin"],
+                new.as_bytes(),
+            )
+        };
+        let altered = replace(commit, from, to);
+        let after = self.text(&["rev-list", "--reverse", &format!("{commit}..status")]);
+        let (mut old, mut new) = (commit.to_owned(), altered.clone());
+        for next in after.lines() {
+            new = replace(next, &format!("parent {old}"), &format!("parent {new}"));
+            old = next.to_owned();
+        }
+        self.text(&["update-ref", "refs/heads/altered", &new]);
+        altered
+    }
+
+    fn text(&self, args: &[&str]) -> String {
+        self.write(args, b"")
+    }
+
+    fn write(&self, args: &[&str], input: &[u8]) -> String {
+        let output = self.git(args, input);
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        let text = String::from_utf8(output.stdout).expect("text");
+        text.trim().to_owned()
+    }
+
+    fn git(&self, args: &[&str], input: &[u8]) -> Output {
+        let mut command = Command::new("git");
+        command.arg("-C").arg(&self.state).args(args);
+        command.env("GIT_INDEX_FILE", &self.index);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("git runs");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        stdin.write_all(input).expect("written");
+        drop(stdin);
+        child.wait_with_output().expect("git ends")
+    }
+}
+
+/// The files of agents and of their evidence at the tip.
+fn evidence_and_agents(fleet: &Fleet) -> BTreeMap<String, Vec<u8>> {
+    let list = fleet
+        .git(&["ls-tree", "-r", "--name-only", "status"])
+        .stdout;
+    let list = String::from_utf8(list).expect("text");
+    let wanted = |path: &&str| path.starts_with(paths::AGENTS) || path.starts_with(paths::EVIDENCE);
+    let bytes = |path: &str| fleet.git(&["show", &format!("status:{path}")]).stdout;
+    let paths = list.lines().filter(wanted);
+    paths.map(|path| (path.to_owned(), bytes(path))).collect()
+}
+
+/// The same with a later date of the platform's TCB in the verdict, in the agent's file and in its record.
+fn forged(files: &BTreeMap<String, Vec<u8>>) -> (BTreeMap<String, Vec<u8>>, Digest) {
+    let mut forged = files.clone();
+    let parsed = |bytes: &Vec<u8>| serde_json::from_slice::<EvidenceRecord>(bytes).ok();
+    let found = files
+        .iter()
+        .find_map(|(path, bytes)| Some((path, parsed(bytes)?)));
+    let (path, mut record) = found.expect("a record");
+    let Outcome::Accepted(verdict) = &mut record.outcome else {
+        panic!("accepted")
+    };
+    let old_date = verdict.tcb_date.to_string();
+    verdict.tcb_date = verdict
+        .tcb_date
+        .plus(std::time::Duration::from_secs(86_400));
+    let new_date = verdict.tcb_date.to_string();
+    let old = path.rsplit('/').next().expect("a name");
+    let bytes = record.to_json();
+    let digest = Digest::of(&bytes);
+    forged.remove(path);
+    forged.insert(paths::evidence(&digest), bytes);
+    let is_agent = |path: &str| path.starts_with(paths::AGENTS);
+    let agents = forged.iter_mut().filter(|(path, _)| is_agent(path));
+    for (_, bytes) in agents {
+        let text = String::from_utf8(bytes.clone()).expect("text");
+        let date = |date: &str| format!("tcbDate: \"{date}\"");
+        let text = text.replace(old, &digest.to_string());
+        let new = text.replace(&date(&old_date), &date(&new_date));
+        assert_ne!(text, new, "the date is there");
+        *bytes = new.into_bytes();
+    }
+    (forged, digest)
+}
+
+/// What `verify` says of a branch with these files, signed as it should be by a key of our own.
+fn own_branch(fleet: &Fleet, name: &str, files: &BTreeMap<String, Vec<u8>>) -> Value {
+    let signer = Signer::open_or_create(&fleet.path("own.key")).expect("a key");
+    let repository = fleet.path(name);
+    let mut ledger = Ledger::open("nowhere", &repository, "status", signer).expect("opened");
+    for (path, bytes) in files {
+        ledger.set(path, bytes.clone()).expect("a path");
+    }
+    ledger.record("status: all", 1).expect("recorded");
+    let signers = fleet.path("own.signers");
+    std::fs::write(&signers, ledger.allowed_signers_line()).expect("written");
+    run(fleet, &repository, "status", &signers)
+}
