@@ -79,6 +79,34 @@ fn a_signed_verdict_that_its_evidence_does_not_give_is_named() {
 }
 
 #[test]
+fn a_refusal_after_a_change_of_policy_is_made_again_too() {
+    const POLICY: &str = "policies/simulated.yaml";
+    const KNOWN: &str = "mrtd: f03c731d";
+    let mut fleet = Fleet::started(1, 0);
+    fleet.wait_published(1);
+    let before = verify(&fleet, "status");
+    let policy = fleet.file(POLICY);
+    assert!(policy.contains(KNOWN));
+    fleet.commit(POLICY, Some(&policy.replace(KNOWN, "mrtd: 00000000")));
+    fleet.until("the status branch says that the agent is refused", || {
+        let grep = fleet.git(&["grep", "-q", "state: refused", "status", "--", "agents"]);
+        grep.status.success()
+    });
+    fleet.kill_serve();
+    fleet.kill_worker();
+    let after = verify(&fleet, "status");
+    assert_eq!(after["findings"], Value::Array(vec![]), "{after}");
+    let count = |found: &Value, name: &str| found["verdicts"][name].as_u64().expect("a number");
+    assert_eq!(count(&before, "recomputed"), count(&before, "simulated"));
+    assert!(
+        count(&after, "recomputed") > count(&after, "simulated"),
+        "a refusal is among them: {after}"
+    );
+    assert_eq!(count(&after, "withoutEvidence"), 0, "{after}");
+    fleet.stop();
+}
+
+#[test]
 fn nobody_who_may_sign_is_an_error_that_says_what_to_add() {
     let fleet = Fleet::new(1, 0);
     let state = fleet.state().display().to_string();
