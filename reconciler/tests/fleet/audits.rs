@@ -120,6 +120,25 @@ fn nobody_who_may_sign_is_an_error_that_says_what_to_add() {
     );
 }
 
+#[test]
+fn init_names_the_key_that_it_is_given() {
+    let fleet = Fleet::new(1, 0);
+    let signer = Signer::open_or_create(&fleet.path("own.key")).expect("a key");
+    let key = signer.public_openssh();
+    let none = fleet.run(&["init", "none", "--signer", "no key"]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(!fleet.path("none").exists(), "nothing is left behind");
+    assert!(
+        fleet
+            .run(&["init", "state", "--signer", &key])
+            .status
+            .success()
+    );
+    let text = std::fs::read_to_string(fleet.path("state/fleet.yaml")).expect("there");
+    assert!(text.contains(&format!("signers: [{key:?}]")), "{text}");
+    assert!(fleet.run(&["check", "state"]).status.success());
+}
+
 /// What `verify` prints of a branch; its exit code agrees with its findings.
 fn verify(fleet: &Fleet, branch: &str) -> Value {
     let signers = fleet.path("data/allowed_signers");
