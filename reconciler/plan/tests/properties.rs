@@ -398,7 +398,8 @@ fn rest(mut world: World) -> Result<(), TestCaseError> {
     )))
 }
 
-/// The same desired state, built in the opposite order.
+/// The same desired state, put together in the opposite order. Its maps are sorted, so this holds that the planner sees
+/// nothing but their contents; that files decide nothing either is a test of whoever loads them.
 fn backwards(desired: &Desired) -> Desired {
     let mut other = nothing();
     other.limits = desired.limits.clone();

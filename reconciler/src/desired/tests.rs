@@ -201,6 +201,46 @@ fn the_example_is_what_it_says() {
     "#]]);
 }
 
+/// Property 3 of a plan begins here: the planner's input is sorted by identity, so an order could only come from files.
+#[test]
+fn the_names_and_order_of_files_decide_nothing() {
+    let mut story = Story::example();
+    let before = story.load().model.expect("a model").desired;
+    let files: Vec<String> = story.tree.keys().cloned().collect();
+    for round in 0..20_u32 {
+        for (at, path) in files.iter().enumerate().skip(1) {
+            let Some((folder, _)) = path.rsplit_once('/') else {
+                continue;
+            };
+            let name = Digest::of(format!("{round} {at}").as_bytes()).short(8);
+            let old = story
+                .tree
+                .keys()
+                .find(|other| **other == *path || other.ends_with(&was(round, at)));
+            let old = old.expect("the file is there").clone();
+            story.copy(&old, &format!("{folder}/{name}.yaml"));
+            story.remove(&old);
+        }
+        let loaded = story.load();
+        assert_eq!(loaded.problems, [], "round {round}");
+        assert_eq!(
+            loaded.model.expect("a model").desired,
+            before,
+            "round {round}"
+        );
+    }
+
+    /// The name that a file was given in the round before.
+    fn was(round: u32, at: usize) -> String {
+        let before = round.checked_sub(1);
+        let name = |round: u32| Digest::of(format!("{round} {at}").as_bytes()).short(8);
+        before.map_or_else(
+            || "nothing is named so".into(),
+            |round| format!("{}.yaml", name(round)),
+        )
+    }
+}
+
 #[test]
 fn a_mistake_keeps_the_last_good_version_and_stops_nothing_else() {
     let mut story = Story::example();
