@@ -123,9 +123,10 @@ fn why_and_status_say_what_a_deployment_waits_for() {
             .is_some_and(|waits| !waits.is_empty())
     });
     let web = find(&status["deployments"], "deployment", "acme/web");
-    assert_eq!(web["waits"][0]["reason"], "CapacityOrdered", "{web}");
+    // Nothing is launched before a worker has said what there is.
+    assert_eq!(web["waits"][0]["reason"], "WorkerNotHeardYet", "{web}");
     let why = text(&fleet.run(&["why", "web", "--data", "data"]).stdout);
-    assert!(why.contains("CapacityOrdered"), "{why}");
+    assert!(why.contains("WorkerNotHeardYet"), "{why}");
     let unknown = fleet.run(&["why", "nothing", "--data", "data"]);
     assert_eq!(unknown.status.code(), Some(1));
     for name in ["deployments", "agents", "orders", "targets"] {
