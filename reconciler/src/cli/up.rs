@@ -206,7 +206,7 @@ fn greet(data: &DataDir, settings: &Settings, fresh: bool) {
     ));
     out::tell(format_args!("  state repository  {repository} ({word})"));
     out::tell(format_args!(
-        "  change it         git clone {repository} state, edit a file, git push"
+        "  change it         git clone {repository} fleet, edit a file, git push"
     ));
     out::tell(format_args!(
         "  what is           easyenclave status --data {}",

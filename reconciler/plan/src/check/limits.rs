@@ -209,8 +209,8 @@ fn owners(facts: &Facts, findings: &mut Findings) {
     };
     let mut of_owner: BTreeMap<&OwnerName, (usize, bool)> = BTreeMap::new();
     for (id, agent) in &facts.observed.agents {
-        if let Some(assigned) = &agent.assigned {
-            let (removed, heard) = of_owner.entry(&assigned.deployment.owner).or_default();
+        if let Some(deployment) = carried(agent) {
+            let (removed, heard) = of_owner.entry(&deployment.owner).or_default();
             *removed += usize::from(lost(id));
             *heard |= agent.liveness == Liveness::Heard && facts.is_live(id, agent);
         }
@@ -221,6 +221,15 @@ fn owners(facts: &Facts, findings: &mut Findings) {
             format!("{owner} would lose its last {removed} agents unasked")
         });
     }
+}
+
+/// What an agent is to run, or what it runs without having been told.
+fn carried(agent: &Agent) -> Option<&DeploymentId> {
+    let told = agent.assigned.as_ref().map(|assigned| &assigned.deployment);
+    told.or(match &agent.reported {
+        Reported::Running(replica) => Some(&replica.deployment),
+        Reported::Idle(_) | Reported::Unknown => None,
+    })
 }
 
 fn is_approved(facts: &Facts, action: &Action) -> bool {
