@@ -223,12 +223,14 @@ fn owners(facts: &Facts, findings: &mut Findings) {
     }
 }
 
-/// What an agent is to run, or what it runs without having been told.
+/// What an agent is to run, or what it runs without having been told. What it has been told to stop does not count.
 fn carried(agent: &Agent) -> Option<&DeploymentId> {
     let told = agent.assigned.as_ref().map(|assigned| &assigned.deployment);
     told.or(match &agent.reported {
-        Reported::Running(replica) => Some(&replica.deployment),
-        Reported::Idle(_) | Reported::Unknown => None,
+        Reported::Running(replica) if replica.generation >= agent.generation => {
+            Some(&replica.deployment)
+        }
+        Reported::Running(_) | Reported::Idle(_) | Reported::Unknown => None,
     })
 }
 
