@@ -40,14 +40,14 @@ fn a_pushed_commit_rolls_out() {
     std::fs::write(&file, text).expect("written");
     git(&["-C", clone, "commit", "--quiet", "--all", "--message=three"]);
     git(&["-C", clone, "push", "--quiet"]);
-    let status = fleet.wait_running(3);
+    fleet.wait_running(3);
     assert_eq!(fleet.workloads().len(), 3);
-    let web = find(&status["deployments"], "deployment", "acme/web");
-    let urls = web["replicas"].as_array().expect("a list");
-    assert!(
-        urls.iter().all(|replica| replica["url"].is_string()),
-        "{web}"
-    );
+    // A replica is published a moment after it is ready.
+    fleet.wait("every replica has its address", |status| {
+        let web = find(&status["deployments"], "deployment", "acme/web");
+        let replicas = web["replicas"].as_array().expect("a list");
+        replicas.len() == 3 && replicas.iter().all(|one| one["url"].is_string())
+    });
     fleet.stop();
 }
 
