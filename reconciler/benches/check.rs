@@ -89,14 +89,15 @@ fn print(what: &str, time: Duration, bar: Duration) {
 fn load(loader: &mut Loader, files: &BTreeMap<String, [u8; 20]>, blobs: &[String]) -> Loaded {
     let blob = |key: [u8; 20]| {
         let index = usize::from_be_bytes(*key.first_chunk().expect("longer than a number"));
-        Ok(blobs[index].clone().into_bytes())
+        Ok(blobs[index - 1].clone().into_bytes())
     };
     loader.load(files, &blob, &|_| Ok(Vec::new()))
 }
 
 fn key(index: usize) -> [u8; 20] {
     let mut key = [0; 20];
-    key[..8].copy_from_slice(&index.to_be_bytes());
+    // Nothing but zeros stands for what is no file.
+    key[..8].copy_from_slice(&(index + 1).to_be_bytes());
     key
 }
 
