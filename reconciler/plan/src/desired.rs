@@ -25,7 +25,7 @@ pub struct Desired {
     pub deployments: BTreeMap<DeploymentId, Deployment>,
     /// Things whose documents cannot be read and have no good version: nothing of theirs is touched.
     pub frozen: BTreeSet<Frozen>,
-    /// What persons have approved, what is over among it.
+    /// What persons have approved, also what has had its occasion.
     pub approvals: BTreeSet<Approval>,
 }
 
