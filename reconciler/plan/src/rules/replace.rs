@@ -374,8 +374,13 @@ impl Update<'_, '_> {
         steady.iter().map(|replica| replica.agent).collect()
     }
 
-    /// A roll-out that may take nothing away: a new replica is placed, and when it serves, an old one stops.
+    /// A roll-out that may take nothing away: a new replica is placed, and when it serves, an old one stops. It waits
+    /// while replicas too many are held: nothing could be taken in exchange that nobody was asked for.
     fn exchange(&self, draft: &mut Draft, census: &Census, takable: &[AgentIx]) -> Surge {
+        let is_held = |replica: &Replica| matches!(draft.fate(replica.agent), Fate::Held(_));
+        if census.good.iter().any(is_held) {
+            return Surge::No;
+        }
         for agent in takable {
             draft.unassign(self.view, *agent, self.deployment);
         }
