@@ -163,10 +163,26 @@ fn retire(facts: &Facts, action: &Action, findings: &mut Findings) {
     hidden(facts, id, agent, action, findings);
 }
 
-/// What is taken from an agent is taken out of publication in the same plan.
+/// What is taken from an agent is taken out of publication in the same plan, unless it goes on under its own number.
 fn hidden(facts: &Facts, id: &AgentId, agent: &Agent, action: &Action, findings: &mut Findings) {
-    let hidden = !Facts::is_exposed(agent) || facts.hides(id);
+    let hidden = !Facts::is_exposed(agent) || facts.hides(id) || goes_on(agent, action);
     findings.must(6, hidden, || format!("still published: {action}"));
+}
+
+/// Whether an agent is given what it runs and publishes already, number included.
+fn goes_on(agent: &Agent, action: &Action) -> bool {
+    let Action::Assign {
+        generation,
+        deployment,
+        workload,
+        ..
+    } = action
+    else {
+        return false;
+    };
+    let same = matches!(&agent.reported, Reported::Running(r)
+        if r.ready && r.generation == *generation && r.deployment == *deployment && r.workload == *workload);
+    same && agent.exposed == Exposure::Exposed(deployment.clone())
 }
 
 fn expose(facts: &Facts, id: &AgentId, action: &Action, findings: &mut Findings) {

@@ -4,7 +4,7 @@
 use easyenclave_schemas::DeploymentId;
 
 use crate::draft::{Draft, Fate};
-use crate::view::{AgentIx, AgentView, Instruction, Life, Standing, View, Wanted};
+use crate::view::{AgentIx, AgentView, DeploymentIx, Instruction, Life, Standing, View, Wanted};
 use crate::{Action, Exposure};
 
 pub(crate) fn rule(view: &View, draft: &mut Draft) {
@@ -26,13 +26,32 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
 fn stays(view: &View, draft: &Draft, agent: AgentIx, published: &DeploymentId) -> bool {
     let facts = view.agent(agent);
     let assigned = facts.fact.assigned.as_ref();
-    let same = assigned.is_some_and(|assigned| assigned.deployment == *published);
-    let kept = matches!(draft.fate(agent), Fate::Stays | Fate::Held(_));
-    same && kept
+    let serves = match draft.fate(agent) {
+        Fate::Stays | Fate::Held(_) => {
+            assigned.is_some_and(|assigned| assigned.deployment == *published)
+                && (facts.frozen || is_unknown(facts) || facts.instruction == Instruction::Ready)
+        }
+        Fate::Gets(deployment) => is_taken_over(view, facts, deployment, published),
+        Fate::Stops | Fate::Retires => false,
+    };
+    serves
         && draft.is_there(view, agent)
         && !matches!(facts.standing, Standing::Quarantined(_))
-        && (facts.frozen || is_unknown(facts) || facts.instruction == Instruction::Ready)
         && wants(view, facts) != Some(false)
+}
+
+/// Whether an agent gets what it runs and serves already, under the number that it has, as after an old copy of the
+/// store was put back.
+fn is_taken_over(
+    view: &View,
+    facts: &AgentView,
+    gets: DeploymentIx,
+    published: &DeploymentId,
+) -> bool {
+    let gets = view.deployment(gets);
+    let workload = gets.state.spec().map(|spec| spec.workload);
+    let running = workload.and_then(|workload| facts.running_already(gets.id, workload));
+    gets.id == published && running.is_some_and(|replica| replica.ready)
 }
 
 /// Whether it cannot be said how its replica is.

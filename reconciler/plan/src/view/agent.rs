@@ -7,7 +7,8 @@ use easyenclave_schemas::{AgentId, DeploymentId, Digest, Generation, Timestamp};
 
 use super::{DeploymentIx, TargetIx, Wanted};
 use crate::{
-    Agent, Deployment, Desired, Exposure, Liveness, Quarantine, Reported, Target, Trust, WaitReason,
+    Agent, Deployment, Desired, Exposure, Liveness, Quarantine, Replica, Reported, Target, Trust,
+    WaitReason,
 };
 
 /// How long an agent whose trust ran out is given to renew it before its replica is replaced. After an outage of the
@@ -149,15 +150,27 @@ impl AgentView<'_> {
         deployment: &DeploymentId,
         workload: Digest,
     ) -> Generation {
+        match self.running_already(deployment, workload) {
+            Some(replica) => replica.generation,
+            None => self.next_generation(),
+        }
+    }
+
+    /// A version that it runs under an instruction that is not known here.
+    pub(crate) fn running_already(
+        &self,
+        deployment: &DeploymentId,
+        workload: Digest,
+    ) -> Option<&Replica> {
         match &self.fact.reported {
             Reported::Running(replica)
                 if replica.generation > self.fact.generation
                     && replica.deployment == *deployment
                     && replica.workload == workload =>
             {
-                replica.generation
+                Some(replica)
             }
-            _ => self.next_generation(),
+            _ => None,
         }
     }
 
