@@ -3,7 +3,7 @@
 
 use easyenclave_schemas::AgentId;
 
-use crate::draft::Draft;
+use crate::draft::{Draft, Fate};
 use crate::rules::retire::is_returning;
 use crate::view::{AgentIx, Instruction, Life, Standing, TargetIx, View};
 
@@ -14,7 +14,7 @@ pub(crate) struct Supply {
     pub(crate) used: u32,
     /// Free agents that answer and are trusted, also those that are just stopping.
     pub(crate) free: u32,
-    /// Free agents of which that is not known, and machines whose agents may register again.
+    /// Free agents of which that is not known, those about to be free, and machines whose agents may register again.
     pub(crate) unsure: u32,
     /// Of those of which it is not known, the machines without a record.
     pub(crate) returning: u32,
@@ -87,10 +87,21 @@ fn kind<'s>(view: &View, draft: &Draft, agent: AgentIx, of: &'s mut Supply) -> &
         && facts.standing == Standing::Accepted;
     match (counts, draft.carries(view, agent), sure) {
         (false, ..) => &mut of.useless,
+        (true, Some(_), _) if leaves(view, draft, agent) => &mut of.unsure,
         (true, Some(_), _) => &mut of.used,
         (true, None, true) => &mut of.free,
         (true, None, false) => &mut of.unsure,
     }
+}
+
+/// Whether an agent is free as soon as its replica has found its place, because it is in the wrong one.
+fn leaves(view: &View, draft: &Draft, agent: AgentIx) -> bool {
+    let facts = view.agent(agent);
+    let spec = facts
+        .deployment
+        .and_then(|it| view.deployment(it).state.spec());
+    let misplaced = spec.is_some_and(|spec| !view.admits(spec, facts.target));
+    misplaced && facts.is_touchable() && draft.fate(agent) == Fate::Stays
 }
 
 /// The target of a retire order whose agent's record is gone already.
