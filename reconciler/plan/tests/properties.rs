@@ -129,10 +129,6 @@ proptest! {
         let mut told: BTreeMap<String, String> = BTreeMap::new();
         for _ in 0..6 {
             for action in world.pass().actions {
-                // What is taken over is ready at once: its address, which nobody had decided on, is given again.
-                if let Some(agent) = taken_over(&world.observed, &action) {
-                    told.remove(&format!("address of {agent}"));
-                }
                 let thing = thing(&action);
                 let before = told.insert(thing.clone(), action.to_string());
                 prop_assert!(before.is_none(), "{thing}: {before:?}, then {action}");
@@ -314,6 +310,25 @@ proptest! {
     }
 
     #[test]
+    fn property_07_a_roll_out_removes_nothing_that_is_held(
+        deployment in deployment(),
+        fewer in 0..4_u32,
+        events in vec(fleets::calm_event(), 0..40),
+    ) {
+        let replicas = deployment.replicas;
+        let mut world = settled(deployment);
+        let spec = world.desired.deployments.values_mut().next().expect("the deployment");
+        (spec.workload, spec.replicas) = (version("v3"), replicas.min(fewer));
+        let removed = replicas - spec.replicas;
+        for event in events {
+            world.happen(event);
+        }
+        let there = world.observed.agents.values().filter(|a| a.assigned.is_some()).count();
+        let least = if removed > 1 { replicas } else { replicas - removed };
+        prop_assert!(there >= least as usize, "{there} of {replicas}, {removed} removed");
+    }
+
+    #[test]
     fn property_08_a_stuck_version_does_not_delay_the_next(
         deployment in deployment(),
         stuck_for in 0..10_u64,
@@ -375,20 +390,6 @@ fn thing(action: &Action) -> String {
         }
         Action::Challenge { agent } => format!("evidence of {agent}"),
         Action::Launch { order, .. } | Action::Cancel { order, .. } => format!("order {order}"),
-    }
-}
-
-/// The agent that is told to run what it runs already, under the very number that it gave.
-fn taken_over<'a>(observed: &Observed, action: &'a Action) -> Option<&'a AgentId> {
-    let Action::Assign {
-        agent, generation, ..
-    } = action
-    else {
-        return None;
-    };
-    match &observed.agents.get(agent)?.reported {
-        Reported::Running(replica) => (replica.generation == *generation).then_some(agent),
-        Reported::Idle(_) | Reported::Unknown => None,
     }
 }
 

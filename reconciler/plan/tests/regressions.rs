@@ -118,3 +118,46 @@ fn a_new_replica_that_is_not_ready_yet_is_no_surplus() {
     assert_eq!(story.matches("assign").count(), 2, "{story}");
     assert_eq!(world.ready("acme/a"), 1);
 }
+
+#[test]
+fn what_is_taken_over_stays_published() {
+    let state = "target tiny 1 2\ndeploy acme/a x1 v1 exposed";
+    let world = "agent a tiny #0 kept acme/a v1 exposed acme/a";
+    once(state, world);
+    let text = World::new(state, world).text();
+    assert!(!text.contains("expose"), "{text}");
+}
+
+/// The agent that runs something of an owner, told to or not, is one of those that are reserved for it.
+#[test]
+fn a_stray_uses_its_owners_reservation() {
+    let state = "breaker 0 0\ntarget alpha 0 0\ntarget beta 0 0\nreserve bolt/r0 beta 2\ndeploy acme/a x1 v1";
+    let world =
+        "agent a beta #0 idle\nagent b beta #1 idle\nagent c beta #2 strays bolt/a v1 lapsed 10";
+    let text = World::new(state, world).text();
+    assert!(text.contains("assign acme/a to a"), "{text}");
+}
+
+/// Fewer replicas and another version in one commit: the roll-out takes nothing that is held.
+#[test]
+fn a_roll_out_takes_nothing_that_is_held() {
+    for unavailable in [0, 1] {
+        let state = format!("target tiny 0 12\ndeploy acme/a x2 v2 unavailable {unavailable}");
+        let agents = (0..6).map(|at| format!("agent a{at} tiny #{at} runs acme/a v1\n"));
+        let mut world = World::new(&state, &agents.collect::<String>());
+        let plan = world.pass();
+        println!("{}", world.text());
+        assert_eq!(plan.held.len(), 1, "{}", testing::text(&plan));
+        let stopped = |a: &&Action| matches!(a, Action::Unassign { .. });
+        assert_eq!(plan.actions.iter().filter(stopped).count(), 0);
+    }
+}
+
+#[test]
+fn nothing_is_ordered_in_place_of_an_agent_that_is_about_to_be_free() {
+    let state = "target alpha 0 3 warm 1\ntarget beta 0 2\ndeploy acme/a x1 v1 on beta";
+    let world = "agent a alpha #0 starts acme/a v1\nagent b beta #1 idle";
+    let mut world = World::new(state, world);
+    let story = world.settle();
+    assert!(!story.contains("launch"), "{story}");
+}

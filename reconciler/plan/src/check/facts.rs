@@ -208,11 +208,38 @@ impl<'a> Facts<'a> {
     pub(super) fn used(&self, owner: &OwnerName, target: Option<&TargetName>) -> usize {
         let counts = |(id, agent): &(&AgentId, &'a Agent)| {
             self.after(id, agent).is_some_and(|d| d.owner == *owner)
-                && self.is_live(id, agent)
-                && !self.is_out(agent)
+                && self.serves(id, agent)
                 && target.is_none_or(|target| agent.target == *target)
         };
         self.observed.agents.iter().filter(counts).count()
+    }
+
+    /// Agents of a target that run something of an owner once the plan is done, told to or not: so many of those that
+    /// are reserved for it are in use.
+    pub(super) fn occupied(&self, owner: &OwnerName, target: &TargetName) -> usize {
+        let counts = |(id, agent): &(&AgentId, &'a Agent)| {
+            let runs = self.instructed(id).unwrap_or(Self::carried(agent));
+            runs.is_some_and(|d| d.owner == *owner)
+                && self.serves(id, agent)
+                && agent.target == *target
+        };
+        self.observed.agents.iter().filter(counts).count()
+    }
+
+    /// What an agent is to run, or what it runs without having been told. What it has been told to stop does not count.
+    pub(super) fn carried(agent: &Agent) -> Option<&DeploymentId> {
+        let told = agent.assigned.as_ref().map(|assigned| &assigned.deployment);
+        told.or(match &agent.reported {
+            Reported::Running(replica) if replica.generation >= agent.generation => {
+                Some(&replica.deployment)
+            }
+            Reported::Running(_) | Reported::Idle(_) | Reported::Unknown => None,
+        })
+    }
+
+    /// Whether an agent counts for those whom it serves.
+    fn serves(&self, id: &AgentId, agent: &Agent) -> bool {
+        self.is_live(id, agent) && !self.is_out(agent)
     }
 
     /// Whether an agent is out of service because of its own evidence.

@@ -122,7 +122,7 @@ fn reservations(facts: &Facts, name: &TargetName, findings: &mut Findings) {
         return;
     }
     let unused =
-        |owner: &OwnerName, count: usize| count.saturating_sub(facts.used(owner, Some(name)));
+        |owner: &OwnerName, count: usize| count.saturating_sub(facts.occupied(owner, name));
     let free = free(facts, name);
     let owners: BTreeSet<&OwnerName> = facts.desired.deployments.keys().map(|d| &d.owner).collect();
     for owner in owners {
@@ -209,7 +209,7 @@ fn owners(facts: &Facts, findings: &mut Findings) {
     };
     let mut of_owner: BTreeMap<&OwnerName, (usize, bool)> = BTreeMap::new();
     for (id, agent) in &facts.observed.agents {
-        if let Some(deployment) = carried(agent) {
+        if let Some(deployment) = Facts::carried(agent) {
             let (removed, heard) = of_owner.entry(&deployment.owner).or_default();
             *removed += usize::from(lost(id));
             *heard |= agent.liveness == Liveness::Heard && facts.is_live(id, agent);
@@ -221,17 +221,6 @@ fn owners(facts: &Facts, findings: &mut Findings) {
             format!("{owner} would lose its last {removed} agents unasked")
         });
     }
-}
-
-/// What an agent is to run, or what it runs without having been told. What it has been told to stop does not count.
-fn carried(agent: &Agent) -> Option<&DeploymentId> {
-    let told = agent.assigned.as_ref().map(|assigned| &assigned.deployment);
-    told.or(match &agent.reported {
-        Reported::Running(replica) if replica.generation >= agent.generation => {
-            Some(&replica.deployment)
-        }
-        Reported::Running(_) | Reported::Idle(_) | Reported::Unknown => None,
-    })
 }
 
 fn is_approved(facts: &Facts, action: &Action) -> bool {
