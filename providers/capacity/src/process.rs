@@ -96,6 +96,20 @@ impl ProcessProvider {
             })
     }
 
+    /// Whether an agent of this very claim lives. A claim that says nothing is another; while it cannot be read,
+    /// nobody knows, and nothing may be ended.
+    async fn is_made(&self, request: &LaunchRequest) -> Result<bool, ProvideError> {
+        let order = &request.order;
+        if !self.look().await?.get(order).is_some_and(|seen| seen.alive) {
+            return Ok(false);
+        }
+        let claim = claim(&self.folder(order)).map_err(|source| ProvideError::Retry {
+            what: format!("claim of {order}"),
+            source,
+        })?;
+        Ok(claim == Some(request.fence))
+    }
+
     /// Keeps agents' logs bounded. Called with each listing, which a worker makes every second.
     async fn cut_logs(&self, folders: Vec<PathBuf>) {
         let cut = move || {
@@ -195,9 +209,7 @@ impl Provider for ProcessProvider {
     async fn ensure(&self, request: &LaunchRequest) -> Result<(), ProvideError> {
         let turn = self.turn(&request.order);
         let _turn = turn.lock().await;
-        let is_made =
-            |seen: &Seen| seen.alive && seen.fence.is_none_or(|fence| fence == request.fence);
-        if self.look().await?.get(&request.order).is_some_and(is_made) {
+        if self.is_made(request).await? {
             return Ok(());
         }
         self.end(&request.order).await?;
@@ -255,7 +267,7 @@ impl Provider for ProcessProvider {
 #[derive(Default)]
 struct Seen {
     alive: bool,
-    /// The claim that its folder names.
+    /// The claim that its folder names, as far as it can be read.
     fence: Option<u64>,
 }
 
@@ -268,7 +280,7 @@ fn look(units: &Path, mark: &str) -> io::Result<BTreeMap<OrderId, Seen>> {
         let order = name.to_str().and_then(|name| OrderId::new(name).ok());
         let folder = || Seen {
             alive: false,
-            fence: claim(&entry.path()),
+            fence: claim(&entry.path()).ok().flatten(),
         };
         seen.extend(order.map(|order| (order, folder())));
     }
@@ -281,9 +293,15 @@ fn look(units: &Path, mark: &str) -> io::Result<BTreeMap<OrderId, Seen>> {
     Ok(seen)
 }
 
-/// The claim under which a unit was made. What cannot be read is not known.
-fn claim(folder: &Path) -> Option<u64> {
-    fs::read_to_string(folder.join(CLAIM)).ok()?.parse().ok()
+/// The claim under which a unit was made; none where nothing is written, or no number.
+fn claim(folder: &Path) -> io::Result<Option<u64>> {
+    match fs::read(folder.join(CLAIM)) {
+        Ok(text) => Ok(str::from_utf8(&text)
+            .ok()
+            .and_then(|text| text.parse().ok())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The order that a process belongs to, if it is one of this provider's.

@@ -85,7 +85,9 @@ impl Job<'_> {
         match self.report(OrderReport::Provisioning, None).await {
             Standing::Lost => return self.clean_up(&request.order).await,
             Standing::Forgotten => return self.leave(&request.order),
-            Standing::Held | Standing::Done | Standing::Unknown => {}
+            // An agent has joined under this claim, and no other can: what is there is not touched.
+            Standing::Done => return,
+            Standing::Held | Standing::Unknown => {}
         }
         match self.make(&request).await {
             Ok(()) => self.desk.changed.notify_one(),

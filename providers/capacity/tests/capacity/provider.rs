@@ -267,6 +267,65 @@ async fn a_folder_without_a_process_is_a_dead_unit() {
     assert_eq!(provider.list().await.expect("listed"), []);
 }
 
+/// A claim that says nothing is not the newest: an agent of an older one has a token that is worth nothing.
+#[tokio::test]
+async fn a_living_unit_whose_claim_says_nothing_is_made_anew() {
+    let stand = ProcessStand::new();
+    let order = request("a", 1).order;
+    let claim = stand.unit(&order).join("claim");
+    let provider = stand.provider();
+    let agents = || {
+        let mut agents = stand.of(&order);
+        agents.retain(|process| process.label(labels::ROLE) == Some(labels::AGENT));
+        agents
+    };
+    provider.ensure(&request("a", 1)).await.expect("ensured");
+    let damages: [&dyn Fn(); 2] = [&|| std::fs::remove_file(&claim).expect("removed"), &|| {
+        std::fs::write(&claim, b"\xff\0").expect("written")
+    }];
+    for damage in damages {
+        until("the agent is up", || stand.unit(&order).join("up").exists()).await;
+        let before = agents();
+        damage();
+        provider.ensure(&request("a", 1)).await.expect("made anew");
+        assert_ne!(agents(), before);
+        let units = provider.list().await.expect("listed");
+        assert_eq!(
+            (units.len(), units[0].alive, units[0].fence),
+            (1, true, Some(3))
+        );
+    }
+    provider.remove(&order).await.expect("removed");
+    assert_eq!(stand.things(&order).await, 0);
+}
+
+/// An error of the system says nothing about the claim, so nothing is ended for it.
+#[tokio::test]
+async fn a_living_unit_whose_claim_cannot_be_read_just_now_is_left_alone() {
+    let stand = ProcessStand::new();
+    let order = request("a", 1).order;
+    let (claim, aside) = (
+        stand.unit(&order).join("claim"),
+        stand.unit(&order).join("aside"),
+    );
+    let provider = stand.provider();
+    provider.ensure(&request("a", 1)).await.expect("ensured");
+    until("the agent is up", || stand.unit(&order).join("up").exists()).await;
+    let before = stand.of(&order);
+    std::fs::rename(&claim, &aside).expect("moved");
+    std::fs::create_dir(&claim).expect("it is there, and reading it is an error");
+    let error = provider.ensure(&request("a", 1)).await.expect_err("unread");
+    assert!(matches!(error, ProvideError::Retry { .. }), "{error:?}");
+    std::fs::remove_dir(&claim).expect("removed");
+    std::fs::rename(&aside, &claim).expect("moved back");
+    provider
+        .ensure(&request("a", 1))
+        .await
+        .expect("it is there");
+    assert_eq!(stand.of(&order), before);
+    provider.remove(&order).await.expect("removed");
+}
+
 #[tokio::test]
 async fn a_program_that_is_missing_needs_a_person_and_is_named() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -143,6 +143,20 @@ async fn a_launch_is_renewed_until_its_agent_has_joined() {
     assert!(bench.reconciler.until("it is listed", listed).await);
 }
 
+/// As after a restart of the worker, when the agent joined meanwhile: one that was made now could not join.
+#[tokio::test]
+async fn a_launch_whose_agent_has_joined_by_then_makes_nothing() {
+    let bench = Bench::new().await;
+    let order = OrderId::new("a").expect("a name");
+    bench.reconciler.stands(&order, "fulfilled");
+    bench.reconciler.launch("a");
+    let reported = reported(&order, OrderReport::Provisioning, 1);
+    bench.reconciler.until("it is reported", reported).await;
+    let free = |script: &Script| script.claims.last()?.in_hand.is_empty().then_some(());
+    bench.reconciler.until("it is put away", free).await;
+    assert!(bench.provider.request(&order).is_none());
+}
+
 #[tokio::test]
 async fn an_order_that_is_over_takes_its_unit_with_it() {
     for standing in ["cancelled", "failed", "!claim_lost"] {
