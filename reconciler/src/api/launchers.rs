@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
 use easyenclave_schemas::wire::{
     ClaimRequest, ClaimResponse, InventoryRequest, InventoryResponse, OrderStatus, OrderUpdate,
 };
@@ -27,11 +29,9 @@ const MOST_UNITS: usize = 10_000;
 /// Gives a worker the oldest order that it can serve, waiting for one if it asks to.
 pub(super) async fn claim(
     State(world): State<Arc<World>>,
-    headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<ClaimResponse>, Refused> {
     let request: ClaimRequest = parse(&body)?;
-    authorize(&world, &headers)?;
     let wait = Duration::from_millis(request.wait_millis).min(LONGEST_WAIT);
     let deadline = Instant::now() + wait;
     loop {
@@ -50,11 +50,9 @@ pub(super) async fn claim(
 pub(super) async fn update(
     State(world): State<Arc<World>>,
     Path(order): Path<String>,
-    headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<OrderStatus>, Refused> {
     let request: OrderUpdate = parse(&body)?;
-    authorize(&world, &headers)?;
     let order = OrderId::new(order)
         .map_err(|_| Refused::new(StatusCode::NOT_FOUND, "order_not_found", "no such order"))?;
     Ok(Json(orders::update(&world, &order, request).await?))
@@ -63,11 +61,9 @@ pub(super) async fn update(
 /// Notes a worker's complete listing. Answers what of it an older claim has made.
 pub(super) async fn inventory(
     State(world): State<Arc<World>>,
-    headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<InventoryResponse>, Refused> {
     let request: InventoryRequest = parse(&body)?;
-    authorize(&world, &headers)?;
     if request.units.len() > MOST_UNITS {
         let message = format!("at most {MOST_UNITS} units are taken in one listing");
         return Err(Refused::new(
@@ -83,6 +79,16 @@ pub(super) async fn inventory(
         epoch: world.epoch,
         superseded: orders::superseded(&world.journal.read(), &request.units),
     }))
+}
+
+/// Lets a worker in that shows the launcher key, before anything of its message is looked at.
+pub(super) async fn admit(
+    State(world): State<Arc<World>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refused> {
+    authorize(&world, request.headers())?;
+    Ok(next.run(request).await)
 }
 
 /// Digests are compared, so that the time it takes tells nothing about the key. A worker without the key is not named:
@@ -106,7 +112,7 @@ fn authorize(world: &World, headers: &HeaderMap) -> Result<(), Refused> {
         None => Err(Refused::new(
             StatusCode::UNAUTHORIZED,
             "missing_launcher_key",
-            "send the launcher key as `authorization: Bearer …`",
+            "no launcher key is shown; send it as `authorization: Bearer …`",
         )),
     }
 }

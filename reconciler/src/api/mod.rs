@@ -79,12 +79,7 @@ fn router(world: Arc<World>) -> Router {
         .route(routes::REGISTER, post(agents::register))
         .route("/api/v1/agents/{agent}/heartbeat", post(agents::heartbeat))
         .route("/api/v1/agents/{agent}/attest", post(agents::attest))
-        .route(routes::CLAIM, post(launchers::claim))
-        .route(
-            "/api/v1/launchers/capacity/orders/{order}",
-            post(launchers::update),
-        )
-        .route(routes::INVENTORY, post(launchers::inventory))
+        .merge(for_workers(&world))
         .route("/healthz", get(public::healthz))
         .route("/readyz", get(public::readyz))
         .route("/metrics", get(public::metrics))
@@ -95,6 +90,18 @@ fn router(world: Arc<World>) -> Router {
             arrive,
         ))
         .with_state(world)
+}
+
+/// The routes of workers, each behind the launcher key.
+fn for_workers(world: &Arc<World>) -> Router<Arc<World>> {
+    Router::new()
+        .route(routes::CLAIM, post(launchers::claim))
+        .route(
+            "/api/v1/launchers/capacity/orders/{order}",
+            post(launchers::update),
+        )
+        .route(routes::INVENTORY, post(launchers::inventory))
+        .route_layer(from_fn_with_state(Arc::clone(world), launchers::admit))
 }
 
 async fn no_route() -> Refused {

@@ -34,11 +34,16 @@ fn say(fleet: &Fleet, words: &str) -> (u16, String) {
 fn whoever_sends_too_much_or_too_slowly_or_nonsense_is_told_so() {
     let mut fleet = Fleet::new(1, 0);
     fleet.start_serve();
-    let request = |line: &str, length: usize, body: &str| {
+    let key = format!(
+        "authorization: Bearer {}\r\n",
+        fleet.log("data/keys/launcher.key").trim()
+    );
+    let with = |more: &str, line: &str, length: usize, body: &str| {
         format!(
-            "{line} HTTP/1.1\r\nhost: here\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+            "{line} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n{more}content-length: {length}\r\n\r\n{body}"
         )
     };
+    let request = |line: &str, length: usize, body: &str| with(&key, line, length, body);
     let claim = "POST /api/v1/launchers/capacity/orders/claim";
     let listing = "POST /api/v1/launchers/capacity/inventory";
     let many = " ".repeat(1_000_000);
@@ -49,6 +54,7 @@ fn whoever_sends_too_much_or_too_slowly_or_nonsense_is_told_so() {
             (405, "wrong_method"),
         ),
         (request(claim, 2, "{}"), (400, "invalid_body")),
+        (with("", claim, 2, "{}"), (401, "missing_launcher_key")),
         (
             request("POST /api/v1/agents/register", 2, "{}"),
             (400, "invalid_body"),

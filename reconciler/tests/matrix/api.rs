@@ -23,7 +23,7 @@ use crate::place::{Agent, Mood, Place};
 
 /// The API of a place on a port of its own.
 pub(crate) struct Served {
-    url: String,
+    pub(crate) url: String,
     server: JoinHandle<()>,
 }
 

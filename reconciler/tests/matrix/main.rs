@@ -9,6 +9,7 @@ mod claims;
 mod codes;
 mod concurrency;
 mod deliveries;
+mod launchers;
 mod leaps;
 mod log;
 mod lost;
