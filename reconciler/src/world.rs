@@ -136,6 +136,11 @@ impl World {
     /// Notes a refusal, and has it reported when it is a new one.
     pub fn refuse(&self, code: &str, subject: &str, message: &str) {
         tracing::warn!(code, subject, message, "request refused");
+        self.report(code, subject, message);
+    }
+
+    /// The same of a refusal that the log has already, as each attempt to be trusted is in the audit log.
+    pub fn report(&self, code: &str, subject: &str, message: &str) {
         if self.refusals.note(code, subject, message, self.clock.now()) {
             self.wake.notify_one();
         }

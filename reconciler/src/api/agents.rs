@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use easyenclave_schemas::evidence::ReasonCode;
+use easyenclave_schemas::evidence::{ReasonCode, Rejection};
 use easyenclave_schemas::records::{AgentRecord, OrderPhase, OrderRecord, TrustRecord};
 use easyenclave_schemas::signature::{PublicKey, SignatureError, Verified, verify_request};
 use easyenclave_schemas::wire::{
@@ -113,7 +113,7 @@ pub(super) async fn register(
     let agent_id = request.order_id.agent();
     let verdict = join::register(&world, request, now)
         .await
-        .map_err(|rejection| note(&world, &subject, rejection.into()))?;
+        .map_err(|rejection| audited(&world, &subject, rejection))?;
     let answer = RegisterResponse {
         agent_id,
         heartbeat_millis: millis(HEARTBEAT),
@@ -156,8 +156,8 @@ pub(super) async fn heartbeat(
         Beat::Same => {}
         Beat::News => world.wake.notify_one(),
         Beat::Replayed => {
-            let refused = ReasonCode::MessageReplayed.into();
-            return Err(note(&world, record.agent.as_str(), refused_with(refused)));
+            let refused = Rejection::from(ReasonCode::MessageReplayed).into();
+            return Err(note(&world, record.agent.as_str(), refused));
         }
     }
     if let Some(address) = moved_to {
@@ -266,7 +266,7 @@ pub(super) async fn attest(
     let request: AttestRequest = parse(&body)?;
     let verdict = trust::attest(&world, &record, request, now)
         .await
-        .map_err(|rejection| note(&world, record.agent.as_str(), rejection.into()))?;
+        .map_err(|rejection| audited(&world, record.agent.as_str(), rejection))?;
     Ok(sign(&world, StatusCode::OK, &verdict, &verified, now))
 }
 
@@ -332,8 +332,10 @@ fn note(world: &World, subject: &str, refused: Refused) -> Refused {
     refused
 }
 
-fn refused_with(code: easyenclave_schemas::evidence::Rejection) -> Refused {
-    code.into()
+/// A refusal that the audit log has told.
+fn audited(world: &World, subject: &str, rejection: Rejection) -> Refused {
+    world.report(rejection.code.code(), subject, &rejection.message);
+    rejection.into()
 }
 
 fn signature_refused(what: &str) -> Refused {

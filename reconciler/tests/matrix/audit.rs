@@ -1,8 +1,10 @@
 //! The audit log and the metrics: one terminal event for each attempt, with its fields and without secrets.
 
 use easyenclave_schemas::evidence::{Evidence, MeasurementDigest, QuoteBytes};
+use easyenclave_schemas::wire::{AttestRequest, routes};
 use serde_json::json;
 
+use crate::api::{post, serve};
 use crate::log::{Fields, all, attempts};
 use crate::place::{Agent, Mood, Place};
 
@@ -70,6 +72,40 @@ async fn matrix_aud_001_every_refusal_is_told_whenever_it_comes() {
     place.source.is(Mood::Unavailable);
     place.join(&agent).await.expect_err("refused");
     assert_eq!(told(&agent)["reason_code"], "EE-ATT-018");
+}
+
+/// The audit event is the log's line for it; the list of refusals has it too.
+#[tokio::test]
+async fn matrix_aud_001_a_refusal_over_http_is_told_once() {
+    let place = Place::new(&json!({}));
+    let served = serve(&place).await;
+    let (mut agent, member) = (place.agent().await, place.agent().await);
+    agent.body.mrtd = MeasurementDigest::new([9; 48]);
+    let nonce = place.nonce().await;
+    let register = place.request(&agent, &nonce, place.evidence(&agent, &nonce));
+    let (status, _) = post(&served, &agent, routes::REGISTER, &register).await;
+    assert_eq!(status, 403);
+    place.join(&member).await.expect("accepted");
+    let attest = AttestRequest {
+        boot_id: None,
+        nonce: nonce.clone(),
+        ita_nonce: None,
+        evidence: place.evidence(&member, &nonce),
+    };
+    let path = routes::attest(&member.order.agent());
+    let (status, _) = post(&served, &member, &path, &attest).await;
+    assert_eq!(status, 401, "the nonce was used");
+    for (order, code) in [(&agent.order, "EE-ATT-014"), (&member.order, "EE-ATT-004")] {
+        let mut told = all();
+        told.retain(|event| {
+            let is = |value: &str| event.values().any(|other| other == value);
+            is(order.as_str()) && is(code)
+        });
+        assert_eq!(told.len(), 1, "{told:#?}");
+        let listed = place.world.refusals.list();
+        let listed = listed.iter().find(|refusal| refusal.code == code);
+        assert_eq!(listed.expect("listed").subject, order.as_str());
+    }
 }
 
 #[tokio::test]
