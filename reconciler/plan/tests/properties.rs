@@ -313,13 +313,18 @@ proptest! {
     fn property_07_a_roll_out_removes_nothing_that_is_held(
         deployment in deployment(),
         fewer in 0..4_u32,
+        moves in any::<bool>(),
         events in vec(fleets::calm_event(), 0..40),
     ) {
         let replicas = deployment.replicas;
         let mut world = settled(deployment);
+        world.desired.targets.extend(testing::desired("target beta 0 6 in far").targets);
         let spec = world.desired.deployments.values_mut().next().expect("the deployment");
         (spec.workload, spec.replicas) = (version("v3"), replicas.min(fewer));
         let removed = replicas - spec.replicas;
+        if moves {
+            spec.placement.targets.insert(name("beta"));
+        }
         for event in events {
             world.happen(event);
         }

@@ -161,3 +161,23 @@ fn nothing_is_ordered_in_place_of_an_agent_that_is_about_to_be_free() {
     let story = world.settle();
     assert!(!story.contains("launch"), "{story}");
 }
+
+/// Fewer replicas and another place in one commit: nothing leaves before a person was asked, or what is placed would
+/// make up for two more in every pass.
+#[test]
+fn a_move_takes_nothing_that_is_held() {
+    let state = "target near 6 6 in near\ntarget far 2 2 in far\ndeploy acme/a x2 v1 in far";
+    let agents = (0..6).map(|at| format!("agent a{at} near #{at} runs acme/a v1 in near\n"));
+    let agents =
+        agents.collect::<String>() + "agent b far #0 idle in far\nagent c far #1 idle in far";
+    let mut world = World::new(state, &agents);
+    let story = world.settle();
+    assert!(!story.contains("unassign"), "{story}");
+    let held = world.plan().held;
+    assert_eq!(held.len(), 1, "{}", world.text());
+    assert_eq!(held[0].actions.len(), 4, "{}", world.text());
+    world.approve(held[0].digest, "approved");
+    let story = world.settle();
+    assert_eq!(story.matches("unassign").count(), 6, "{story}");
+    assert_eq!(world.ready("acme/a"), 2);
+}

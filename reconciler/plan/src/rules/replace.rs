@@ -2,6 +2,7 @@
 //! version of now. A roll-out never takes more ready replicas away than the deployment allows.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use crate::breaker::{self, Verdict};
 use crate::census::{Census, Replica};
@@ -27,24 +28,37 @@ enum When {
     Later,
 }
 
+/// What is to stop.
+#[derive(Default)]
+struct Going {
+    /// Because fewer are wanted: the breaker decides.
+    removals: Vec<Removal>,
+    /// Because another replica was placed for it.
+    moves: Vec<(DeploymentIx, AgentIx)>,
+}
+
 pub(crate) fn rule(view: &View, draft: &mut Draft) {
     let mut census = Census::default();
-    let mut removals = Vec::new();
+    let mut going = Going::default();
     let mut unsettled = Vec::new();
     for deployment in view.all_deployments() {
         match view.deployment(deployment).state {
             Wanted::Yes(spec) if spec.replicas > 0 => {
                 census.count(view, draft, deployment, spec);
                 if !census.is_settled(spec) {
-                    shed(view, draft, deployment, spec, &census, &mut removals);
+                    shed(view, draft, deployment, spec, &census, &mut going);
                     unsettled.push((deployment, spec));
                 }
             }
-            Wanted::Yes(_) | Wanted::No => stop_all(view, draft, deployment, &mut removals),
+            Wanted::Yes(_) | Wanted::No => {
+                stop_all(view, draft, deployment, &mut going.removals);
+            }
             Wanted::Frozen => {}
         }
     }
-    remove(view, draft, removals);
+    remove(view, draft, &mut going.removals);
+    let held = held(draft, &going.removals);
+    move_away(view, draft, &going.moves, &held);
     draft.count_use(view);
     for (deployment, spec) in unsettled {
         census.count(view, draft, deployment, spec);
@@ -52,6 +66,7 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
             view,
             deployment,
             spec,
+            held: held.contains(&deployment),
         };
         update.run(draft, &mut census);
     }
@@ -83,12 +98,14 @@ fn shed(
     deployment: DeploymentIx,
     spec: &Deployment,
     census: &Census,
-    removals: &mut Vec<Removal>,
+    out: &mut Going,
 ) {
     let surplus = surplus(spec, census);
     let kept = census.placed() - number(surplus.len());
-    removals.extend(surplus.iter().map(|a| removal(view, deployment, *a)));
-    removals.extend(surplus_later(view, draft, deployment, spec, census));
+    let removal = |agent: &AgentIx| removal(view, deployment, *agent);
+    out.removals.extend(surplus.iter().map(removal));
+    let later = surplus_later(view, draft, deployment, spec, census);
+    out.removals.extend(later);
     if census.movers.is_empty() && census.bad.is_empty() {
         return;
     }
@@ -98,10 +115,44 @@ fn shed(
     going.retain(|agent| draft.fate(*agent) != Fate::Stops);
     // Each replica that was placed makes up for one that leaves; beyond that, replicas are removed.
     let (moved, removed) = going.split_at(going.len().min(kept as usize));
-    for agent in moved {
-        draft.unassign(view, *agent, deployment);
+    out.moves.extend(moved.iter().map(|a| (deployment, *a)));
+    out.removals.extend(removed.iter().map(removal));
+    let later = leaving_later(spec, census, removed);
+    out.removals.extend(later.iter().map(|agent| Removal {
+        when: When::Later,
+        ..removal(agent)
+    }));
+}
+
+/// Of more misplaced replicas than are wanted at all, those beyond go for good. They count from the start, although
+/// they leave one after the other.
+fn leaving_later(spec: &Deployment, census: &Census, now: &[AgentIx]) -> Vec<AgentIx> {
+    let movers = census.movers.iter().map(|mover| mover.agent);
+    let all = movers.chain(census.bad.iter().copied());
+    all.filter(|agent| !now.contains(agent))
+        .skip(spec.replicas as usize)
+        .collect()
+}
+
+/// The deployments of which something is held.
+fn held(draft: &Draft, removals: &[Removal]) -> BTreeSet<DeploymentIx> {
+    let held = removals
+        .iter()
+        .filter(|r| r.when == When::Now && matches!(draft.fate(r.agent), Fate::Held(_)));
+    held.map(|r| r.deployment).collect()
+}
+
+/// Stops what has moved. While replicas of the same deployment are held, none: what was placed would make up for two
+/// more in every pass, until nothing is left to be asked about.
+fn move_away(
+    view: &View,
+    draft: &mut Draft,
+    moves: &[(DeploymentIx, AgentIx)],
+    held: &BTreeSet<DeploymentIx>,
+) {
+    for (deployment, agent) in moves.iter().filter(|it| !held.contains(&it.0)) {
+        draft.unassign(view, *agent, *deployment);
     }
-    removals.extend(removed.iter().map(|a| removal(view, deployment, *a)));
 }
 
 /// Where the target says so, a workload on an agent that is not trusted any more does not go on behind the curtain.
@@ -197,7 +248,7 @@ fn removal(view: &View, deployment: DeploymentIx, agent: AgentIx) -> Removal {
 
 /// Lets removals through, or holds them: first what would leave an owner without a ready replica, then pool by
 /// pool. A renamed deployment goes unasked as soon as its new name is ready.
-fn remove(view: &View, draft: &mut Draft, mut removals: Vec<Removal>) {
+fn remove(view: &View, draft: &mut Draft, removals: &mut [Removal]) {
     if removals.is_empty() {
         return;
     }
@@ -273,6 +324,8 @@ struct Update<'v, 'a> {
     view: &'v View<'a>,
     deployment: DeploymentIx,
     spec: &'a Deployment,
+    /// Whether some of its replicas are held.
+    held: bool,
 }
 
 impl Update<'_, '_> {
@@ -377,8 +430,7 @@ impl Update<'_, '_> {
     /// A roll-out that may take nothing away: a new replica is placed, and when it serves, an old one stops. It waits
     /// while replicas too many are held: nothing could be taken in exchange that nobody was asked for.
     fn exchange(&self, draft: &mut Draft, census: &Census, takable: &[AgentIx]) -> Surge {
-        let is_held = |replica: &Replica| matches!(draft.fate(replica.agent), Fate::Held(_));
-        if census.good.iter().any(is_held) {
+        if self.held {
             return Surge::No;
         }
         for agent in takable {
