@@ -110,6 +110,17 @@ fn an_old_replica_that_is_not_published_is_not_published_before_its_update() {
 }
 
 #[test]
+fn an_old_replica_is_not_published_before_a_new_one_that_lets_it_go() {
+    let mut world = World::new(
+        "target alpha 0 3\ndeploy corp/a x3 v1 exposed unavailable 2",
+        "agent a alpha #0 runs corp/a v2\nagent b alpha #1 runs corp/a v1\n\
+         agent c alpha #2 runs corp/a v1 exposed corp/a silent 5",
+    );
+    let story = world.settle();
+    assert!(!story.contains("unexpose"), "{story}");
+}
+
+#[test]
 fn a_new_replica_that_is_not_ready_yet_is_no_surplus() {
     let mut world = World::new("target tiny 0 2\ndeploy acme/a x1 v1 unavailable 0", "");
     world.settle();
@@ -146,7 +157,6 @@ fn a_roll_out_takes_nothing_that_is_held() {
         let agents = (0..6).map(|at| format!("agent a{at} tiny #{at} runs acme/a v1\n"));
         let mut world = World::new(&state, &agents.collect::<String>());
         let plan = world.pass();
-        println!("{}", world.text());
         assert_eq!(plan.held.len(), 1, "{}", testing::text(&plan));
         let stopped = |a: &&Action| matches!(a, Action::Unassign { .. });
         assert_eq!(plan.actions.iter().filter(stopped).count(), 0);

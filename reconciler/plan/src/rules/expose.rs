@@ -8,6 +8,7 @@ use crate::view::{AgentIx, AgentView, DeploymentIx, Instruction, Life, Standing,
 use crate::{Action, Exposure};
 
 pub(crate) fn rule(view: &View, draft: &mut Draft) {
+    let renewed = renewed(view, draft);
     for agent in view.all_agents() {
         let facts = view.agent(agent);
         match &facts.fact.exposed {
@@ -18,7 +19,7 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
                 });
             }
             Exposure::Exposed(_) => {}
-            Exposure::Hidden => publish(view, draft, agent),
+            Exposure::Hidden => publish(view, draft, agent, &renewed),
         }
     }
 }
@@ -67,22 +68,45 @@ fn wants(view: &View, facts: &AgentView) -> Option<bool> {
     }
 }
 
-fn publish(view: &View, draft: &mut Draft, agent: AgentIx) {
+/// By deployment, whether a replica of the version of now is about to be published. One of an older version waits for
+/// it: as soon as it serves, the older one may be taken away.
+fn renewed(view: &View, draft: &Draft) -> Vec<bool> {
+    let mut renewed = vec![false; view.deployments.len()];
+    for agent in view.all_agents() {
+        let facts = view.agent(agent);
+        if facts.current
+            && !facts.exposed
+            && let Some(deployment) = publishable(view, draft, agent)
+        {
+            renewed[deployment.at()] = true;
+        }
+    }
+    renewed
+}
+
+fn publish(view: &View, draft: &mut Draft, agent: AgentIx, renewed: &[bool]) {
     let facts = view.agent(agent);
-    let Some(deployment) = facts.deployment else {
-        return;
-    };
-    let fits = match view.deployment(deployment).state {
-        Wanted::Yes(spec) => spec.exposed && view.admits(spec, facts.target) && !facts.drifted,
-        Wanted::No | Wanted::Frozen => false,
-    };
-    let kept = matches!(draft.fate(agent), Fate::Stays | Fate::Held(_));
-    if fits && kept && facts.is_ready() && !facts.frozen && draft.is_there(view, agent) {
+    if let Some(deployment) = publishable(view, draft, agent)
+        && (facts.current || !renewed[deployment.at()])
+    {
         draft.act(Action::Expose {
             agent: facts.id.clone(),
             deployment: view.deployment(deployment).id.clone(),
         });
     }
+}
+
+/// The deployment whose replica on an agent can be published.
+fn publishable(view: &View, draft: &Draft, agent: AgentIx) -> Option<DeploymentIx> {
+    let facts = view.agent(agent);
+    let deployment = facts.deployment?;
+    let fits = match view.deployment(deployment).state {
+        Wanted::Yes(spec) => spec.exposed && view.admits(spec, facts.target) && !facts.drifted,
+        Wanted::No | Wanted::Frozen => false,
+    };
+    let kept = matches!(draft.fate(agent), Fate::Stays | Fate::Held(_));
+    let can = fits && kept && facts.is_ready() && !facts.frozen && draft.is_there(view, agent);
+    can.then_some(deployment)
 }
 
 #[cfg(test)]
