@@ -290,6 +290,29 @@ proptest! {
     }
 
     #[test]
+    fn property_07_no_owner_goes_unasked_when_documents_go(
+        mut desired in desired(),
+        targets in any::<bool>(),
+        gone in vec(any::<bool>(), 9),
+    ) {
+        desired.frozen.clear();
+        let most = desired.limits.breaker.max_removals as usize;
+        let mut world = World::of(desired, Observed::default());
+        (0..40).for_each(|_| drop(world.turn()));
+        let before = ready_by_owner(&world);
+        let mut stays = gone.iter().map(|gone| !gone);
+        match targets {
+            true => world.desired.targets.retain(|_, _| stays.next().unwrap_or(true)),
+            false => world.desired.deployments.retain(|_, _| stays.next().unwrap_or(true)),
+        }
+        (0..40).for_each(|_| drop(world.turn()));
+        let after = ready_by_owner(&world);
+        for (owner, had) in before {
+            prop_assert!(had <= most || after.contains_key(&owner), "{owner} had {had}\n{}", world.text());
+        }
+    }
+
+    #[test]
     fn property_06_a_roll_out_keeps_enough_ready(
         deployment in deployment(),
         stuck in any::<bool>(),
@@ -356,6 +379,21 @@ proptest! {
         prop_assert_eq!(current, replicas);
         prop_assert_eq!(world.ready("acme/a"), replicas);
     }
+}
+
+/// How many replicas each owner has ready.
+fn ready_by_owner(world: &World) -> BTreeMap<String, usize> {
+    let mut ready = BTreeMap::new();
+    for agent in world.observed.agents.values() {
+        if let (Some(assigned), Reported::Running(replica)) = (&agent.assigned, &agent.reported)
+            && replica.ready
+        {
+            *ready
+                .entry(assigned.deployment.owner.to_string())
+                .or_default() += 1;
+        }
+    }
+    ready
 }
 
 fn runs(agent: &Agent, v: &str) -> bool {

@@ -191,3 +191,16 @@ fn a_move_takes_nothing_that_is_held() {
     assert_eq!(story.matches("unassign").count(), 6, "{story}");
     assert_eq!(world.ready("acme/a"), 2);
 }
+
+/// Targets of one agent each are each too small for the breaker; what they carry is all of an owner.
+#[test]
+fn targets_that_go_take_no_owner_with_them_unasked() {
+    let world = "agent a one #0 runs acme/a v1\nagent b two #0 runs acme/a v1\nagent c three #0 runs acme/a v1";
+    let mut world = World::new("deploy acme/a x3 v1", &format!("{world} silent 5"));
+    let plan = world.pass();
+    assert!(plan.actions.is_empty(), "{}", testing::text(&plan));
+    world.hear(&testing::name("c"));
+    let held = world.plan().held;
+    assert_eq!(held.len(), 1, "{}", world.text());
+    assert_eq!(held[0].actions.len(), 3, "{}", world.text());
+}

@@ -35,13 +35,14 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
             (_, _, Life::Lost) => lost[facts.target.at()].push(agent),
         }
     }
-    let mut due = Vec::new();
+    let (mut due, mut stranded) = (Vec::new(), Vec::new());
     for (target, lost) in view.all_targets().zip(lost) {
         due.extend(lost_of_pool(view, draft, target, lost));
-        retire_pool(view, draft, target);
+        stranded.extend(retire_pool(view, draft, target));
         retire_refused(view, draft, target);
     }
-    retire_lost(view, draft, &due);
+    retire_lost(view, draft, due);
+    retire_stranded(view, draft, stranded);
     orphans(view, draft);
 }
 
@@ -73,69 +74,92 @@ fn lost_of_pool(
         wait_for_others(view, draft, &lost, silent, of);
         return Vec::new();
     }
-    match breaker::judge_pool(view, draft, target, actions(view, &lost), 0) {
+    let actions = actions(view, &lost, RetireReason::Lost);
+    match breaker::judge_pool(view, draft, target, actions, 0) {
         Verdict::Allowed => return lost,
         Verdict::Held(digest) => hold_all(view, draft, &lost, digest),
-        Verdict::Approved => retire_all(view, draft, &lost),
+        Verdict::Approved => retire_all(view, draft, &lost, RetireReason::Lost),
     }
     Vec::new()
 }
 
 /// Retires lost agents, unless they are all that an owner has: pools of one each would let an owner go in an outage
 /// without anybody being asked.
-fn retire_lost(view: &View, draft: &mut Draft, due: &[AgentIx]) {
-    let owner = |agent: &AgentIx| {
-        let deployment = view.agent(*agent).deployment?;
-        Some(view.deployment(deployment).owner)
-    };
-    let mut due = due.to_vec();
-    due.sort_by_key(owner);
-    for group in due.chunk_by(|a, b| owner(a) == owner(b)) {
-        match owner(&group[0]) {
-            Some(owner) => retire_owners(view, draft, owner, group),
-            None => retire_all(view, draft, group),
+fn retire_lost(view: &View, draft: &mut Draft, mut due: Vec<AgentIx>) {
+    due.sort_by_key(|agent| owner(view, *agent));
+    for group in due.chunk_by(|a, b| owner(view, *a) == owner(view, *b)) {
+        let silent = match owner(view, group[0]) {
+            Some(owner) => all_of(view, owner, |facts| facts.life != Life::Heard),
+            None => None,
+        };
+        match silent {
+            None => retire_all(view, draft, group, RetireReason::Lost),
+            Some(silent) if number(group.len()) < silent => {
+                wait_for_others(view, draft, group, silent, silent);
+            }
+            Some(_) => ask_owner(view, draft, group, RetireReason::Lost),
         }
     }
 }
 
-fn retire_owners(view: &View, draft: &mut Draft, owner: OwnerIx, lost: &[AgentIx]) {
-    let (heard, silent) = census(view, owner);
-    let removed = number(lost.len());
-    if heard > 0 || silent <= view.desired.limits.breaker.max_removals {
-        return retire_all(view, draft, lost);
-    }
-    if removed < silent {
-        return wait_for_others(view, draft, lost, silent, silent);
-    }
-    let owner = view.owners[owner.at()].clone();
-    let reason = HoldReason::Owner { owner, removed };
-    match breaker::hold(view, draft, reason, actions(view, lost)) {
-        Verdict::Held(digest) => hold_all(view, draft, lost, digest),
-        Verdict::Allowed | Verdict::Approved => retire_all(view, draft, lost),
+/// Retires agents of removed targets whose replicas fit nowhere else, unless they are all that an owner has.
+fn retire_stranded(view: &View, draft: &mut Draft, mut due: Vec<AgentIx>) {
+    due.sort_by_key(|agent| owner(view, *agent));
+    for group in due.chunk_by(|a, b| owner(view, *a) == owner(view, *b)) {
+        let all = owner(view, group[0])
+            .and_then(|owner| all_of(view, owner, |facts| is_left_over(view, facts)));
+        match all {
+            None => retire_all(view, draft, group, RetireReason::TargetRemoved),
+            Some(_) => ask_owner(view, draft, group, RetireReason::TargetRemoved),
+        }
     }
 }
 
-/// How many agents that carry something of an owner are heard of, and how many are not.
-fn census(view: &View, owner: OwnerIx) -> (u32, u32) {
+fn owner(view: &View, agent: AgentIx) -> Option<OwnerIx> {
+    let deployment = view.agent(agent).deployment?;
+    Some(view.deployment(deployment).owner)
+}
+
+/// How many agents carry something of an owner, if all of them are of this kind and they are more than the breaker
+/// lets go unasked.
+fn all_of(view: &View, of: OwnerIx, is: impl Fn(&AgentView) -> bool) -> Option<u32> {
     let carries = |agent: &AgentIx| {
         let facts = view.agent(*agent);
-        let of_owner = |deployment| view.deployment(deployment).owner == owner;
-        !facts.retiring && facts.life != Life::Gone && facts.deployment.is_some_and(of_owner)
+        !facts.retiring && facts.life != Life::Gone && owner(view, *agent) == Some(of)
     };
-    let all = view.all_agents().filter(carries);
-    let (heard, silent): (Vec<_>, Vec<_>) =
-        all.partition(|agent| view.agent(*agent).life == Life::Heard);
-    (number(heard.len()), number(silent.len()))
+    let mut all = 0;
+    for agent in view.all_agents().filter(carries) {
+        if !is(view.agent(agent)) {
+            return None;
+        }
+        all += 1;
+    }
+    (all > view.desired.limits.breaker.max_removals).then_some(all)
 }
 
-fn actions(view: &View, lost: &[AgentIx]) -> Vec<Action> {
-    let retire = |agent: &AgentIx| draft::retire(view, *agent, RetireReason::Lost);
-    lost.iter().map(retire).collect()
+/// Retires all that an owner has when a person approves it.
+fn ask_owner(view: &View, draft: &mut Draft, agents: &[AgentIx], why: RetireReason) {
+    let Some(owner) = owner(view, agents[0]) else {
+        return;
+    };
+    let reason = HoldReason::Owner {
+        owner: view.owners[owner.at()].clone(),
+        removed: number(agents.len()),
+    };
+    match breaker::hold(view, draft, reason, actions(view, agents, why)) {
+        Verdict::Held(digest) => hold_all(view, draft, agents, digest),
+        Verdict::Allowed | Verdict::Approved => retire_all(view, draft, agents, why),
+    }
 }
 
-fn retire_all(view: &View, draft: &mut Draft, lost: &[AgentIx]) {
-    for agent in lost {
-        draft.retire(view, *agent, RetireReason::Lost);
+fn actions(view: &View, agents: &[AgentIx], why: RetireReason) -> Vec<Action> {
+    let retire = |agent: &AgentIx| draft::retire(view, *agent, why);
+    agents.iter().map(retire).collect()
+}
+
+fn retire_all(view: &View, draft: &mut Draft, agents: &[AgentIx], why: RetireReason) {
+    for agent in agents {
+        draft.retire(view, *agent, why);
     }
 }
 
@@ -157,10 +181,11 @@ fn hold_all(view: &View, draft: &mut Draft, lost: &[AgentIx], digest: Digest) {
 
 /// The agents of a target that is not wanted any more. A pool within the breaker's limits goes agent by agent,
 /// as they become free; a larger one is approved and goes as a whole, because every agent that left
-/// before would make it another decision.
-fn retire_pool(view: &View, draft: &mut Draft, target: TargetIx) {
+/// before would make it another decision. Answers those that may go as far as their pool is concerned and take a
+/// replica with them.
+fn retire_pool(view: &View, draft: &mut Draft, target: TargetIx) -> Vec<AgentIx> {
     if !matches!(view.target(target).state, Wanted::No) {
-        return;
+        return Vec::new();
     }
     let stays = |a: &AgentIx| draft.is_there(view, *a);
     let (pool, later): (Vec<AgentIx>, Vec<AgentIx>) = view
@@ -168,14 +193,12 @@ fn retire_pool(view: &View, draft: &mut Draft, target: TargetIx) {
         .filter(stays)
         .partition(|a| view.agent(*a).is_touchable());
     if pool.is_empty() {
-        return;
+        return Vec::new();
     }
-    let actions = pool
-        .iter()
-        .map(|a| draft::retire(view, *a, RetireReason::TargetRemoved));
+    let actions = actions(view, &pool, RetireReason::TargetRemoved);
     let (free, busy): (Vec<AgentIx>, Vec<AgentIx>) =
         pool.iter().partition(|a| is_free(view, view.agent(**a)));
-    match breaker::judge_pool(view, draft, target, actions.collect(), number(later.len())) {
+    match breaker::judge_pool(view, draft, target, actions, number(later.len())) {
         Verdict::Held(digest) => {
             for agent in pool {
                 draft.hold(view, agent, digest);
@@ -186,12 +209,15 @@ fn retire_pool(view: &View, draft: &mut Draft, target: TargetIx) {
                 draft.wait_agent(view, agent, WaitReason::RetirePaced, None);
             }
         }
-        Verdict::Allowed | Verdict::Approved => {
-            for agent in free {
-                draft.retire(view, agent, RetireReason::TargetRemoved);
-            }
+        Verdict::Approved => retire_all(view, draft, &free, RetireReason::TargetRemoved),
+        Verdict::Allowed => {
+            let carries = |a: &AgentIx| view.agent(*a).deployment.is_some();
+            let (stranded, free): (Vec<_>, Vec<_>) = free.into_iter().partition(carries);
+            retire_all(view, draft, &free, RetireReason::TargetRemoved);
+            return stranded;
         }
     }
+    Vec::new()
 }
 
 /// When much of a pool is refused, the cause is the policy rather than the machines, so nothing of it is replaced
@@ -209,15 +235,10 @@ fn retire_refused(view: &View, draft: &mut Draft, target: TargetIx) {
             && draft.fate(*agent) == Fate::Stays
     };
     let refused: Vec<AgentIx> = view.agents_of(target).filter(is_refused).collect();
-    let retire = |agent: &AgentIx| draft::retire(view, *agent, RetireReason::Refused);
-    let actions = refused.iter().map(retire).collect();
+    let actions = actions(view, &refused, RetireReason::Refused);
     match breaker::judge_pool(view, draft, target, actions, 0) {
         Verdict::Held(digest) => hold_all(view, draft, &refused, digest),
-        Verdict::Approved => {
-            for agent in refused {
-                draft.retire(view, agent, RetireReason::Refused);
-            }
-        }
+        Verdict::Approved => retire_all(view, draft, &refused, RetireReason::Refused),
         Verdict::Allowed => {}
     }
 }
@@ -229,6 +250,12 @@ fn is_free(view: &View, agent: &AgentView) -> bool {
         None => agent.instruction == Instruction::Idle,
         Some(deployment) => is_stranded(view, deployment),
     }
+}
+
+/// Whether an agent of a removed target carries what no other target will take.
+fn is_left_over(view: &View, agent: &AgentView) -> bool {
+    let removed = matches!(view.target(agent.target).state, Wanted::No);
+    removed && agent.deployment.is_some_and(|it| is_stranded(view, it))
 }
 
 fn is_stranded(view: &View, deployment: DeploymentIx) -> bool {
