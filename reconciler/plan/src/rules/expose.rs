@@ -68,16 +68,18 @@ fn wants(view: &View, facts: &AgentView) -> Option<bool> {
     }
 }
 
-/// By deployment, whether a replica of the version of now is about to be published. One of an older version waits for
-/// it: as soon as it serves, the older one may be taken away.
+/// By deployment, whether this plan gives it a replica or publishes one of the version of now. One of an older version
+/// waits for that: as soon as the new one serves, the older one may be taken away.
 fn renewed(view: &View, draft: &Draft) -> Vec<bool> {
     let mut renewed = vec![false; view.deployments.len()];
     for agent in view.all_agents() {
         let facts = view.agent(agent);
-        if facts.current
-            && !facts.exposed
-            && let Some(deployment) = publishable(view, draft, agent)
-        {
+        let deployment = match draft.fate(agent) {
+            Fate::Gets(deployment) => Some(deployment),
+            _ if facts.current && !facts.exposed => publishable(view, draft, agent),
+            _ => None,
+        };
+        if let Some(deployment) = deployment {
             renewed[deployment.at()] = true;
         }
     }
