@@ -9,6 +9,7 @@ use easyenclave_schemas::records::{AgentRecord, TrustRecord};
 use easyenclave_schemas::{AgentId, Digest};
 use easyenclave_store::Space;
 
+use super::sightings::look_again;
 use super::{Exhibit, Filing, Judgement, agent_policy, refused};
 use crate::journal::JournalError;
 use crate::revision::{Policies, Revision};
@@ -91,7 +92,11 @@ async fn again(
     let judged = world.judge.again(kept, Arc::clone(&applied), &agent.trust);
     let outcome = match judged.await {
         Again::Accepts(verdict) => Ok(verdict),
-        Again::Refuses(rejection) => Err(rejection),
+        Again::Refuses(rejection) => {
+            let (shown, applied) = (exhibit.clone(), Arc::clone(&applied));
+            look_again(world, agent, shown, applied, &rejection).await;
+            Err(rejection)
+        }
         Again::Unknown => return Ok(None),
     };
     let judgement = Judgement {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use easyenclave_attestation::{Case, EventLog, Reference, sight};
 use easyenclave_schemas::OrderId;
 use easyenclave_schemas::evidence::{MeasurementDigest, ReasonCode, Rejection, Verdict};
+use easyenclave_schemas::records::{AgentRecord, TrustRecord};
 use easyenclave_schemas::status::Sighting;
 use tokio::task::spawn_blocking;
 
@@ -19,7 +20,7 @@ const MOST: usize = 16;
 /// So many events are shown of a log.
 const EVENTS: usize = 40;
 
-/// The sightings since the reconciler started.
+/// The sightings; a reconciler that starts goes on from those on the status branch.
 #[derive(Debug, Default)]
 pub struct Sightings(Mutex<Vec<Sighting>>);
 
@@ -41,6 +42,28 @@ impl Sightings {
         }
         list.push(sighting);
         true
+    }
+
+    /// Goes on from those that were reported.
+    pub fn recall(&self, reported: &[Sighting]) {
+        for sighting in reported {
+            self.note(sighting.clone());
+        }
+    }
+
+    /// Whether no look is needed: there is no room, or an image that shows this is noted.
+    fn knows(&self, applied: &Applied, shown: &Verdict) -> bool {
+        let list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |known: &Sighting| {
+            (&known.policy, &known.node_size, known.mrtd, known.rtmrs)
+                == (
+                    &applied.name,
+                    &applied.document.node_size,
+                    shown.mrtd,
+                    shown.rtmrs,
+                )
+        };
+        list.len() == MOST || list.iter().any(same)
     }
 
     /// The list, oldest first.
@@ -77,6 +100,24 @@ pub(super) async fn look(
         && world.sightings.note(sighting)
     {
         world.wake.notify_one();
+    }
+}
+
+/// The same of kept evidence that a changed policy refuses. Agents of one image are looked at once.
+pub(super) async fn look_again(
+    world: &World,
+    agent: &AgentRecord,
+    exhibit: Exhibit,
+    applied: Arc<Applied>,
+    rejection: &Rejection,
+) {
+    let known = match &agent.trust {
+        TrustRecord::Accepted(verdict) => world.sightings.knows(&applied, verdict),
+        TrustRecord::Refused { .. } => false,
+    };
+    if !known {
+        let order = agent.agent.order();
+        look(world, &order, Arc::new(exhibit), applied, rejection).await;
     }
 }
 

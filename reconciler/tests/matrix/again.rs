@@ -165,3 +165,37 @@ async fn a_sighting_is_forgotten_when_its_policy_trusts_it() {
     place.adopt(spec);
     assert_eq!(forget(&place), 0);
 }
+
+#[tokio::test]
+async fn an_image_that_a_changed_policy_refuses_from_kept_evidence_is_a_sighting_once() {
+    let place = Place::new(&json!({}));
+    for _ in 0..2 {
+        let agent = place.agent().await;
+        place.join(&agent).await.expect("accepted");
+    }
+    let mut spec = place.spec();
+    let known = std::mem::replace(&mut spec.measurements[0].mrtd, "07".repeat(48));
+    place.adopt(spec);
+    assert_eq!(place.world.sightings.list(), vec![]);
+    rejudge(&place).await;
+    let seen = place.world.sightings.list();
+    assert_eq!(seen.len(), 1, "both have the same image");
+    assert_eq!(seen[0].mrtd.to_string(), known);
+    assert!(
+        seen[0].refused.starts_with("EE-ATT-014"),
+        "{}",
+        seen[0].refused
+    );
+}
+
+#[tokio::test]
+async fn a_reconciler_that_starts_goes_on_from_the_sightings_that_were_reported() {
+    let place = Place::new(&json!({}));
+    let mut agent = place.agent().await;
+    agent.body.mrtd = MeasurementDigest::new([7; 48]);
+    place.join(&agent).await.expect_err("an unknown image");
+    let reported = place.world.sightings.list();
+    let next = Place::new(&json!({}));
+    next.world.sightings.recall(&reported);
+    assert_eq!(next.world.sightings.list(), reported);
+}
