@@ -18,6 +18,13 @@ impl DataDir {
         Ok(Self(std::path::absolute(path)?))
     }
 
+    /// The nearest folder of the usual name, here or above, in which `up` or `serve` has run: as Git looks for its own.
+    pub fn above(start: &Path) -> Option<Self> {
+        let folders = start.ancestors().map(|folder| folder.join(Self::DEFAULT));
+        let mut installed = folders.map(Self).filter(|data| data.settings().exists());
+        installed.next()
+    }
+
     /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.0
@@ -94,6 +101,22 @@ impl DataDir {
     }
 }
 
+/// This program as whoever runs it called it, for commands that it suggests.
+pub fn program() -> String {
+    let name = std::env::args_os().next();
+    let name = name.map(|name| name.to_string_lossy().into_owned());
+    name.filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "easyenclave".into())
+}
+
+/// The folder that the program was started in.
+///
+/// # Errors
+/// When it is gone.
+pub fn here() -> std::io::Result<PathBuf> {
+    std::env::current_dir()
+}
+
 /// A folder for what a command needs while it runs: its user's alone, and gone when it is dropped.
 ///
 /// # Errors
@@ -115,4 +138,23 @@ pub fn git_identity() -> Option<(String, String)> {
             .filter(|value: &String| !value.is_empty())
     };
     Some((read("GIT_AUTHOR_NAME")?, read("GIT_AUTHOR_EMAIL")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_installation_is_found_from_any_folder_below_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let below = dir.path().join("fleet/deployments");
+        std::fs::create_dir_all(&below).expect("made");
+        assert!(DataDir::above(&below).is_none());
+        let data = dir.path().join(DataDir::DEFAULT);
+        std::fs::create_dir_all(&data).expect("made");
+        assert!(DataDir::above(&below).is_none(), "nothing has run there");
+        std::fs::write(data.join("settings.json"), "{}").expect("written");
+        let found = DataDir::above(&below).expect("found");
+        assert_eq!(found.path(), data);
+    }
 }

@@ -2,7 +2,6 @@
 //! keeps going whatever a remote, an agent or a document does.
 
 use std::convert::Infallible;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use easyenclave_git::{Ledger, Signer};
 use easyenclave_schemas::records::InForceRecord;
 use easyenclave_schemas::status::paths;
 use easyenclave_schemas::{AgentId, Timestamp};
-use easyenclave_store::SledStore;
+use easyenclave_store::{SledStore, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
@@ -110,13 +109,16 @@ impl Daemon {
             .spent
             .recall(&world.journal, recorded.as_deref())
             .await?;
+        if let Some(recorded) = &recorded {
+            world.sightings.recall(&recorded.fleet.sightings);
+        }
         let source = Source::open(
             &config.repository,
             &data.mirror(),
             &config.branch,
             last.as_ref(),
         )?;
-        allow_signer(data, &ledger)?;
+        keys::allow_signer(&data.allowed_signers(), &ledger.allowed_signers_line())?;
         let (status, _) = watch::channel(None);
         Ok(Self {
             world,
@@ -217,7 +219,7 @@ fn parts(
 ) -> anyhow::Result<Parts> {
     let data = &config.data;
     let clock = System;
-    let journal = Journal::open(Arc::new(SledStore::open(&data.store())?))?;
+    let journal = Journal::open(Arc::new(store(data)?))?;
     let presence = Presence::at_start(&journal.read(), data.seed().exists(), clock.now());
     Ok(Parts {
         presence,
@@ -230,6 +232,17 @@ fn parts(
         judge: verifiers::judge(config, collateral, &metrics, clock.now())?,
         metrics,
         public_url,
+    })
+}
+
+fn store(data: &DataDir) -> anyhow::Result<SledStore> {
+    let opened = SledStore::open(&data.store());
+    opened.map_err(|error| match error {
+        StoreError::InUse(_) => anyhow!(
+            "another `up` or `serve` runs with the data folder {}: stop that one, or name another folder with --data",
+            data.path().display()
+        ),
+        other => other.into(),
     })
 }
 
@@ -360,28 +373,6 @@ impl Turns {
         }
         wait
     }
-}
-
-/// A file that `git verify-commit` takes. Keys that signed before stay in it.
-fn allow_signer(data: &DataDir, ledger: &Ledger) -> anyhow::Result<()> {
-    let path = data.allowed_signers();
-    let line = ledger.allowed_signers_line();
-    let known = match std::fs::read_to_string(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        known => known.with_context(|| format!("reading {}", path.display()))?,
-    };
-    if !known.lines().any(|other| other == line) {
-        // Aside first: the lines of earlier keys are nowhere else.
-        let aside = path.with_extension("new");
-        let write = || {
-            let mut file = std::fs::File::create(&aside)?;
-            file.write_all(format!("{known}{line}\n").as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&aside, &path)
-        };
-        write().with_context(|| format!("writing {}", path.display()))?;
-    }
-    Ok(())
 }
 
 /// The next wait that ends by itself, or the idle interval.

@@ -85,6 +85,32 @@ pub fn launcher_key(path: &Path) -> Result<Secret<String>, KeyError> {
     Ok(Secret::new(text.trim().to_owned()))
 }
 
+/// Adds a line to a file that `git verify-commit` takes. Keys that signed before stay in it.
+///
+/// # Errors
+/// When the file cannot be used.
+pub fn allow_signer(path: &Path, line: &str) -> Result<(), KeyError> {
+    let allow = || -> io::Result<()> {
+        let known = match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            known => known?,
+        };
+        if known.lines().any(|other| other == line) {
+            return Ok(());
+        }
+        // Aside first: the lines of earlier keys are nowhere else.
+        let aside = path.with_extension("new");
+        let mut file = fs::File::create(&aside)?;
+        file.write_all(format!("{known}{line}\n").as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&aside, path)
+    };
+    allow().map_err(|source| KeyError::File {
+        path: path.into(),
+        source,
+    })
+}
+
 /// Random bytes from the operating system.
 ///
 /// # Errors

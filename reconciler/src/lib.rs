@@ -37,4 +37,5 @@ pub mod tokens;
 pub mod trust;
 mod verifiers;
 pub mod verify;
+mod words;
 pub mod world;

@@ -110,18 +110,34 @@ impl Display for HoldReason {
                 target,
                 removed,
                 of,
-            } => write!(f, "{removed} of {of} agents of target {target} would go"),
+            } => {
+                let agents = plural(*of, "agent");
+                write!(f, "{removed} of {agents} of target {target} would go")
+            }
             Self::Owner { owner, removed } => {
+                let replicas = plural(*removed, "replica");
                 write!(
                     f,
-                    "{removed} replicas of owner {owner} would go and none would be ready"
+                    "{replicas} of owner {owner} would go and none would be ready"
                 )
             }
             Self::Orphans { removed, of } => {
-                write!(f, "{removed} of {of} machines belong to nothing")
+                let (machines, belong) = (plural(*of, "machine"), belongs(*removed));
+                write!(f, "{removed} of {machines} {belong} to nothing")
             }
         }
     }
+}
+
+fn plural(count: u32, thing: &str) -> String {
+    match count {
+        1 => format!("1 {thing}"),
+        _ => format!("{count} {thing}s"),
+    }
+}
+
+fn belongs(count: u32) -> &'static str {
+    if count == 1 { "belongs" } else { "belong" }
 }
 
 impl Display for Subject {
@@ -204,14 +220,19 @@ impl Display for WaitReason {
                 allowed,
             } => write!(f, "replicas not serving: {unavailable}, allowed: {allowed}"),
             Self::QuotaExceeded { owner, quota } => {
-                write!(f, "the quota of {owner}, {quota} agents, is used up")
+                let agents = plural(*quota, "agent");
+                write!(f, "the quota of {owner}, {agents}, is used up")
             }
             Self::LaunchBackoff { failures } => write!(f, "launches failed in a row: {failures}"),
             Self::Held { digest } => write!(f, "held until a person approves {digest}"),
             Self::Frozen => f.write_str("a document cannot be read, so it stays as it is"),
             Self::InQuarantine { reason } => write!(f, "in quarantine: {reason}"),
             Self::OthersSilent { silent, of } => {
-                write!(f, "{silent} of {of} agents of its pool or owner are silent")
+                let (agents, are) = (
+                    plural(*of, "agent"),
+                    if *silent == 1 { "is" } else { "are" },
+                );
+                write!(f, "{silent} of {agents} of its pool or owner {are} silent")
             }
             Self::OrphanUnconfirmed => f.write_str("belongs to nothing; its owner may turn up"),
             Self::TrustUnknown => f.write_str("its evidence cannot be judged now"),

@@ -213,9 +213,9 @@ fn an_empty_tree_removes_nothing() {
     world.desired = desired("");
     expect![[""]].assert_eq(&world.settle());
     expect![[r#"
-        hold: 1 of 1 agents of target tiny would go
+        hold: 1 of 1 agent of target tiny would go
           retire tiny#0 in local: its target is gone
-        hold: 1 of 1 agents of target tiny would go
+        hold: 1 of 1 agent of target tiny would go
           unassign acme/a from tiny#0 generation 2
         wait: deployment acme/a: held until a person approves DIGEST
         wait: agent tiny#0: held until a person approves DIGEST

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use easyenclave_git::Signers;
 use easyenclave_schemas::evidence::RootKeyId;
 
+use super::hint::{Hints, quoted};
 use super::{Ended, edit, exit, out};
 use crate::clock::{Clock, System};
 use crate::examples;
@@ -46,17 +47,18 @@ pub(super) fn run(args: &Args) -> Ended {
     let author = (name.as_str(), email.as_str());
     let when = System.now().as_millis() / 1000;
     easyenclave_git::init_work_tree(dir, "main", &files, "state: start a fleet", author, when)?;
+    let (hints, shown) = (Hints::plain(), quoted(&dir.display().to_string()));
     out::answer(format_args!("{}\n", dir.display()))?;
     out::tell(format_args!(
-        "A state repository with {} files. Check it: easyenclave check {}",
+        "A state repository with {} files. Check it: {}",
         files.len(),
-        dir.display()
+        hints.line(&format!("check {shown}"))
     ));
     if args.simulated_root.is_none() {
         out::tell(format_args!(
             "Its policy trusts no platform yet: put your root into policies/simulated.yaml, or start\n\
-             with `easyenclave up {}`, which does.",
-            dir.display()
+             with `{}`, which does.",
+            hints.line(&format!("up {shown}"))
         ));
     }
     if args.signer.is_none() {

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use easyenclave_schemas::decode::did_you_mean;
 use easyenclave_schemas::status::Sighting;
 
-use super::{Ended, edit, exit, out, read};
+use super::{Ended, absent, edit, exit, out, read};
+use crate::clock::{Clock, System};
 use crate::reference::{entry, widened};
 
 #[derive(Debug, clap::Args)]
@@ -32,14 +34,21 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Ended {
-    let status = args.from.status().await?;
+    let read::Shown { status, seen } = args.from.status().await?;
     let sightings = status.fleet.sightings;
     let chosen: Vec<_> = sightings
         .iter()
         .filter(|seen| is_meant(&args, seen))
         .collect();
+    if let (Some(only), true) = (&args.only, chosen.is_empty()) {
+        bail!("{}", unseen(only, &sightings));
+    }
     if chosen.is_empty() {
-        bail!("nothing unknown was seen{}", known(&sightings));
+        let age = seen.age(System.now());
+        out::tell(format_args!(
+            "no unknown image was seen (as of {age}): there is nothing to add to a policy"
+        ));
+        return Ok(exit::OK);
     }
     if args.write.is_none() && args.branch.is_none() {
         for seen in chosen {
@@ -63,7 +72,8 @@ pub(super) async fn run(args: Args) -> Ended {
         .with_context(|| format!("{path} cannot be changed by a program: add the entry by hand"))?;
     match (&args.write, &args.branch) {
         (Some(file), _) => {
-            std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+            std::fs::write(file, text)
+                .map_err(|error| absent::because("the folder of", file, error))?;
             out::tell(format_args!(
                 "{} is {path} with the new measurement",
                 file.display()
@@ -84,6 +94,20 @@ fn is_meant(args: &Args, seen: &Sighting) -> bool {
     args.only
         .as_ref()
         .is_none_or(|only| seen.agent == *only || seen.mrtd.to_string().starts_with(only))
+}
+
+/// Why nothing is meant, with what was seen, or nearly is what was meant.
+fn unseen(only: &str, sightings: &[Sighting]) -> String {
+    let agents = sightings.iter().map(|seen| seen.agent.as_str());
+    let near = did_you_mean(only, agents).map(|near| format!("; did you mean `{near}`?"));
+    let near = near.unwrap_or_default();
+    match sightings {
+        [] => format!("no unknown image was seen of {only}, nor of anybody"),
+        _ => format!(
+            "no unknown image was seen of {only}{near}{}",
+            known(sightings)
+        ),
+    }
 }
 
 fn known(sightings: &[Sighting]) -> String {

@@ -1,11 +1,13 @@
 //! The command line. Data goes to stdout, everything else to stderr; colours only on a terminal.
 
+mod absent;
 mod agent;
 mod approve;
 mod changes;
 mod check;
 mod edit;
 mod foresight;
+mod hint;
 mod init;
 mod measure;
 mod out;
@@ -13,6 +15,9 @@ mod plan;
 mod preview;
 mod progress;
 mod read;
+#[cfg(test)]
+mod samples;
+mod seen;
 mod serve;
 mod status;
 mod style;
@@ -170,5 +175,5 @@ async fn shutdown() {
 /// What `status --output json` prints.
 #[cfg(test)]
 pub(crate) fn status_document(status: &crate::report::Status) -> serde_json::Value {
-    serde_json::to_value(status::Document::of(status)).expect("a status is plain data")
+    serde_json::to_value(status::Document::of(status, None)).expect("a status is plain data")
 }

@@ -7,12 +7,15 @@ use std::time::Instant;
 use easyenclave_schemas::status::{AgentPhase, AgentStatus, DeploymentPhase, DeploymentStatus};
 use tokio::sync::watch;
 
+use super::hint::Hints;
 use super::out;
 use super::style::{BAD, BUSY, DIM, GOOD, HEAD, paint};
 use crate::report::Status;
+use crate::words::ready;
 
 /// Prints what changes from status to status.
 pub(super) struct Progress {
+    hints: Hints,
     started: Instant,
     shown: BTreeMap<String, String>,
     complete: bool,
@@ -20,8 +23,9 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Runs until the sender is gone.
-    pub(super) async fn start(mut status: watch::Receiver<Option<Arc<Status>>>) {
+    pub(super) async fn start(mut status: watch::Receiver<Option<Arc<Status>>>, hints: Hints) {
         let mut this = Self {
+            hints,
             started: Instant::now(),
             shown: BTreeMap::new(),
             complete: false,
@@ -55,7 +59,8 @@ impl Progress {
         }
         for held in &status.fleet.held {
             let line = format!("{} {}", paint(BAD, "held"), held.reason);
-            self.line(&format!("easyenclave approve {}", held.digest), line, true);
+            let approve = self.hints.line(&format!("approve {}", held.digest));
+            self.line(&approve, line, true);
         }
         for order in status
             .orders
@@ -95,10 +100,11 @@ impl Progress {
         let complete = counts.deployments > 0 && counts.deployments_running == counts.deployments;
         if complete && !self.complete {
             let seconds = self.started.elapsed().as_secs_f64();
-            let head = format!(
-                "\nall {} deployments run ({seconds:.1} s)",
-                counts.deployments
-            );
+            let all = match counts.deployments {
+                1 => "the deployment runs".into(),
+                many => format!("all {many} deployments run"),
+            };
+            let head = format!("\n{all} ({seconds:.1} s)");
             out::tell(paint(HEAD, head));
             for deployment in status.deployments.values() {
                 for url in deployment
@@ -153,10 +159,5 @@ fn of_deployment(deployment: &DeploymentStatus) -> String {
         DeploymentPhase::Stopped => (DIM, "stopped"),
         DeploymentPhase::Removing => (BUSY, "removing"),
     };
-    format!(
-        "{} {} of {} ready",
-        paint(style, word),
-        deployment.ready,
-        deployment.wanted
-    )
+    format!("{} {}", paint(style, word), ready(deployment))
 }

@@ -1,10 +1,13 @@
 //! Reading a status branch, from a data directory or from any repository.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use easyenclave_git::Saying;
 
+use super::hint::Hints;
+use super::seen::{self, Seen};
 use crate::config::{self, DataDir};
 use crate::report::{self, Status};
 use crate::settings::Settings;
@@ -12,17 +15,20 @@ use crate::settings::Settings;
 /// A fetch by the command line may take this long.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// The status branch, unless told otherwise.
+const STATUS: &str = "status";
+
 /// Where the status is read from.
 #[derive(Debug, clap::Args)]
 pub(super) struct From {
-    /// The data directory of `up` or `serve` on this machine
-    #[arg(long, value_name = "DIR", default_value = DataDir::DEFAULT, conflicts_with = "repo")]
-    pub(super) data: PathBuf,
+    /// The data directory of `up` or `serve` on this machine [default: easyenclave-data, here or in a folder above]
+    #[arg(long, value_name = "DIR", conflicts_with = "repo")]
+    pub(super) data: Option<PathBuf>,
     /// Read the status branch of this repository instead
     #[arg(long, value_name = "URL")]
     pub(super) repo: Option<String>,
     /// The branch that status is written to
-    #[arg(long, value_name = "BRANCH", default_value = "status")]
+    #[arg(long, value_name = "BRANCH", default_value = STATUS)]
     pub(super) status_branch: String,
 }
 
@@ -30,6 +36,12 @@ pub(super) struct From {
 pub(super) struct Place {
     pub(super) repository: String,
     pub(super) branch: String,
+}
+
+/// A status, and where it comes from.
+pub(super) struct Shown {
+    pub(super) status: Status,
+    pub(super) seen: Seen,
 }
 
 impl From {
@@ -41,7 +53,7 @@ impl From {
                 branch: "main".into(),
             },
             None => {
-                let settings = Settings::load(&DataDir::new(&self.data)?)?;
+                let settings = Settings::load(&installation(self.data.as_deref())?)?;
                 Place {
                     repository: settings.repository,
                     branch: settings.branch,
@@ -59,36 +71,83 @@ impl From {
 
     /// The newest status. A data directory's is that of the reconciler's own clone, which may be
     /// ahead of the remote.
-    pub(super) async fn status(&self) -> anyhow::Result<Status> {
-        match &self.repo {
-            Some(repository) => at(repository, &self.status_branch).await,
-            None => {
-                let data = DataDir::new(&self.data)?;
-                let settings = Settings::load(&data)?;
-                let ledger = data.ledger().display().to_string();
-                at(&ledger, &settings.status_branch).await
+    pub(super) async fn status(&self) -> anyhow::Result<Shown> {
+        let Some(repository) = &self.repo else {
+            let data = installation(self.data.as_deref())?;
+            return kept(&data).await;
+        };
+        let (status, saying) = at(repository, &self.status_branch).await?;
+        let seen = Seen::of(&saying);
+        Ok(Shown { status, seen })
+    }
+
+    /// Commands that look at the same fleet.
+    pub(super) fn hints(&self) -> Hints {
+        let mut hints = Hints::plain();
+        if let Some(data) = &self.data {
+            hints = hints.data(data);
+        }
+        if let Some(repository) = &self.repo {
+            hints = hints.option("--repo", &easyenclave_git::redact(repository));
+            if self.status_branch != STATUS {
+                hints = hints.option("--status-branch", &self.status_branch);
             }
         }
+        hints
     }
 }
 
-/// The status that a revision of a repository holds.
-pub(super) async fn at(repository: &str, branch: &str) -> anyhow::Result<Status> {
-    read(repository, branch, config::scratch()?.path()).await
+/// The data folder that is named, or else the nearest one, here or above.
+pub(super) fn installation(named: Option<&Path>) -> anyhow::Result<DataDir> {
+    if let Some(named) = named {
+        return Ok(DataDir::new(named)?);
+    }
+    let here = config::here().context("finding the current folder")?;
+    DataDir::above(&here).with_context(|| {
+        format!(
+            "there is no {} in {} nor in a folder above: name the data folder of `up` or `serve` with --data DIR",
+            DataDir::DEFAULT,
+            here.display()
+        )
+    })
 }
 
-async fn read(repository: &str, branch: &str, scratch: &std::path::Path) -> anyhow::Result<Status> {
-    let source = easyenclave_git::Source::open(repository, scratch, branch)
-        .with_context(|| format!("opening {}", easyenclave_git::redact(repository)))?;
+async fn kept(data: &DataDir) -> anyhow::Result<Shown> {
+    let settings = Settings::load(data)?;
+    let ledger = data.ledger();
+    if !ledger.exists() {
+        bail!(
+            "{} has no status yet: has the reconciler started?",
+            data.path().display()
+        );
+    }
+    let (status, saying) = at(&ledger.display().to_string(), &settings.status_branch).await?;
+    let seen = Seen {
+        signature: seen::signature(data, &saying),
+        reconciler: seen::reconciler(&settings).await,
+        ..Seen::of(&saying)
+    };
+    Ok(Shown { status, seen })
+}
+
+/// The newest status of a repository, and the commit that says it.
+async fn at(repository: &str, branch: &str) -> anyhow::Result<(Status, Saying)> {
+    let scratch = config::scratch()?;
+    let shown = easyenclave_git::redact(repository);
+    let source = easyenclave_git::Source::open(repository, scratch.path(), branch)
+        .with_context(|| format!("opening {shown}"))?;
     source
         .fetch(DEADLINE)
         .await
-        .with_context(|| format!("fetching {}", easyenclave_git::redact(repository)))?;
+        .with_context(|| format!("fetching {shown}"))?;
     let Some(tip) = source.head()? else {
-        let repository = easyenclave_git::redact(repository);
-        bail!("{repository} has no branch {branch} yet: nothing was reported")
+        bail!("{shown} has no branch {branch} yet: nothing was reported")
     };
-    from_commit(&source, tip)
+    let local = match source.is_local() {
+        true => Path::new(repository),
+        false => scratch.path(),
+    };
+    Ok((from_commit(&source, tip)?, seen::commit(local, tip)?))
 }
 
 /// The documents at the tip of a branch, by their paths.

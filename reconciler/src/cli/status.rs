@@ -4,12 +4,16 @@ use serde::Serialize;
 
 use easyenclave_schemas::status::{
     AgentPhase, AgentStatus, CapacityStatus, ConditionStatus, DeploymentPhase, DeploymentStatus,
-    FleetStatus, OrderStatus, ProblemStatus,
+    FleetStatus, OrderStatus, ProblemStatus, WaitStatus,
 };
 
+use super::hint::Hints;
+use super::seen::Seen;
 use super::style::{BAD, BUSY, DIM, GOOD, HEAD, paint};
-use super::{Ended, Output, exit, out, read};
+use super::{Ended, Output, exit, out, read, why};
+use crate::clock::{Clock, System};
 use crate::report::Status;
+use crate::words::{self, plural};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -24,6 +28,8 @@ pub(super) struct Args {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Document<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seen: Option<&'a Seen>,
     fleet: &'a FleetStatus,
     deployments: Vec<&'a DeploymentStatus>,
     agents: Vec<&'a AgentStatus>,
@@ -34,8 +40,9 @@ pub(super) struct Document<'a> {
 
 impl<'a> Document<'a> {
     /// All of a status.
-    pub(super) fn of(status: &'a Status) -> Self {
+    pub(super) fn of(status: &'a Status, seen: Option<&'a Seen>) -> Self {
         Self {
+            seen,
             fleet: &status.fleet,
             deployments: status.deployments.values().collect(),
             agents: status.agents.values().collect(),
@@ -47,130 +54,266 @@ impl<'a> Document<'a> {
 }
 
 pub(super) async fn run(args: Args) -> Ended {
-    let status = args.from.status().await?;
+    let read::Shown { status, seen } = args.from.status().await?;
     match args.output {
         Output::Json => {
-            out::answer(serde_json::to_string_pretty(&Document::of(&status))? + "\n")?;
+            let document = Document::of(&status, Some(&seen));
+            out::answer(serde_json::to_string_pretty(&document)? + "\n")?;
         }
-        Output::Text => out::answer(text(&status))?,
+        Output::Text => {
+            let origin = seen.lines(&status, System.now());
+            out::answer(text(&status, &origin, &args.from.hints()))?;
+        }
     }
     Ok(exit::OK)
 }
 
-fn text(status: &Status) -> String {
+/// The whole, with why each thing that is not as it should be is not, in a line or two; `why` has all of it.
+fn text(status: &Status, origin: &[String], hints: &Hints) -> String {
     let mut lines = vec![head(&status.fleet)];
-    for condition in &status.fleet.conditions {
-        if condition.status != ConditionStatus::True {
-            let word = format!("{:?}: {}", condition.kind, condition.reason);
-            lines.push(format!("{} {}", paint(BAD, word), condition.message));
-        }
-    }
-    for held in &status.fleet.held {
-        lines.push(format!("{} {}", paint(BAD, "held"), held.reason));
-        lines.push(format!(
-            "     approve with: easyenclave approve {}",
-            held.digest
-        ));
-    }
-    for problem in &status.problems {
-        let place = format!("{}:{}:{}", problem.file, problem.line, problem.column);
-        lines.push(format!(
-            "{} {place}: {}",
-            paint(BAD, "problem"),
-            problem.message
-        ));
-    }
-    lines.push(paint(HEAD, "\ndeployments"));
-    lines.extend(status.deployments.values().map(deployment));
-    lines.push(paint(HEAD, "\ntargets"));
-    lines.extend(status.capacity.values().map(target));
-    lines.push(paint(HEAD, "\nagents"));
-    lines.extend(status.agents.values().map(agent));
-    let orders = status
+    lines.extend_from_slice(origin);
+    lines.extend(wrong(status, hints));
+    let deployments = status.deployments.values();
+    let targets = status.capacity.values();
+    lines.extend(section(
+        "deployments",
+        deployments.map(|row| deployment(status, row)),
+    ));
+    lines.extend(section("targets", targets.map(|row| target(status, row))));
+    lines.extend(section("agents", status.agents.values().map(agent)));
+    let under_way = |order: &&OrderStatus| order.phase != "fulfilled";
+    let orders: Vec<_> = status
         .orders
         .values()
-        .filter(|order| order.phase != "fulfilled");
-    let orders: Vec<_> = orders.map(order).collect();
+        .filter(under_way)
+        .map(order)
+        .collect();
     if !orders.is_empty() {
-        lines.push(paint(HEAD, "\norders"));
-        lines.extend(orders);
+        lines.extend(section("orders", orders.into_iter()));
     }
     lines.join("\n") + "\n"
+}
+
+fn section(title: &str, rows: impl Iterator<Item = Vec<String>>) -> Vec<String> {
+    let title = paint(HEAD, format_args!("\n{title}"));
+    std::iter::once(title).chain(rows.flatten()).collect()
 }
 
 fn head(fleet: &FleetStatus) -> String {
     format!(
         "{}  desired {:.12}  plan {}",
-        paint(HEAD, format!("fleet {}", fleet.fleet)),
+        paint(HEAD, format_args!("fleet {}", fleet.fleet)),
         fleet.desired_commit,
         fleet.plan_digest.short(12)
     )
 }
 
-fn deployment(row: &DeploymentStatus) -> String {
+/// What is wrong with the fleet as a whole.
+fn wrong(status: &Status, hints: &Hints) -> Vec<String> {
+    let fleet = &status.fleet;
+    let mut lines = Vec::new();
+    for condition in &fleet.conditions {
+        if condition.status != ConditionStatus::True {
+            let word = format!("{:?}: {}", condition.kind, condition.reason);
+            lines.push(format!("{} {}", paint(BAD, word), condition.message));
+        }
+    }
+    for held in &fleet.held {
+        lines.push(format!("{} {}", paint(BAD, "held"), held.reason));
+        let approve = hints.line(&format!("approve {}", held.digest));
+        lines.push(format!("     approve with: {approve}"));
+    }
+    for problem in &status.problems {
+        let place = format!("{}:{}:{}", problem.file, problem.line, problem.column);
+        let word = paint(BAD, "problem");
+        lines.push(format!("{word} {place}: {}", problem.message));
+    }
+    for refusal in &fleet.refusals {
+        let word = paint(BAD, "refused");
+        let (code, subject) = (&refusal.code, &refusal.subject);
+        let (message, at) = (short(&refusal.message), refusal.first_at);
+        lines.push(format!(
+            "{word} {subject}: {code}: {message} (first at {at})"
+        ));
+    }
+    if !fleet.sightings.is_empty() {
+        let images = plural(fleet.sightings.len(), "unknown image");
+        let measure = hints.line("measure");
+        lines.push(format!("{} {images} seen: {measure}", paint(BAD, "image")));
+    }
+    lines
+}
+
+fn deployment(status: &Status, row: &DeploymentStatus) -> Vec<String> {
     let style = match row.phase {
         DeploymentPhase::Running | DeploymentPhase::Stopped => GOOD,
         _ => BUSY,
     };
-    let phase = format!("{:?}", row.phase).to_lowercase();
-    let url = row
-        .replicas
-        .iter()
-        .find_map(|replica| replica.url.as_deref())
-        .unwrap_or("");
-    let waits = row
-        .waits
-        .iter()
-        .map(|wait| format!("\n      waits: {}", wait.message));
-    let waits: String = waits.collect();
-    format!(
-        "  {:<30} {}  {} of {} ready  {}{}",
-        row.deployment.to_string(),
-        paint(style, format!("{phase:<11}")),
-        row.ready,
-        row.wanted,
-        paint(DIM, url),
-        waits
-    )
+    let name = row.deployment.to_string();
+    let phase = paint(style, format_args!("{:<11}", word(&row.phase)));
+    let addresses = addresses(row).map(|urls| paint(DIM, format_args!("  {urls}")));
+    let (ready, urls) = (words::ready(row), addresses.unwrap_or_default());
+    let mut lines = vec![format!("  {name:<30} {phase}  {ready}{urls}")];
+    lines.extend(row.waits.iter().map(wait));
+    let complaints = why::complaints(status, row);
+    lines.extend(complaints.iter().map(|said| reason(said)));
+    lines
 }
 
-fn target(row: &CapacityStatus) -> String {
-    format!(
-        "  {:<30} {:<11}  {} agents, {} in use, {} idle, {} ordered, at most {}",
+fn addresses(row: &DeploymentStatus) -> Option<String> {
+    let urls = row.replicas.iter().filter_map(|one| one.url.as_deref());
+    let urls: Vec<_> = urls.collect();
+    match urls.as_slice() {
+        [] => None,
+        [only] => Some((*only).into()),
+        [first, rest @ ..] => Some(format!("{first} and {} more", rest.len())),
+    }
+}
+
+fn target(status: &Status, row: &CapacityStatus) -> Vec<String> {
+    let head = format!(
+        "  {:<30} {:<11}  {}, {} in use, {} idle, {} ordered, at most {}",
         row.target.to_string(),
         row.phase,
-        row.agents,
+        plural(row.agents as usize, "agent"),
         row.assigned,
         row.idle,
         row.pending,
         row.max
-    )
+    );
+    let mut lines = vec![head];
+    lines.extend(row.waits.iter().map(wait));
+    let rests = row.waits.iter().any(|wait| wait.reason == "LaunchBackoff");
+    let error = why::launch_error(status, &row.target).filter(|_| rests);
+    lines.extend(error.map(|error| reason(&format!("the last launch failed: {error}"))));
+    lines
 }
 
-fn agent(row: &AgentStatus) -> String {
+fn agent(row: &AgentStatus) -> Vec<String> {
     let style = match row.phase {
         AgentPhase::Running | AgentPhase::Idle => GOOD,
         AgentPhase::Quarantined | AgentPhase::Lost => BAD,
         _ => BUSY,
     };
-    let phase = format!("{:?}", row.phase).to_lowercase();
+    let phase = paint(style, format_args!("{:<11}", word(&row.phase)));
     let trust = match row.trust.simulated {
         true => format!("{} (simulated)", row.trust.state),
         false => row.trust.state.clone(),
     };
-    let runs = row
-        .assigned
-        .as_ref()
-        .map(|a| a.deployment.to_string())
-        .unwrap_or_default();
-    format!(
-        "  {:<30} {}  {trust}  {runs}",
-        row.agent.to_string(),
-        paint(style, format!("{phase:<11}"))
-    )
+    let runs = row.assigned.as_ref().map(|a| a.deployment.to_string());
+    let (name, runs) = (row.agent.to_string(), runs.unwrap_or_default());
+    let head = format!("  {name:<30} {phase}  {trust}  {runs}");
+    let mut lines = vec![head.trim_end().to_owned()];
+    let conditions = row.conditions.iter();
+    let failed = conditions.filter(|one| one.status != ConditionStatus::True);
+    let said = failed.filter(|one| !one.message.is_empty());
+    lines.extend(said.map(|one| reason(&one.message)));
+    lines.extend(row.waits.iter().map(wait));
+    lines
 }
 
-fn order(row: &OrderStatus) -> String {
-    let error = row.error.as_deref().unwrap_or("");
-    format!("  {:<30} {:<11}  {error}", row.order.to_string(), row.phase)
+fn order(row: &OrderStatus) -> Vec<String> {
+    let head = format!("  {:<30} {}", row.order.to_string(), row.phase);
+    let mut lines = vec![head];
+    lines.extend(row.error.as_deref().map(reason));
+    lines.extend(row.waits.iter().map(wait));
+    lines
+}
+
+fn wait(wait: &WaitStatus) -> String {
+    let until = wait.until.map(|until| format!(" (until {until})"));
+    reason(&format!(
+        "waits: {}{}",
+        wait.message,
+        until.unwrap_or_default()
+    ))
+}
+
+/// Below the thing that it is about.
+fn reason(text: &str) -> String {
+    format!("      {}", short(text))
+}
+
+/// One line of bounded length.
+fn short(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let line: String = text.chars().filter(|c| !c.is_control()).collect();
+    match line.chars().count() > LONGEST {
+        true => line.chars().take(LONGEST).chain(['…']).collect(),
+        false => line,
+    }
+}
+
+fn word(phase: &impl std::fmt::Debug) -> String {
+    format!("{phase:?}").to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use easyenclave_schemas::status::{Condition, ConditionType};
+    use expect_test::expect;
+
+    use super::*;
+    use crate::cli::samples;
+    use crate::cli::seen::{Reconciler, Signature};
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn a_status_says_its_age_and_why_each_thing_is_not_as_it_should_be() {
+        let status = samples::status();
+        let seen = samples::seen(Signature::Good, Reconciler::Answers);
+        let now = samples::noon().plus(Duration::from_secs(12));
+        let origin = seen.lines(&status, now);
+        let text = plain(&text(&status, &origin, &Hints::default()));
+        expect![[r#"
+            fleet demo  desired cccccccccccc  plan 33c71b83a681
+            as of 2027-01-15T08:00:00Z, 12 s ago  commit 012345678901  signature good
+
+            deployments
+              acme/hello                     running      1 of 1 ready  http://127.0.0.1:40000/
+              acme/hello-again               pending      0 of 2 ready
+                  waits: launches failed in a row: 1 (until 2027-01-15T08:00:02Z)
+
+            targets
+              tiny                           scaling      2 agents, 1 in use, 0 idle, 1 ordered, at most 32
+                  waits: agents missing: 1; machines are there whose agents may register again
+                  waits: launches failed in a row: 1 (until 2027-01-15T08:00:02Z)
+                  the last launch failed: no room
+
+            agents
+              tiny-5e62aa4020c4              running      accepted (simulated)  acme/hello
+              tiny-9059dc068de8              retired      accepted (simulated)
+                  waits: the machine is being destroyed
+
+            orders
+              tiny-06801d414c42              open
+                  waits: its agent has not registered yet (until 2027-01-15T08:10:00Z)
+              tiny-9059dc068de8-x            open
+              tiny-9c08a45e4bcf              failed
+                  no room
+        "#]].assert_eq(&text);
+    }
+
+    #[test]
+    fn refused_evidence_shows_its_code_in_the_status() {
+        let status = samples::status();
+        let mut row = status.agents.values().next().expect("an agent").clone();
+        row.conditions = vec![Condition {
+            kind: ConditionType::Attested,
+            status: ConditionStatus::False,
+            reason: "Refused".into(),
+            message: "EE-ATT-014: the MRTD is not one the policy trusts".into(),
+            last_transition: samples::noon(),
+        }];
+        let lines = agent(&row);
+        assert_eq!(
+            lines[1],
+            "      EE-ATT-014: the MRTD is not one the policy trusts"
+        );
+    }
 }

@@ -13,9 +13,10 @@ use easyenclave_git::Signer;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::hint::Hints;
 use super::progress::Progress;
 use super::style::{DIM, HEAD, paint};
-use super::{Ended, edit, exit, out, shutdown, worker};
+use super::{Ended, absent, edit, exit, out, shutdown, worker};
 use crate::clock::{Clock, System};
 use crate::config::DataDir;
 use crate::daemon::{Config, Daemon};
@@ -41,15 +42,19 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> Ended {
     let data = DataDir::new(&args.data)?;
+    // Before anything is made: a wrong directory or an address in use leaves nothing behind.
+    let state = state(&data, args.state.as_deref())?;
+    let listen = address(&data, args.listen)?;
     std::fs::create_dir_all(data.path())
         .with_context(|| format!("data directory {}", data.path().display()))?;
-    // Before anything is made: an address in use leaves nothing behind.
-    let listen = address(&data, args.listen)?;
     let root = Platform::open_or_create(&data.platform(), System.now())
         .context("opening the simulated platform")?
         .root_key_id()
         .to_string();
-    let fresh = prepare(&data, args.state.as_deref(), &root)?;
+    let fresh = state.is_some();
+    if let Some(files) = state {
+        prepare(&data, files, &root)?;
+    }
     let config = Config {
         repository: data.state_repository().display().to_string(),
         branch: "main".into(),
@@ -97,7 +102,10 @@ async fn supervise(daemon: Daemon, data: &DataDir, settings: &Settings) -> anyho
     config.stop_units_on_exit = true;
     let (stop_worker, worker_stops) = watch::channel(false);
     let (stop_daemon, daemon_stops) = watch::channel(false);
-    let progress = tokio::spawn(Progress::start(daemon.status()));
+    let progress = tokio::spawn(Progress::start(
+        daemon.status(),
+        Hints::plain().data(data.path()),
+    ));
     let mut capacity = tokio::spawn(capacity::run(config, signalled(worker_stops)));
     let mut reconciler = tokio::spawn(daemon.run(signalled(daemon_stops)));
     let ended = tokio::select! {
@@ -133,8 +141,11 @@ async fn signalled(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Makes the state repository if there is none. Tells whether it did.
-fn prepare(data: &DataDir, state: Option<&Path>, root: &str) -> anyhow::Result<bool> {
+/// The files that the state repository starts with; none if there is one already.
+fn state(
+    data: &DataDir,
+    state: Option<&Path>,
+) -> anyhow::Result<Option<BTreeMap<String, Vec<u8>>>> {
     let repository = data.state_repository();
     if repository.exists() {
         if let Some(state) = state {
@@ -144,15 +155,28 @@ fn prepare(data: &DataDir, state: Option<&Path>, root: &str) -> anyhow::Result<b
                 state.display()
             ));
         }
-        return Ok(false);
+        return Ok(None);
     }
-    let mut files = match state {
-        Some(dir) => read(dir, root).with_context(|| format!("reading {}", dir.display()))?,
-        None => examples::files(Some(root)),
+    let Some(dir) = state else {
+        return Ok(Some(examples::files(None)));
     };
-    if !files.keys().any(|path| path == "fleet.yaml") {
-        bail!("the state directory holds no fleet.yaml; `easyenclave init DIR` makes one");
+    let files = read(dir).map_err(|error| absent::because("the state directory", dir, error))?;
+    if !files.contains_key("fleet.yaml") {
+        bail!(
+            "{} has no fleet.yaml, so it is no state directory: `{}` makes one",
+            dir.display(),
+            Hints::plain().line("init DIR")
+        );
     }
+    Ok(Some(files))
+}
+
+/// Makes the state repository, with this machine's root and signer in it.
+fn prepare(data: &DataDir, files: BTreeMap<String, Vec<u8>>, root: &str) -> anyhow::Result<()> {
+    let repository = data.state_repository();
+    let trusting = |bytes| examples::trusting(bytes, Some(root));
+    let files = files.into_iter();
+    let mut files = files.map(|(path, bytes)| (path, trusting(bytes))).collect();
     let signer = Signer::open_or_create(&data.signing_key())?.public_openssh();
     if !examples::name_signer(&mut files, &signer) {
         out::tell(format_args!(
@@ -167,25 +191,25 @@ fn prepare(data: &DataDir, state: Option<&Path>, root: &str) -> anyhow::Result<b
     let _ = std::fs::remove_dir_all(&aside);
     easyenclave_git::init_repository(&aside, "main", &files, "state: start a fleet", author, when)?;
     std::fs::rename(&aside, &repository)?;
-    Ok(true)
+    Ok(())
 }
 
 /// The documents and pages of a directory.
-fn read(dir: &Path, root: &str) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+fn read(dir: &Path) -> std::io::Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![dir.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder)? {
             let entry = entry?;
             let path = entry.path();
-            let name = path.strip_prefix(dir)?.to_string_lossy().into_owned();
+            let name = path.strip_prefix(dir).unwrap_or(&path);
+            let name = name.to_string_lossy().into_owned();
             if entry.file_type()?.is_dir() {
                 if name != ".git" {
                     folders.push(path);
                 }
             } else if is_document(&name) || name.ends_with(".md") {
-                let bytes = std::fs::read(&path)?;
-                files.insert(name, examples::trusting(bytes, Some(root)));
+                files.insert(name, std::fs::read(&path)?);
             }
         }
     }
@@ -208,10 +232,8 @@ fn greet(data: &DataDir, settings: &Settings, fresh: bool) {
     out::tell(format_args!(
         "  change it         git clone {repository} fleet, edit a file, git push"
     ));
-    out::tell(format_args!(
-        "  what is           easyenclave status --data {}",
-        data.path().display()
-    ));
+    let status = Hints::plain().data(data.path()).line("status");
+    out::tell(format_args!("  what is           {status}"));
     out::tell(format_args!(
         "  what was          git -C {repository} log --show-signature status"
     ));

@@ -2,14 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use easyenclave_schemas::TargetName;
+use easyenclave_schemas::decode::did_you_mean;
+use easyenclave_schemas::evidence::ReasonCode;
 use easyenclave_schemas::status::{
-    Condition, ConditionStatus, ConditionType, DeploymentStatus, WaitStatus,
+    Condition, ConditionStatus, ConditionType, DeploymentStatus, OrderKind, OrderStatus, WaitStatus,
 };
 use easyenclave_schemas::wire::WorkloadState;
 use serde::Serialize;
 
+use super::hint::Hints;
 use super::style::{BAD, GOOD, HEAD, paint};
 use super::{Ended, Output, exit, out, read};
+use crate::clock::{Clock, System};
 use crate::report::Status;
 
 #[derive(Debug, clap::Args)]
@@ -38,19 +43,72 @@ struct Answer {
 }
 
 pub(super) async fn run(args: Args) -> Ended {
-    let status = args.from.status().await?;
-    let answers = answers(&status, &args.name);
+    let read::Shown { status, seen } = args.from.status().await?;
+    let hints = args.from.hints();
+    let answers = answers(&status, &args.name, &hints);
+    if answers.is_empty() && args.output == Output::Text {
+        anyhow::bail!(unnamed(&status, &args.name, &hints));
+    }
+    let now = System.now();
     match args.output {
-        Output::Json => out::answer(serde_json::to_string_pretty(&answers)? + "\n")?,
-        Output::Text => out::answer(answers.iter().map(text).collect::<String>())?,
+        Output::Json => {
+            out::answer(serde_json::to_string_pretty(&answers)? + "\n")?;
+            if let Some(doubt) = seen.doubt(&status, now) {
+                out::tell(doubt);
+            }
+        }
+        Output::Text => {
+            let origin = seen.lines(&status, now).join("\n") + "\n";
+            out::answer(origin + &answers.iter().map(text).collect::<String>())?;
+        }
     }
     if answers.is_empty() {
-        anyhow::bail!("nothing is named {}: see `easyenclave status`", args.name);
+        anyhow::bail!(unnamed(&status, &args.name, &hints));
     }
     Ok(exit::OK)
 }
 
-fn answers(status: &Status, name: &str) -> Vec<Answer> {
+/// Why there is no answer, with the name that was probably meant.
+fn unnamed(status: &Status, name: &str, hints: &Hints) -> String {
+    let meant = near(status, name).map(|near| format!("; did you mean `{near}`?"));
+    let all = hints.line("status");
+    format!(
+        "nothing is named {name}{}\n  `{all}` shows all names",
+        meant.unwrap_or_default()
+    )
+}
+
+/// A name of the status that is nearly this one, or goes on from it.
+fn near(status: &Status, name: &str) -> Option<String> {
+    let mut names: Vec<String> = Vec::new();
+    for id in status.deployments.keys() {
+        names.extend([id.to_string(), id.name.to_string()]);
+    }
+    for target in status.capacity.values() {
+        names.push(target.target.to_string());
+        let reservations = target.reservations.iter();
+        names.extend(reservations.map(|one| one.reservation.to_string()));
+    }
+    names.extend(status.agents.keys().map(ToString::to_string));
+    names.extend(status.orders.keys().map(ToString::to_string));
+    let nearest = did_you_mean(name, names.iter().map(String::as_str));
+    let longer = || {
+        names
+            .iter()
+            .find(|one| !name.is_empty() && one.starts_with(name))
+    };
+    nearest.map(str::to_owned).or_else(|| longer().cloned())
+}
+
+fn answers(status: &Status, name: &str, hints: &Hints) -> Vec<Answer> {
+    let mut answers = things(status, name);
+    for answer in &mut answers {
+        answer.notes.extend(held(status, &answer.name, hints));
+    }
+    answers
+}
+
+fn things(status: &Status, name: &str) -> Vec<Answer> {
     let mut answers = deployments(status, name);
     let agents = status.agents.iter().filter(|(id, _)| id.as_str() == name);
     answers.extend(agents.map(|(id, thing)| {
@@ -89,15 +147,19 @@ fn answers(status: &Status, name: &str) -> Vec<Answer> {
             &thing.waits,
         )
     }));
-    if answers.is_empty() && !notes(status, name).is_empty() {
-        answers.push(answer(
-            status,
-            "document",
-            name.into(),
-            "rejected".into(),
-            &[],
-            &[],
-        ));
+    if answers.is_empty() {
+        let mut problems = status.problems.iter();
+        let mut refusals = status.fleet.refusals.iter();
+        let unmade = if problems.any(|problem| is_of(&problem.file, name)) {
+            Some(("document", "rejected"))
+        } else if refusals.any(|refusal| refusal.subject == name) {
+            Some(("caller", "refused"))
+        } else {
+            None
+        };
+        answers.extend(
+            unmade.map(|(kind, phase)| answer(status, kind, name.into(), phase.into(), &[], &[])),
+        );
     }
     answers
 }
@@ -155,7 +217,7 @@ fn reservations(status: &Status, name: &str) -> Vec<Answer> {
 }
 
 /// What agents say of replicas that are not ready: why a program does not start, or its probe fails.
-fn complaints(status: &Status, thing: &DeploymentStatus) -> Vec<String> {
+pub(super) fn complaints(status: &Status, thing: &DeploymentStatus) -> Vec<String> {
     let replicas = thing
         .replicas
         .iter()
@@ -164,6 +226,17 @@ fn complaints(status: &Status, thing: &DeploymentStatus) -> Vec<String> {
         .filter(|(_, replica)| replica.state != WorkloadState::Ready && !replica.message.is_empty())
         .map(|(agent, replica)| format!("on {agent}: {}", replica.message))
         .collect()
+}
+
+/// Why the last launch for a target failed.
+pub(super) fn launch_error<'a>(status: &'a Status, target: &TargetName) -> Option<&'a str> {
+    let is_of = |order: &&OrderStatus| match &order.work {
+        OrderKind::Launch { target: of, .. } => of == target,
+        OrderKind::Retire { .. } => false,
+    };
+    let failed = status.orders.values().filter(is_of);
+    let newest = failed.max_by_key(|order| order.failed_at)?;
+    newest.error.as_deref()
 }
 
 fn answer(
@@ -185,18 +258,20 @@ fn answer(
     }
 }
 
+/// Held plans that name it.
+fn held(status: &Status, name: &str, hints: &Hints) -> Vec<String> {
+    let is_named = |action: &String| action.split_whitespace().any(|word| word == name);
+    let held = status.fleet.held.iter();
+    let held = held.filter(|held| held.actions.iter().any(is_named));
+    held.map(|held| {
+        let approve = hints.line(&format!("approve {}", held.digest));
+        format!("held: {}; approve with `{approve}`", held.reason)
+    })
+    .collect()
+}
+
+/// Problems of its document, requests of it that were refused, what to do about its evidence, what verification lacks.
 fn notes(status: &Status, name: &str) -> Vec<String> {
-    let held = status.fleet.held.iter().filter(|held| {
-        held.actions
-            .iter()
-            .any(|action| action.split_whitespace().any(|word| word == name))
-    });
-    let held = held.map(|held| {
-        format!(
-            "held: {}; approve with `easyenclave approve {}`",
-            held.reason, held.digest
-        )
-    });
     let problems = status
         .problems
         .iter()
@@ -208,7 +283,34 @@ fn notes(status: &Status, name: &str) -> Vec<String> {
             problem.message, problem.consequence
         )
     });
-    held.chain(problems).chain(lacking(status)).collect()
+    let refusals = status.fleet.refusals.iter();
+    let refusals = refusals.filter(|refusal| refusal.subject == name);
+    let refusals = refusals.map(|refusal| {
+        let (code, at) = (&refusal.code, refusal.first_at);
+        format!("refused: {code}: {} (first at {at})", refusal.message)
+    });
+    problems
+        .chain(refusals)
+        .chain(remedies(status, name))
+        .chain(lacking(status))
+        .collect()
+}
+
+/// What to do about each code that an agent's evidence or requests were refused or let pass with.
+fn remedies(status: &Status, name: &str) -> Vec<String> {
+    let agents = status.agents.values();
+    let agent = agents.filter(|agent| agent.agent.as_str() == name);
+    let refusals = status.fleet.refusals.iter();
+    let refused = refusals.filter(|refusal| refusal.subject == name);
+    let codes = agent.flat_map(|agent| &agent.trust.codes);
+    let codes = codes.chain(refused.map(|refusal| &refusal.code));
+    let codes: BTreeSet<_> = codes
+        .filter_map(|code| ReasonCode::from_code(code))
+        .collect();
+    codes
+        .into_iter()
+        .map(|code| format!("{code}, {}: {}", code.cause(), code.next_step()))
+        .collect()
 }
 
 /// What verification lacks is nobody's own fault, and may be why anybody is not trusted.
@@ -270,7 +372,51 @@ fn text(answer: &Answer) -> String {
 
 #[cfg(test)]
 mod tests {
+    use easyenclave_schemas::status::Refusal;
+
     use super::*;
+    use crate::cli::samples;
+
+    #[test]
+    fn a_name_that_is_nearly_one_of_the_fleet_is_suggested() {
+        let status = samples::status();
+        let meant = |name: &str| near(&status, name);
+        assert_eq!(meant("helo").as_deref(), Some("hello"));
+        assert_eq!(meant("acme/helo").as_deref(), Some("acme/hello"));
+        assert_eq!(meant("tinny").as_deref(), Some("tiny"));
+        assert_eq!(meant("tiny-5e62").as_deref(), Some("tiny-5e62aa4020c4"));
+        assert_eq!(meant("nothing-alike"), None);
+        let said = unnamed(&status, "helo", &Hints::default());
+        assert!(said.contains("did you mean `hello`?"), "{said}");
+    }
+
+    #[test]
+    fn a_name_that_nobody_has_is_no_document_because_verification_lacks_something() {
+        let mut status = samples::status();
+        for condition in &mut status.fleet.conditions {
+            condition.status = ConditionStatus::False;
+        }
+        assert_eq!(answers(&status, "nobody", &Hints::default()).len(), 0);
+    }
+
+    #[test]
+    fn a_refused_caller_is_answered_for_with_what_to_do() {
+        let mut status = samples::status();
+        status.fleet.refusals = vec![Refusal {
+            code: "EE-ATT-032".into(),
+            subject: "tiny-000000000000".into(),
+            message: "the bootstrap token was used before".into(),
+            first_at: samples::noon(),
+        }];
+        let answers = answers(&status, "tiny-000000000000", &Hints::default());
+        assert_eq!(answers.len(), 1);
+        let said = answers[0].notes.join("\n");
+        assert!(
+            said.contains("refused: EE-ATT-032: the bootstrap"),
+            "{said}"
+        );
+        assert!(said.contains("retire the agent; a new order"), "{said}");
+    }
 
     #[test]
     fn a_problem_belongs_to_the_thing_of_its_whole_name() {

@@ -9,15 +9,16 @@ use easyenclave_schemas::documents::ItaSpec;
 use easyenclave_schemas::wire::{PlatformConfig, TrustAuthorityConfig};
 use easyenclave_schemas::{Datacenter, NodeSize, ProviderName, Secret};
 
-use super::{Ended, exit, shutdown};
+use super::{Ended, absent, exit, read, shutdown};
 use crate::config::DataDir;
 use crate::settings::Settings;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The data directory of a reconciler on this machine: its address, key and platform are used
-    #[arg(long, value_name = "DIR", default_value = DataDir::DEFAULT)]
-    data: PathBuf,
+    /// The data directory of a reconciler on this machine: its address, key and platform are used [default:
+    /// easyenclave-data, here or in a folder above]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// The reconciler's URL [default: from --data]
     #[arg(long, value_name = "URL")]
     reconciler: Option<String>,
@@ -68,14 +69,21 @@ pub(super) async fn run(args: Args) -> Ended {
 }
 
 fn config(args: Args) -> anyhow::Result<WorkerConfig> {
-    let data = DataDir::new(&args.data)?;
-    let settings = match &args.reconciler {
-        Some(_) => None,
-        None => Some(Settings::load(&data)?),
+    let named = args.data.as_deref();
+    let (data, settings) = match &args.reconciler {
+        Some(_) => (
+            DataDir::new(named.unwrap_or(DataDir::DEFAULT.as_ref()))?,
+            None,
+        ),
+        None => {
+            let data = read::installation(named)?;
+            let settings = Settings::load(&data)?;
+            (data, Some(settings))
+        }
     };
     let key = args.launcher_key.unwrap_or_else(|| data.launcher_key());
     let launcher_key = std::fs::read_to_string(&key)
-        .with_context(|| format!("reading the launcher key {}", key.display()))?;
+        .map_err(|error| absent::because("the launcher key", &key, error))?;
     let platform = settings
         .as_ref()
         .map_or_else(|| data.platform(), |s| s.platform.clone());

@@ -8,6 +8,7 @@ use easyenclave_schemas::status::ProblemStatus;
 use serde::Serialize;
 
 use super::paths::shown;
+use crate::words::plural;
 
 /// A problem of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -98,16 +99,12 @@ impl Checked {
 
     /// One line for people.
     pub fn summary(&self) -> String {
-        let documents = count(self.documents, "document");
+        let documents = plural(self.documents, "document");
         match self.problems.len() {
             0 => format!("{documents}, no problems"),
-            problems => format!("{documents}, {}", count(problems, "problem")),
+            problems => format!("{documents}, {}", plural(problems, "problem")),
         }
     }
-}
-
-fn count(number: usize, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A workflow command's message.

@@ -12,6 +12,7 @@ use easyenclave_schemas::{AgentId, Datacenter, DeploymentId, OrderId, ProviderNa
 use super::conditions::{Conditions, when};
 use super::{Notes, Sight};
 use crate::approvals::reported;
+use crate::words::plural;
 
 /// So many lines of a held plan are shown.
 const LINES: usize = 200;
@@ -131,7 +132,7 @@ fn conditions(sight: &Sight<'_>, notes: &Notes) -> Vec<Condition> {
         (None, problems) => (
             false,
             "DocumentsRejected",
-            format!("{problems} problems, see problems.yaml"),
+            format!("{}, see problems.yaml", plural(problems, "problem")),
         ),
     };
     let (published, why, words) = match &notes.publish {
@@ -142,7 +143,9 @@ fn conditions(sight: &Sight<'_>, notes: &Notes) -> Vec<Condition> {
         Some(trouble) => (false, trouble.reason, trouble.message.clone()),
         None => (true, "AtHand", String::new()),
     };
-    let waiting = format!("{held} held plans wait for a person's approval");
+    let wait = if held == 1 { "waits" } else { "wait" };
+    let plans = plural(held, "held plan");
+    let waiting = format!("{plans} {wait} for a person's approval");
     Conditions::new(previous, sight.now())
         .add(ConditionType::Readable, when(readable), reason, message)
         .add(ConditionType::Published, when(published), why, words)

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use easyenclave_schemas::status::{AgentPhase, DeploymentPhase, WaitStatus};
 
 use super::Status;
+use crate::words::{plural, ready};
 
 /// So many rows of a table are shown; the files have them all.
 const ROWS: usize = 200;
@@ -26,11 +27,20 @@ fn head(page: &mut String, status: &Status) {
     let fleet = &status.fleet;
     let counts = &fleet.counts;
     let _ = writeln!(page, "# Fleet {}\n", fleet.fleet);
-    let _ = writeln!(
-        page,
-        "{} of {} deployments run as wanted; {} replicas ready.",
-        counts.deployments_running, counts.deployments, counts.replicas_ready
-    );
+    let deployments = plural(counts.deployments as usize, "deployment");
+    let replicas = plural(counts.replicas_ready as usize, "replica");
+    let run = match counts.deployments {
+        0 => "No deployments are wanted".into(),
+        1 => format!(
+            "{} of 1 deployment runs as wanted",
+            counts.deployments_running
+        ),
+        _ => format!(
+            "{} of {deployments} run as wanted",
+            counts.deployments_running
+        ),
+    };
+    let _ = writeln!(page, "{run}; {replicas} ready.");
     let _ = writeln!(
         page,
         "Agents: {} attested, {} simulated, {} untrusted. Orders under way: {}.\n",
@@ -111,11 +121,10 @@ fn deployments(page: &mut String, status: &Status) {
         let urls: Vec<_> = urls.take(3).map(cell).collect();
         let _ = writeln!(
             page,
-            "| {} | {} | {} of {} | {} | {} |",
+            "| {} | {} | {} | {} | {} |",
             row.deployment,
             word(&row.phase),
-            row.ready,
-            row.wanted,
+            ready(row),
             row.updated,
             urls.join(" ")
         );

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::Status;
+use crate::words::{plural, ready};
 
 /// The longest subject, as Git's users expect it.
 const SUBJECT: usize = 72;
@@ -77,10 +78,7 @@ fn changes(status: &Status, previous: Option<&Status>) -> Vec<String> {
         let changed = |before: &_| phase_of(before) != phase_of(&now.phase);
         if before.is_none_or(|before| changed(&before.phase) || before.ready != now.ready) {
             let phase = phase_of(&now.phase);
-            changes.push(format!(
-                "{id} {phase}, {} of {} ready",
-                now.ready, now.wanted
-            ));
+            changes.push(format!("{id} {phase}, {}", ready(now)));
         }
     }
     for (id, now) in &status.agents {
@@ -96,14 +94,6 @@ fn changes(status: &Status, previous: Option<&Status>) -> Vec<String> {
         }
     }
     changes
-}
-
-fn plural(count: usize, word: &str) -> String {
-    if count == 1 {
-        format!("1 {word}")
-    } else {
-        format!("{count} {word}s")
-    }
 }
 
 fn phase_of<T: Serialize>(phase: &T) -> String {

@@ -112,6 +112,86 @@ fn init_makes_a_state_that_checks() {
     );
 }
 
+/// Runs the program in a folder, and answers its exit code and what it said beside its answer.
+fn said(folder: &std::path::Path, args: &[&str]) -> (Option<i32>, String) {
+    let mut command = std::process::Command::new(crate::harness::PROGRAM);
+    let output = command.args(args).current_dir(folder).output();
+    let output = output.expect("the program runs");
+    (output.status.code(), text(&output.stderr))
+}
+
+#[test]
+fn what_is_missing_is_told_in_words_and_nothing_is_left_behind() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let cases: [&[&str]; 9] = [
+        &["status"],
+        &["why", "web"],
+        &["measure"],
+        &["approve", "ab12345678"],
+        &["worker"],
+        &["status", "--data", "nowhere"],
+        &["check", "nowhere"],
+        &["check"],
+        &["up", "nowhere"],
+    ];
+    for args in cases {
+        let (code, said) = said(dir.path(), args);
+        assert_eq!(code, Some(1), "{args:?}: {said}");
+        assert!(!said.contains("os error"), "{args:?}: {said}");
+        let help = ["--data DIR", "does not exist", "no fleet.yaml"];
+        assert!(
+            help.iter().any(|help| said.contains(help)),
+            "{args:?}: {said}"
+        );
+    }
+    let left = dir.path().read_dir().expect("there").count();
+    assert_eq!(left, 0, "nothing was made");
+}
+
+#[test]
+fn a_status_says_its_age_whether_it_was_checked_and_that_nobody_reports_any_more() {
+    let mut fleet = Fleet::started(1, 0);
+    fleet.wait_published(1);
+    let status = |fleet: &Fleet| text(&fleet.run(&["status", "--data", "data"]).stdout);
+    let kept = status(&fleet);
+    assert!(
+        kept.contains("s ago") && kept.contains("signature good"),
+        "{kept}"
+    );
+    assert!(!kept.contains("no reconciler"), "{kept}");
+    let state = fleet.state().display().to_string();
+    let pushed = text(&fleet.run(&["status", "--repo", &state]).stdout);
+    assert!(
+        pushed.contains("signature not checked, see `verify`"),
+        "{pushed}"
+    );
+    let second = fleet.run(&[
+        "serve",
+        "--repo",
+        &state,
+        "--data",
+        "data",
+        "--listen",
+        "127.0.0.1:0",
+    ]);
+    let second = text(&second.stderr);
+    assert!(
+        second.contains("another `up` or `serve` runs with the data folder"),
+        "{second}"
+    );
+    let why = fleet.run(&["why", "wbe", "--data", "data"]);
+    let why = text(&why.stderr);
+    assert!(why.contains("did you mean `web`?"), "{why}");
+    assert!(
+        why.contains("easyenclave status --data data` shows"),
+        "{why}"
+    );
+    fleet.kill_serve();
+    let left = status(&fleet);
+    assert!(left.contains("no reconciler answers"), "{left}");
+    fleet.stop();
+}
+
 #[test]
 fn why_and_status_say_what_a_deployment_waits_for() {
     let mut fleet = Fleet::new(2, 0);
@@ -228,6 +308,17 @@ fn an_approval_goes_to_the_branch_of_the_installation() {
         .to_owned();
     let approved = fleet.run(&["approve", &digest, "--data", "data"]);
     assert!(approved.status.success(), "{}", text(&approved.stderr));
+    assert_eq!(
+        text(&approved.stdout).trim().len(),
+        40,
+        "a commit, for programs"
+    );
+    let words = text(&approved.stderr);
+    assert!(
+        words.contains("approved: 3 replicas of owner acme would go"),
+        "{words}"
+    );
+    assert!(words.contains("to prod of "), "{words}");
     fleet.wait("the removal went ahead", |status| {
         status["deployments"].as_array().is_some_and(Vec::is_empty)
     });

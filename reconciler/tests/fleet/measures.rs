@@ -9,6 +9,13 @@ const POLICY: &str = "policies/simulated.yaml";
 fn an_unknown_image_becomes_a_policy_change_and_is_trusted_once_that_is_merged() {
     let fleet = Fleet::started(1, 0);
     fleet.wait_running(1);
+    let nothing = fleet.run(&["measure", "--data", "data"]);
+    let text = String::from_utf8_lossy(&nothing.stderr).into_owned();
+    assert!(
+        nothing.status.success() && nothing.stdout.is_empty(),
+        "{text}"
+    );
+    assert!(text.contains("no unknown image was seen"), "{text}");
     let known = fleet.file(POLICY);
     let at = known.find("mrtd: ").expect("a measurement") + "mrtd: ".len();
     let mut other = known.clone();
