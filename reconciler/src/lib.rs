@@ -29,6 +29,7 @@ pub mod reference;
 pub mod refusals;
 pub mod report;
 pub mod revision;
+pub mod seal;
 pub mod settings;
 mod shelf;
 pub mod source;

@@ -21,6 +21,7 @@ use crate::desired::{Besides, Loader, NOT_A_FILE, is_document};
 use crate::outage::Outage;
 use crate::report::Trouble;
 use crate::revision::Revision;
+use crate::trust;
 use crate::world::World;
 
 pub use kept::{keep, kept};
@@ -121,6 +122,7 @@ impl Source {
                 let before = world.revision();
                 if before.is_none_or(|before| before.effective != revision.effective) {
                     tracing::info!(commit = revision.commit, "revision in force");
+                    trust::tell_of_keeping(&revision);
                 }
                 world.adopt(Arc::new(*revision));
                 None
@@ -128,6 +130,7 @@ impl Source {
             Seen::Resumed(revision, trouble) => {
                 warn(&trouble);
                 tracing::info!(commit = revision.effective, "revision in force as before");
+                trust::tell_of_keeping(&revision);
                 world.adopt(Arc::new(*revision));
                 Some(trouble)
             }

@@ -1,6 +1,9 @@
 //! What must hold across documents: one table of small functions. Each finding blames one document, the
 //! one that should change; a document that another one's failure touches is never blamed for it.
 
+mod fleet;
+mod limits;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +13,7 @@ use easyenclave_schemas::documents::{DeploymentSpec, Kind, TargetSpec};
 
 use super::facts::{Considered, Facts, Held};
 use super::paths::{FLEET, may_hold, shown};
+use limits::{Limit, Share, group};
 
 /// Something that a check found.
 #[derive(Debug)]
@@ -42,7 +46,7 @@ impl Finding {
 
 type Check = fn(&Facts<'_>, &mut Vec<Finding>);
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 13] = [
     places,
     identities_are_unique,
     owners_exist,
@@ -52,6 +56,10 @@ const CHECKS: [Check; 9] = [
     sizes_are_offered,
     quotas,
     reservations_fit,
+    fleet::auditors_are_readable,
+    fleet::sealing_has_auditors,
+    fleet::real_roots_have_auditors,
+    fleet::signers_are_readable,
 ];
 
 /// Everything that does not hold.
@@ -326,73 +334,5 @@ fn reservations_fit(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
             name: "its `spec.max`".into(),
         };
         limit.hold(shares, findings);
-    }
-}
-
-/// What a document takes of something limited.
-struct Share<'a> {
-    version: Considered<'a>,
-    count: u32,
-    pointer: &'static str,
-}
-
-fn group<'a>(
-    shares: impl Iterator<Item = (&'a str, Share<'a>)>,
-) -> BTreeMap<&'a str, Vec<Share<'a>>> {
-    let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for (name, share) in shares {
-        groups.entry(name).or_default().push(share);
-    }
-    groups
-}
-
-/// A limit on the sum of what several documents take.
-struct Limit<'a> {
-    /// The document that sets it, and where.
-    version: Considered<'a>,
-    pointer: &'static str,
-    most: u32,
-    code: &'static str,
-    sum: String,
-    name: String,
-}
-
-impl Limit<'_> {
-    /// What was in force before goes first. So a change that takes too much is blamed itself; and a
-    /// changed limit below what is in force is blamed, not those who hold to the old one.
-    fn hold(&self, mut shares: Vec<Share<'_>>, findings: &mut Vec<Finding>) {
-        let total: u64 = shares.iter().map(|share| u64::from(share.count)).sum();
-        if total <= u64::from(self.most) {
-            return;
-        }
-        let message = format!(
-            "{} come to {total}; {} is {}",
-            self.sum, self.name, self.most
-        );
-        let before = |share: &&Share<'_>| share.version.standing.novelty() == 0;
-        let held: u64 = shares
-            .iter()
-            .filter(before)
-            .map(|share| u64::from(share.count))
-            .sum();
-        if self.version.standing.novelty() > 0 && held > u64::from(self.most) {
-            findings.push(Finding::new(self.version, self.pointer, self.code, message));
-            return;
-        }
-        shares.sort_by_key(|share| share.version.standing.novelty());
-        let mut sum = 0;
-        for share in shares.iter().filter(|share| share.count > 0) {
-            if sum + u64::from(share.count) <= u64::from(self.most) {
-                sum += u64::from(share.count);
-            } else {
-                let message = message.clone();
-                findings.push(Finding::new(
-                    share.version,
-                    share.pointer,
-                    self.code,
-                    message,
-                ));
-            }
-        }
     }
 }

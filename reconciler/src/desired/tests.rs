@@ -1,5 +1,7 @@
 //! Revisions as people push them, one after the other.
 
+mod keys;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -80,6 +82,14 @@ impl Story {
         self.loader.prime(&self.loaded, &besides, &blob);
     }
 
+    /// The tree was in force before a restart, whatever the checks say of it now.
+    fn was_in_force(&mut self) {
+        self.restart();
+        let files = self.files();
+        let blob = |key: [u8; 20]| Ok(self.blobs[&key].clone().into_bytes());
+        self.loader.prime(&files, &Besides::default(), &blob);
+    }
+
     /// The same at every load, before restarts and after them.
     fn check_over_restarts(&mut self, expected: Expect) {
         let first = show(&self.load());
@@ -91,18 +101,21 @@ impl Story {
         expected.assert_eq(&first);
     }
 
-    fn load(&mut self) -> Loaded {
+    fn files(&self) -> BTreeMap<String, [u8; 20]> {
         let key = |text: &String| {
             *Digest::of(text.as_bytes())
                 .as_bytes()
                 .first_chunk()
                 .expect("longer than a key")
         };
-        let files = self
-            .tree
-            .iter()
+        let files = self.tree.iter();
+        files
             .map(|(path, text)| (path.clone(), key(text)))
-            .collect();
+            .collect()
+    }
+
+    fn load(&mut self) -> Loaded {
+        let files = self.files();
         let (blobs, outage) = (&self.blobs, self.outage);
         let blob = |key: [u8; 20]| match blobs.get(&key) {
             Some(text) if !outage => Ok(text.clone().into_bytes()),

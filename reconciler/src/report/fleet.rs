@@ -12,6 +12,7 @@ use easyenclave_schemas::{AgentId, Datacenter, DeploymentId, OrderId, ProviderNa
 use super::conditions::{Conditions, when};
 use super::{Notes, Sight};
 use crate::approvals::reported;
+use crate::trust;
 use crate::words::plural;
 
 /// So many lines of a held plan are shown.
@@ -146,10 +147,15 @@ fn conditions(sight: &Sight<'_>, notes: &Notes) -> Vec<Condition> {
     let wait = if held == 1 { "waits" } else { "wait" };
     let plans = plural(held, "held plan");
     let waiting = format!("{plans} {wait} for a person's approval");
+    let (auditable, short, missing) = match trust::unauditable(&sight.report.revision) {
+        Some(trouble) => (false, trouble.reason, trouble.message),
+        None => (true, "KeptAsAsked", String::new()),
+    };
     Conditions::new(previous, sight.now())
         .add(ConditionType::Readable, when(readable), reason, message)
         .add(ConditionType::Published, when(published), why, words)
         .add(ConditionType::Verifiable, when(verifiable), lacking, lack)
+        .add(ConditionType::Auditable, when(auditable), short, missing)
         .add(
             ConditionType::Unheld,
             when(held == 0),

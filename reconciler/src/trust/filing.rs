@@ -13,6 +13,7 @@ use easyenclave_store::Space;
 
 use super::Exhibit;
 use crate::journal::{Change, Journal, JournalError};
+use crate::seal::{SealError, Sealer};
 
 /// The most judgements of one agent that may wait to be forgotten; a chain that is longer is damaged.
 const MOST: usize = 1000;
@@ -45,7 +46,7 @@ impl Filing {
     pub(crate) fn of(judgement: &Judgement<'_>, spec: &EvidenceSpec) -> Self {
         let kind = judgement.policy.spec.trust_root.kind;
         let mut desk = Desk {
-            keep: spec.keeps(kind == TrustRootKind::Simulated),
+            keeping: Keeping::of(spec, kind == TrustRootKind::Simulated),
             files: Files::new(),
         };
         let record = desk.record(judgement).to_json();
@@ -69,8 +70,26 @@ impl Filing {
     }
 }
 
+/// What becomes of parts that may name a machine.
+enum Keeping {
+    Full,
+    Sealed(Sealer),
+    DigestOnly,
+}
+
+impl Keeping {
+    /// Sealing needs somebody to seal for: digests only meanwhile, which the fleet's condition `Auditable` says.
+    fn of(spec: &EvidenceSpec, simulated: bool) -> Self {
+        match spec.keeps(simulated) {
+            Keep::Full => Self::Full,
+            Keep::Sealed => Sealer::of(&spec.auditors).map_or(Self::DigestOnly, Self::Sealed),
+            Keep::Digest => Self::DigestOnly,
+        }
+    }
+}
+
 struct Desk {
-    keep: Keep,
+    keeping: Keeping,
     files: Files,
 }
 
@@ -80,6 +99,7 @@ impl Desk {
         let evidence = &exhibit.evidence;
         let quote = evidence.quote.as_bytes();
         let quote = QuoteView::parse(quote).map_or(quote, |view| view.bytes());
+        let (collateral, private_collateral) = self.collateral(exhibit);
         EvidenceRecord {
             agent: judgement.agent.clone(),
             public_key: exhibit.binding.public_key.clone(),
@@ -99,7 +119,8 @@ impl Desk {
                 .token_keys
                 .as_ref()
                 .map(|keys| self.public(keys.to_json())),
-            collateral: self.collateral(exhibit),
+            collateral,
+            private_collateral,
             policy: self.public(judgement.policy.to_json()),
             at: exhibit.at,
             outcome: match judgement.outcome {
@@ -110,23 +131,35 @@ impl Desk {
     }
 
     /// Collateral is public, unless a chain that names the machine is in it.
-    fn collateral(&mut self, exhibit: &Exhibit) -> Option<Digest> {
-        let collateral = exhibit.collateral.as_ref()?;
+    fn collateral(&mut self, exhibit: &Exhibit) -> (Option<Digest>, Option<Part>) {
+        let Some(collateral) = &exhibit.collateral else {
+            return (None, None);
+        };
+        let json = serde_json::to_vec(collateral).expect("plain data");
         let names_machine = collateral.as_dcap().pck_certificate_chain.is_some();
-        if names_machine && self.keep != Keep::Full {
-            return None;
+        match &self.keeping {
+            Keeping::Sealed(_) | Keeping::DigestOnly if names_machine => {
+                (None, Some(self.part(&json)))
+            }
+            _ => (Some(self.public(json)), None),
         }
-        Some(self.public(serde_json::to_vec(collateral).expect("plain data")))
     }
 
     fn part(&mut self, bytes: &[u8]) -> Part {
         let digest = Digest::of(bytes);
-        let kept = match self.keep {
-            Keep::Full => {
+        let kept = match &self.keeping {
+            Keeping::Full => {
                 self.files.insert(digest, bytes.to_vec());
                 Kept::Full
             }
-            Keep::Sealed | Keep::Digest => Kept::DigestOnly,
+            Keeping::Sealed(sealer) => match sealer.seal(bytes) {
+                Ok(sealed) => Kept::Sealed(self.public(sealed)),
+                Err(error) => {
+                    unsealed(&error);
+                    Kept::DigestOnly
+                }
+            },
+            Keeping::DigestOnly => Kept::DigestOnly,
         };
         Part { digest, kept }
     }
@@ -136,6 +169,13 @@ impl Desk {
         self.files.insert(digest, bytes);
         digest
     }
+}
+
+fn unsealed(error: &SealError) {
+    tracing::error!(
+        error = error as &dyn std::error::Error,
+        "evidence is not sealed: its digest alone is kept"
+    );
 }
 
 /// The files of the record with this digest, itself among them; none unless the store has all of them.
@@ -245,3 +285,6 @@ fn key(record: Digest, file: Digest) -> String {
 fn before_key(record: Digest) -> String {
     format!("{record}/before")
 }
+
+#[cfg(test)]
+mod tests;

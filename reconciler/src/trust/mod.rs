@@ -2,6 +2,7 @@
 //! verdict or a rejection with a reason code; nothing is accepted on any other path.
 
 mod audit;
+mod auditors;
 mod challenge;
 mod filing;
 mod heard;
@@ -24,6 +25,8 @@ use crate::revision::{Applied, Revision};
 use crate::world::World;
 
 pub(crate) use audit::{Tried, tell};
+pub use auditors::unauditable;
+pub(crate) use auditors::{REMEDY, tell_of_keeping};
 pub use challenge::{Fetched, issue};
 pub(crate) use filing::{Filing, Judgement, filed, forget, forget_strays};
 pub use judge::{BoundTo, Exhibit, IN_HAND, Judge, PATIENCE, Sources};

@@ -62,23 +62,15 @@ pub struct EvidenceSpec {
 }
 
 impl EvidenceSpec {
-    /// How much is kept of evidence under such a root. Sealing needs somebody to seal for: digests only
-    /// meanwhile.
+    /// How much is to be kept of evidence under such a root.
     pub fn keeps(&self, simulated: bool) -> Keep {
-        match self.wants(simulated) {
-            Keep::Sealed if self.auditors.is_empty() => Keep::Digest,
-            keep => keep,
-        }
+        let default = if simulated { Keep::Full } else { Keep::Sealed };
+        self.keep.unwrap_or(default)
     }
 
     /// Whether evidence under such a root should be sealed, and nobody is named who could open it.
     pub fn lacks_auditors(&self, simulated: bool) -> bool {
-        self.wants(simulated) == Keep::Sealed && self.auditors.is_empty()
-    }
-
-    fn wants(&self, simulated: bool) -> Keep {
-        let default = if simulated { Keep::Full } else { Keep::Sealed };
-        self.keep.unwrap_or(default)
+        self.keeps(simulated) == Keep::Sealed && self.auditors.is_empty()
     }
 }
 

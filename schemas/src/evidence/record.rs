@@ -37,6 +37,9 @@ pub struct EvidenceRecord {
     /// The collateral that was used, which is public.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collateral: Option<Digest>,
+    /// The collateral that was used, where a certificate in it names the machine and not everything is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_collateral: Option<Part>,
     /// The policy as it was applied: the digest of a [`JudgedPolicy`].
     pub policy: Digest,
     /// When it was judged, by the reconciler's clock.
@@ -95,14 +98,20 @@ impl EvidenceRecord {
         json
     }
 
-    /// The files beside it, by their digests: sealed parts as sealed, and none that is not kept.
-    pub fn files(&self) -> impl Iterator<Item = Digest> {
+    /// What may name a machine.
+    pub fn parts(&self) -> impl Iterator<Item = &Part> {
         let parts = [
             Some(&self.quote),
             self.event_log.as_ref(),
             self.token.as_ref(),
+            self.private_collateral.as_ref(),
         ];
-        let parts = parts.into_iter().flatten().filter_map(Part::file);
+        parts.into_iter().flatten()
+    }
+
+    /// The files beside it, by their digests: sealed parts as sealed, and none that is not kept.
+    pub fn files(&self) -> impl Iterator<Item = Digest> {
+        let parts = self.parts().filter_map(Part::file);
         let public = [self.token_keys, self.collateral, Some(self.policy)];
         parts.chain(public.into_iter().flatten())
     }

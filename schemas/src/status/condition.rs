@@ -46,6 +46,8 @@ pub enum ConditionType {
     Unheld,
     /// What verification needs is at hand, and will be for a week.
     Verifiable,
+    /// Evidence is kept as the fleet's document asks.
+    Auditable,
 }
 
 /// Whether a condition holds.
