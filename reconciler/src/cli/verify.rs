@@ -1,13 +1,16 @@
 //! `easyenclave verify`: checks a status branch in a plain clone. No network, no running system, no secret.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use easyenclave_git::{Past, Signers};
 
 use super::style::{BAD, DIM, GOOD, paint};
 use super::{Ended, Output, exit, out};
+use crate::seal::Opener;
 use crate::verify::{Audit, Scope, Signing, audit};
 
 /// The longest file of keys, in bytes.
@@ -33,6 +36,9 @@ pub(super) struct Args {
     /// Keys that may sign, one a line, instead of those that the desired state names
     #[arg(long, value_name = "FILE")]
     signers: Option<PathBuf>,
+    /// An auditor's identities, as age-keygen writes them, to open what is sealed; may be given again
+    #[arg(long, value_name = "FILE")]
+    identity: Vec<PathBuf>,
     /// How to print it
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
@@ -45,7 +51,13 @@ pub(super) fn run(args: &Args) -> Ended {
         Some(file) => Signing::given(given(file)?),
         None => Signing::desired(&past, &args.branch).map_err(anyhow::Error::msg)?,
     };
-    let found = audit(&past, signing, scope)?;
+    let opener = opener(&args.identity)?;
+    let found = audit(&past, signing, scope, opener.as_ref())?;
+    if found.verdicts.not_opened > 0 {
+        for file in opener.iter().flat_map(Opener::idle) {
+            out::tell(format_args!("{file} opens nothing of this"));
+        }
+    }
     match args.output {
         Output::Text => out::answer(text(&found, args))?,
         Output::Json => out::answer(format_args!("{}\n", serde_json::to_string_pretty(&found)?))?,
@@ -70,12 +82,30 @@ fn scope(past: &Past, args: &Args) -> anyhow::Result<Scope> {
     Ok(Scope::Range(past.resolve(after)?, past.resolve(to)?))
 }
 
-fn given(file: &std::path::Path) -> anyhow::Result<Signers> {
-    let name = || format!("keys in {}", file.display());
-    if std::fs::metadata(file).with_context(name)?.len() > KEYS {
-        bail!("{} has more than {KEYS} bytes", file.display());
+/// Reads the identities; none when no file is named.
+fn opener(files: &[PathBuf]) -> anyhow::Result<Option<Opener>> {
+    let mut opener = Opener::default();
+    for file in files {
+        let name = || format!("identity {}", file.display());
+        let taken = opener.take(file.display().to_string(), &read(file).with_context(name)?);
+        taken.with_context(name)?;
     }
-    let text = std::fs::read_to_string(file).with_context(name)?;
+    Ok((!files.is_empty()).then_some(opener))
+}
+
+/// A file of keys.
+fn read(file: &Path) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let read = File::open(file)?.take(KEYS + 1).read_to_string(&mut text)?;
+    if read as u64 > KEYS {
+        bail!("it has more than {KEYS} bytes");
+    }
+    Ok(text)
+}
+
+fn given(file: &Path) -> anyhow::Result<Signers> {
+    let name = || format!("keys in {}", file.display());
+    let text = read(file).with_context(name)?;
     let signers = Signers::parse(text.lines()).with_context(name)?;
     if signers.is_empty() {
         bail!(
@@ -138,7 +168,15 @@ fn counted(text: &mut String, found: &Audit, args: &Args) {
         tally.recomputed, tally.simulated
     );
     let rest = [
-        (tally.not_kept, "not made again: digests only, or sealed"),
+        (tally.not_kept, "not made again: digests only"),
+        (
+            tally.sealed,
+            "not made again: sealed; auditors open them with --identity FILE",
+        ),
+        (
+            tally.not_opened,
+            "not made again: sealed for others than the given identities",
+        ),
         (
             tally.not_accepted,
             "refused, and seen again only not to be accepted",

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use easyenclave_attestation::{Again, Policy, TokenKeys};
 use easyenclave_git::{BlobId, CommitId, Past};
 use easyenclave_schemas::Digest;
-use easyenclave_schemas::evidence::{
-    Bounded, Evidence as Shown, EvidenceRecord, JudgedPolicy, Kept, Outcome, Part, Verdict,
-};
+use easyenclave_schemas::evidence::{EvidenceRecord, JudgedPolicy, Outcome, Verdict};
 use easyenclave_schemas::status::{AgentStatus, TrustStatus, paths};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::parts::{Closed, Parts};
+use crate::seal::Opener;
 use crate::trust::{BoundTo, Exhibit};
 
 /// How many verdicts were made again. Each record counts once, however many commits name it.
@@ -23,8 +23,12 @@ pub struct Tally {
     pub recomputed: usize,
     /// Those of them that a simulated platform vouches for.
     pub simulated: usize,
-    /// Not made again: digests only are kept, or what is kept is sealed.
+    /// Not made again: digests only are kept.
     pub not_kept: usize,
+    /// Not made again: sealed, and nobody brought an identity.
+    pub sealed: usize,
+    /// Not made again: sealed for others than whose identities were brought.
+    pub not_opened: usize,
     /// Refusals that followed from an earlier verdict too, or from what nobody asked the agent for: only that this
     /// evidence is not accepted was seen again.
     pub not_accepted: usize,
@@ -43,19 +47,21 @@ pub(super) struct Wrong {
 enum Made {
     Same,
     NotAccepted,
-    NotKept,
+    Not(Closed),
 }
 
 pub(super) struct Evidence<'a> {
     past: &'a Past,
+    opener: Option<&'a Opener>,
     pub(super) tally: Tally,
     known: BTreeMap<Digest, Result<(), Wrong>>,
 }
 
 impl<'a> Evidence<'a> {
-    pub(super) fn new(past: &'a Past) -> Self {
+    pub(super) fn new(past: &'a Past, opener: Option<&'a Opener>) -> Self {
         Self {
             past,
+            opener,
             tally: Tally::default(),
             known: BTreeMap::new(),
         }
@@ -86,6 +92,7 @@ impl<'a> Evidence<'a> {
         };
         let tree = Tree {
             past: self.past,
+            opener: self.opener,
             commit,
         };
         let record: EvidenceRecord = tree.parsed(digest)?;
@@ -110,7 +117,9 @@ impl<'a> Evidence<'a> {
                 self.tally.simulated += usize::from(simulated);
             }
             Made::NotAccepted => self.tally.not_accepted += 1,
-            Made::NotKept => self.tally.not_kept += 1,
+            Made::Not(Closed::NotKept) => self.tally.not_kept += 1,
+            Made::Not(Closed::Sealed) => self.tally.sealed += 1,
+            Made::Not(Closed::NotOpened) => self.tally.not_opened += 1,
         }
         Ok(())
     }
@@ -119,62 +128,34 @@ impl<'a> Evidence<'a> {
 /// The evidence in the tree of a commit.
 struct Tree<'a> {
     past: &'a Past,
+    opener: Option<&'a Opener>,
     commit: CommitId,
 }
 
 impl Tree<'_> {
     fn judge(&self, digest: Digest, record: &EvidenceRecord) -> Result<Made, Wrong> {
-        let Some(evidence) = self.shown(record)? else {
-            return Ok(Made::NotKept);
+        let parts = match Parts::of(record, self.opener, |file| self.bytes(file))? {
+            Ok(parts) => parts,
+            Err(closed) => return Ok(Made::Not(closed)),
         };
         let policy: JudgedPolicy = self.parsed(record.policy)?;
         let exhibit = Exhibit {
-            evidence,
+            evidence: parts.shown(record)?,
             binding: BoundTo {
                 nonce: record.nonce.clone(),
                 ita: record.ita_nonce.clone(),
                 public_key: record.public_key.clone(),
             },
             nonce_failure: record.nonce_failure,
-            collateral: record.collateral.map(|it| self.parsed(it)).transpose()?,
+            collateral: match record.collateral {
+                Some(public) => Some(self.parsed(public)?),
+                None => parts.collateral(record)?,
+            },
             token_keys: record.token_keys.map(|it| self.keys(it)).transpose()?,
             policy,
             at: record.at,
         };
         again(&exhibit, &record.outcome).map_err(|message| wrong(digest, message))
-    }
-
-    /// What the agent showed; none when not all of it can be read.
-    fn shown(&self, record: &EvidenceRecord) -> Result<Option<Shown>, Wrong> {
-        let parts = [
-            Some(&record.quote),
-            record.event_log.as_ref(),
-            record.token.as_ref(),
-        ];
-        if parts
-            .into_iter()
-            .flatten()
-            .any(|part| part.kept != Kept::Full)
-        {
-            return Ok(None);
-        }
-        let mut shown = Shown::of_quote(self.part(&record.quote)?);
-        shown.event_log = record
-            .event_log
-            .as_ref()
-            .map(|log| self.part(log))
-            .transpose()?;
-        shown.token = record
-            .token
-            .as_ref()
-            .map(|token| self.part(token))
-            .transpose()?;
-        Ok(Some(shown))
-    }
-
-    fn part<const MAX: usize>(&self, part: &Part) -> Result<Bounded<MAX>, Wrong> {
-        let bytes = Bounded::new(self.bytes(part.digest)?);
-        bytes.map_err(|error| wrong(part.digest, error.to_string()))
     }
 
     fn keys(&self, digest: Digest) -> Result<TokenKeys, Wrong> {
@@ -183,12 +164,7 @@ impl Tree<'_> {
     }
 
     fn parsed<T: DeserializeOwned>(&self, digest: Digest) -> Result<T, Wrong> {
-        serde_json::from_slice(&self.bytes(digest)?).map_err(|error| {
-            wrong(
-                digest,
-                format!("is not what a record names it for: {error}"),
-            )
-        })
+        parsed(digest, &self.bytes(digest)?)
     }
 
     fn bytes(&self, digest: Digest) -> Result<Vec<u8>, Wrong> {
@@ -203,6 +179,15 @@ impl Tree<'_> {
             false => Err(wrong("has another digest than its name says".into())),
         }
     }
+}
+
+pub(super) fn parsed<T: DeserializeOwned>(digest: Digest, bytes: &[u8]) -> Result<T, Wrong> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        wrong(
+            digest,
+            format!("is not what a record names it for: {error}"),
+        )
+    })
 }
 
 /// Makes a verdict again. A refusal may have followed from an earlier verdict as well, which is not looked for.
@@ -281,7 +266,7 @@ fn agrees(trust: &TrustStatus, record: &EvidenceRecord) -> Result<(), &'static s
     }
 }
 
-fn wrong(digest: Digest, message: String) -> Wrong {
+pub(super) fn wrong(digest: Digest, message: String) -> Wrong {
     Wrong {
         path: paths::evidence(&digest),
         message,

@@ -2,6 +2,7 @@
 //! commit's signature, that the branch only grew, what each commit wrote, and each verdict made again from its evidence.
 
 mod evidence;
+mod parts;
 mod signing;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ use easyenclave_git::{CommitId, Deeds, Flaw, FlawKind, GitError, Past, Saying, S
 use easyenclave_schemas::status::paths;
 use serde::Serialize;
 
+use crate::seal::Opener;
 use evidence::Evidence;
 pub use evidence::Tally;
 pub use signing::Signing;
@@ -63,15 +65,20 @@ pub struct Finding {
     pub message: String,
 }
 
-/// Looks at these commits.
+/// Looks at these commits, and with an opener into what is sealed.
 ///
 /// # Errors
 /// When the repository does not hold them whole.
-pub fn audit(past: &Past, signing: Signing<'_>, scope: Scope) -> Result<Audit, GitError> {
+pub fn audit(
+    past: &Past,
+    signing: Signing<'_>,
+    scope: Scope,
+    opener: Option<&Opener>,
+) -> Result<Audit, GitError> {
     let mut walk = Walk {
         past,
         signing,
-        evidence: Evidence::new(past),
+        evidence: Evidence::new(past, opener),
         audit: Audit::default(),
         broken: false,
     };

@@ -67,7 +67,7 @@ impl Setup {
         let past = Past::open(&self.state()).expect("opened");
         let signing = Signing::desired(&past, "main").expect("somebody is named");
         let tip = past.resolve("status").expect("a commit");
-        audit(&past, signing, Scope::Upto(tip)).expect("read")
+        audit(&past, signing, Scope::Upto(tip), None).expect("read")
     }
 
     /// The only finding.
@@ -132,7 +132,7 @@ fn a_range_does_not_start_at_a_commit_that_was_taken_back() {
     let past = Past::open(&setup.state()).expect("opened");
     let tip = past.resolve("status").expect("a commit");
     let signing = Signing::desired(&past, "main").expect("somebody is named");
-    let audit = audit(&past, signing, Scope::Range(setup.old, tip)).expect("read");
+    let audit = audit(&past, signing, Scope::Range(setup.old, tip), None).expect("read");
     assert_eq!(audit.findings.len(), 1);
     assert!(audit.findings[0].message.contains("taken back"));
 }

@@ -141,16 +141,20 @@ fn init_names_the_key_that_it_is_given() {
 
 /// What `verify` prints of a branch; its exit code agrees with its findings.
 fn verify(fleet: &Fleet, branch: &str) -> Value {
-    let signers = fleet.path("data/allowed_signers");
-    run(fleet, &fleet.state(), branch, &signers)
+    verify_with(fleet, branch, &[])
 }
 
-fn run(fleet: &Fleet, repository: &Path, branch: &str, signers: &Path) -> Value {
+pub(crate) fn verify_with(fleet: &Fleet, branch: &str, more: &[&str]) -> Value {
+    let signers = fleet.path("data/allowed_signers");
+    run(fleet, (&fleet.state(), branch), &signers, more)
+}
+
+fn run(fleet: &Fleet, (repository, branch): (&Path, &str), signers: &Path, more: &[&str]) -> Value {
     let (repository, signers) = (repository.display(), signers.display());
     let (repository, signers) = (repository.to_string(), signers.to_string());
     let args = ["verify", "--repo", &repository, "--status", branch];
-    let more = ["--signers", &signers, "--output", "json"];
-    let output = fleet.run(&[args.as_slice(), &more].concat());
+    let by = ["--signers", &signers, "--output", "json"];
+    let output = fleet.run(&[args.as_slice(), &by, more].concat());
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     let found: Value = serde_json::from_slice(&output.stdout).expect(&error);
     let is_good = found["findings"].as_array().is_some_and(Vec::is_empty);
@@ -174,13 +178,13 @@ fn victims(rewriter: &Rewriter) -> Vec<String> {
 }
 
 /// Changes the past so that Git finds nothing wrong: objects are whole, and commits follow on each other.
-struct Rewriter {
+pub(crate) struct Rewriter {
     state: PathBuf,
     index: PathBuf,
 }
 
 impl Rewriter {
-    fn new(fleet: &Fleet) -> Self {
+    pub(crate) fn new(fleet: &Fleet) -> Self {
         Self {
             state: fleet.state(),
             index: fleet.path("index"),
@@ -188,7 +192,7 @@ impl Rewriter {
     }
 
     /// Flips a bit of a file in the commit that wrote it last; answers what that commit is now.
-    fn flip(&self, path: &str) -> String {
+    pub(crate) fn flip(&self, path: &str) -> String {
         let commit = self.text(&["log", "-1", "--format=%H", "status", "--", path]);
         let mut bytes = self.git(&["show", &format!("{commit}:{path}")], b"").stdout;
         let middle = bytes.len() / 2;
@@ -256,7 +260,7 @@ impl Rewriter {
 }
 
 /// The files of agents and of their evidence at the tip.
-fn evidence_and_agents(fleet: &Fleet) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn evidence_and_agents(fleet: &Fleet) -> BTreeMap<String, Vec<u8>> {
     let list = fleet
         .git(&["ls-tree", "-r", "--name-only", "status"])
         .stdout;
@@ -303,6 +307,15 @@ fn forged(files: &BTreeMap<String, Vec<u8>>) -> (BTreeMap<String, Vec<u8>>, Dige
 
 /// What `verify` says of a branch with these files, signed as it should be by a key of our own.
 fn own_branch(fleet: &Fleet, name: &str, files: &BTreeMap<String, Vec<u8>>) -> Value {
+    own_branch_with(fleet, name, files, &[])
+}
+
+pub(crate) fn own_branch_with(
+    fleet: &Fleet,
+    name: &str,
+    files: &BTreeMap<String, Vec<u8>>,
+    more: &[&str],
+) -> Value {
     let signer = Signer::open_or_create(&fleet.path("own.key")).expect("a key");
     let repository = fleet.path(name);
     let mut ledger = Ledger::open("nowhere", &repository, "status", signer).expect("opened");
@@ -312,5 +325,5 @@ fn own_branch(fleet: &Fleet, name: &str, files: &BTreeMap<String, Vec<u8>>) -> V
     ledger.record("status: all", 1).expect("recorded");
     let signers = fleet.path("own.signers");
     std::fs::write(&signers, ledger.allowed_signers_line()).expect("written");
-    run(fleet, &repository, "status", &signers)
+    run(fleet, (&repository, "status"), &signers, more)
 }

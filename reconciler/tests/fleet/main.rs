@@ -17,5 +17,6 @@ mod outlawed;
 mod remotes;
 mod replay;
 mod rogues;
+mod sealed;
 mod stamps;
 mod up;

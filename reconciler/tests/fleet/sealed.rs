@@ -1,0 +1,226 @@
+//! A fleet that seals its evidence: nobody who reads the repository learns which machines it runs on, and an auditor
+//! makes the verdicts again.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use age::secrecy::ExposeSecret;
+use age::x25519::Identity;
+use easyenclave::seal::{Opener, Sealer};
+use easyenclave_schemas::Digest;
+use easyenclave_schemas::evidence::{EvidenceRecord, Kept};
+use easyenclave_schemas::status::paths;
+use serde_json::Value;
+
+use crate::audits::{Rewriter, evidence_and_agents, own_branch_with, verify_with};
+use crate::harness::Fleet;
+
+/// An auditor with a file.
+struct Auditor {
+    recipient: String,
+    file: PathBuf,
+    opener: Opener,
+}
+
+impl Auditor {
+    fn new(fleet: &Fleet, name: &str) -> Self {
+        let identity = Identity::generate();
+        let secret = identity.to_string();
+        let secret = secret.expose_secret();
+        let file = fleet.path(name);
+        std::fs::write(&file, format!("# an auditor's\n{secret}\n")).expect("written");
+        let mut opener = Opener::default();
+        opener.take(name.into(), secret).expect("an identity");
+        Self {
+            recipient: identity.to_public().to_string(),
+            file,
+            opener,
+        }
+    }
+
+    /// What verify makes of a branch with this auditor's identity.
+    fn verify(&self, fleet: &Fleet, branch: &str) -> Value {
+        let file = self.file.display().to_string();
+        verify_with(fleet, branch, &["--identity", &file])
+    }
+
+    /// The plain bytes of a sealed part.
+    fn open(&self, files: &BTreeMap<String, Vec<u8>>, kept: &Kept) -> Vec<u8> {
+        let Kept::Sealed(file) = kept else {
+            panic!("{kept:?}")
+        };
+        let sealed = &files[&paths::evidence(file)];
+        self.opener.open(sealed, 1 << 20).expect("opened")
+    }
+}
+
+/// A fleet with one agent that seals for this auditor, on its branch.
+fn sealing() -> (Fleet, Auditor) {
+    let mut fleet = Fleet::new(1, 0);
+    let auditor = Auditor::new(&fleet, "auditor.txt");
+    let document = fleet.file("fleet.yaml");
+    let evidence = format!(
+        "  evidence:\n    keep: sealed\n    auditors: [{}]\n",
+        auditor.recipient
+    );
+    fleet.commit("fleet.yaml", Some(&format!("{document}{evidence}")));
+    fleet.start_serve();
+    fleet.start_worker();
+    fleet.wait_published(1);
+    (fleet, auditor)
+}
+
+fn count(found: &Value, name: &str) -> u64 {
+    found["verdicts"][name].as_u64().expect("a number")
+}
+
+fn good(found: &Value) {
+    assert_eq!(found["findings"], Value::Array(vec![]), "{found}");
+}
+
+#[test]
+fn sealed_evidence_names_no_machine_and_auditors_make_its_verdicts_again() {
+    let (mut fleet, auditor) = sealing();
+    fleet.kill_serve();
+    fleet.kill_worker();
+    let files = evidence_and_agents(&fleet);
+    let (_, record) = record(&files);
+    let quote = auditor.open(&files, &record.quote.kept);
+    assert_eq!(Digest::of(&quote), record.quote.digest);
+    holds_nothing_of(&fleet, &quote);
+
+    let without = verify_with(&fleet, "status", &[]);
+    good(&without);
+    assert_eq!(count(&without, "recomputed"), 0, "{without}");
+    assert!(count(&without, "sealed") >= 1, "{without}");
+    let with = auditor.verify(&fleet, "status");
+    good(&with);
+    assert_eq!(count(&with, "recomputed"), count(&without, "sealed"));
+    assert_eq!(count(&with, "sealed") + count(&with, "notOpened"), 0);
+    let stranger = Auditor::new(&fleet, "stranger.txt").verify(&fleet, "status");
+    good(&stranger);
+    assert_eq!(count(&stranger, "notOpened"), count(&without, "sealed"));
+    assert_eq!(count(&stranger, "recomputed"), 0);
+
+    each_flipped_byte_is_named(&fleet, &auditor, &record);
+    a_sealed_file_with_another_quote_is_named(&fleet, &auditor, &files);
+    fleet.stop();
+}
+
+/// No object that the branch ever had holds the quote, the certificate of its machine, or that machine's id.
+fn holds_nothing_of(fleet: &Fleet, quote: &[u8]) {
+    let text = String::from_utf8_lossy(quote);
+    let leaf = text.split("-----BEGIN CERTIFICATE-----").nth(1);
+    let leaf = leaf.expect("a quote has its chain in it");
+    let lines: Vec<_> = leaf.lines().filter(|line| line.len() >= 40).collect();
+    assert!(lines.len() > 5, "{leaf}");
+    let mut secrets: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+    // What it binds, and its signature.
+    secrets.extend([&quote[568..632], &quote[636..700]]);
+    let list = fleet.git(&["rev-list", "--objects", "status"]).stdout;
+    let list = String::from_utf8(list).expect("text");
+    let ids: Vec<_> = list
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert!(ids.len() > 10, "{list}");
+    for id in ids {
+        let kind = fleet.git(&["cat-file", "-t", id]).stdout;
+        let kind = String::from_utf8(kind).expect("text");
+        let bytes = fleet.git(&["cat-file", kind.trim(), id]).stdout;
+        let has = |secret: &&&[u8]| bytes.windows(secret.len()).any(|part| part == **secret);
+        let found = secrets.iter().find(has);
+        assert!(found.is_none(), "{kind} {id} holds a part of the quote");
+    }
+}
+
+fn each_flipped_byte_is_named(fleet: &Fleet, auditor: &Auditor, record: &EvidenceRecord) {
+    let rewriter = Rewriter::new(fleet);
+    for file in record.parts().filter_map(|part| part.file()) {
+        let path = paths::evidence(&file);
+        let altered = rewriter.flip(&path);
+        for found in [
+            verify_with(fleet, "altered", &[]),
+            auditor.verify(fleet, "altered"),
+        ] {
+            let findings = found["findings"].as_array().expect("a list");
+            let named = |finding: &Value| {
+                finding["path"] == path.as_str() && finding["commit"] == altered.as_str()
+            };
+            assert!(findings.iter().any(named), "{path} in {altered}: {found}");
+        }
+    }
+}
+
+/// Signed, named for its bytes, and sealed for the auditor: but not what was judged.
+fn a_sealed_file_with_another_quote_is_named(
+    fleet: &Fleet,
+    auditor: &Auditor,
+    files: &BTreeMap<String, Vec<u8>>,
+) {
+    let mut forged = files.clone();
+    let (path, mut record) = record(files);
+    let mut quote = auditor.open(files, &record.quote.kept);
+    quote[600] ^= 1;
+    let sealer = Sealer::of(std::slice::from_ref(&auditor.recipient)).expect("a recipient");
+    let sealed = sealer.seal(&quote).expect("sealed");
+    let file = Digest::of(&sealed);
+    record.quote.kept = Kept::Sealed(file);
+    let (bytes, old) = (record.to_json(), path.rsplit('/').next().expect("a name"));
+    let digest = Digest::of(&bytes);
+    forged.remove(&path);
+    forged.insert(paths::evidence(&file), sealed);
+    forged.insert(paths::evidence(&digest), bytes);
+    for bytes in forged.values_mut() {
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            continue;
+        };
+        *bytes = text.replace(old, &digest.to_string()).into_bytes();
+    }
+    let identity = auditor.file.display().to_string();
+    let found = own_branch_with(fleet, "forged", &forged, &["--identity", &identity]);
+    let finding = &found["findings"][0];
+    assert_eq!(finding["path"], paths::evidence(&file), "{found}");
+    let message = finding["message"].as_str().expect("text");
+    assert!(message.starts_with("holds other bytes"), "{message}");
+    good(&own_branch_with(fleet, "unopened", &forged, &[]));
+}
+
+/// The record of the only agent, with its path.
+fn record(files: &BTreeMap<String, Vec<u8>>) -> (String, EvidenceRecord) {
+    let parsed = |bytes: &Vec<u8>| serde_json::from_slice::<EvidenceRecord>(bytes).ok();
+    let mut records = files
+        .iter()
+        .filter_map(|(path, bytes)| Some((path.clone(), parsed(bytes)?)));
+    records.next().expect("a record")
+}
+
+#[test]
+fn restarts_and_a_lost_branch_seal_nothing_again() {
+    let (mut fleet, _) = sealing();
+    let evidence = |fleet: &Fleet| {
+        let tree = fleet.git(&["rev-parse", "status:evidence"]).stdout;
+        String::from_utf8(tree).expect("text")
+    };
+    let before = evidence(&fleet);
+    fleet.kill_serve();
+    fleet.start_serve();
+    let document = fleet.file("fleet.yaml");
+    let commit = fleet.commit("fleet.yaml", Some(&format!("{document}# a remark\n")));
+    let says = |fleet: &Fleet, commit: &str| {
+        let grep = ["grep", "-q", commit, "status", "--", "fleet.yaml"];
+        fleet.git(&grep).status.success()
+    };
+    fleet.until("the branch says so after a restart", || {
+        says(&fleet, &commit)
+    });
+    assert_eq!(evidence(&fleet), before);
+
+    fleet.kill_serve();
+    fleet.git(&["update-ref", "-d", "refs/heads/status"]);
+    std::fs::remove_dir_all(fleet.path("data/status.git")).expect("the clone is there");
+    fleet.start_serve();
+    fleet.until("the branch is there again", || says(&fleet, &commit));
+    fleet.until("its evidence too", || evidence(&fleet) == before);
+    fleet.stop();
+}
