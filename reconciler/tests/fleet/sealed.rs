@@ -13,7 +13,7 @@ use easyenclave_schemas::status::paths;
 use serde_json::Value;
 
 use crate::audits::{Rewriter, evidence_and_agents, own_branch_with, verify_with};
-use crate::harness::Fleet;
+use crate::harness::{Fleet, condition};
 
 /// An auditor with a file.
 struct Auditor {
@@ -222,5 +222,45 @@ fn restarts_and_a_lost_branch_seal_nothing_again() {
     fleet.start_serve();
     fleet.until("the branch is there again", || says(&fleet, &commit));
     fleet.until("its evidence too", || evidence(&fleet) == before);
+    fleet.stop();
+}
+
+/// A document that fails has its last good version in its history, which may be of the time before there were auditors.
+#[test]
+fn sealing_for_nobody_is_said_and_an_auditor_who_comes_opens_what_is_judged_from_then_on() {
+    let mut fleet = Fleet::new(1, 0);
+    let document = fleet.file("fleet.yaml");
+    let sealed = format!("{document}  evidence:\n    keep: sealed\n");
+    fleet.commit("fleet.yaml", Some(&sealed));
+    fleet.commit("fleet.yaml", Some(&format!("{sealed}  nonsense: 1\n")));
+    fleet.start_serve();
+    fleet.start_worker();
+    fleet.wait_published(1);
+    let status = fleet.status().expect("a status");
+    let auditable = condition(&status["fleet"], "Auditable");
+    assert_eq!(auditable["status"], "False", "{status}");
+    assert_eq!(auditable["reason"], "NoAuditors");
+    let said = "evidence is not kept as it should be";
+    assert_eq!(fleet.log("serve.log").matches(said).count(), 1);
+    let found = verify_with(&fleet, "status", &[]);
+    good(&found);
+    assert!(count(&found, "notKept") >= 1, "{found}");
+    assert_eq!(count(&found, "sealed") + count(&found, "recomputed"), 0);
+
+    let auditor = Auditor::new(&fleet, "auditor.txt");
+    let mended = format!("{sealed}    auditors: [{}]\n", auditor.recipient);
+    let policy = fleet.file("policies/simulated.yaml") + "  maxAge: 23h\n";
+    fleet.commit_all(&[
+        ("fleet.yaml", Some(&mended)),
+        ("policies/simulated.yaml", Some(&policy)),
+    ]);
+    fleet.wait("the fleet is auditable", |status| {
+        condition(&status["fleet"], "Auditable")["status"] == "True"
+    });
+    fleet.until("kept evidence is judged again, sealed, and opens", || {
+        let found = auditor.verify(&fleet, "status");
+        good(&found);
+        count(&found, "recomputed") >= 1 && count(&found, "notKept") >= 1
+    });
     fleet.stop();
 }
