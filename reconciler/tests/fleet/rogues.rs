@@ -9,14 +9,16 @@ use easyenclave_attestation::testing::{Fault, faulty_quote};
 use easyenclave_schemas::evidence::{Evidence, QuoteBytes};
 use easyenclave_schemas::signature::{Keypair, sign_request};
 use easyenclave_schemas::wire::{
-    CallRefusals, Challenge, ClaimRequest, ClaimResponse, HeartbeatRequest, InventoryRequest,
-    OrderReport, OrderUpdate, RegisterRequest, UndeployRequest, routes,
+    AttestRequest, CallRefusals, Challenge, ClaimRequest, ClaimResponse, HeartbeatRequest,
+    InventoryRequest, OrderReport, OrderUpdate, RegisterRequest, UndeployRequest, routes,
 };
-use easyenclave_schemas::{Epoch, Generation, OrderId, ProviderName, Secret, Timestamp, WorkerId};
+use easyenclave_schemas::{
+    AgentId, Epoch, Generation, OrderId, ProviderName, Secret, Timestamp, WorkerId,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::harness::{Fleet, find, now};
+use crate::harness::{Fleet, find, now, target};
 
 /// Somebody who speaks the protocol and means no good.
 struct Rogue {
@@ -36,8 +38,11 @@ struct Claimed {
 impl Rogue {
     /// Beside a reconciler without a worker: its orders are open to whoever shows the launcher key.
     fn new() -> Self {
+        Self::beside(Fleet::new(2, 0))
+    }
+
+    fn beside(mut fleet: Fleet) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut fleet = Fleet::new(2, 0);
         fleet.start_serve();
         let guest =
             Guest::open(&Platform::guest_dir(&fleet.path("data/platform"))).expect("a guest");
@@ -178,11 +183,27 @@ impl Rogue {
     }
 
     fn evidence(&self, guest: &Guest, nonce: &[u8; 32]) -> Evidence {
+        self.evidence_of(guest, nonce, &TdBody::of_image("tiny"))
+    }
+
+    fn evidence_of(&self, guest: &Guest, nonce: &[u8; 32], body: &TdBody) -> Evidence {
         let data = report_data(nonce, self.key.public().as_bytes());
-        let quote = guest
-            .quote(data, &TdBody::of_image("tiny"))
-            .expect("a quote");
+        let quote = guest.quote(data, body).expect("a quote");
         Evidence::of_quote(QuoteBytes::new(quote).expect("short enough"))
+    }
+
+    /// An agent's heartbeat, which says that nothing runs.
+    fn beat(&self, agent: &AgentId, sequence: u64) -> (u16, Value) {
+        let beat = HeartbeatRequest {
+            sequence,
+            boot_id: "boot".into(),
+            address: "http://127.0.0.1:9".into(),
+            generation: Generation(0),
+            workload: None,
+            refusals: CallRefusals::default(),
+        };
+        let nonce = format!("b{sequence}");
+        self.signed(&self.fleet.url(), &routes::heartbeat(agent), &beat, &nonce)
     }
 
     fn register(&self, request: &RegisterRequest, signature: &str) -> (u16, Value) {
@@ -319,6 +340,63 @@ fn a_rogue_agent_is_refused_with_the_reason_for_each_trick() {
         "no token is in the log"
     );
     thief.fleet.stop();
+}
+
+/// `TDRelaunchAdvised`: the platform was updated, and the guest still runs as it was launched before. Nothing but a new
+/// launch cures that, and one does.
+#[test]
+fn an_agent_that_should_be_launched_again_is_replaced_once() {
+    let rogue = Rogue::beside(Fleet::new(0, 1));
+    let claimed = rogue.claim(Vec::new());
+    let agent = claimed.order.agent();
+    let nonce = rogue.nonce();
+    let honest = rogue.request(&claimed, &nonce, rogue.evidence(&rogue.guest, &nonce));
+    assert_eq!(rogue.register(&honest, "r1").0, 200);
+    assert_eq!(rogue.beat(&agent, 1).0, 200);
+
+    let nonce = rogue.nonce();
+    let body = TdBody::of_image("tiny").launched_before_an_update();
+    let request = AttestRequest {
+        boot_id: Some("boot".into()),
+        nonce: hex::encode(nonce),
+        ita_nonce: None,
+        evidence: rogue.evidence_of(&rogue.guest, &nonce, &body),
+    };
+    let path = routes::attest(&agent);
+    let answer = rogue.signed(&rogue.fleet.url(), &path, &request, "r2");
+    assert_eq!(code(&answer), "EE-ATT-015");
+    assert!(
+        answer.1.to_string().contains("TDRelaunchAdvised"),
+        "{answer:?}"
+    );
+
+    let next = rogue.claim(vec![claimed.order.clone()]);
+    assert_ne!(next.order, claimed.order, "a new machine");
+    let ends = |status: &Value| {
+        let orders = status["orders"].as_array().expect("orders").clone();
+        let of = |kind: &str| {
+            orders
+                .iter()
+                .filter(|order| !order["work"][kind].is_null())
+                .count()
+        };
+        (of("launch"), of("retire"))
+    };
+    rogue
+        .fleet
+        .wait("the old machine is to go", |status| ends(status).1 == 1);
+    assert_eq!(rogue.beat(&agent, 2).0, 200);
+    let later = rogue
+        .fleet
+        .commit("capacity/tiny.yaml", Some(&target(41, 1)));
+    let status = rogue.fleet.wait("a pass after that", |status| {
+        status["fleet"]["desiredCommit"] == later.as_str()
+    });
+    let pending = status["orders"].as_array().expect("orders").iter();
+    let pending =
+        pending.filter(|order| !order["work"]["launch"].is_null() && order["phase"] != "fulfilled");
+    assert_eq!((pending.count(), ends(&status).1), (1, 1), "{status}");
+    rogue.fleet.stop();
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn minimum(facts: &Facts, name: &TargetName, target: &Target, findings: &mut Fin
     let agents: Vec<(&AgentId, &Agent)> = facts.observed.agents.iter().collect();
     let serves = |agent: &Agent| {
         agent.target == *name
-            && (facts.is_trusted(agent) || agent.assigned.is_some())
+            && (facts.is_trusted(agent) || Facts::carried(agent).is_some())
             && agent.size == target.size
             && agent.datacenter == target.datacenter
             && agent.liveness != Liveness::Gone
