@@ -2,6 +2,7 @@
 //! made in process; every remote operation is the `git` program, a child with a deadline. Never forces.
 
 mod budget;
+mod bundle;
 mod changes;
 mod checkout;
 mod clone;
@@ -23,9 +24,11 @@ mod source;
 mod sums;
 mod tidy;
 mod tree;
+mod versions;
 mod watch;
 
 pub use budget::{PushBudget, Slot, Urgency};
+pub use bundle::{BundleError, unbundle};
 pub use changes::{
     Author, Changes, commit_and_push, commit_files, create_branch, init_repository, init_work_tree,
     trust_signers,
@@ -40,4 +43,5 @@ pub use process::redact;
 pub use sign::{SignError, SignatureFlaw, Signer, Signers, SignersError};
 pub use source::Source;
 pub use sums::{SUMS, SUMS_TRAILER, Sha256, Sums, SumsError, trailer};
+pub use versions::Met;
 pub use watch::Watch;

@@ -1,7 +1,7 @@
 //! A ledger's branch as those see it who check it: commit by commit, each with its signature, what it says that it wrote,
 //! and what it really did. Reads only, and takes nothing for granted that a signature or a digest does not show.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use git2::{ObjectType, Oid, Repository};
@@ -22,7 +22,7 @@ const COMMITS: usize = 10_000_000;
 
 /// Reads a repository for those who check it.
 pub struct Past {
-    repository: Repository,
+    pub(crate) repository: Repository,
 }
 
 /// A commit as it says it is.
@@ -83,6 +83,14 @@ impl Past {
         Ok(Self { repository })
     }
 
+    /// The same repository for another thread.
+    ///
+    /// # Errors
+    /// When it is there no more.
+    pub fn again(&self) -> Result<Self, GitError> {
+        Self::open(self.repository.path())
+    }
+
     /// The commit behind a name: a branch here, one of `origin`, or whatever `git rev-parse` takes.
     ///
     /// # Errors
@@ -121,6 +129,23 @@ impl Past {
         }
         chain.reverse();
         Ok((at == after).then_some(chain))
+    }
+
+    /// A commit, and all that it follows on.
+    ///
+    /// # Errors
+    /// When a commit is missing, or they are too many.
+    pub fn ancestors(&self, tip: CommitId) -> Result<BTreeSet<CommitId>, GitError> {
+        let mut walk = self.repository.revwalk()?;
+        walk.push(tip.oid())?;
+        let mut found = BTreeSet::new();
+        for commit in walk {
+            found.insert(CommitId::of(commit?));
+            if found.len() > COMMITS {
+                return Err(GitError::TooLarge(format!("more than {COMMITS} commits")));
+            }
+        }
+        Ok(found)
     }
 
     /// Whether a commit is another one, or follows on it.

@@ -17,42 +17,43 @@ pub(crate) struct Raw {
 }
 
 /// Takes a commit object apart. Headers that a ledger does not write are kept in the payload, so that no signature of a
-/// ledger's is over them.
+/// ledger's is over them, and so is what is no text.
 pub(crate) fn parse(bytes: &[u8]) -> Option<Raw> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let (head, message) = text.split_once("\n\n")?;
-    let (mut payload, mut signature) = (String::with_capacity(text.len()), None::<String>);
+    let end = bytes.windows(2).position(|two| two == b"\n\n")?;
+    let (head, message) = (&bytes[..end], &bytes[end + 2..]);
+    let (mut payload, mut signature) = (Vec::with_capacity(bytes.len()), None::<String>);
     let (mut tree, mut parents, mut when) = (None, Vec::new(), None);
     let mut in_signature = false;
-    for line in head.split('\n') {
-        if let Some(more) = line.strip_prefix(' ').filter(|_| in_signature) {
+    for line in head.split(|byte| *byte == b'\n') {
+        let text = String::from_utf8_lossy(line);
+        if let Some(more) = text.strip_prefix(' ').filter(|_| in_signature) {
             let signature = signature.get_or_insert_default();
             signature.push('\n');
             signature.push_str(more);
             continue;
         }
-        in_signature = signature.is_none() && line.starts_with("gpgsig ");
+        in_signature = signature.is_none() && text.starts_with("gpgsig ");
         if in_signature {
-            signature = line.strip_prefix("gpgsig ").map(str::to_owned);
+            signature = text.strip_prefix("gpgsig ").map(str::to_owned);
             continue;
         }
-        match line.split_once(' ') {
+        match text.split_once(' ') {
             Some(("tree", id)) => tree = Oid::from_str(id).ok(),
             Some(("parent", id)) => parents.push(Oid::from_str(id).ok()?),
             Some(("committer", who)) => when = who.rsplit(' ').nth(1)?.parse().ok(),
             _ => {}
         }
-        payload.push_str(line);
-        payload.push('\n');
+        payload.extend(line);
+        payload.push(b'\n');
     }
-    payload.push('\n');
-    payload.push_str(message);
+    payload.push(b'\n');
+    payload.extend(message);
     Some(Raw {
         tree: tree?,
         parents,
         when: when?,
-        message: message.to_owned(),
+        message: String::from_utf8_lossy(message).into_owned(),
         signature,
-        payload: payload.into_bytes(),
+        payload,
     })
 }
