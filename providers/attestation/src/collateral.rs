@@ -2,28 +2,27 @@
 //! comes from. It is public and untrusted until verified; nothing here decides whether it is good.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use dcap_qvl::QuoteCollateralV3;
 use easyenclave_schemas::Digest;
 #[cfg(feature = "verify")]
 use easyenclave_schemas::evidence::RootKeyId;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[cfg(feature = "verify")]
 pub use source::{CollateralError, CollateralSource, NoCollateral, PckCa, PlatformFacts, Stock};
 
-/// The collateral of one type of platform.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Collateral {
+/// The collateral of one type of platform. A copy is the same one: it costs nothing, and shares what was found out.
+#[derive(Clone)]
+pub struct Collateral(Arc<Published>);
+
+struct Published {
     parts: QuoteCollateralV3,
     /// Made once: many verdicts share one collateral, and each names it.
-    #[serde(skip)]
     digest: OnceLock<Digest>,
     /// The roots that come with it, found once: checking a root's signature costs a tenth of a verification.
     #[cfg(feature = "verify")]
-    #[serde(skip)]
     roots: OnceLock<Option<Roots>>,
 }
 
@@ -33,7 +32,7 @@ type Roots = Vec<(RootKeyId, Vec<u8>)>;
 
 impl PartialEq for Collateral {
     fn eq(&self, other: &Self) -> bool {
-        self.parts == other.parts
+        self.0.parts == other.0.parts
     }
 }
 
@@ -45,28 +44,28 @@ impl Collateral {
 
     /// Wraps collateral in the verifier's form.
     pub fn new(collateral: QuoteCollateralV3) -> Self {
-        Self {
+        Self(Arc::new(Published {
             parts: collateral,
             digest: OnceLock::new(),
             #[cfg(feature = "verify")]
             roots: OnceLock::new(),
-        }
+        }))
     }
 
     /// What `find` says of it, remembered. It must say the same each time.
     #[cfg(feature = "verify")]
     pub(crate) fn roots(&self, find: impl FnOnce() -> Option<Roots>) -> Option<&Roots> {
-        self.roots.get_or_init(find).as_ref()
+        self.0.roots.get_or_init(find).as_ref()
     }
 
     /// The verifier's form.
     pub fn as_dcap(&self) -> &QuoteCollateralV3 {
-        &self.parts
+        &self.0.parts
     }
 
     /// The digest over every part of it.
     pub fn digest(&self) -> Digest {
-        *self.digest.get_or_init(|| Digest::of_list(self.parts()))
+        *self.0.digest.get_or_init(|| Digest::of_list(self.parts()))
     }
 
     /// The size of all parts, in bytes.
@@ -75,23 +74,32 @@ impl Collateral {
     }
 
     fn parts(&self) -> [&[u8]; 10] {
-        let chain = self
-            .parts
-            .pck_certificate_chain
-            .as_deref()
-            .unwrap_or_default();
+        let parts = self.as_dcap();
+        let chain = parts.pck_certificate_chain.as_deref().unwrap_or_default();
         [
-            self.parts.pck_crl_issuer_chain.as_bytes(),
-            &self.parts.root_ca_crl,
-            &self.parts.pck_crl,
-            self.parts.tcb_info_issuer_chain.as_bytes(),
-            self.parts.tcb_info.as_bytes(),
-            &self.parts.tcb_info_signature,
-            self.parts.qe_identity_issuer_chain.as_bytes(),
-            self.parts.qe_identity.as_bytes(),
-            &self.parts.qe_identity_signature,
+            parts.pck_crl_issuer_chain.as_bytes(),
+            &parts.root_ca_crl,
+            &parts.pck_crl,
+            parts.tcb_info_issuer_chain.as_bytes(),
+            parts.tcb_info.as_bytes(),
+            &parts.tcb_info_signature,
+            parts.qe_identity_issuer_chain.as_bytes(),
+            parts.qe_identity.as_bytes(),
+            &parts.qe_identity_signature,
             chain.as_bytes(),
         ]
+    }
+}
+
+impl Serialize for Collateral {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.as_dcap().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Collateral {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        QuoteCollateralV3::deserialize(deserializer).map(Self::new)
     }
 }
 
