@@ -116,7 +116,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Why(args) => wait(why::run(args)),
         Command::Approve(args) => wait(approve::run(args)),
         Command::Measure(args) => wait(measure::run(args)),
-        Command::Verify(args) => verify::run(&args),
+        Command::Verify(args) => wait(verify::run(args)),
         Command::HelloTdx => wait(async { hello_tdx::run().await.map(|()| exit::OK) }),
     };
     match ended {

@@ -1,17 +1,19 @@
 //! Verdicts made again: an agent's file names a record, the record its parts, and the verifier says what it says of them
 //! as of the time that the record names. All three have to agree.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use easyenclave_attestation::{Again, Policy, TokenKeys};
+use easyenclave_attestation::{Again, Collateral, Policy, TokenKeys};
 use easyenclave_git::{BlobId, CommitId, Past};
-use easyenclave_schemas::Digest;
 use easyenclave_schemas::evidence::{EvidenceRecord, JudgedPolicy, Outcome, Verdict};
 use easyenclave_schemas::status::{AgentStatus, TrustStatus, paths};
+use easyenclave_schemas::{Digest, NodeSize, TargetName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::memo::Memo;
 use super::parts::{Closed, Parts};
+use super::policies;
 use crate::seal::Opener;
 use crate::trust::{BoundTo, Exhibit};
 
@@ -44,36 +46,82 @@ pub(super) struct Wrong {
 }
 
 /// What making a verdict again came to, where nothing is wrong.
-enum Made {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Made {
     Same,
     NotAccepted,
     Not(Closed),
 }
 
-pub(super) struct Evidence<'a> {
-    past: &'a Past,
-    opener: Option<&'a Opener>,
-    pub(super) tally: Tally,
-    known: BTreeMap<Digest, Result<(), Wrong>>,
+/// What a file of an agent says of evidence.
+pub(super) enum Claim {
+    /// Nothing: no verdict either.
+    None,
+    /// A verdict without evidence.
+    Bare,
+    /// A verdict with its record.
+    Record(Box<Claimed>),
 }
 
-impl<'a> Evidence<'a> {
-    pub(super) fn new(past: &'a Past, opener: Option<&'a Opener>) -> Self {
-        Self {
-            past,
-            opener,
-            tally: Tally::default(),
-            known: BTreeMap::new(),
+/// A record that a file of an agent names, and agrees with.
+pub(super) struct Claimed {
+    pub(super) digest: Digest,
+    pub(super) target: TargetName,
+    pub(super) node_size: NodeSize,
+    pub(super) record: EvidenceRecord,
+}
+
+/// What was found of a record.
+pub(super) struct Judged {
+    pub(super) made: Result<Made, Wrong>,
+    /// Whether a simulated platform vouches for what was accepted.
+    pub(super) simulated: bool,
+    /// The digest of the text of its policy; none when that cannot be read.
+    pub(super) policy: Option<Digest>,
+}
+
+impl Tally {
+    pub(super) fn count(&mut self, made: Made, simulated: bool) {
+        match made {
+            Made::Same => {
+                self.recomputed += 1;
+                self.simulated += usize::from(simulated);
+            }
+            Made::NotAccepted => self.not_accepted += 1,
+            Made::Not(Closed::NotKept) => self.not_kept += 1,
+            Made::Not(Closed::Sealed) => self.sealed += 1,
+            Made::Not(Closed::NotOpened) => self.not_opened += 1,
         }
     }
+}
 
-    /// What a commit says of an agent, held against the evidence that it names.
-    pub(super) fn agent(
-        &mut self,
-        commit: CommitId,
-        path: &str,
-        blob: BlobId,
-    ) -> Result<(), Wrong> {
+/// A policy as a record names it.
+struct Applied {
+    document: JudgedPolicy,
+    policy: Policy,
+    /// The digest of its text.
+    text: Digest,
+}
+
+/// What many records share, read once.
+#[derive(Default)]
+pub(super) struct Shared {
+    policies: Memo<Arc<Applied>>,
+    collateral: Memo<Collateral>,
+    token_keys: Memo<TokenKeys>,
+}
+
+/// The evidence in the tree of a commit.
+pub(super) struct Tree<'a> {
+    pub(super) past: &'a Past,
+    pub(super) opener: Option<&'a Opener>,
+    pub(super) commit: CommitId,
+    pub(super) shared: &'a Shared,
+}
+
+impl Tree<'_> {
+    /// What a file says of an agent, held against the record of evidence that it names.
+    pub(super) fn claim(&self, path: &str, blob: BlobId) -> Result<Claim, Wrong> {
         let wrong = |message: String| Wrong {
             path: path.to_owned(),
             message,
@@ -87,59 +135,61 @@ impl<'a> Evidence<'a> {
         }
         let Some(digest) = status.trust.evidence else {
             let has_verdict = status.trust.verdict.is_some() || status.trust.state == "accepted";
-            self.tally.without_evidence += usize::from(has_verdict);
-            return Ok(());
+            return Ok(if has_verdict {
+                Claim::Bare
+            } else {
+                Claim::None
+            });
         };
-        let tree = Tree {
-            past: self.past,
-            opener: self.opener,
-            commit,
-        };
-        let record: EvidenceRecord = tree.parsed(digest)?;
+        let record: EvidenceRecord = self.parsed(digest)?;
         if record.agent != status.agent {
             return Err(wrong("names the evidence of another agent".into()));
         }
         agrees(&status.trust, &record)
             .map_err(|field| wrong(format!("{field} is not what its record of evidence says")))?;
-        if let Some(known) = self.known.get(&digest) {
-            return known.clone();
-        }
-        let made = self.count(tree.judge(digest, &record), &record);
-        self.known.insert(digest, made.clone());
-        made
+        Ok(Claim::Record(Box::new(Claimed {
+            digest,
+            target: status.target,
+            node_size: status.node_size,
+            record,
+        })))
     }
 
-    fn count(&mut self, made: Result<Made, Wrong>, record: &EvidenceRecord) -> Result<(), Wrong> {
-        match made? {
-            Made::Same => {
-                self.tally.recomputed += 1;
-                let simulated = matches!(&record.outcome, Outcome::Accepted(it) if it.simulated);
-                self.tally.simulated += usize::from(simulated);
-            }
-            Made::NotAccepted => self.tally.not_accepted += 1,
-            Made::Not(Closed::NotKept) => self.tally.not_kept += 1,
-            Made::Not(Closed::Sealed) => self.tally.sealed += 1,
-            Made::Not(Closed::NotOpened) => self.tally.not_opened += 1,
+    /// Makes the verdict of a record again.
+    pub(super) fn judge(&self, claimed: &Claimed) -> Judged {
+        let record = &claimed.record;
+        let policy = self.policy(record.policy);
+        Judged {
+            simulated: matches!(&record.outcome, Outcome::Accepted(it) if it.simulated),
+            policy: policy.as_ref().ok().map(|applied| applied.text),
+            made: policy.and_then(|applied| self.again(claimed.digest, record, &applied)),
         }
-        Ok(())
     }
-}
 
-/// The evidence in the tree of a commit.
-struct Tree<'a> {
-    past: &'a Past,
-    opener: Option<&'a Opener>,
-    commit: CommitId,
-}
-
-impl Tree<'_> {
-    fn judge(&self, digest: Digest, record: &EvidenceRecord) -> Result<Made, Wrong> {
-        let parts = match Parts::of(record, self.opener, |file| self.bytes(file))? {
-            Ok(parts) => parts,
+    fn again(
+        &self,
+        digest: Digest,
+        record: &EvidenceRecord,
+        applied: &Applied,
+    ) -> Result<Made, Wrong> {
+        let exhibit = match self.exhibit(record, &applied.document)? {
+            Ok(exhibit) => exhibit,
             Err(closed) => return Ok(Made::Not(closed)),
         };
-        let policy: JudgedPolicy = self.parsed(record.policy)?;
-        let exhibit = Exhibit {
+        again(&exhibit, &applied.policy, &record.outcome).map_err(|message| wrong(digest, message))
+    }
+
+    /// What a record was made from, as far as it can be looked at.
+    fn exhibit(
+        &self,
+        record: &EvidenceRecord,
+        policy: &JudgedPolicy,
+    ) -> Result<Result<Exhibit, Closed>, Wrong> {
+        let parts = match Parts::of(record, self.opener, |file| self.bytes(file))? {
+            Ok(parts) => parts,
+            Err(closed) => return Ok(Err(closed)),
+        };
+        Ok(Ok(Exhibit {
             evidence: parts.shown(record)?,
             binding: BoundTo {
                 nonce: record.nonce.clone(),
@@ -148,19 +198,50 @@ impl Tree<'_> {
             },
             nonce_failure: record.nonce_failure,
             collateral: match record.collateral {
-                Some(public) => Some(self.parsed(public)?),
+                Some(public) => Some(self.collateral(public)?),
                 None => parts.collateral(record)?,
             },
             token_keys: record.token_keys.map(|it| self.keys(it)).transpose()?,
-            policy,
+            policy: policy.clone(),
             at: record.at,
-        };
-        again(&exhibit, &record.outcome).map_err(|message| wrong(digest, message))
+        }))
+    }
+
+    /// What a record was made from, with the policy that it names.
+    pub(super) fn exhibit_of(&self, claimed: &Claimed) -> Result<Result<Exhibit, Closed>, Wrong> {
+        let applied = self.policy(claimed.record.policy)?;
+        self.exhibit(&claimed.record, &applied.document)
+    }
+
+    fn policy(&self, digest: Digest) -> Result<Arc<Applied>, Wrong> {
+        self.shared.policies.get(digest, || {
+            let document: JudgedPolicy = self.parsed(digest)?;
+            let policy = Policy::new(&document.spec, &document.node_size);
+            let policy = policy.map_err(|error| {
+                wrong(
+                    digest,
+                    format!("is a policy that cannot be applied: {error}"),
+                )
+            })?;
+            Ok(Arc::new(Applied {
+                text: policies::digest(&document.spec),
+                document,
+                policy,
+            }))
+        })
+    }
+
+    fn collateral(&self, digest: Digest) -> Result<Collateral, Wrong> {
+        let parsed = || self.parsed(digest);
+        self.shared.collateral.get(digest, parsed)
     }
 
     fn keys(&self, digest: Digest) -> Result<TokenKeys, Wrong> {
-        let keys = TokenKeys::parse(&self.bytes(digest)?);
-        keys.map_err(|error| wrong(digest, format!("is no set of keys: {error}")))
+        let parsed = || {
+            let keys = TokenKeys::parse(&self.bytes(digest)?);
+            keys.map_err(|error| wrong(digest, format!("is no set of keys: {error}")))
+        };
+        self.shared.token_keys.get(digest, parsed)
     }
 
     fn parsed<T: DeserializeOwned>(&self, digest: Digest) -> Result<T, Wrong> {
@@ -191,10 +272,8 @@ pub(super) fn parsed<T: DeserializeOwned>(digest: Digest, bytes: &[u8]) -> Resul
 }
 
 /// Makes a verdict again. A refusal may have followed from an earlier verdict as well, which is not looked for.
-fn again(exhibit: &Exhibit, outcome: &Outcome) -> Result<Made, String> {
-    let policy = Policy::new(&exhibit.policy.spec, &exhibit.policy.node_size);
-    let policy = policy.map_err(|error| format!("its policy cannot be applied: {error}"))?;
-    let made = exhibit.judge(&policy, exhibit.at);
+fn again(exhibit: &Exhibit, policy: &Policy, outcome: &Outcome) -> Result<Made, String> {
+    let made = exhibit.judge(policy, exhibit.at);
     match (&made, outcome) {
         (Ok(made), Outcome::Accepted(said)) => match difference(made, said) {
             None => Ok(Made::Same),
@@ -203,7 +282,7 @@ fn again(exhibit: &Exhibit, outcome: &Outcome) -> Result<Made, String> {
             )),
         },
         (Err(made), Outcome::Refused(said)) if made.code == said.code => Ok(Made::Same),
-        (Err(_), Outcome::Refused(_)) if exhibit.again(&policy, None) == Again::Unknown => {
+        (Err(_), Outcome::Refused(_)) if exhibit.again(policy, None) == Again::Unknown => {
             Ok(Made::NotAccepted)
         }
         (Err(made), Outcome::Refused(said)) => Err(format!(

@@ -1,6 +1,7 @@
 //! What an agent showed, out of the files that its record names: as they are, or opened by an auditor.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use easyenclave_attestation::Collateral;
 use easyenclave_schemas::Digest;
@@ -21,6 +22,16 @@ pub(super) enum Closed {
     Sealed,
     /// It is sealed for others.
     NotOpened,
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotKept => "is kept as digests only",
+            Self::Sealed => "is sealed; auditors open it with --identity FILE",
+            Self::NotOpened => "is sealed for others than the given identities",
+        })
+    }
 }
 
 /// The parts that may name a machine, by the digest of their bytes.

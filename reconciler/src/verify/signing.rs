@@ -1,7 +1,8 @@
 //! Who may sign a status commit: the keys that the desired state names at the commit which the status commit says it is
 //! of, or those that the auditor brings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use easyenclave_git::{CommitId, Past, Saying, Signers};
 use easyenclave_schemas::decode::decode;
@@ -18,21 +19,21 @@ pub struct Signing<'a> {
     by: By,
     /// The desired state that the newest commit with a good signature is of.
     newest: Option<CommitId>,
-    known: BTreeMap<CommitId, Result<Signers, String>>,
+    known: BTreeMap<CommitId, Result<Arc<Signers>, String>>,
     branch: &'a str,
 }
 
 enum By {
     /// These and nobody else; the desired state is not looked at.
-    Given(Signers),
-    /// Whom the desired state names, on the branch with this tip.
-    Desired(CommitId),
+    Given(Arc<Signers>),
+    /// Whom the desired state names, in this history.
+    Desired(BTreeSet<CommitId>),
 }
 
 impl<'a> Signing<'a> {
     /// These keys. The desired state is not looked at.
     pub fn given(signers: Signers) -> Self {
-        Self::new(By::Given(signers), "")
+        Self::new(By::Given(Arc::new(signers)), "")
     }
 
     /// Whom the desired state on this branch names.
@@ -42,7 +43,8 @@ impl<'a> Signing<'a> {
     pub fn desired(past: &Past, branch: &'a str) -> Result<Self, String> {
         let tip = past.resolve(branch).map_err(|error| error.to_string())?;
         named(past, tip)?;
-        Ok(Self::new(By::Desired(tip), branch))
+        let history = past.ancestors(tip).map_err(|error| error.to_string())?;
+        Ok(Self::new(By::Desired(history), branch))
     }
 
     fn new(by: By, branch: &'a str) -> Self {
@@ -60,23 +62,36 @@ impl<'a> Signing<'a> {
     }
 
     /// Who may sign this commit.
-    pub(super) fn signers(&mut self, past: &Past, saying: &Saying) -> Result<&Signers, String> {
-        let tip = match &self.by {
-            By::Given(signers) => return Ok(signers),
-            By::Desired(tip) => *tip,
+    pub(super) fn signers(&mut self, past: &Past, saying: &Saying) -> Result<Arc<Signers>, String> {
+        let history = match &self.by {
+            By::Given(signers) => return Ok(Arc::clone(signers)),
+            By::Desired(history) => history,
         };
         let commit = desired(saying)?;
         let branch = self.branch;
-        let known = self
-            .known
-            .entry(commit)
-            .or_insert_with(|| match past.descends(tip, commit) {
-                Ok(true) => named(past, commit),
-                _ => Err(format!(
-                    "{DESIRED} {commit} is not in the history of {branch}"
-                )),
-            });
-        known.as_ref().map_err(Clone::clone)
+        let known = self.known.entry(commit);
+        let known = known.or_insert_with(|| match history.contains(&commit) {
+            true => named(past, commit).map(Arc::new),
+            false => Err(format!(
+                "{DESIRED} {commit} is not in the history of {branch}"
+            )),
+        });
+        known.clone()
+    }
+
+    /// The desired state that a commit is of, when it is looked at and in its history.
+    pub(super) fn desired_of(&self, saying: &Saying) -> Option<CommitId> {
+        match &self.by {
+            By::Given(_) => None,
+            By::Desired(history) => desired(saying)
+                .ok()
+                .filter(|commit| history.contains(commit)),
+        }
+    }
+
+    /// Whether the desired state is looked at.
+    pub(super) fn looks(&self) -> bool {
+        matches!(self.by, By::Desired(_))
     }
 
     /// Whether a commit with a good signature is of the same desired state as those before, or of a later one. A key that
@@ -86,7 +101,7 @@ impl<'a> Signing<'a> {
             return Ok(());
         };
         match self.newest.replace(commit) {
-            Some(before) if !past.descends(commit, before).unwrap_or(false) => {
+            Some(before) if before != commit && !past.descends(commit, before).unwrap_or(false) => {
                 Err(format!("{DESIRED} went back from {before} to {commit}"))
             }
             _ => Ok(()),

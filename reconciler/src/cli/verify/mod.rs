@@ -1,17 +1,24 @@
 //! `easyenclave verify`: checks a status branch in a plain clone. No network, no running system, no secret.
 
-use std::fmt::Write;
+mod text;
+
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
-use easyenclave_git::{Past, Signers};
+use easyenclave_git::{Past, Signers, unbundle};
+use tempfile::TempDir;
 
-use super::style::{BAD, DIM, GOOD, paint};
 use super::{Ended, Output, exit, out};
+use crate::clock::{Clock, System};
+use crate::config;
 use crate::seal::Opener;
-use crate::verify::{Audit, Scope, Signing, audit};
+use crate::verify::{Audit, Scope, Signing, Today, audit, today};
+
+/// A bundle is unpacked within this time.
+const UNPACK: Duration = Duration::from_secs(30 * 60);
 
 /// The longest file of keys, in bytes.
 const KEYS: u64 = 64 * 1024;
@@ -21,6 +28,9 @@ pub(super) struct Args {
     /// A clone of the state repository on this machine
     #[arg(long, value_name = "DIR", default_value = ".")]
     repo: PathBuf,
+    /// Instead of a clone, a file that `git bundle create FILE main status` made
+    #[arg(long, value_name = "FILE", conflicts_with = "repo")]
+    bundle: Option<PathBuf>,
     /// The status branch
     #[arg(long, value_name = "REF", default_value = "status")]
     status: String,
@@ -39,33 +49,79 @@ pub(super) struct Args {
     /// An auditor's identities, as age-keygen writes them, to open what is sealed; may be given again
     #[arg(long, value_name = "FILE")]
     identity: Vec<PathBuf>,
+    /// Judge each agent's newest evidence under the policies of today too, at today's time. What is found so does not
+    /// change the exit code
+    #[arg(long)]
+    today: bool,
     /// How to print it
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
 }
 
-pub(super) fn run(args: &Args) -> Ended {
-    let past = Past::open(&args.repo)?;
-    let scope = scope(&past, args)?;
+pub(super) async fn run(args: Args) -> Ended {
+    let place = place(&args).await?;
+    let past = &place.past;
+    let scope = scope(past, &args)?;
     let signing = match &args.signers {
         Some(file) => Signing::given(given(file)?),
-        None => Signing::desired(&past, &args.branch).map_err(anyhow::Error::msg)?,
+        None => Signing::desired(past, &args.branch).map_err(anyhow::Error::msg)?,
     };
     let opener = opener(&args.identity)?;
-    let found = audit(&past, signing, scope, opener.as_ref())?;
+    let opener = opener.as_ref();
+    let mut found = audit(past, signing, scope, opener)?;
+    if args.today {
+        found.today = Some(of_today(past, &found, &args, opener)?);
+    }
     if found.verdicts.not_opened > 0 {
-        for file in opener.iter().flat_map(Opener::idle) {
+        for file in opener.into_iter().flat_map(Opener::idle) {
             out::tell(format_args!("{file} opens nothing of this"));
         }
     }
     match args.output {
-        Output::Text => out::answer(text(&found, args))?,
-        Output::Json => out::answer(format_args!("{}\n", serde_json::to_string_pretty(&found)?))?,
+        Output::Text => out::answer(text::text(&found, &args))?,
+        Output::Json => out::answer(serde_json::to_string_pretty(&found)? + "\n")?,
     }
     Ok(match found.findings.is_empty() {
         true => exit::OK,
         false => exit::FAILED,
     })
+}
+
+/// Where the branch is. What was unpacked for this goes away with it.
+struct Place {
+    past: Past,
+    _unpacked: Option<TempDir>,
+}
+
+async fn place(args: &Args) -> anyhow::Result<Place> {
+    let Some(bundle) = &args.bundle else {
+        return Ok(Place {
+            past: Past::open(&args.repo)?,
+            _unpacked: None,
+        });
+    };
+    let folder = config::scratch()?;
+    let past = unbundle(bundle, &folder.path().join("state.git"), UNPACK).await?;
+    Ok(Place {
+        past,
+        _unpacked: Some(folder),
+    })
+}
+
+fn of_today(
+    past: &Past,
+    found: &Audit,
+    args: &Args,
+    opener: Option<&Opener>,
+) -> anyhow::Result<Today> {
+    let status = past.resolve(&found.commit)?;
+    let desired = past.resolve(&args.branch).with_context(|| {
+        format!(
+            "--today needs the desired state, on the branch {}",
+            args.branch
+        )
+    })?;
+    Ok(today(past, status, desired, System.now(), opener)?)
 }
 
 fn scope(past: &Past, args: &Args) -> anyhow::Result<Scope> {
@@ -114,84 +170,4 @@ fn given(file: &Path) -> anyhow::Result<Signers> {
         );
     }
     Ok(signers)
-}
-
-fn text(found: &Audit, args: &Args) -> String {
-    let mut text = String::new();
-    for finding in &found.findings {
-        let path = finding.path.as_deref().map(|path| format!(" {path}"));
-        let (path, kind) = (path.unwrap_or_default(), finding.kind);
-        let kind = paint(BAD, kind);
-        let _ = writeln!(
-            text,
-            "{}{path}: {kind}: {}",
-            finding.commit, finding.message
-        );
-    }
-    if found.more > 0 {
-        let _ = writeln!(text, "and {} more findings", found.more);
-    }
-    if found.builds_on > 0 {
-        let _ = writeln!(
-            text,
-            "{} commits after these build on one that was changed, so their signatures do not hold either",
-            found.builds_on
-        );
-    }
-    let word = match found.findings.is_empty() {
-        true => paint(GOOD, "good"),
-        false => paint(BAD, "not good"),
-    };
-    let _ = writeln!(
-        text,
-        "{word}: {} commits up to {}",
-        found.commits, found.commit
-    );
-    counted(&mut text, found, args);
-    text
-}
-
-/// What the answer covers, and what it does not.
-fn counted(text: &mut String, found: &Audit, args: &Args) {
-    let by = match &args.signers {
-        Some(file) => format!(
-            "keys in {}; the desired state was not looked at",
-            file.display()
-        ),
-        None => format!("keys that fleet.yaml on {} names", args.branch),
-    };
-    let _ = writeln!(text, "  signed by      {by}");
-    let tally = &found.verdicts;
-    let _ = writeln!(
-        text,
-        "  verdicts       {} made again from their evidence, {} of them simulated",
-        tally.recomputed, tally.simulated
-    );
-    let rest = [
-        (tally.not_kept, "not made again: digests only"),
-        (
-            tally.sealed,
-            "not made again: sealed; auditors open them with --identity FILE",
-        ),
-        (
-            tally.not_opened,
-            "not made again: sealed for others than the given identities",
-        ),
-        (
-            tally.not_accepted,
-            "refused, and seen again only not to be accepted",
-        ),
-        (
-            tally.without_evidence,
-            "times in an agent's file without evidence",
-        ),
-        (found.without_sums, "commits do not say what they wrote"),
-    ];
-    for (count, what) in rest.into_iter().filter(|(count, _)| *count > 0) {
-        let _ = writeln!(
-            text,
-            "  {}",
-            paint(DIM, format_args!("               {count} {what}"))
-        );
-    }
 }

@@ -1,0 +1,160 @@
+//! What `verify` found, for people.
+
+use std::fmt::Write;
+
+use easyenclave_schemas::status::paths;
+
+use super::Args;
+use crate::cli::style::{BAD, BUSY, DIM, GOOD, paint};
+use crate::verify::{AgentToday, Audit, Standing, Today};
+
+/// So many agents are listed of which today says something else than before.
+const AGENTS: usize = 200;
+
+/// The whole answer.
+pub(super) fn text(found: &Audit, args: &Args) -> String {
+    let mut text = String::new();
+    for finding in &found.findings {
+        let path = finding.path.as_deref().map(|path| format!(" {path}"));
+        let (path, kind) = (path.unwrap_or_default(), finding.kind);
+        let kind = paint(BAD, kind);
+        let _ = writeln!(
+            text,
+            "{}{path}: {kind}: {}",
+            finding.commit, finding.message
+        );
+    }
+    if found.more > 0 {
+        let _ = writeln!(text, "and {} more findings", found.more);
+    }
+    if found.builds_on > 0 {
+        let _ = writeln!(
+            text,
+            "{} commits after these build on one that was changed, so their signatures do not hold either",
+            found.builds_on
+        );
+    }
+    let word = match found.findings.is_empty() {
+        true => paint(GOOD, "good"),
+        false => paint(BAD, "not good"),
+    };
+    let _ = writeln!(
+        text,
+        "{word}: {} commits up to {}",
+        found.commits, found.commit
+    );
+    counted(&mut text, found, args);
+    if let Some(today) = &found.today {
+        add_today(&mut text, today);
+    }
+    text
+}
+
+/// What the answer covers, and what it does not.
+fn counted(text: &mut String, found: &Audit, args: &Args) {
+    let by = match &args.signers {
+        Some(file) => format!(
+            "keys in {}; the desired state was not looked at",
+            file.display()
+        ),
+        None => format!("keys that fleet.yaml on {} names", args.branch),
+    };
+    let _ = writeln!(text, "  signed by      {by}");
+    let policies = match found.policies_looked_for {
+        true => "each is one that the desired state had for its target",
+        false => "not looked for in the desired state",
+    };
+    let tally = &found.verdicts;
+    let _ = writeln!(
+        text,
+        "  verdicts       {} made again from their evidence, {} of them simulated",
+        tally.recomputed, tally.simulated
+    );
+    let _ = writeln!(text, "  policies       {policies}");
+    let rest = [
+        (tally.not_kept, "not made again: digests only"),
+        (
+            tally.sealed,
+            "not made again: sealed; auditors open them with --identity FILE",
+        ),
+        (
+            tally.not_opened,
+            "not made again: sealed for others than the given identities",
+        ),
+        (
+            tally.not_accepted,
+            "refused, and seen again only not to be accepted",
+        ),
+        (
+            tally.without_evidence,
+            "times in an agent's file without evidence",
+        ),
+        (found.without_sums, "commits do not say what they wrote"),
+    ];
+    for (count, what) in rest.into_iter().filter(|(count, _)| *count > 0) {
+        let _ = writeln!(
+            text,
+            "  {}",
+            paint(DIM, format_args!("               {count} {what}"))
+        );
+    }
+}
+
+fn add_today(text: &mut String, today: &Today) {
+    let (at, commit) = (today.at.trunc_secs(), &today.desired_commit);
+    let _ = writeln!(text, "  today          {at}, policies of {commit}");
+    for (standing, style) in [
+        (Standing::Accepted, GOOD),
+        (Standing::Lapsed, BUSY),
+        (Standing::Refused, BAD),
+        (Standing::Unknown, DIM),
+    ] {
+        let agents = today.agents.iter().filter(|it| it.standing == standing);
+        let (all, simulated) = agents.fold((0, 0), |(all, simulated), agent| {
+            (all + 1, simulated + usize::from(agent.simulated))
+        });
+        if all > 0 {
+            let word = paint(style, word(standing));
+            let _ = writeln!(
+                text,
+                "                 {all} {word}, {simulated} of them simulated"
+            );
+        }
+    }
+    let others = || {
+        today
+            .agents
+            .iter()
+            .filter(|it| it.standing != Standing::Accepted)
+    };
+    for agent in others().take(AGENTS) {
+        let _ = writeln!(text, "{}", line(agent));
+    }
+    let more = others().count().saturating_sub(AGENTS);
+    if more > 0 {
+        let _ = writeln!(text, "and {more} more agents");
+    }
+}
+
+fn line(agent: &AgentToday) -> String {
+    let name = agent.path.rsplit('/').next().unwrap_or_default();
+    let name = name.strip_suffix(".yaml").unwrap_or(name);
+    let code = agent.code.map(|code| format!(" {code}"));
+    let stamp = if agent.simulated { " (simulated)" } else { "" };
+    format!(
+        "{}{name}: {}{}{stamp}: {}",
+        paths::AGENTS,
+        word(agent.standing),
+        code.unwrap_or_default(),
+        agent.message
+    )
+}
+
+fn word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Accepted => "accepted",
+        Standing::Lapsed => "lapsed",
+        Standing::Refused => "refused",
+        Standing::Unknown => "unknown",
+    }
+}
