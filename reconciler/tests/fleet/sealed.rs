@@ -102,9 +102,42 @@ fn sealed_evidence_names_no_machine_and_auditors_make_its_verdicts_again() {
     assert_eq!(count(&stranger, "notOpened"), count(&without, "sealed"));
     assert_eq!(count(&stranger, "recomputed"), 0);
 
+    files_that_open_nothing_are_told(&fleet);
     each_flipped_byte_is_named(&fleet, &auditor, &record);
     a_sealed_file_with_another_quote_is_named(&fleet, &auditor, &files);
     fleet.stop();
+}
+
+/// By their names, and by the line that is no identity; never by what is in them.
+fn files_that_open_nothing_are_told(fleet: &Fleet) {
+    let state = fleet.state().display().to_string();
+    let said = |name: &str| {
+        let args = [
+            "verify",
+            "--repo",
+            &state,
+            "--signers",
+            "data/allowed_signers",
+        ];
+        let output = fleet.run(&[args.as_slice(), &["--identity", name]].concat());
+        let all = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(all).expect("text"))
+    };
+    let (code, text) = said("stranger.txt");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("stranger.txt opens nothing of this"),
+        "{text}"
+    );
+    assert!(!text.contains("AGE-SECRET"), "{text}");
+    std::fs::write(fleet.path("junk.txt"), "# mine\nAGE-SECRET-KEY-1JUNK\n").expect("written");
+    let (code, text) = said("junk.txt");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("identity junk.txt: line 2 is no identity of age"),
+        "{text}"
+    );
+    assert!(!text.contains("JUNK"), "{text}");
 }
 
 /// No object that the branch ever had holds the quote, the certificate of its machine, or that machine's id.
