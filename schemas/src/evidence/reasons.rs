@@ -171,6 +171,29 @@ impl<'de> Deserialize<'de> for ReasonCode {
 mod tests {
     use super::*;
 
+    const DOCUMENT: &str = include_str!("../../../docs/attestation.md");
+
+    /// `cargo test -p easyenclave-schemas -- the_table_of_codes --nocapture` prints it.
+    #[test]
+    fn the_table_of_codes_is_as_the_document_says() {
+        let row = |reason: &ReasonCode| {
+            let (cause, next) = (reason.cause(), reason.next_step());
+            let again = match (reason.is_warning(), reason.may_pass()) {
+                (true, _) => "let pass",
+                (false, true) => "yes",
+                (false, false) => "no",
+            };
+            format!("| `{reason}` | {cause} | {next} | {again} |")
+        };
+        let rows: Vec<_> = ReasonCode::ALL.iter().map(row).collect();
+        let table = rows.join("\n");
+        println!("{table}");
+        assert!(
+            DOCUMENT.contains(&table),
+            "docs/attestation.md has another table than:\n{table}"
+        );
+    }
+
     #[test]
     fn every_code_is_its_own_and_reads_back() {
         for (index, reason) in ReasonCode::ALL.iter().enumerate() {
