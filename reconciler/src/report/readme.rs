@@ -238,23 +238,34 @@ fn more(page: &mut String, rows: usize) {
 }
 
 /// Text from outside cannot break out of a table's cell, nor become markup or a link: what an agent says is
-/// shown, and nothing to click on.
+/// shown, and nothing to click on. What would become a link stands within backticks, where it reads as it is.
 fn cell(text: &str) -> String {
-    let mut cell = String::with_capacity(text.len());
-    for c in text.chars().filter(|c| !c.is_control()).take(300) {
+    let text: String = text.chars().filter(|c| !c.is_control()).take(300).collect();
+    let word = |word: &str| match is_link(word) {
+        true => format!("`{}`", code(word)),
+        false => escaped(word),
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a reader of Markdown may make a link of it, or a message to somebody.
+fn is_link(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    word.contains("://") || word.contains("www.") || word.contains('@')
+}
+
+fn escaped(word: &str) -> String {
+    let mut escaped = String::with_capacity(word.len());
+    for c in word.chars() {
         if matches!(
             c,
             '\\' | '|' | '[' | ']' | '<' | '&' | '`' | '*' | '_' | '~'
         ) {
-            cell.push('\\');
+            escaped.push('\\');
         }
-        cell.push(c);
-        if c == '@' {
-            // No letter may follow in an address. This character is not seen.
-            cell.push('\u{2060}');
-        }
+        escaped.push(c);
     }
-    cell.replace("://", ":\\//").replace("www.", "www\\.")
+    escaped
 }
 
 /// The same within backticks, where nothing can be escaped.
@@ -279,11 +290,23 @@ mod tests {
         let said = [
             ("a|b", r"a\|b"),
             (r"a\|b", r"a\\\|b"),
-            ("[x](http://evil.example)", r"\[x\](http:\//evil.example)"),
-            ("see www.evil.example", r"see www\.evil.example"),
+            ("at http://10.0.0.1:80/ now", "at `http://10.0.0.1:80/` now"),
+            ("[x](http://evil.example)", "`[x](http://evil.example)`"),
+            (
+                "[x y](HTTP://evil.example)",
+                r"\[x `y](HTTP://evil.example)`",
+            ),
+            (
+                "`a http://evil.example b`",
+                r"\`a `http://evil.example` b\`",
+            ),
+            ("http://a`|b", "`http://a'¦b`"),
+            (r"\ http://evil.example", r"\\ `http://evil.example`"),
+            ("see www.evil.example", "see `www.evil.example`"),
             ("<b>&lt;", r"\<b>\&lt;"),
             ("`a` *b* _c_ ~~d~~", r"\`a\` \*b\* \_c\_ \~\~d\~\~"),
-            ("eve@evil.example", "eve@\u{2060}evil.example"),
+            ("eve@evil.example", "`eve@evil.example`"),
+            ("ask @eve", "ask `@eve`"),
             ("a\nb\u{1b}[31m", r"ab\[31m"),
         ];
         for (text, shown) in said {
