@@ -37,6 +37,10 @@ pub(super) fn run(args: &Args) -> Ended {
         Format::Github => checked.github(args.dir.strip_prefix(".").unwrap_or(&args.dir)),
     };
     out::answer(text)?;
+    let cautions = checked.cautions();
+    if args.output != Format::Github && !cautions.is_empty() {
+        out::tell(cautions.trim_end());
+    }
     out::tell(checked.summary());
     Ok(if checked.problems.is_empty() {
         exit::OK

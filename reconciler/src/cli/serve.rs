@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{Ended, exit, shutdown};
+use easyenclave_attestation::simulated::Platform;
+
+use super::{Ended, exit, out, shutdown};
+use crate::clock::{Clock, System};
 use crate::config::DataDir;
 use crate::daemon::{Config, Daemon};
 use crate::settings::Settings;
@@ -52,6 +55,7 @@ pub(super) async fn run(args: Args) -> Ended {
     };
     let daemon = Daemon::open(config.clone()).await?;
     Settings::of(&config, daemon.address()?).save(&config.data)?;
+    name_root(&config);
     tracing::info!(
         address = %daemon.address()?,
         repository = easyenclave_git::redact(&config.repository),
@@ -61,4 +65,17 @@ pub(super) async fn run(args: Args) -> Ended {
     );
     daemon.run(shutdown()).await?;
     Ok(exit::OK)
+}
+
+/// Which root a policy has to name for agents of the simulated platform. A machine with real hardware simulates none.
+fn name_root(config: &Config) {
+    let Ok(platform) = Platform::open_or_create(&config.platform, System.now()) else {
+        return;
+    };
+    out::tell(format_args!(
+        "simulated platform in {}; a policy trusts it by\n  \
+         trustRoot: {{ kind: simulated, keyId: {:?} }}",
+        config.platform.display(),
+        platform.root_key_id().to_string()
+    ));
 }

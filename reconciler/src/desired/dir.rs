@@ -8,12 +8,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use easyenclave_git::name_as_text;
-use easyenclave_schemas::decode::MAX_BYTES;
+use easyenclave_schemas::decode::{MAX_BYTES, Problem};
 
 use super::blobs::{BlobKey, NOT_A_FILE};
 use super::loader::Loader;
 use super::paths::{FLEET, FOLDERS, is_document};
-use super::report::Checked;
+use super::report::{Checked, FileProblem};
+use crate::examples::NO_ROOT;
 
 /// Checks all documents of a directory that is laid out like a state repository.
 ///
@@ -47,7 +48,32 @@ fn check(documents: &BTreeMap<String, Option<Vec<u8>>>) -> Checked {
     Checked {
         documents: tree.len(),
         problems: Loader::default().check(&tree, &blob),
+        warnings: documents.iter().filter_map(rootless).collect(),
     }
+}
+
+/// A policy that names the root that no platform has: valid, and as good as none.
+fn rootless((path, text): (&String, &Option<Vec<u8>>)) -> Option<FileProblem> {
+    let text = std::str::from_utf8(text.as_deref()?).ok()?;
+    let is_named = |line: &&str| line.contains(NO_ROOT) && !line.trim_start().starts_with('#');
+    let number = text.lines().position(|line| is_named(&line))?;
+    let column = text.lines().nth(number)?.find(NO_ROOT)?;
+    let place = |count: usize| u32::try_from(count + 1).unwrap_or(u32::MAX);
+    let problem = Problem {
+        line: place(number),
+        column: place(column),
+        pointer: "/spec/trustRoot/keyId".into(),
+        code: "no-root",
+        message: "no platform has this root, so the policy trusts no agent: put in the key id that `serve` says \
+                  when it starts, or begin with `up`, which does so"
+            .into(),
+        suggestion: None,
+    };
+    Some(FileProblem {
+        file: path.clone(),
+        problem,
+        consequence: "",
+    })
 }
 
 /// Documents by their paths as text, with the file that holds each; none for what is no file.
@@ -111,4 +137,29 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         .take(MAX_BYTES as u64 + 1)
         .read_to_end(&mut text)?;
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::examples;
+
+    #[test]
+    fn a_policy_that_names_the_root_of_zeros_is_valid_and_warned_of() {
+        let checked = check_files(&examples::files(None));
+        assert_eq!(checked.problems, vec![]);
+        let said = checked.cautions();
+        assert!(
+            said.starts_with("policies/simulated.yaml:11:13: warning: no platform has this root"),
+            "{said}"
+        );
+        let annotated = checked.github(Path::new(""));
+        assert!(
+            annotated.starts_with("::warning file=policies/simulated.yaml,line=11,col=13,"),
+            "{annotated}"
+        );
+        let root = "ab".repeat(48);
+        let trusting = check_files(&examples::files(Some(&root)));
+        assert_eq!(trusting.warnings, vec![]);
+    }
 }

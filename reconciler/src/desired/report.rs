@@ -55,6 +55,8 @@ pub struct Checked {
     pub documents: usize,
     /// What is wrong, in the order of files and lines.
     pub problems: Vec<FileProblem>,
+    /// What is valid and will not do, in the same order.
+    pub warnings: Vec<FileProblem>,
 }
 
 impl Checked {
@@ -71,6 +73,16 @@ impl Checked {
         text
     }
 
+    /// Warnings, for people.
+    pub fn cautions(&self) -> String {
+        let mut text = String::new();
+        for FileProblem { file, problem, .. } in &self.warnings {
+            let (file, line, column) = (shown(file), problem.line, problem.column);
+            let _ = writeln!(text, "{file}:{line}:{column}: warning: {}", problem.message);
+        }
+        text
+    }
+
     /// For programs: a list of problems.
     pub fn json(&self) -> String {
         serde_json::to_string_pretty(&self.problems).expect("problems are plain data") + "\n"
@@ -80,7 +92,9 @@ impl Checked {
     /// to the repository's root.
     pub fn github(&self, dir: &Path) -> String {
         let mut text = String::new();
-        for problem in &self.problems {
+        let problems = self.problems.iter().map(|problem| ("error", problem));
+        let warnings = self.warnings.iter().map(|warning| ("warning", warning));
+        for (level, problem) in problems.chain(warnings) {
             let Problem {
                 line, column, code, ..
             } = problem.problem;
@@ -92,7 +106,7 @@ impl Checked {
                 format!(",line={line},col={column}")
             };
             let message = data(&problem.sentence());
-            let _ = writeln!(text, "::error file={file}{place},title={code}::{message}");
+            let _ = writeln!(text, "::{level} file={file}{place},title={code}::{message}");
         }
         text
     }
@@ -146,6 +160,7 @@ mod tests {
         Checked {
             documents: 1,
             problems: vec![file("a,b:c.yaml", problem), file("x", whole)],
+            warnings: vec![],
         }
     }
 
@@ -209,7 +224,8 @@ mod tests {
         assert_eq!(
             Checked {
                 documents: 2,
-                problems: vec![]
+                problems: vec![],
+                warnings: vec![],
             }
             .summary(),
             "2 documents, no problems"
