@@ -46,6 +46,8 @@ pub mod exit {
     pub const REFUSED: u8 = 3;
     /// `plan` holds removals that a person must approve.
     pub const HELD: u8 = 4;
+    /// `plan --exit-code`: the change does something, and nothing of it is wrong or held.
+    pub const CHANGES: u8 = 5;
 }
 
 /// Keeps a fleet of attested confidential-computing agents in the state that a Git repository

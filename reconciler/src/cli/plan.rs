@@ -1,6 +1,7 @@
 //! `easyenclave plan`: what a change would do. A clone is enough: what is comes from the status branch.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -10,10 +11,11 @@ use easyenclave_plan::{Hold, Observed, Plan, plan};
 use easyenclave_schemas::status::ProblemStatus;
 use easyenclave_schemas::{Digest, Timestamp};
 
+use super::seen::{self, Seen};
 use super::{Ended, changes, exit, foresight, out, preview, read};
 use crate::clock::{Clock, System};
 use crate::desired::{Loaded, Loader};
-use crate::report;
+use crate::report::{self, Status};
 use crate::source::{document, files, older};
 
 #[derive(Debug, clap::Args)]
@@ -33,6 +35,9 @@ pub(super) struct Args {
     /// How the plan is printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     output: Format,
+    /// End with 5 when the change does something and nothing of it is wrong or held
+    #[arg(long)]
+    exit_code: bool,
 }
 
 /// How a plan is printed.
@@ -50,6 +55,10 @@ pub(super) enum Format {
 pub(super) struct Preview {
     /// The revision with the change.
     pub(super) head: CommitId,
+    /// What it was planned against.
+    pub(super) against: Against,
+    /// What nobody may overlook, a line each.
+    pub(super) alarms: Vec<String>,
     /// The plan with the change.
     pub(super) plan: Plan,
     /// Its digest.
@@ -66,6 +75,58 @@ pub(super) struct Preview {
     pub(super) weakened: Vec<String>,
     /// Agents that the change would judge otherwise, a line each.
     pub(super) trust: BTreeSet<String>,
+}
+
+/// What a change was planned against: commits, and a time.
+pub(super) struct Against {
+    /// The revision without the change.
+    pub(super) base: CommitId,
+    /// The status commit.
+    pub(super) status: String,
+    /// When that was seen.
+    pub(super) seen_at: Timestamp,
+    /// The time of the plan: now, or when the status was seen if nobody has reported since.
+    pub(super) judged_at: Timestamp,
+    now: Timestamp,
+    /// Why nobody seems to have reported since.
+    overdue: Option<String>,
+}
+
+impl Against {
+    /// A status that nobody keeps any more says nothing of now: judged by the clock of now, all trust in it has run
+    /// out, and what the change does would be lost among that.
+    fn new(seen: &Seen, status: &Status, base: CommitId, now: Timestamp) -> Self {
+        let overdue = seen::overdue(status, now);
+        Self {
+            base,
+            status: seen.commit.clone(),
+            seen_at: seen.seen_at,
+            judged_at: match overdue {
+                Some(_) => seen.seen_at,
+                None => now,
+            },
+            now,
+            overdue,
+        }
+    }
+}
+
+impl fmt::Display for Against {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (base, status) = (self.base.to_string(), &self.status);
+        let (at, age) = (self.seen_at, seen::ago(self.now.since(self.seen_at)));
+        write!(
+            f,
+            "against {base:.12} and status commit {status:.12} of {at}, {age}; "
+        )?;
+        match &self.overdue {
+            None => f.write_str("judged as of now"),
+            Some(over) => write!(
+                f,
+                "judged as of then, because nothing was reported since, though {over}"
+            ),
+        }
+    }
 }
 
 /// What happens, is held and is wrong without the change, and so is not its doing.
@@ -109,20 +170,29 @@ pub(super) async fn run(args: Args) -> Ended {
         Format::Markdown => out::answer(preview::markdown(&preview))?,
         Format::Json => out::answer(preview::json(&preview)? + "\n")?,
     }
-    Ok(code(&preview))
+    Ok(code(&preview, args.exit_code))
 }
 
 /// What is wrong or held without the change too is not the change's doing.
-fn code(preview: &Preview) -> u8 {
+fn code(preview: &Preview, tells_changes: bool) -> u8 {
     let wrong = |problem| !preview.before.problems.contains(problem);
     let holds = |held: &Hold| !preview.before.held.contains(&held.digest);
     if preview.problems.iter().any(wrong) {
         exit::FAILED
     } else if preview.plan.held.iter().any(holds) {
         exit::HELD
+    } else if tells_changes && does_something(preview) {
+        exit::CHANGES
     } else {
         exit::OK
     }
+}
+
+/// Whether other things happen with the change than without it.
+fn does_something(preview: &Preview) -> bool {
+    let actions = preview.plan.actions.iter().map(ToString::to_string);
+    let actions: BTreeSet<_> = actions.collect();
+    actions != preview.before.actions || !preview.trust.is_empty()
 }
 
 fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Result<Preview> {
@@ -133,18 +203,21 @@ fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Res
     }
     let source =
         Source::open(repo, Path::new(repo), "main").with_context(|| format!("opening {shown}"))?;
-    let resolve = |rev: &str| {
-        source
-            .resolve(rev)
-            .with_context(|| format!("no revision {rev}"))
+    let resolve = |rev: &str, option: &str| {
+        source.resolve(rev).with_context(|| {
+            format!("{shown} has no revision {rev}: fetch it, or name another with {option}")
+        })
     };
-    let status = read::from_commit(&source, resolve(status)?)?;
+    let tip = resolve(status, "--status")?;
+    let status = read::from_commit(&source, tip)?;
+    let seen = Seen::of(&seen::commit(Path::new(repo), tip)?);
     let observed = report::observed(&status);
-    let base = base.unwrap_or(&status.fleet.effective_commit);
-    let now = System.now();
+    let base = resolve(base.unwrap_or(&status.fleet.effective_commit), "--base")?;
+    let head = resolve(head, "--head")?;
+    let against = Against::new(&seen, &status, base, System.now());
+    let now = against.judged_at;
     let mut loader = Loader::default();
-    let before = load(&mut loader, &source, resolve(base)?)?;
-    let head = resolve(head)?;
+    let before = load(&mut loader, &source, base)?;
     let after = load(&mut loader, &source, head)?;
     let Some(model) = after.model else {
         let first = after
@@ -155,11 +228,21 @@ fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Res
     };
     let changes = changes::between(before.model.as_ref(), &model);
     let before = Before::of(before, &observed, now);
-    let mut foreseen = observed;
+    let mut foreseen = observed.clone();
     let trust = foresight::apply(&mut foreseen, &status, &model, now);
     let planned = plan(&model.desired, &foreseen, now);
+    let mut alarms = foresight::outages(&observed, &foreseen, now);
+    if !source.is_ancestor(base, head)? {
+        alarms.push(format!(
+            "{:.12} does not descend from {:.12}: what came in between shows as taken back; merge or rebase it first",
+            head.to_string(),
+            base.to_string()
+        ));
+    }
     Ok(Preview {
         head,
+        against,
+        alarms,
         digest: planned.digest(),
         changes,
         simulated: changes::simulated(&model),

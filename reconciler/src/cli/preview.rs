@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::plan::Preview;
 use super::style::{BAD, BUSY, DIM, GOOD, HEAD, paint};
+use crate::words::plural;
 
 /// The longest comment; GitHub takes 65,535 characters.
 const COMMENT: usize = 65_000;
@@ -18,8 +19,12 @@ const ANYWAY: &str = " (without the change too)";
 /// With colours, for a terminal.
 pub(super) fn text(preview: &Preview) -> String {
     let mut text = String::new();
+    for alarm in &preview.alarms {
+        let _ = writeln!(text, "{}", paint(BAD, alarm));
+    }
     let head = format!("plan for {:.12}", preview.head.to_string());
     let _ = writeln!(text, "{}  digest {}", paint(HEAD, head), preview.digest);
+    let _ = writeln!(text, "{}", paint(DIM, &preview.against));
     for problem in &preview.problems {
         let line = of_problem(preview, problem);
         let _ = writeln!(text, "{} {line}", paint(BAD, "problem"));
@@ -69,14 +74,17 @@ pub(super) fn text(preview: &Preview) -> String {
 pub(super) fn markdown(preview: &Preview) -> String {
     let (actions, held) = (&preview.plan.actions, &preview.plan.held);
     let held: usize = held.iter().map(|held| held.actions.len()).sum();
+    let alarms = preview.alarms.iter();
+    let alarms: String = alarms.map(|alarm| format!("**{alarm}**\n\n")).collect();
     let head = format!(
-        "### EasyEnclave plan\n\nRevision `{:.12}`: {} actions, {held} held, {} waits, {} problems. \
-         Digest `{}`.\n\n",
+        "### EasyEnclave plan\n\n{alarms}Revision `{:.12}`: {}, {held} held, {}, {}. \
+         Digest `{}`.\n\n{}\n\n",
         preview.head.to_string(),
-        actions.len(),
-        preview.plan.waits.len(),
-        preview.problems.len(),
-        preview.digest
+        plural(actions.len(), "action"),
+        plural(preview.plan.waits.len(), "wait"),
+        plural(preview.problems.len(), "problem"),
+        preview.digest,
+        preview.against
     );
     page(head, &sections(preview))
 }
@@ -159,6 +167,10 @@ pub(super) fn json(preview: &Preview) -> anyhow::Result<String> {
         .collect();
     Ok(serde_json::to_string_pretty(&json!({
         "revision": preview.head.to_string(),
+        "base": preview.against.base.to_string(),
+        "status": { "commit": preview.against.status, "seenAt": preview.against.seen_at },
+        "judgedAt": preview.against.judged_at,
+        "alarms": preview.alarms,
         "digest": preview.digest,
         "changes": preview.changes,
         "trust": preview.trust,
@@ -194,7 +206,8 @@ fn page(head: String, sections: &[(String, Vec<String>)]) -> String {
     if cut > 0 {
         let _ = writeln!(
             page.text,
-            "… and {cut} lines in sections that found no room."
+            "… and {} in sections that found no room.",
+            plural(cut, "line")
         );
     }
     page.text

@@ -35,6 +35,31 @@ fn a_plan_needs_only_a_clone() {
     assert_eq!(json.status.code(), Some(0), "{}", text(&json.stderr));
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
     assert_eq!(json["changes"][0], "deployment acme/web: changed");
+    let tip = text(&fleet.git(&["rev-parse", "status"]).stdout);
+    assert_eq!(json["status"]["commit"], tip.trim(), "{json}");
+    assert_eq!(json["alarms"].as_array().map(Vec::len), Some(0), "{json}");
+    let said = text(&plan("text").stdout);
+    let against = format!("and status commit {:.12} of ", tip.trim());
+    assert!(
+        said.contains(&against) && said.contains("judged as of now"),
+        "{said}"
+    );
+    let detailed = fleet.run(&[
+        "plan",
+        "--repo",
+        &state,
+        "--head",
+        "change",
+        "--status",
+        "status",
+        "--exit-code",
+    ]);
+    assert_eq!(
+        detailed.status.code(),
+        Some(5),
+        "{}",
+        text(&detailed.stdout)
+    );
     assert_eq!(json["actions"].as_array().map(Vec::len), Some(2), "{json}");
     let markdown = text(&plan("markdown").stdout);
     assert!(
@@ -49,6 +74,27 @@ fn a_plan_needs_only_a_clone() {
         text(&base.stdout).contains("nothing to do"),
         "{}",
         text(&base.stdout)
+    );
+    assert_eq!(base.status.code(), Some(0));
+    let aside = fleet.run(&[
+        "plan",
+        "--repo",
+        &state,
+        "--base",
+        "change",
+        "--head",
+        "main",
+        "--status",
+        "status",
+        "--exit-code",
+    ]);
+    let aside = text(&aside.stdout);
+    assert!(
+        aside
+            .lines()
+            .next()
+            .is_some_and(|line| line.contains("does not descend from")),
+        "{aside}"
     );
     fleet.stop();
 }
@@ -90,6 +136,11 @@ fn init_makes_a_state_that_checks() {
     assert!(made.status.success(), "{}", text(&made.stderr));
     let checked = run(&["check", "state"]);
     assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stdout));
+    let warned = text(&checked.stderr);
+    assert!(
+        warned.contains("policies/simulated.yaml:11:13: warning: no platform has this root"),
+        "{warned}"
+    );
     let again = run(&["init", "state"]);
     assert_eq!(again.status.code(), Some(1), "it overwrites nothing");
     let file = dir.path().join("state/capacity/tiny.yaml");

@@ -77,6 +77,12 @@ fn a_plan_shows_which_agents_a_policy_would_refuse_before_it_is_merged() {
     assert!(text.contains("runtime measurements only warns"), "{text}");
     assert_eq!(text.matches("quarantine tiny-").count(), 2, "{text}");
     assert_eq!(text.matches("unexpose acme/web").count(), 2, "{text}");
+    let first = text.lines().next().expect("a line");
+    assert!(
+        first.starts_with("OUT OF SERVICE: all 2 agents of target tiny"),
+        "{text}"
+    );
+    assert!(plan("change", "markdown").contains("**OUT OF SERVICE: all 2 agents"));
     assert!(plan("change", "markdown").contains("Agents judged otherwise"));
     assert!(!plan("main", "text").contains("would be"));
     let why = |fleet: &Fleet, agent: &str| {
