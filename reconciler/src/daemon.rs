@@ -24,7 +24,7 @@ use crate::journal::Journal;
 use crate::leap::Leaps;
 use crate::metrics::Metrics;
 use crate::outage::Outage;
-use crate::parts::Parts as Running;
+use crate::parts::{Parts as Running, ended};
 use crate::pass::{Report, pass};
 use crate::presence::Presence;
 use crate::report::{self, Notes, Status};
@@ -148,7 +148,7 @@ impl Daemon {
     /// Runs until `shutdown` is done.
     ///
     /// # Errors
-    /// When a part that should run for ever has ended or panicked.
+    /// When a part that should run for ever has ended or panicked, or the store can keep nothing any more.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
         let Self {
             world,
@@ -183,6 +183,7 @@ impl Daemon {
             publishing.clone(),
         );
         let mut publisher = tokio::spawn(publisher.run(status.subscribe()));
+        let journal = world.journal.clone();
         let mut turns = Turns {
             world,
             collateral,
@@ -199,10 +200,9 @@ impl Daemon {
         tokio::select! {
             never = turns.run() => match never {},
             over = parts.over() => return Err(over),
-            over = &mut publisher => return Err(match over {
-                Ok(()) => anyhow!("the publisher of status has ended"),
-                Err(error) => anyhow::Error::new(error).context("the publisher of status broke off"),
-            }),
+            // Only a new start tells what of it is on the disk.
+            why = journal.failed() => return Err(anyhow!("the store cannot be written any more: {why}")),
+            over = &mut publisher => return Err(ended("the publisher of status", over)),
             () = shutdown => {}
         }
         drop((turns, parts));
@@ -365,7 +365,7 @@ impl Turns {
                 &report, &records, presence, &notes, previous,
             ))
         };
-        let wait = until_next(&report.next, now);
+        let wait = report.rest(now, IDLE);
         if self.is_settled(&report, now) {
             approvals::settle(&self.world, &report).await;
             self.previous = Some(Arc::clone(&next));
@@ -373,19 +373,4 @@ impl Turns {
         }
         wait
     }
-}
-
-/// The next wait that ends by itself, or the idle interval.
-fn until_next(plan: &easyenclave_plan::Plan, now: Timestamp) -> Duration {
-    if !plan.actions.is_empty() {
-        return Duration::from_millis(20);
-    }
-    let ends = plan
-        .waits
-        .iter()
-        .filter_map(|wait| wait.until)
-        .filter(|until| *until > now);
-    ends.min().map_or(IDLE, |until| {
-        until.since(now).clamp(Duration::from_millis(20), IDLE)
-    })
 }

@@ -10,6 +10,7 @@ use easyenclave_schemas::{AgentId, OrderId, Timestamp};
 use easyenclave_store::{Batch, Expect, Space, Store, StoreError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 /// All agents and orders.
@@ -35,6 +36,8 @@ struct Inner {
     durable: Mutex<u64>,
     /// What is on the disk.
     records: RwLock<Records>,
+    /// Why a write has failed.
+    failed: watch::Sender<Option<String>>,
 }
 
 /// Where decisions have got to, ahead of the disk.
@@ -100,6 +103,7 @@ impl Journal {
             writer: Mutex::new(writer),
             durable: Mutex::new(0),
             records: RwLock::new(records),
+            failed: watch::Sender::new(None),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -129,6 +133,15 @@ impl Journal {
         spawn_blocking(move || inner.transact(decide))
             .await
             .expect("a decision does not panic")
+    }
+
+    /// Waits until a write has failed, and answers why. What is on the disk then, only the next who opens the store will
+    /// know, and until it is opened it may take nothing any more: whoever runs for months has to start again.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.inner.failed.subscribe();
+        let failed = failed.wait_for(Option::is_some).await;
+        let why = failed.expect("this journal holds the sender").clone();
+        why.unwrap_or_default()
     }
 
     /// A value outside agents and orders, such as evidence.
@@ -213,7 +226,7 @@ impl Inner {
         if batch.is_empty() {
             return Ok(());
         }
-        self.store.apply(&batch)?;
+        self.told(self.store.apply(&batch))?;
         let staged = Staged {
             agents: shared(agents),
             orders: shared(orders),
@@ -232,7 +245,7 @@ impl Inner {
             return Ok(());
         }
         let newest = self.writer().newest;
-        self.store.flush()?;
+        self.told(self.store.flush())?;
         let done = self.writer().taken(newest);
         let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
         done.iter().for_each(|staged| records.merge(staged));
@@ -253,7 +266,15 @@ impl Inner {
             }
         }
         // The next change takes it to the disk; a nonce that expired does no harm if it is found again.
-        Ok(self.store.apply(&batch)?)
+        Ok(self.told(self.store.apply(&batch))?)
+    }
+
+    /// The result of a write. A conflict is no failure of the store.
+    fn told(&self, written: Result<(), StoreError>) -> Result<(), StoreError> {
+        if let Err(StoreError::Engine(source)) = &written {
+            self.failed.send_replace(Some(source.to_string()));
+        }
+        written
     }
 }
 
@@ -517,6 +538,25 @@ mod tests {
             .expect("kept")
             .expect("decided");
         assert_eq!((seen, journal.read().orders.len()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_failed_write_is_told_to_whoever_waits_and_a_conflict_is_none() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let disk = Disk::open(dir.path());
+        let journal = Journal::open(Arc::clone(&disk) as Arc<dyn Store>).expect("opened");
+        for _ in 0..2 {
+            let used = journal.transact(|_, change| {
+                change.use_nonce("n", Timestamp::default());
+                Ok::<_, ()>(())
+            });
+            let _ = used.await;
+        }
+        assert!(journal.inner.failed.borrow().is_none(), "it was a conflict");
+        disk.fails.store(true, Ordering::SeqCst);
+        let failed = open_order(journal.clone(), "first").await;
+        assert!(matches!(failed, Err(JournalError::Store(_))), "{failed:?}");
+        assert_eq!(journal.failed().await, "no space left");
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use anyhow::anyhow;
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 
 /// Parts that run. They end when this is dropped.
 #[derive(Debug, Default)]
@@ -30,13 +30,18 @@ impl Parts {
     pub(crate) async fn over(&mut self) -> anyhow::Error {
         let name = |id: &Id| self.names.get(id).copied().unwrap_or("a part");
         match self.tasks.join_next_with_id().await {
-            Some(Ok((id, ()))) => anyhow!("{} has ended", name(&id)),
-            Some(Err(error)) => {
-                let name = name(&error.id());
-                anyhow::Error::new(error).context(format!("{name} broke off"))
-            }
+            Some(Ok((id, ()))) => ended(name(&id), Ok(())),
+            Some(Err(error)) => ended(name(&error.id()), Err(error)),
             None => anyhow!("no part is running"),
         }
+    }
+}
+
+/// What became of a part that should run for ever.
+pub(crate) fn ended(name: &str, how: Result<(), JoinError>) -> anyhow::Error {
+    match how {
+        Ok(()) => anyhow!("{name} has ended"),
+        Err(error) => anyhow::Error::new(error).context(format!("{name} broke off")),
     }
 }
 

@@ -2,6 +2,7 @@
 //! everything anew; the common path and the recovery path are the same.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use easyenclave_plan::{Observed, Plan, plan};
 use easyenclave_schemas::Timestamp;
@@ -13,6 +14,9 @@ use crate::report::in_whole_seconds;
 use crate::revision::Revision;
 use crate::trust;
 use crate::world::World;
+
+/// The shortest rest between two passes.
+const SOON: Duration = Duration::from_millis(20);
 
 /// What a pass saw, decided and did.
 #[derive(Debug)]
@@ -29,6 +33,18 @@ pub struct Report {
     pub outcomes: Vec<Outcome>,
     /// When it was, in whole seconds.
     pub at: Timestamp,
+}
+
+impl Report {
+    /// How long until the next pass if nothing happens before: until a wait ends by itself, and no longer than `idle`.
+    pub fn rest(&self, now: Timestamp, idle: Duration) -> Duration {
+        let ends = self.next.waits.iter().filter_map(|wait| wait.until);
+        match ends.filter(|until| *until > now).min() {
+            _ if !self.next.actions.is_empty() => SOON,
+            Some(until) => until.since(now).clamp(SOON, idle),
+            None => idle,
+        }
+    }
 }
 
 /// Turns the line once.

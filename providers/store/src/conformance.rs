@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::{Batch, Expect, Space, Store, StoreError};
 
@@ -145,10 +145,10 @@ const LONG: usize = 600 * 1024;
 const EVERY: usize = 8;
 
 /// What the process does that [`survives_kill`] kills: commits batches, one after the other, and says so.
-/// Ends by itself when nobody listens.
+/// Ends by itself when nobody listens, and when the store has failed.
 ///
 /// # Panics
-/// When the store fails.
+/// When a store that has failed takes the next batch: nobody knows what of the one before is on the disk.
 pub fn commit_until_killed(store: &dyn Store) {
     let start = store.list(Space::Agents).expect("readable").len();
     for number in start..start + 10_000 {
@@ -158,7 +158,10 @@ pub fn commit_until_killed(store: &dyn Store) {
             .put(Space::Agents, key(number), b"agent".to_vec())
             .put(Space::Orders, key(number), b"order".to_vec())
             .put(Space::Evidence, key(number % 24), value(number, long));
-        commit(store, &batch).expect("an unguarded batch is applied");
+        if commit(store, &batch).is_err() {
+            commit(store, &batch).expect_err("a store that has failed takes nothing more");
+            return;
+        }
         if writeln!(std::io::stdout(), "committed {number}").is_err() {
             return;
         }
@@ -184,27 +187,64 @@ pub fn survives_kill(open: impl Fn(&Path) -> Box<dyn Store>, command: impl Fn(&P
     let dir = tempfile::tempdir().expect("a folder for the store");
     for lines in [1, 2, 5, 17, 30] {
         println!("store: killed after {lines} batches");
-        let last = killed_after(command(dir.path()), lines);
-        let store = open(dir.path());
-        let numbers = |space| -> BTreeSet<String> {
-            let entries = store.list(space).expect("readable");
-            entries.into_iter().map(|(key, _)| key).collect()
-        };
-        let (agents, orders) = (numbers(Space::Agents), numbers(Space::Orders));
-        assert_eq!(agents, orders, "a batch was applied in part");
-        let all: BTreeSet<String> = (0..agents.len()).map(key).collect();
-        assert_eq!(agents, all, "a batch is there without one before it");
-        assert!(agents.contains(&key(last)), "batch {last} is lost");
-        for number in agents.len().saturating_sub(24)..agents.len() {
-            let long = if number % EVERY == 0 { LONG } else { 10 };
-            let found = store.get(Space::Evidence, &key(number % 24));
-            assert_eq!(found.expect("readable"), Some(value(number, long)));
-        }
+        let (last, _) = killed_after(command(dir.path()), lines);
+        holds_all_up_to(last, open(dir.path()).as_ref());
     }
 }
 
-/// Starts it and kills it when it has said so many lines. Answers the last number that it said.
-fn killed_after(mut command: Command, lines: usize) -> usize {
+/// The same with a disk that is full after a while: whoever commits is told, and what was committed until then is
+/// there once there is room again.
+///
+/// # Panics
+/// When a guarantee is broken.
+pub fn survives_a_full_disk(
+    open: impl Fn(&Path) -> Box<dyn Store>,
+    command: impl Fn(&Path) -> Command,
+) {
+    for kib in [700, 1000, 1300] {
+        let dir = tempfile::tempdir().expect("a folder for the store");
+        println!("store: no file may be longer than {kib} KiB");
+        let (last, ended) = killed_after(bounded(&command(dir.path()), kib), usize::MAX);
+        assert!(ended.success(), "{ended}");
+        let store = open(dir.path());
+        holds_all_up_to(last, store.as_ref());
+        put(store.as_ref(), Space::Meta, "there is", "room");
+    }
+}
+
+/// The same command, which can write no file beyond so many KiB.
+fn bounded(command: &Command, kib: usize) -> Command {
+    let mut bounded = Command::new("sh");
+    let limit = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", 2 * kib);
+    bounded.args(["-c", &limit]).arg(command.get_program());
+    bounded.args(command.get_args());
+    let given = command
+        .get_envs()
+        .filter_map(|(name, value)| Some((name, value?)));
+    bounded.envs(given);
+    bounded
+}
+
+fn holds_all_up_to(last: usize, store: &dyn Store) {
+    let numbers = |space| -> BTreeSet<String> {
+        let entries = store.list(space).expect("readable");
+        entries.into_iter().map(|(key, _)| key).collect()
+    };
+    let (agents, orders) = (numbers(Space::Agents), numbers(Space::Orders));
+    assert_eq!(agents, orders, "a batch was applied in part");
+    let all: BTreeSet<String> = (0..agents.len()).map(key).collect();
+    assert_eq!(agents, all, "a batch is there without one before it");
+    assert!(agents.contains(&key(last)), "batch {last} is lost");
+    for number in agents.len().saturating_sub(24)..agents.len() {
+        let long = if number % EVERY == 0 { LONG } else { 10 };
+        let found = store.get(Space::Evidence, &key(number % 24));
+        assert_eq!(found.expect("readable"), Some(value(number, long)));
+    }
+}
+
+/// Starts it and kills it when it has said so many lines, if it has not ended by then. Answers the last number that it
+/// said, and how it ended.
+fn killed_after(mut command: Command, lines: usize) -> (usize, ExitStatus) {
     let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
     let said = BufReader::new(child.stdout.take().expect("piped")).lines();
     let mut numbers = said.map_while(Result::ok).filter_map(|line| {
@@ -212,7 +252,9 @@ fn killed_after(mut command: Command, lines: usize) -> usize {
         number.parse().ok()
     });
     let last = numbers.by_ref().take(lines).last();
-    child.kill().expect("killed");
-    child.wait().expect("ended");
-    last.expect("it commits")
+    if lines < usize::MAX {
+        child.kill().expect("killed");
+    }
+    let ended = child.wait().expect("ended");
+    (last.expect("it commits"), ended)
 }

@@ -6,7 +6,6 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// The files of one store, below the engine.
@@ -17,7 +16,6 @@ pub(crate) struct Disk {
     /// Long values that were synced, and how long they were then. One that has grown since was still
     /// being written.
     synced: Mutex<BTreeMap<OsString, u64>>,
-    failed: AtomicBool,
 }
 
 impl Disk {
@@ -27,7 +25,6 @@ impl Disk {
             log: File::open(dir.join("db"))?,
             blobs: dir.join("blobs"),
             synced: Mutex::default(),
-            failed: AtomicBool::new(false),
         };
         disk.sync()?;
         for folder in [Some(dir), dir.parent()].into_iter().flatten() {
@@ -36,14 +33,11 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Returns when all that the engine has written is on the disk. What a failed sync left in memory may
-    /// be gone without another error, so after one there is no success any more.
+    /// Returns when all that the engine has written is on the disk. After an error there is nothing to ask again: what
+    /// was not written may be gone without another error.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        if self.failed.load(Ordering::SeqCst) {
-            return Err(io::Error::other("the disk failed before"));
-        }
-        let synced = self.sync_blobs().and_then(|()| self.log.sync_data());
-        synced.inspect_err(|_| self.failed.store(true, Ordering::SeqCst))
+        self.sync_blobs()?;
+        self.log.sync_data()
     }
 
     fn sync_blobs(&self) -> io::Result<()> {

@@ -84,7 +84,8 @@ pub enum StoreError {
 /// - Values are at most 1 MiB; keys are at most 256 bytes.
 ///
 /// # Caveats
-/// - After an `Err` of the engine the batch may or may not have been applied; read it back.
+/// - After an `Err` of the engine the batch may or may not have been applied; read it back. No write succeeds any more
+///   until the store is opened again.
 /// - What was applied and not flushed is nobody's to act on: flush first.
 /// - A flush takes as long as the disk does, and one serves any number of batches.
 /// - Calls block the thread.

@@ -1,6 +1,9 @@
 //! The embedded store: one sled tree per space.
 
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sled::transaction::{
     ConflictableTransactionError, TransactionError, Transactional, TransactionalTree,
@@ -12,9 +15,16 @@ use crate::{Batch, Expect, Space, Store, StoreError};
 /// A store in a folder of its own, used by one process at a time.
 #[derive(Debug)]
 pub struct SledStore {
+    engine: Arc<Engine>,
+    disk: Disk,
+    /// A write has failed. What it left in memory may be gone without another error, so there is no success any more.
+    failed: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Engine {
     db: sled::Db,
     trees: Vec<sled::Tree>,
-    disk: Disk,
 }
 
 impl SledStore {
@@ -35,11 +45,35 @@ impl SledStore {
             .map_err(engine)?;
         db.flush().map_err(engine)?;
         let disk = Disk::of(dir).map_err(engine)?;
-        Ok(Self { db, trees, disk })
+        let engine = Arc::new(Engine { db, trees });
+        let failed = AtomicBool::new(false);
+        Ok(Self {
+            engine,
+            disk,
+            failed,
+        })
     }
 
     fn tree(&self, space: Space) -> &sled::Tree {
-        &self.trees[index(space)]
+        &self.engine.trees[index(space)]
+    }
+
+    /// Writes, unless a write has failed before.
+    fn write(
+        &self,
+        write: impl FnOnce(&Engine) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        if self.failed.load(Ordering::SeqCst) {
+            return Err(engine(io::Error::other("the disk failed before")));
+        }
+        let written = write(&self.engine);
+        if matches!(written, Err(StoreError::Engine(_)))
+            && !self.failed.swap(true, Ordering::SeqCst)
+        {
+            // Its end would wait for what cannot be written, for ever, so it is not ended.
+            std::mem::forget(Arc::clone(&self.engine));
+        }
+        written
     }
 }
 
@@ -66,15 +100,18 @@ impl Store for SledStore {
     }
 
     fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
-        self.trees
-            .as_slice()
-            .transaction(|trees| apply(trees, batch))
-            .map_err(transaction_error)
+        self.write(|engine| {
+            let trees = engine.trees.as_slice();
+            let applied = trees.transaction(|trees| apply(trees, batch));
+            applied.map_err(transaction_error)
+        })
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        self.db.flush().map_err(engine)?;
-        self.disk.sync().map_err(engine)
+        self.write(|open| {
+            open.db.flush().map_err(engine)?;
+            self.disk.sync().map_err(engine)
+        })
     }
 }
 
@@ -168,6 +205,11 @@ mod tests {
             Some(dir) => conformance::commit_until_killed(open(Path::new(&dir)).as_ref()),
             None => conformance::survives_kill(open, committing),
         }
+    }
+
+    #[test]
+    fn what_was_committed_survives_a_full_disk() {
+        conformance::survives_a_full_disk(open, committing);
     }
 
     /// A kill loses nothing that the system was given; a power cut does. So what is asked of the system

@@ -28,6 +28,7 @@ mod worker;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
@@ -99,6 +100,9 @@ enum Output {
     Json,
 }
 
+/// A call that does not come back from the disk keeps the program no longer than this.
+const LEAVE: Duration = Duration::from_secs(10);
+
 /// What a command ended with.
 type Ended = anyhow::Result<u8>;
 
@@ -135,10 +139,12 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 fn wait(command: impl Future<Output = Ended>) -> Ended {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build()?
-        .block_on(command)
+        .build()?;
+    let ended = runtime.block_on(command);
+    runtime.shutdown_timeout(LEAVE);
+    ended
 }
 
 /// Logs go to stderr. `up` shows progress lines instead, so it logs warnings only.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use easyenclave_attestation::simulated::Platform;
 use easyenclave_git::{commit_files, init_repository};
 use easyenclave_schemas::Timestamp;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -106,25 +107,49 @@ impl Fleet {
     }
 
     pub(crate) fn start_serve_with(&mut self, more: &[&str]) {
+        let command = self.command("serve.log");
+        self.serve_by(command, more);
+    }
+
+    /// One that is told of a full disk by an error, as [`Fleet::fill_disk`] needs it, and not by a signal.
+    pub(crate) fn start_serve_for_a_full_disk(&mut self) {
+        let mut command = self.of("sh", "serve.log");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", PROGRAM]);
+        self.serve_by(command, &[]);
+    }
+
+    /// From now on the reconciler's disk takes nothing but its log: no file is written beyond so many bytes.
+    pub(crate) fn fill_disk(&self) {
+        let serve = self.serve.as_ref().expect("started").id();
+        let pid = i32::try_from(serve).ok().and_then(Pid::from_raw);
+        let full = Rlimit {
+            current: Some(100 * 1024),
+            maximum: Some(100 * 1024),
+        };
+        prlimit(Some(pid.expect("a process")), Resource::Fsize, full).expect("limited");
+    }
+
+    /// Waits for a reconciler that ends by itself.
+    pub(crate) fn serve_ended(&mut self) -> ExitStatus {
+        let mut serve = self.serve.take().expect("started");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(ended) = serve.try_wait().expect("a child") {
+                return ended;
+            }
+            if Instant::now() > deadline {
+                kill(&mut Some(serve));
+                panic!("the reconciler does not end\n{}", self.log("serve.log"));
+            }
+            sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn serve_by(&mut self, mut command: Command, more: &[&str]) {
         let listen = format!("127.0.0.1:{}", self.port);
-        let data = self.path("data");
-        let args = [
-            "serve",
-            "--repo",
-            &self.repository,
-            "--listen",
-            &listen,
-            "--data",
-        ];
-        let mut command = self.command("serve.log");
-        self.serve = Some(
-            command
-                .args(args)
-                .arg(data)
-                .args(more)
-                .spawn()
-                .expect("started"),
-        );
+        command.args(["serve", "--repo", &self.repository, "--listen", &listen]);
+        command.arg("--data").arg(self.path("data")).args(more);
+        self.serve = Some(command.spawn().expect("started"));
         let settings = self.path("data/settings.json");
         self.until("the reconciler has started", || settings.exists());
     }
@@ -157,12 +182,16 @@ impl Fleet {
     }
 
     fn command(&self, log: &str) -> Command {
+        self.of(PROGRAM, log)
+    }
+
+    fn of(&self, program: &str, log: &str) -> Command {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.path(log));
         let log = log.expect("a log");
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())

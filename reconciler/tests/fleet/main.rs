@@ -9,6 +9,7 @@ mod callers;
 mod changes;
 mod commands;
 mod crashes;
+mod full_disk;
 mod ledger;
 mod losses;
 mod measures;
