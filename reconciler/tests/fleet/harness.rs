@@ -342,11 +342,25 @@ impl Fleet {
             .collect()
     }
 
-    /// Takes the fleet down to nothing, as an operator would, and proves that nothing is left.
+    /// Takes the fleet down as an operator would: the worker ends its machines. What is left then is a leak and fails
+    /// the test; nothing here ends it before it was looked for.
     pub(crate) fn stop(mut self) {
         self.kill_serve();
         self.kill_worker();
-        self.end_units();
+        let mut command = self.command("stop.log");
+        command.args(["worker", "--stop-units-on-exit"]);
+        command.args(["--reconciler", "http://127.0.0.1:9", "--data"]);
+        let worker = command.arg(self.path("data")).spawn().expect("started");
+        let pid = worker.id();
+        self.worker = Some(worker);
+        // Since it has asked for orders, it listens for the signal too.
+        self.until("the last worker is up", || {
+            self.log("stop.log").contains("orders cannot be claimed")
+        });
+        signal(pid, "TERM");
+        let ended = self.worker.as_mut().map(Child::wait);
+        let ended = ended.expect("it is there").expect("ended");
+        assert!(ended.success(), "{}", self.log("stop.log"));
         assert_eq!(self.processes(), vec![], "nothing is left running");
     }
 
