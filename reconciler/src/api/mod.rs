@@ -166,3 +166,42 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Says to this program that it is the process with few files.
+    const FEW: &str = "EASYENCLAVE_TEST_FEW_FILES";
+
+    /// What a process that may open so many files at first, and so many at most, answers.
+    fn bounded(first: u64, most: u64) -> String {
+        let limits = format!("ulimit -Sn {first} && ulimit -Hn {most} && exec \"$0\" \"$@\"");
+        let program = std::env::current_exe().expect("this program");
+        let test = "api::tests::the_limit_of_open_files_is_raised_as_far_as_it_goes";
+        let mut command = Command::new("sh");
+        command.args(["-c", &limits]).arg(program);
+        command.args(["--exact", test, "--nocapture"]).env(FEW, "1");
+        let output = command.output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = said.lines().find_map(|line| line.split("files: ").nth(1));
+        line.unwrap_or(&said).to_owned()
+    }
+
+    #[test]
+    fn the_limit_of_open_files_is_raised_as_far_as_it_goes() {
+        if std::env::var_os(FEW).is_some() {
+            let connections = connections();
+            let files = getrlimit(Resource::Nofile).current;
+            println!("files: {} for {connections}", files.unwrap_or_default());
+            return;
+        }
+        let enough = 2 * CONNECTIONS as u64;
+        let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(enough);
+        let most = hard.min(enough);
+        assert_eq!(bounded(64, hard), format!("{most} for {}", most / 2));
+        assert_eq!(bounded(64, 500), "500 for 250", "no further than it may");
+    }
+}
