@@ -3,6 +3,7 @@
 //! claim of a worker. After a crash the records are delivered again under the same generation and id.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use easyenclave_plan::{Action, CancelReason, Plan, Quarantine, RetireReason};
 use easyenclave_schemas::records::{
@@ -15,6 +16,10 @@ use easyenclave_schemas::{
 use crate::journal::{Change, JournalError, Records};
 use crate::revision::Revision;
 use crate::world::World;
+
+/// An agent that is lost later than this after it registered has shown that its kind can live. As long as the longest
+/// rest of a launch, so that what dies again and again never seems to be well.
+const PROVED: Duration = Duration::from_secs(10 * 60);
 
 /// What an action did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -243,6 +248,9 @@ impl Decide {
             return Ok(());
         }
         let (provider, worker) = self.maker(draft, agent)?;
+        if matches!(reason, RetireReason::Gone | RetireReason::Lost) {
+            self.note_early_loss(draft, agent);
+        }
         draft.change.put_order(OrderRecord {
             order,
             datacenter: datacenter.clone(),
@@ -258,6 +266,22 @@ impl Decide {
             error: None,
         });
         Ok(())
+    }
+
+    /// An agent that is lost soon after it registered is a launch that failed, and the next one rests as after any other:
+    /// what dies at once would else be launched again at once, for ever.
+    fn note_early_loss(&self, draft: &mut Draft<'_>, agent: &AgentId) {
+        let early = |record: &AgentRecord| self.now.since(record.registered_at) < PROVED;
+        let order = draft.records.orders.get(&agent.order());
+        let fulfilled = order.filter(|order| order.state == OrderPhase::Fulfilled);
+        if let Some(order) = fulfilled
+            && draft.agent(agent).as_ref().is_some_and(early)
+        {
+            let mut order = OrderRecord::clone(order);
+            order.state = OrderPhase::Failed(self.now);
+            order.error = Some("its agent was lost soon after it registered".into());
+            draft.change.put_order(order);
+        }
     }
 
     /// Who made an agent's machine: only that worker can destroy it.

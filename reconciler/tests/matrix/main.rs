@@ -13,6 +13,7 @@ mod launchers;
 mod leaps;
 mod listings;
 mod log;
+mod losses;
 mod lost;
 mod nonces;
 mod place;
