@@ -15,7 +15,15 @@ pub(crate) fn ready(deployment: &DeploymentStatus) -> String {
     match deployment.phase {
         DeploymentPhase::Removing => plural(deployment.assigned as usize, "replica") + " left",
         DeploymentPhase::Stopped => "no replicas wanted".into(),
-        _ => format!("{} of {} ready", deployment.ready, deployment.wanted),
+        _ => of(deployment.ready, deployment.wanted, "ready"),
+    }
+}
+
+/// How much of what is wanted is so; there may be more than that.
+pub(crate) fn of(count: u32, wanted: u32, what: &str) -> String {
+    match count <= wanted {
+        true => format!("{count} of {wanted} {what}"),
+        false => format!("{count} {what}, {wanted} wanted"),
     }
 }
 
@@ -45,5 +53,7 @@ mod tests {
         deployment.phase = DeploymentPhase::Running;
         (deployment.wanted, deployment.ready) = (1, 1);
         assert_eq!(ready(&deployment), "1 of 1 ready");
+        deployment.ready = 3;
+        assert_eq!(ready(&deployment), "3 ready, 1 wanted");
     }
 }

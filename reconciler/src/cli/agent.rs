@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Ended, exit, shutdown};
+use super::{Ended, absent, exit, shutdown};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -12,6 +12,9 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Ended {
+    if let Err(error) = args.config.metadata() {
+        return Err(absent::because("the configuration", &args.config, error));
+    }
     let config = easyenclave_agent::load(&args.config)?;
     match easyenclave_agent::run(config, shutdown()).await {
         Ok(()) => Ok(exit::OK),

@@ -91,13 +91,10 @@ fn near(status: &Status, name: &str) -> Option<String> {
     }
     names.extend(status.agents.keys().map(ToString::to_string));
     names.extend(status.orders.keys().map(ToString::to_string));
-    let nearest = did_you_mean(name, names.iter().map(String::as_str));
-    let longer = || {
-        names
-            .iter()
-            .find(|one| !name.is_empty() && one.starts_with(name))
-    };
-    nearest.map(str::to_owned).or_else(|| longer().cloned())
+    let goes_on = |one: &&String| !name.is_empty() && one.starts_with(name);
+    let longer = names.iter().find(goes_on).map(String::as_str);
+    let nearest = || did_you_mean(name, names.iter().map(String::as_str));
+    longer.or_else(nearest).map(str::to_owned)
 }
 
 fn answers(status: &Status, name: &str, hints: &Hints) -> Vec<Answer> {
@@ -385,6 +382,7 @@ mod tests {
         assert_eq!(meant("acme/helo").as_deref(), Some("acme/hello"));
         assert_eq!(meant("tinny").as_deref(), Some("tiny"));
         assert_eq!(meant("tiny-5e62").as_deref(), Some("tiny-5e62aa4020c4"));
+        assert_eq!(meant("tiny-5").as_deref(), Some("tiny-5e62aa4020c4"));
         assert_eq!(meant("nothing-alike"), None);
         let said = unnamed(&status, "helo", &Hints::default());
         assert!(said.contains("did you mean `hello`?"), "{said}");

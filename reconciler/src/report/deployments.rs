@@ -11,6 +11,7 @@ use easyenclave_schemas::{AgentId, DeploymentId};
 
 use super::Sight;
 use super::conditions::{Conditions, when};
+use crate::words::of;
 
 /// Every deployment that is wanted, and those that are not and still have replicas.
 pub(super) fn deployments(
@@ -110,11 +111,8 @@ fn conditions(
         .previous
         .and_then(|previous| previous.deployments.get(&status.deployment));
     let previous = previous.map(|previous| previous.conditions.as_slice());
-    let ready = format!("{} of {} ready", status.ready, status.wanted);
-    let updated = format!(
-        "{} of {} of the wanted version",
-        status.updated, status.wanted
-    );
+    let ready = of(status.ready, status.wanted, "ready");
+    let updated = of(status.updated, status.wanted, "of the wanted version");
     let is_available = status.ready >= status.wanted;
     let is_current = status.updated == status.assigned && status.updated >= status.wanted;
     let conditions = Conditions::new(previous, sight.now())
@@ -137,14 +135,12 @@ fn conditions(
     if !wanted.is_some_and(|wanted| wanted.exposed) {
         return conditions.done();
     }
-    let published = status
-        .replicas
-        .iter()
-        .filter(|replica| replica.url.is_some())
-        .count();
-    let all = published >= status.wanted as usize;
+    let replicas = status.replicas.iter();
+    let published = replicas.filter(|replica| replica.url.is_some()).count();
+    let published = u32::try_from(published).unwrap_or(u32::MAX);
+    let all = published >= status.wanted;
     let reason = if all { "Published" } else { "NotAllPublished" };
-    let message = format!("{published} of {} published", status.wanted);
+    let message = of(published, status.wanted, "published");
     conditions
         .add(ConditionType::Exposed, when(all), reason, message)
         .done()

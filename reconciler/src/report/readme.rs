@@ -124,7 +124,7 @@ fn deployments(page: &mut String, status: &Status) {
             "| {} | {} | {} | {} | {} |",
             row.deployment,
             word(&row.phase),
-            ready(row),
+            ready(row).trim_end_matches(" ready"),
             row.updated,
             urls.join(" ")
         );

@@ -174,7 +174,8 @@ fn said(folder: &std::path::Path, args: &[&str]) -> (Option<i32>, String) {
 #[test]
 fn what_is_missing_is_told_in_words_and_nothing_is_left_behind() {
     let dir = tempfile::tempdir().expect("a folder");
-    let cases: [&[&str]; 9] = [
+    let cases: [&[&str]; 10] = [
+        &["agent", "--config", "nowhere"],
         &["status"],
         &["why", "web"],
         &["measure"],
