@@ -11,6 +11,11 @@ const TDX: u32 = 0x81;
 /// REPORTDATA within the TD 1.0 body, with which every newer body starts.
 const REPORT_DATA: Range<usize> = 520..584;
 const TD_1_0: usize = 584;
+/// Fields of the body, with which every newer body starts too.
+const MRSEAM: usize = 16;
+const ATTRIBUTES: usize = 120;
+const MRTD: usize = 136;
+const MRCONFIGID: usize = 184;
 /// The first of four runtime registers, which follow each other.
 const RTMRS: usize = 328;
 const REGISTER: usize = 48;
@@ -21,6 +26,21 @@ pub struct QuoteView<'a> {
     bytes: &'a [u8],
     body: usize,
     signed: usize,
+}
+
+/// What a quote says of its guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measured {
+    /// The initial image.
+    pub mrtd: MeasurementDigest,
+    /// The TDX module.
+    pub mrseam: MeasurementDigest,
+    /// What the launcher said the machine is for.
+    pub mrconfigid: MeasurementDigest,
+    /// The runtime registers 0 to 3.
+    pub rtmrs: [MeasurementDigest; 4],
+    /// TDATTRIBUTES.
+    pub attributes: u64,
 }
 
 /// Bytes that are not laid out as a TDX quote.
@@ -108,12 +128,45 @@ impl<'a> QuoteView<'a> {
         &self.bytes[self.body + REPORT_DATA.start..self.body + REPORT_DATA.end]
     }
 
-    /// What a runtime register held, as the quote says it. There are four.
-    pub(crate) fn rtmr(&self, index: usize) -> MeasurementDigest {
-        let start = self.body + RTMRS + index.min(3) * REGISTER;
+    /// The version of the quote, 4 or 5.
+    pub fn version(&self) -> u16 {
+        u16::from_le_bytes([self.bytes[0], self.bytes[1]])
+    }
+
+    /// The kind of guest that it is of, in words.
+    pub fn kind(&self) -> &'static str {
+        match self.signed - self.body {
+            TD_1_0 => "a guest of TDX 1.0",
+            _ => "a guest of TDX 1.5",
+        }
+    }
+
+    /// What the quote says of its guest. It proves nothing before a signature over it was checked.
+    pub fn measured(&self) -> Measured {
+        let attributes = self.body + ATTRIBUTES;
+        let attributes = &self.bytes[attributes..attributes + 8];
+        Measured {
+            mrtd: self.register(MRTD),
+            mrseam: self.register(MRSEAM),
+            mrconfigid: self.register(MRCONFIGID),
+            rtmrs: std::array::from_fn(|index| self.rtmr(index)),
+            attributes: attributes
+                .iter()
+                .rev()
+                .fold(0, |bits, byte| bits << 8 | u64::from(*byte)),
+        }
+    }
+
+    fn register(&self, at: usize) -> MeasurementDigest {
+        let start = self.body + at;
         let mut bytes = [0; REGISTER];
         bytes.copy_from_slice(&self.bytes[start..start + REGISTER]);
         MeasurementDigest::new(bytes)
+    }
+
+    /// What a runtime register held, as the quote says it. There are four.
+    pub(crate) fn rtmr(&self, index: usize) -> MeasurementDigest {
+        self.register(RTMRS + index.min(3) * REGISTER)
     }
 }
 

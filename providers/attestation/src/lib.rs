@@ -44,7 +44,7 @@ pub use ita::{Account, Client as ItaClient, ClientError as ItaClientError};
 pub use ita::{ItaError, Said as ItaSaid};
 #[cfg(feature = "verify")]
 pub use ita::{NoAuthority, TrustAuthority};
-pub use layout::{LayoutError, QuoteView};
+pub use layout::{LayoutError, Measured, QuoteView};
 pub use machine::Machine;
 #[cfg(all(feature = "fetch", feature = "verify"))]
 pub use pcs::{

@@ -13,6 +13,9 @@ use easyenclave_schemas::documents::Modes;
 use easyenclave_schemas::evidence::{Evidence, MeasurementDigest, Rejection, TcbStatus, Verdict};
 use easyenclave_schemas::{Digest, Timestamp};
 
+use ring::digest::{SHA384, digest};
+
+use crate::event_log;
 use crate::simulated::{
     CollateralWindow, Guest, Level, Platform, SimulatedError, TdAttributes, TdBody,
 };
@@ -156,6 +159,17 @@ pub fn faulty_quote(
         quote[520] ^= 1;
     }
     Ok(quote)
+}
+
+/// An event log of texts that were measured into registers, as a kernel has it.
+pub fn event_log(texts: &[(usize, &str)]) -> Vec<u8> {
+    let mut log = event_log::opening();
+    for (rtmr, text) in texts {
+        let hash = digest(&SHA384, text.as_bytes());
+        let hash = hash.as_ref().try_into().expect("SHA-384 has 48 bytes");
+        log.extend(event_log::text_record(*rtmr, hash, text));
+    }
+    log
 }
 
 /// A source whose quotes all have the same fault.

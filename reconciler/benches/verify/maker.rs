@@ -9,12 +9,13 @@ use easyenclave::examples;
 use easyenclave::report::{Status, message};
 use easyenclave_attestation::simulated::{Platform, TdBody};
 use easyenclave_attestation::testing::{self, judge};
-use easyenclave_attestation::{Binding, Collateral, Policy, report_data};
+use easyenclave_attestation::{Binding, Collateral, EventLog, Policy, report_data};
 use easyenclave_git::{Ledger, Signer, commit_files, init_repository};
 use easyenclave_schemas::decode::decode;
 use easyenclave_schemas::documents::Document;
 use easyenclave_schemas::evidence::{
-    Evidence, EvidenceRecord, JudgedPolicy, Kept, Outcome, Part, QuoteBytes, Rejection, Verdict,
+    EventLogBytes, Evidence, EvidenceRecord, JudgedPolicy, Kept, Outcome, Part, QuoteBytes,
+    Rejection, Verdict,
 };
 use easyenclave_schemas::status::{AgentStatus, paths};
 use easyenclave_schemas::wire::WorkloadState;
@@ -93,9 +94,11 @@ pub(crate) struct Maker {
     platform: Platform,
     /// What evidence is judged by.
     pub(crate) policy: JudgedPolicy,
+    /// What agents measure as they boot, by register.
+    pub(crate) boot: Vec<(usize, &'static str)>,
     random: Random,
     now: Timestamp,
-    status: Status,
+    pub(crate) status: Status,
     published: Option<Status>,
     /// Records that agents' files name, with all their files.
     shelf: BTreeMap<AgentId, BTreeSet<Digest>>,
@@ -126,6 +129,7 @@ impl Maker {
             ledger,
             platform,
             policy,
+            boot: vec![(0, "settings"), (1, "kernel 1"), (2, "quiet")],
             random: Random::new(shape.seed),
             now,
             status: statuses::fleet(shape.agents, now),
@@ -210,7 +214,7 @@ impl Maker {
     }
 
     /// An agent shows fresh evidence; one in fifty runs an image that the policy does not list.
-    fn attest(&mut self, agent: &AgentId) {
+    pub(crate) fn attest(&mut self, agent: &AgentId) {
         let image = if self.random.below(50) == 0 {
             "other"
         } else {
@@ -223,9 +227,12 @@ impl Maker {
             public_key: *Digest::of(agent.as_str().as_bytes()).as_bytes(),
         };
         let data = report_data(&binding.nonce, &binding.public_key);
-        let body = TdBody::of_image(image);
+        let mut body = TdBody::of_image(image);
+        let log = testing::event_log(&self.boot);
+        body.rtmrs = EventLog::parse(&log).expect("a log").replay();
         let quote = self.platform.guest().quote(data, &body).expect("a quote");
-        let evidence = Evidence::of_quote(QuoteBytes::new(quote).expect("short enough"));
+        let mut evidence = Evidence::of_quote(QuoteBytes::new(quote).expect("short enough"));
+        evidence.event_log = Some(EventLogBytes::new(log).expect("short enough"));
         let collateral = self.platform.collateral(self.now).expect("collateral");
         let size = &self.policy.node_size;
         let policy = Policy::new(&self.policy.spec, size).expect("a policy");
@@ -249,6 +256,8 @@ impl Maker {
         judged: Result<Verdict, Rejection>,
     ) -> Vec<Vec<u8>> {
         let quote = evidence.quote.as_bytes().to_vec();
+        let log = evidence.event_log.as_ref().map(|log| log.as_bytes());
+        let log = log.expect("a log").to_vec();
         let collateral = serde_json::to_vec(collateral).expect("plain data");
         let policy = self.policy.to_json();
         let record = EvidenceRecord {
@@ -257,11 +266,8 @@ impl Maker {
             nonce: hex::encode(binding.nonce),
             ita_nonce: None,
             nonce_failure: None,
-            quote: Part {
-                digest: Digest::of(&quote),
-                kept: Kept::Full,
-            },
-            event_log: None,
+            quote: part(&quote),
+            event_log: Some(part(&log)),
             token: None,
             token_keys: None,
             collateral: Some(Digest::of(&collateral)),
@@ -273,7 +279,7 @@ impl Maker {
                 Err(rejection) => Outcome::Refused(rejection),
             },
         };
-        vec![record.to_json(), quote, collateral, policy]
+        vec![record.to_json(), quote, log, collateral, policy]
     }
 
     /// Puts evidence on the branch in place of the agent's older one, and answers its record.
@@ -294,7 +300,7 @@ impl Maker {
     }
 
     /// A status commit.
-    fn report(&mut self) {
+    pub(crate) fn report(&mut self) {
         self.status.at = self.now;
         for (path, bytes) in self.status.changes(self.published.as_ref()) {
             match bytes {
@@ -307,6 +313,13 @@ impl Maker {
         let recorded = self.ledger.record(&message, seconds(self.now));
         recorded.expect("recorded").expect("a commit");
         self.published = Some(self.status.clone());
+    }
+}
+
+fn part(bytes: &[u8]) -> Part {
+    Part {
+        digest: Digest::of(bytes),
+        kept: Kept::Full,
     }
 }
 

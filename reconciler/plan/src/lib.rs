@@ -22,7 +22,6 @@ mod plan;
 mod pools;
 mod reserve;
 mod rules;
-mod shed;
 mod slots;
 mod supply;
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod approve;
 mod changes;
 mod check;
 mod edit;
+mod evidence;
 mod foresight;
 mod hint;
 mod init;
@@ -86,6 +87,8 @@ enum Command {
     Approve(approve::Args),
     /// Check the status branch offline: signatures, history, files, and each verdict made again
     Verify(verify::Args),
+    /// Show what one agent's evidence says, and what came of it, from a clone
+    Evidence(evidence::Args),
     /// Run the example workload
     #[command(hide = true)]
     HelloTdx,
@@ -123,6 +126,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Approve(args) => wait(approve::run(args)),
         Command::Measure(args) => wait(measure::run(args)),
         Command::Verify(args) => wait(verify::run(args)),
+        Command::Evidence(args) => evidence::run(&args),
         Command::HelloTdx => wait(async { hello_tdx::run().await.map(|()| exit::OK) }),
     };
     match ended {

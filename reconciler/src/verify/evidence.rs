@@ -96,11 +96,11 @@ impl Tally {
 }
 
 /// A policy as a record names it.
-struct Applied {
-    document: JudgedPolicy,
-    policy: Policy,
+pub(super) struct Applied {
+    pub(super) document: JudgedPolicy,
+    pub(super) policy: Policy,
     /// The digest of its text.
-    text: Digest,
+    pub(super) text: Digest,
 }
 
 /// What many records share, read once.
@@ -213,7 +213,7 @@ impl Tree<'_> {
         self.exhibit(&claimed.record, &applied.document)
     }
 
-    fn policy(&self, digest: Digest) -> Result<Arc<Applied>, Wrong> {
+    pub(super) fn policy(&self, digest: Digest) -> Result<Arc<Applied>, Wrong> {
         self.shared.policies.get(digest, || {
             let document: JudgedPolicy = self.parsed(digest)?;
             let policy = Policy::new(&document.spec, &document.node_size);

@@ -2,9 +2,11 @@
 //! commit's signature, that the branch only grew, what each commit wrote, and each verdict made again from its evidence.
 
 mod evidence;
+mod lines;
 mod memo;
 mod parts;
 mod policies;
+mod shown;
 mod signing;
 mod spread;
 #[cfg(test)]
@@ -17,6 +19,7 @@ use serde::Serialize;
 
 use crate::seal::Opener;
 pub use evidence::Tally;
+pub use shown::{Advice, Guest, LogShown, Nearest, PolicyShown, ShowError, Shown, shown};
 pub use signing::Signing;
 pub use today::{AgentToday, Standing, Today, today};
 use walk::Walk;

@@ -50,6 +50,11 @@ impl Policies {
         Ok(())
     }
 
+    /// The names that a policy has had.
+    pub(super) fn names(&self, policy: Digest) -> BTreeSet<PolicyName> {
+        self.names.get(&policy).cloned().unwrap_or_default()
+    }
+
     /// Whether a policy was the desired state's for agents of this target.
     ///
     /// # Errors

@@ -109,7 +109,7 @@ impl<'a> Signing<'a> {
     }
 }
 
-fn desired(saying: &Saying) -> Result<CommitId, String> {
+pub(super) fn desired(saying: &Saying) -> Result<CommitId, String> {
     let named = saying.trailer(DESIRED);
     let named = named.ok_or_else(|| format!("the message has no trailer {DESIRED}"))?;
     named

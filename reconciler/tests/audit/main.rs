@@ -1,5 +1,6 @@
-//! What `easyenclave verify` says of a branch that the production writer made, and of copies of it in which one bit is
-//! another one. `cargo bench -p easyenclave --bench verify` does the same at the size of a large fleet.
+//! What `easyenclave verify` and `easyenclave evidence` say of a branch that the production writer made, and of copies of
+//! it in which one bit is another one. `cargo bench -p easyenclave --bench verify` does the same at the size of a large
+//! fleet.
 
 #[path = "../../benches/verify/audit.rs"]
 mod audit;
@@ -7,10 +8,32 @@ mod audit;
 mod flips;
 #[path = "../../benches/verify/maker.rs"]
 mod maker;
+mod reading;
 #[path = "../../benches/verify/statuses.rs"]
 mod statuses;
+mod times;
+
+use std::path::Path;
+use std::process::{Command, Output};
 
 use maker::{Maker, Shape};
+
+const TWO: Shape = Shape {
+    agents: 2,
+    commits: 1,
+    seed: 5,
+};
+
+/// Runs the program in a folder.
+fn easyenclave(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_easyenclave"));
+    let output = command.current_dir(folder).args(args).output();
+    output.expect("it runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
 
 #[test]
 fn each_bit_that_is_changed_is_named_by_path_and_commit() {
@@ -41,12 +64,7 @@ fn each_bit_that_is_changed_is_named_by_path_and_commit() {
 #[test]
 fn a_policy_that_the_desired_state_never_had_is_named() {
     let dir = tempfile::tempdir().expect("a folder");
-    let shape = Shape {
-        agents: 2,
-        commits: 2,
-        seed: 5,
-    };
-    let mut maker = Maker::new(dir.path(), &shape);
+    let mut maker = Maker::new(dir.path(), &TWO);
     maker.policy.spec.max_age = "1000h".parse().expect("a duration");
     maker.round(0);
     maker.push();
@@ -67,4 +85,38 @@ fn a_policy_that_the_desired_state_never_had_is_named() {
         found["verdicts"]["recomputed"], 2,
         "they are as that policy gives them: {found}"
     );
+}
+
+#[test]
+fn a_bundle_of_both_branches_is_as_good_as_a_clone_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let made = maker::make(dir.path(), &TWO);
+    let bundle = |name: &str, branches: &[&str]| {
+        let file = dir.path().join(name).display().to_string();
+        let args = [&["bundle", "create", "--quiet", &file], branches].concat();
+        let git = Command::new("git")
+            .current_dir(&made.state)
+            .args(args)
+            .status();
+        assert!(git.expect("git runs").success());
+        file
+    };
+    let scratch = dir.path().join("scratch");
+    std::fs::create_dir(&scratch).expect("made");
+    let verify = |file: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_easyenclave"));
+        let command = command.args(["verify", "--bundle", file]);
+        let output = command.env("TMPDIR", &scratch).output();
+        output.expect("it runs")
+    };
+    let whole = verify(&bundle("whole", &["main", "status"]));
+    let answer = text(&whole.stdout);
+    assert!(answer.contains("good: 1 commits"), "{answer}");
+    assert_eq!(whole.status.code(), Some(0));
+    let half = verify(&bundle("half", &["status"]));
+    assert_eq!(half.status.code(), Some(1));
+    let error = text(&half.stderr);
+    assert!(error.contains("no branch or commit main"), "{error}");
+    let left = std::fs::read_dir(&scratch).expect("a folder").count();
+    assert_eq!(left, 0, "folders are left in {}", scratch.display());
 }

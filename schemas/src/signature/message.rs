@@ -126,7 +126,8 @@ fn response_lines<'a>(status: &'a str, digest: &'a str) -> [Line<'a>; 2] {
 }
 
 fn sign(key: &Keypair, lines: &[Line<'_>], created: Timestamp, nonce: &str) -> [String; 2] {
-    let base = Base::new(lines, created.as_secs(), nonce, key.id());
+    let keyid = key.public().to_string();
+    let base = Base::new(lines, created.as_secs(), nonce, &keyid);
     let signature = STANDARD.encode(key.sign(base.as_bytes()));
     [
         ["ee=", base.params()].concat(),

@@ -139,7 +139,7 @@ fn scope(past: &Past, args: &Args) -> anyhow::Result<Scope> {
 }
 
 /// Reads the identities; none when no file is named.
-fn opener(files: &[PathBuf]) -> anyhow::Result<Option<Opener>> {
+pub(super) fn opener(files: &[PathBuf]) -> anyhow::Result<Option<Opener>> {
     let mut opener = Opener::default();
     for file in files {
         let name = || format!("identity {}", file.display());
