@@ -83,6 +83,10 @@ pub(super) async fn run(args: Args) -> Ended {
             let files = BTreeMap::from([(path, Some(text.into_bytes()))]);
             let message = format!("policy {}: trust what {} showed", seen.policy, seen.agent);
             let commit = edit::propose(&place, branch, &files, &message)?;
+            out::tell(format_args!(
+                "committed to the new branch {branch} of {}: compare the values with those of the build, then merge it",
+                easyenclave_git::redact(&place.repository)
+            ));
             out::answer(format_args!("{commit}\n"))?;
         }
         (None, None) => {}

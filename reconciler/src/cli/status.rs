@@ -208,7 +208,11 @@ fn agent(row: &AgentStatus) -> Vec<String> {
     let failed = conditions.filter(|one| one.status != ConditionStatus::True);
     let said = failed.filter(|one| !one.message.is_empty());
     lines.extend(said.map(|one| reason(&one.message)));
-    lines.extend(row.waits.iter().map(wait));
+    // Why it is in quarantine may stand above.
+    let said = lines.len() > 1;
+    let twice = |wait: &&WaitStatus| said && wait.reason == "InQuarantine" && wait.until.is_none();
+    let waits = row.waits.iter().filter(|wait| !twice(wait));
+    lines.extend(waits.map(wait));
     lines
 }
 
@@ -234,10 +238,16 @@ fn reason(text: &str) -> String {
     format!("      {}", short(text))
 }
 
-/// One line of bounded length.
+/// One line of bounded length. Of digests it shows the first digits; `why` shows them whole.
 fn short(text: &str) -> String {
     const LONGEST: usize = 200;
+    let digest = |word: &str| word.len() >= 40 && word.chars().all(|c| c.is_ascii_hexdigit());
+    let cut = |word: &str| match digest(word) {
+        true => format!("{word:.12}…"),
+        false => word.to_owned(),
+    };
     let line: String = text.chars().filter(|c| !c.is_control()).collect();
+    let line = line.split(' ').map(cut).collect::<Vec<_>>().join(" ");
     match line.chars().count() > LONGEST {
         true => line.chars().take(LONGEST).chain(['…']).collect(),
         false => line,
@@ -307,13 +317,13 @@ mod tests {
             kind: ConditionType::Attested,
             status: ConditionStatus::False,
             reason: "Refused".into(),
-            message: "EE-ATT-014: the MRTD is not one the policy trusts".into(),
+            message: format!("EE-ATT-014: the MRTD {} is not trusted", "ab".repeat(48)),
             last_transition: samples::noon(),
         }];
         let lines = agent(&row);
         assert_eq!(
             lines[1],
-            "      EE-ATT-014: the MRTD is not one the policy trusts"
+            "      EE-ATT-014: the MRTD abababababab… is not trusted"
         );
     }
 }
