@@ -56,7 +56,7 @@ async fn admitted(
     let judgement = Judgement {
         agent: &order.order.agent(),
         exhibit: &exhibit,
-        policy: &applied.document,
+        applied: &applied,
         outcome: Ok(&verdict),
     };
     let accepted = Accepted {

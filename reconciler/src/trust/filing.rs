@@ -3,16 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use easyenclave_attestation::QuoteView;
-use easyenclave_schemas::documents::{EvidenceSpec, Keep, TrustRootKind};
-use easyenclave_schemas::evidence::{
-    EvidenceRecord, JudgedPolicy, Kept, Outcome, Part, Rejection, Verdict,
-};
+use easyenclave_attestation::{QuoteView, TrustRoot, ends_in};
+use easyenclave_schemas::documents::{EvidenceSpec, Keep};
+use easyenclave_schemas::evidence::{EvidenceRecord, Kept, Outcome, Part, Rejection, Verdict};
 use easyenclave_schemas::{AgentId, Digest};
 use easyenclave_store::Space;
 
 use super::Exhibit;
 use crate::journal::{Change, Journal, JournalError};
+use crate::revision::Applied;
 use crate::seal::{SealError, Sealer};
 
 /// The most judgements of one agent that may wait to be forgotten; a chain that is longer is damaged.
@@ -25,9 +24,21 @@ pub(crate) struct Judgement<'a> {
     /// What was shown.
     pub(crate) exhibit: &'a Exhibit,
     /// The policy that was applied.
-    pub(crate) policy: &'a JudgedPolicy,
+    pub(crate) applied: &'a Applied,
     /// What verification said.
     pub(crate) outcome: Result<&'a Verdict, &'a Rejection>,
+}
+
+impl Judgement<'_> {
+    /// Whether the platform is surely a simulated one, which there is no machine to be named of. The policy alone does
+    /// not tell: real evidence that was kept is judged again by whatever policy is put in its place.
+    fn is_simulated(&self) -> bool {
+        match (self.outcome, &self.applied.policy.trust_root) {
+            (Ok(verdict), _) => verdict.simulated,
+            (Err(_), root @ TrustRoot::Simulated(_)) => ends_in(root, &self.exhibit.evidence),
+            (Err(_), TrustRoot::Intel) => false,
+        }
+    }
 }
 
 /// The files of one judgement.
@@ -44,9 +55,8 @@ pub(crate) type Files = BTreeMap<Digest, Vec<u8>>;
 impl Filing {
     /// The files of a judgement, as much of them as is to be kept.
     pub(crate) fn of(judgement: &Judgement<'_>, spec: &EvidenceSpec) -> Self {
-        let kind = judgement.policy.spec.trust_root.kind;
         let mut desk = Desk {
-            keeping: Keeping::of(spec, kind == TrustRootKind::Simulated),
+            keeping: Keeping::of(spec, judgement.is_simulated()),
             files: Files::new(),
         };
         let record = desk.record(judgement).to_json();
@@ -121,7 +131,7 @@ impl Desk {
                 .map(|keys| self.public(keys.to_json())),
             collateral,
             private_collateral,
-            policy: self.public(judgement.policy.to_json()),
+            policy: self.public(judgement.applied.document.to_json()),
             at: exhibit.at,
             outcome: match judgement.outcome {
                 Ok(verdict) => Outcome::Accepted(Box::new(verdict.clone())),

@@ -25,8 +25,8 @@ use crate::revision::{Applied, Revision};
 use crate::world::World;
 
 pub(crate) use audit::{Tried, tell};
-pub use auditors::unauditable;
 pub(crate) use auditors::{REMEDY, tell_of_keeping};
+pub use auditors::unauditable;
 pub use challenge::{Fetched, issue};
 pub(crate) use filing::{Filing, Judgement, filed, forget, forget_strays};
 pub use judge::{BoundTo, Exhibit, IN_HAND, Judge, PATIENCE, Sources};
@@ -253,7 +253,7 @@ fn shown(
     let judgement = Judgement {
         agent: &agent.agent,
         exhibit: &exhibit,
-        policy: &applied.document,
+        applied,
         outcome,
     };
     let filing = Filing::of(&judgement, &revision.evidence);

@@ -102,7 +102,7 @@ async fn again(
     let judgement = Judgement {
         agent: &agent.agent,
         exhibit: &exhibit,
-        policy: &applied.document,
+        applied: &applied,
         outcome: outcome.as_deref(),
     };
     let filing = Filing::of(&judgement, &revision.evidence);

@@ -52,7 +52,7 @@ impl Default for CollateralSpec {
 #[cfg_attr(feature = "documents", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct EvidenceSpec {
-    /// How much is kept. When left out: all of it for a simulated root, sealed otherwise.
+    /// How much is kept. When left out: all of what a simulated platform surely shows, the rest sealed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep: Option<Keep>,
     /// Who can open what is sealed: recipients of `age`, such as `age1…`.
@@ -62,7 +62,7 @@ pub struct EvidenceSpec {
 }
 
 impl EvidenceSpec {
-    /// How much is to be kept of evidence under such a root.
+    /// How much is to be kept of evidence that is surely simulated, or is not.
     pub fn keeps(&self, simulated: bool) -> Keep {
         let default = if simulated { Keep::Full } else { Keep::Sealed };
         self.keep.unwrap_or(default)
@@ -83,7 +83,8 @@ pub enum Keep {
     Full,
     /// Quotes, logs and tokens are encrypted to the auditors.
     Sealed,
-    /// Digests only: nobody can judge again.
+    /// Digests only: nobody can judge again. Of an unknown image, up to 40 lines of its event log are in plain all the
+    /// same, among the fleet's `sightings`.
     Digest,
 }
 

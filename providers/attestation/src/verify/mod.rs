@@ -31,6 +31,7 @@ pub use again::{Again, judge_again};
 pub use case::{Binding, Case};
 pub use foresee::{Foresight, foresee};
 pub use policy::{IntelIsNotSimulated, PlatformFlags, Policy, Reference, SimulatedRoot, TrustRoot};
+pub use root::ends_in;
 pub use sight::sight;
 #[cfg(feature = "fetch")]
 pub(crate) use sound::{Standing, standing};

@@ -3,7 +3,7 @@
 use dcap_qvl::QuoteClaims;
 use dcap_qvl::intel;
 use dcap_qvl::verify::QuoteVerifier;
-use easyenclave_schemas::evidence::{ReasonCode, Rejection, RootKeyId};
+use easyenclave_schemas::evidence::{Evidence, ReasonCode, Rejection, RootKeyId};
 use ring::digest::{SHA384, digest};
 use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use x509_cert::Certificate;
@@ -48,10 +48,7 @@ pub(super) fn check(root: &TrustRoot, claims: &QuoteClaims) -> Result<(), Reject
 /// Refuses a quote whose certificates end in another root than the policy names, before anybody is asked about its
 /// platform. A quote without a root is left to the verifier.
 pub(super) fn another(root: &TrustRoot, quote: &QuoteView<'_>) -> Result<(), Rejection> {
-    let chain = facts::parse(quote)
-        .ok()
-        .and_then(|quote| intel::extract_cert_chain(&quote).ok());
-    let chain = chain.unwrap_or_default();
+    let chain = chain(quote);
     let looked_at = chain.iter().take(LONGEST_CHAIN);
     let roots: Vec<_> = looked_at.filter_map(|der| self_signed(der)).collect();
     if roots.is_empty() || roots.contains(&root.key_id()) {
@@ -59,6 +56,24 @@ pub(super) fn another(root: &TrustRoot, quote: &QuoteView<'_>) -> Result<(), Rej
     } else {
         Err(reasons::foreign_quote())
     }
+}
+
+/// Whether the certificates that a quote carries end in this root. That is told before anything is verified and proves
+/// nothing but of the root itself: who makes a quote can put any root's certificate at its end.
+pub fn ends_in(root: &TrustRoot, evidence: &Evidence) -> bool {
+    let Ok(quote) = facts::read(evidence) else {
+        return false;
+    };
+    let chain = chain(&quote);
+    let last = chain.last().filter(|_| chain.len() <= LONGEST_CHAIN);
+    last.is_some_and(|der| is_root(der, root.key_id()))
+}
+
+/// The certificates that a quote carries, its platform's first; none where they cannot be read.
+fn chain(quote: &QuoteView<'_>) -> Vec<Vec<u8>> {
+    let quote = facts::parse(quote).ok();
+    let chain = quote.and_then(|quote| intel::extract_cert_chain(&quote).ok());
+    chain.unwrap_or_default()
 }
 
 fn simulated(key_id: RootKeyId, collateral: &Collateral) -> Result<Vec<u8>, Rejection> {

@@ -1,19 +1,25 @@
 //! What is kept of a judgement under each choice, and that what was sealed once stays as it is.
 
+#[path = "../../../../providers/attestation/src/real_samples/files.rs"]
+mod files;
+
 use std::sync::Arc;
 
 use age::secrecy::ExposeSecret;
 use age::x25519::Identity;
-use easyenclave_attestation::{Collateral, testing};
+use easyenclave_attestation::simulated::{Platform, TdBody};
+use easyenclave_attestation::{Collateral, Policy, testing};
 use easyenclave_schemas::Timestamp;
-use easyenclave_schemas::evidence::{Bounded, Evidence, ReasonCode};
+use easyenclave_schemas::evidence::{Bounded, Evidence, JudgedPolicy, QuoteBytes};
 use easyenclave_store::SledStore;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use self::files::samples;
 use super::super::BoundTo;
 use super::*;
 use crate::seal::Opener;
 
+const NOW: &str = "2026-05-01T12:00:00Z";
 const QUOTE: &[u8] = b"a quote with the PPID of a machine in it";
 const LOG: &[u8] = b"a log of what that machine started";
 const TOKEN: &[u8] = b"a token about that machine";
@@ -21,7 +27,7 @@ const CHAIN: &str = "a chain whose leaf is that machine's";
 
 /// All parts, and collateral with or without a chain in it.
 fn exhibit(chain: Option<&str>) -> Exhibit {
-    let now: Timestamp = "2026-05-01T12:00:00Z".parse().expect("a time");
+    let now: Timestamp = NOW.parse().expect("a time");
     let platform = testing::platform(now).expect("a platform");
     let collateral = platform.collateral(now).expect("collateral");
     let mut collateral = serde_json::to_value(collateral).expect("plain data");
@@ -47,13 +53,68 @@ fn exhibit(chain: Option<&str>) -> Exhibit {
 }
 
 fn filing(exhibit: &Exhibit, spec: &EvidenceSpec) -> Filing {
+    filing_of(exhibit, &json!({"kind": "intel"}), spec)
+}
+
+/// A policy under such a root.
+fn applied(root: &Value) -> Applied {
+    let image = json!({"name": "an image", "mrtd": TdBody::of_image("tiny").mrtd});
+    let policy = json!({"trustRoot": root, "measurements": [image]});
+    let document = json!({"spec": policy, "nodeSize": "tiny"});
+    let document: JudgedPolicy = serde_json::from_value(document).expect("a policy");
+    Applied {
+        name: "policy".parse().expect("a name"),
+        policy: Policy::new(&document.spec, &document.node_size).expect("a policy"),
+        document,
+    }
+}
+
+/// What is filed of an exhibit once a policy under such a root has judged it, by that and nothing else.
+fn filing_of(exhibit: &Exhibit, root: &Value, spec: &EvidenceSpec) -> Filing {
+    let applied = applied(root);
+    let outcome = exhibit.judge(&applied.policy, exhibit.at);
     let judgement = Judgement {
         agent: &AgentId::new("tiny-1").expect("a name"),
         exhibit,
-        policy: &exhibit.policy,
-        outcome: Err(&ReasonCode::MrtdUntrusted.into()),
+        applied: &applied,
+        outcome: outcome.as_ref(),
     };
     Filing::of(&judgement, spec)
+}
+
+fn simulated(platform: &Platform) -> Value {
+    json!({"kind": "simulated", "keyId": platform.root_key_id().to_string()})
+}
+
+fn platform() -> Platform {
+    testing::platform(NOW.parse().expect("a time")).expect("a platform")
+}
+
+/// What a guest of a platform shows.
+fn shown_by(platform: &Platform) -> Exhibit {
+    let mut exhibit = exhibit(None);
+    let binding = exhibit.binding.parse().expect("a binding");
+    let report_data = binding.report_data().expect("good data");
+    let quote = platform
+        .guest()
+        .quote(report_data, &TdBody::of_image("tiny"));
+    let quote = QuoteBytes::new(quote.expect("signed")).expect("short");
+    exhibit.evidence = Evidence::of_quote(quote);
+    exhibit.collateral = Some(platform.collateral(exhibit.at).expect("collateral"));
+    exhibit
+}
+
+/// What a real machine shows.
+fn real() -> Exhibit {
+    let sample = |name: &str| std::fs::read(samples().join(name)).expect("a sample");
+    let collateral = sample("tdx_quote_collateral.json");
+    let quote = QuoteBytes::new(sample("tdx_quote")).expect("short");
+    Exhibit {
+        evidence: Evidence::of_quote(quote),
+        collateral: serde_json::from_slice(&collateral).expect("collateral"),
+        at: "2025-07-01T00:00:00Z".parse().expect("a time"),
+        ..exhibit(None)
+    }
 }
 
 fn record(filing: &Filing) -> EvidenceRecord {
@@ -124,6 +185,50 @@ fn with_digests_only_no_part_is_a_file_and_public_collateral_is() {
         assert!(record.parts().all(|part| part.kept == Kept::DigestOnly));
         assert_eq!(record.collateral.is_some(), is_public);
         assert_eq!(record.private_collateral.is_some(), !is_public);
+    }
+}
+
+/// A policy is one merge away from another root, and what is on the branch in plain stays there.
+#[test]
+fn real_evidence_is_never_in_plain_because_a_policy_names_a_simulated_root() {
+    let (opener, spec) = sealed();
+    let exhibit = real();
+    let quote = exhibit.evidence.quote.as_bytes();
+    let (begin, end) = (&quote[..600], &quote[quote.len() - 4000..]);
+    for root in [simulated(&platform()), json!({"kind": "intel"})] {
+        let of_nobody = filing_of(&exhibit, &root, &EvidenceSpec::default());
+        assert_eq!(readable(&of_nobody, &[begin, end]), [] as [&[u8]; 0]);
+        assert_eq!(record(&of_nobody).quote.kept, Kept::DigestOnly);
+        let filing = filing_of(&exhibit, &root, &spec);
+        assert_eq!(readable(&filing, &[begin, end]), [] as [&[u8]; 0]);
+        let Kept::Sealed(file) = record(&filing).quote.kept else {
+            panic!("{root}")
+        };
+        let opened = opener.open(&filing.files[&file], 1 << 20).expect("opened");
+        assert!(quote.starts_with(&opened) && opened.len() > 4000);
+        let asked = filing_of(&exhibit, &root, &keep(Keep::Full));
+        assert_eq!(record(&asked).quote.kept, Kept::Full, "a person's choice");
+    }
+}
+
+#[test]
+fn what_is_surely_simulated_is_kept_in_plain_whether_accepted_or_refused() {
+    let (own, foreign) = (platform(), platform());
+    let kept = |exhibit: &Exhibit, root: &Value| {
+        let filing = filing_of(exhibit, root, &EvidenceSpec::default());
+        record(&filing).quote.kept
+    };
+    let good = shown_by(&own);
+    let mut unbound = good.clone();
+    unbound.binding.nonce = "cc".repeat(32);
+    let own_policy = applied(&simulated(&own)).policy;
+    assert!(good.judge(&own_policy, good.at).is_ok());
+    assert!(unbound.judge(&own_policy, good.at).is_err());
+    for exhibit in [&good, &unbound] {
+        assert_eq!(kept(exhibit, &simulated(&own)), Kept::Full);
+        for root in [simulated(&foreign), json!({"kind": "intel"})] {
+            assert_eq!(kept(exhibit, &root), Kept::DigestOnly, "{root}");
+        }
     }
 }
 
