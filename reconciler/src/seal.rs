@@ -12,6 +12,9 @@ use ring::rand::SystemRandom;
 /// How the secret key of an auditor begins.
 const SECRET: &str = "AGE-SECRET-KEY-";
 
+/// What files of other secret keys say.
+const PRIVATE: &str = "PRIVATE KEY";
+
 /// Seals for some auditors.
 #[derive(Clone)]
 pub struct Sealer(Vec<Recipient>);
@@ -78,11 +81,12 @@ impl Sealer {
 /// # Errors
 /// When it is none for whom could be sealed.
 pub fn recipient(text: &str) -> Result<Recipient, RecipientError> {
-    let upper = text.trim_start().to_ascii_uppercase();
-    if upper.starts_with(SECRET) {
+    let upper = text.to_ascii_uppercase();
+    // Anywhere: a text that has a secret key in it is not to be repeated, whatever stands before.
+    if upper.contains(SECRET) || upper.contains(PRIVATE) {
         return Err(RecipientError::Secret);
     }
-    if upper.starts_with("SSH-") {
+    if upper.trim_start().starts_with("SSH-") {
         return Err(RecipientError::Ssh);
     }
     let unreadable = || RecipientError::Unreadable(text.chars().take(80).collect());

@@ -110,12 +110,22 @@ fn what_is_no_recipient_is_told_and_a_secret_is_not_repeated() {
         said("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA ada"),
         said(&secret),
         said(&secret.to_lowercase()),
+        said(&format!("key: {secret}")),
+        said(&format!("'{}", secret.to_lowercase())),
+        said(&format!(
+            "-----BEGIN OPENSSH PRIVATE KEY----- {}",
+            &secret[20..]
+        )),
         said(""),
     ];
-    assert!(!told.concat().contains(&secret[20..]), "{told:?}");
+    let all = told.concat().to_uppercase();
+    assert!(!all.contains(&secret[20..]), "{told:?}");
     expect![[r#"
         expected a recipient of age such as `age1…`, as age-keygen prints it, found "ada@example.org"
         expected a recipient of age such as `age1…`; keys of SSH are not taken
+        this is an auditor's secret key, which opens what is sealed: take it out of Git, make a new one with age-keygen, and name its recipient, `age1…`
+        this is an auditor's secret key, which opens what is sealed: take it out of Git, make a new one with age-keygen, and name its recipient, `age1…`
+        this is an auditor's secret key, which opens what is sealed: take it out of Git, make a new one with age-keygen, and name its recipient, `age1…`
         this is an auditor's secret key, which opens what is sealed: take it out of Git, make a new one with age-keygen, and name its recipient, `age1…`
         this is an auditor's secret key, which opens what is sealed: take it out of Git, make a new one with age-keygen, and name its recipient, `age1…`
         expected a recipient of age such as `age1…`, as age-keygen prints it, found ""
