@@ -162,7 +162,26 @@ impl Tree<'_> {
         Judged {
             simulated: matches!(&record.outcome, Outcome::Accepted(it) if it.simulated),
             policy: policy.as_ref().ok().map(|applied| applied.text),
-            made: policy.and_then(|applied| self.again(claimed.digest, record, &applied)),
+            made: policy.and_then(|applied| {
+                self.is_of_its_parts(claimed.digest, record)?;
+                self.again(claimed.digest, record, &applied)
+            }),
+        }
+    }
+
+    /// Holds the parts that a record names against those that its verdict is of, which needs none of them opened.
+    fn is_of_its_parts(&self, digest: Digest, record: &EvidenceRecord) -> Result<(), Wrong> {
+        let Outcome::Accepted(verdict) = &record.outcome else {
+            return Ok(());
+        };
+        let public = record.collateral.map(|file| self.collateral(file));
+        let public = public.transpose()?.map(|collateral| collateral.digest());
+        match foreign_part(verdict, record, public) {
+            None => Ok(()),
+            Some(part) => Err(wrong(
+                digest,
+                format!("names another {part} than its verdict is of"),
+            )),
         }
     }
 
@@ -298,6 +317,33 @@ fn again(exhibit: &Exhibit, policy: &Policy, outcome: &Outcome) -> Result<Made, 
             said.code.code()
         )),
     }
+}
+
+/// The first part that is surely another than the verdict was made from; `public` is the digest of public collateral. A
+/// verdict has the digest of that part of an event log which it used, and says nothing of a token that nobody looked at.
+fn foreign_part(
+    verdict: &Verdict,
+    record: &EvidenceRecord,
+    public: Option<Digest>,
+) -> Option<&'static str> {
+    let token = verdict.token.as_ref().map(|token| token.digest);
+    let named = record.token.as_ref().map(|part| part.digest);
+    let has_collateral = public.is_some() || record.private_collateral.is_some();
+    let is_other = [
+        ("quote", record.quote.digest != verdict.evidence_digest),
+        ("token", token.is_some() && token != named),
+        (
+            "event log",
+            verdict.event_log_digest.is_some() && record.event_log.is_none(),
+        ),
+        (
+            "collateral",
+            has_collateral != verdict.collateral_digest.is_some()
+                || public.is_some() && public != verdict.collateral_digest,
+        ),
+    ];
+    let other = is_other.into_iter().find(|(_, is_other)| *is_other);
+    other.map(|(part, _)| part)
 }
 
 /// The first field, by name, in which two verdicts differ.

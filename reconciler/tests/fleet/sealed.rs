@@ -185,13 +185,13 @@ fn each_flipped_byte_is_named(fleet: &Fleet, auditor: &Auditor, record: &Evidenc
     }
 }
 
-/// Signed, named for its bytes, and sealed for the auditor: but not what was judged.
+/// Signed, named for its bytes, and sealed for the auditor: but not what was judged. An auditor sees that; who cannot open
+/// it sees it as soon as the record says which bytes are sealed.
 fn a_sealed_file_with_another_quote_is_named(
     fleet: &Fleet,
     auditor: &Auditor,
     files: &BTreeMap<String, Vec<u8>>,
 ) {
-    let mut forged = files.clone();
     let (path, mut record) = record(files);
     let mut quote = auditor.open(files, &record.quote.kept);
     quote[600] ^= 1;
@@ -199,17 +199,7 @@ fn a_sealed_file_with_another_quote_is_named(
     let sealed = sealer.seal(&quote).expect("sealed");
     let file = Digest::of(&sealed);
     record.quote.kept = Kept::Sealed(file);
-    let (bytes, old) = (record.to_json(), path.rsplit('/').next().expect("a name"));
-    let digest = Digest::of(&bytes);
-    forged.remove(&path);
-    forged.insert(paths::evidence(&file), sealed);
-    forged.insert(paths::evidence(&digest), bytes);
-    for bytes in forged.values_mut() {
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            continue;
-        };
-        *bytes = text.replace(old, &digest.to_string()).into_bytes();
-    }
+    let (forged, _) = with_record(files, &path, &record, (file, &sealed));
     let identity = auditor.file.display().to_string();
     let found = own_branch_with(fleet, "forged", &forged, &["--identity", &identity]);
     let finding = &found["findings"][0];
@@ -217,6 +207,42 @@ fn a_sealed_file_with_another_quote_is_named(
     let message = finding["message"].as_str().expect("text");
     assert!(message.starts_with("holds other bytes"), "{message}");
     good(&own_branch_with(fleet, "unopened", &forged, &[]));
+
+    record.quote.digest = Digest::of(&quote);
+    let (forged, path) = with_record(files, &path, &record, (file, &sealed));
+    for (branch, more) in [
+        ("named", &[] as &[&str]),
+        ("opened", &["--identity", &identity]),
+    ] {
+        let found = own_branch_with(fleet, branch, &forged, more);
+        let finding = &found["findings"][0];
+        assert_eq!(finding["path"], path, "{found}");
+        let message = finding["message"].as_str().expect("text");
+        let said = "names another quote than its verdict is of";
+        assert_eq!(message, said);
+    }
+}
+
+/// The files with another record in place of the one at this path, and a file beside it; where that record is then.
+fn with_record(
+    files: &BTreeMap<String, Vec<u8>>,
+    path: &str,
+    record: &EvidenceRecord,
+    (file, sealed): (Digest, &[u8]),
+) -> (BTreeMap<String, Vec<u8>>, String) {
+    let mut forged = files.clone();
+    let (bytes, old) = (record.to_json(), path.rsplit('/').next().expect("a name"));
+    let digest = Digest::of(&bytes);
+    forged.remove(path);
+    forged.insert(paths::evidence(&file), sealed.to_vec());
+    forged.insert(paths::evidence(&digest), bytes);
+    for bytes in forged.values_mut() {
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            continue;
+        };
+        *bytes = text.replace(old, &digest.to_string()).into_bytes();
+    }
+    (forged, paths::evidence(&digest))
 }
 
 /// The record of the only agent, with its path.
