@@ -149,7 +149,11 @@ fn conditions(sight: &Sight<'_>, notes: &Notes) -> Vec<Condition> {
     let waiting = format!("{plans} {wait} for a person's approval");
     let (auditable, short, missing) = match trust::unauditable(&sight.report.revision) {
         Some(trouble) => (false, trouble.reason, trouble.message),
-        None => (true, "KeptAsAsked", String::new()),
+        None => (
+            true,
+            "KeptAsAsked",
+            trust::kept_from_now(&sight.report.revision),
+        ),
     };
     Conditions::new(previous, sight.now())
         .add(ConditionType::Readable, when(readable), reason, message)

@@ -16,6 +16,16 @@ pub fn unauditable(revision: &Revision) -> Option<Trouble> {
     shortfall(&revision.evidence, revision.policies.values())
 }
 
+/// What to know of evidence that is kept as asked: what was filed before somebody asked is not filed again.
+pub fn kept_from_now(revision: &Revision) -> String {
+    match revision.evidence == EvidenceSpec::default() {
+        true => String::new(),
+        false => "what is judged from now on; an agent's newest judgement stays as it was filed until the agent \
+                  attests again or its policy changes"
+            .into(),
+    }
+}
+
 /// Says so in the log, once for a revision; status says it as long as it is so.
 pub(crate) fn tell_of_keeping(revision: &Revision) {
     if let Some(Trouble { reason, message }) = unauditable(revision) {

@@ -26,7 +26,7 @@ use crate::world::World;
 
 pub(crate) use audit::{Tried, tell};
 pub(crate) use auditors::{REMEDY, tell_of_keeping};
-pub use auditors::unauditable;
+pub use auditors::{kept_from_now, unauditable};
 pub use challenge::{Fetched, issue};
 pub(crate) use filing::{Filing, Judgement, filed, forget, forget_strays};
 pub use judge::{BoundTo, Exhibit, IN_HAND, Judge, PATIENCE, Sources};

@@ -314,7 +314,9 @@ fn sealing_for_nobody_is_said_and_an_auditor_who_comes_opens_what_is_judged_from
         ("policies/simulated.yaml", Some(&policy)),
     ]);
     fleet.wait("the fleet is auditable", |status| {
-        condition(&status["fleet"], "Auditable")["status"] == "True"
+        let auditable = condition(&status["fleet"], "Auditable");
+        let message = auditable["message"].as_str().unwrap_or_default();
+        auditable["status"] == "True" && message.contains("stays as it was filed until")
     });
     fleet.until("kept evidence is judged again, sealed, and opens", || {
         let found = auditor.verify(&fleet, "status");
