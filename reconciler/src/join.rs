@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use easyenclave_schemas::evidence::{ReasonCode, Rejection, Verdict};
+use easyenclave_schemas::evidence::{Outcome, ReasonCode, Rejection, Verdict};
 use easyenclave_schemas::records::{AgentRecord, OrderPhase, OrderRecord, TrustRecord, WorkRecord};
 use easyenclave_schemas::wire::RegisterRequest;
 use easyenclave_schemas::{Generation, OrderId, Timestamp};
@@ -54,15 +54,16 @@ async fn admitted(
         .map_err(|turned| turned.rejection)?;
     let revision = world.revision().ok_or(ReasonCode::DependencyUnavailable)?;
     let judgement = Judgement {
-        agent: &order.order.agent(),
-        exhibit: &exhibit,
-        applied: &applied,
-        outcome: Ok(&verdict),
+        agent: order.order.agent(),
+        exhibit: Arc::clone(&exhibit),
+        applied,
+        outcome: Outcome::Accepted(Box::new(verdict.clone())),
     };
+    let filing = world.judge.file(judgement, &revision).await;
     let accepted = Accepted {
         order,
         verdict: verdict.clone(),
-        filing: Filing::of(&judgement, &revision.evidence),
+        filing: filing.ok_or(ReasonCode::Internal)?,
         exhibit,
     };
     admit(world, request, accepted, now).await?;

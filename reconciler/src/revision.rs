@@ -13,6 +13,8 @@ use easyenclave_schemas::evidence::{JudgedPolicy, ReasonCode, Rejection};
 use easyenclave_schemas::status::ProblemStatus;
 use easyenclave_schemas::{DeploymentId, Digest, NodeSize, PolicyName, ProviderName};
 
+use crate::seal::Sealer;
+
 /// A revision.
 #[derive(Debug, Clone)]
 pub struct Revision {
@@ -36,6 +38,9 @@ pub struct Revision {
     pub collateral: CollateralSpec,
     /// How much evidence is kept.
     pub evidence: EvidenceSpec,
+    /// Seals it for the auditors who are named there; none where nobody is who can be read. Made once: reading an
+    /// auditor is a key agreement.
+    pub sealer: Option<Sealer>,
     /// Documents that were rejected.
     pub problems: Vec<ProblemStatus>,
 }

@@ -1,7 +1,9 @@
 //! Seals: parts of evidence that name a machine, encrypted with `age` to the fleet's auditors. Who has an identity of
 //! one of them opens what is sealed; nobody else does, the reconciler included.
 
+use std::fmt;
 use std::io::{Read, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use age::x25519::{Identity, Recipient};
@@ -15,9 +17,9 @@ const SECRET: &str = "AGE-SECRET-KEY-";
 /// What files of other secret keys say.
 const PRIVATE: &str = "PRIVATE KEY";
 
-/// Seals for some auditors.
+/// Seals for some auditors. A copy is the same one.
 #[derive(Clone)]
-pub struct Sealer(Vec<Recipient>);
+pub struct Sealer(Arc<[Recipient]>);
 
 /// A text that names no auditor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,13 +52,19 @@ pub enum SealError {
     Write(#[source] std::io::Error),
 }
 
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sealer(for {})", self.0.len())
+    }
+}
+
 impl Sealer {
     /// For those of the auditors whose text can be read; none when there is no such one. The others are told of by
     /// [`recipient`].
     pub fn of(auditors: &[String]) -> Option<Self> {
         let read = auditors.iter().map(|text| recipient(text));
         let read: Vec<_> = read.filter_map(Result::ok).collect();
-        (!read.is_empty()).then_some(Self(read))
+        (!read.is_empty()).then(|| Self(read.into()))
     }
 
     /// The bytes, so that each of the auditors can open them. Other bytes every time.

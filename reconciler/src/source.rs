@@ -21,6 +21,7 @@ use crate::desired::{Besides, Loader, NOT_A_FILE, is_document};
 use crate::outage::Outage;
 use crate::report::Trouble;
 use crate::revision::Revision;
+use crate::seal::Sealer;
 use crate::trust;
 use crate::world::World;
 
@@ -276,6 +277,7 @@ impl Reader {
             paths: model.paths,
             status: model.status,
             collateral: model.collateral,
+            sealer: Sealer::of(&model.evidence.auditors),
             evidence: model.evidence,
             problems: loaded.problems,
         };

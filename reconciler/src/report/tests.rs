@@ -27,6 +27,7 @@ use crate::journal::Records;
 use crate::pass::Report;
 use crate::presence::Presence;
 use crate::revision::{Revision, WorkloadVersion};
+use crate::seal::Sealer;
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -68,6 +69,7 @@ fn revision() -> Revision {
         paths: model.paths,
         status: model.status,
         collateral: model.collateral,
+        sealer: Sealer::of(&model.evidence.auditors),
         evidence: model.evidence,
         problems: Vec::new(),
     }

@@ -2,10 +2,11 @@
 //! its own digest. Made once, when judged, and kept in the store until the branch has a newer one of the same agent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use easyenclave_attestation::{QuoteView, TrustRoot, ends_in};
 use easyenclave_schemas::documents::{EvidenceSpec, Keep};
-use easyenclave_schemas::evidence::{EvidenceRecord, Kept, Outcome, Part, Rejection, Verdict};
+use easyenclave_schemas::evidence::{EvidenceRecord, Kept, Outcome, Part};
 use easyenclave_schemas::{AgentId, Digest};
 use easyenclave_store::Space;
 
@@ -18,25 +19,27 @@ use crate::seal::{SealError, Sealer};
 const MOST: usize = 1000;
 
 /// A judgement, as of when the evidence was shown.
-pub(crate) struct Judgement<'a> {
+pub(crate) struct Judgement {
     /// Whose evidence it was.
-    pub(crate) agent: &'a AgentId,
+    pub(crate) agent: AgentId,
     /// What was shown.
-    pub(crate) exhibit: &'a Exhibit,
+    pub(crate) exhibit: Arc<Exhibit>,
     /// The policy that was applied.
-    pub(crate) applied: &'a Applied,
+    pub(crate) applied: Arc<Applied>,
     /// What verification said.
-    pub(crate) outcome: Result<&'a Verdict, &'a Rejection>,
+    pub(crate) outcome: Outcome,
 }
 
-impl Judgement<'_> {
+impl Judgement {
     /// Whether the platform is surely a simulated one, which there is no machine to be named of. The policy alone does
     /// not tell: real evidence that was kept is judged again by whatever policy is put in its place.
     fn is_simulated(&self) -> bool {
-        match (self.outcome, &self.applied.policy.trust_root) {
-            (Ok(verdict), _) => verdict.simulated,
-            (Err(_), root @ TrustRoot::Simulated(_)) => ends_in(root, &self.exhibit.evidence),
-            (Err(_), TrustRoot::Intel) => false,
+        match (&self.outcome, &self.applied.policy.trust_root) {
+            (Outcome::Accepted(verdict), _) => verdict.simulated,
+            (Outcome::Refused(_), root @ TrustRoot::Simulated(_)) => {
+                ends_in(root, &self.exhibit.evidence)
+            }
+            (Outcome::Refused(_), TrustRoot::Intel) => false,
         }
     }
 }
@@ -53,10 +56,12 @@ pub(crate) struct Filing {
 pub(crate) type Files = BTreeMap<Digest, Vec<u8>>;
 
 impl Filing {
-    /// The files of a judgement, as much of them as is to be kept.
-    pub(crate) fn of(judgement: &Judgement<'_>, spec: &EvidenceSpec) -> Self {
+    /// The files of a judgement, as much of them as is to be kept. Sealing is arithmetic: not for the threads that
+    /// answer requests.
+    pub(crate) fn of(judgement: Judgement, spec: &EvidenceSpec, sealer: Option<Sealer>) -> Self {
+        let keep = spec.keeps(judgement.is_simulated());
         let mut desk = Desk {
-            keeping: Keeping::of(spec, judgement.is_simulated()),
+            keeping: Keeping::of(keep, sealer),
             files: Files::new(),
         };
         let record = desk.record(judgement).to_json();
@@ -89,10 +94,10 @@ enum Keeping {
 
 impl Keeping {
     /// Sealing needs somebody to seal for: digests only meanwhile, which the fleet's condition `Auditable` says.
-    fn of(spec: &EvidenceSpec, simulated: bool) -> Self {
-        match spec.keeps(simulated) {
+    fn of(keep: Keep, sealer: Option<Sealer>) -> Self {
+        match keep {
             Keep::Full => Self::Full,
-            Keep::Sealed => Sealer::of(&spec.auditors).map_or(Self::DigestOnly, Self::Sealed),
+            Keep::Sealed => sealer.map_or(Self::DigestOnly, Self::Sealed),
             Keep::Digest => Self::DigestOnly,
         }
     }
@@ -104,14 +109,14 @@ struct Desk {
 }
 
 impl Desk {
-    fn record(&mut self, judgement: &Judgement<'_>) -> EvidenceRecord {
-        let exhibit = judgement.exhibit;
+    fn record(&mut self, judgement: Judgement) -> EvidenceRecord {
+        let exhibit = &*judgement.exhibit;
         let evidence = &exhibit.evidence;
         let quote = evidence.quote.as_bytes();
         let quote = QuoteView::parse(quote).map_or(quote, |view| view.bytes());
         let (collateral, private_collateral) = self.collateral(exhibit);
         EvidenceRecord {
-            agent: judgement.agent.clone(),
+            agent: judgement.agent,
             public_key: exhibit.binding.public_key.clone(),
             nonce: exhibit.binding.nonce.clone(),
             ita_nonce: exhibit.binding.ita.clone(),
@@ -133,10 +138,7 @@ impl Desk {
             private_collateral,
             policy: self.public(judgement.applied.document.to_json()),
             at: exhibit.at,
-            outcome: match judgement.outcome {
-                Ok(verdict) => Outcome::Accepted(Box::new(verdict.clone())),
-                Err(rejection) => Outcome::Refused(rejection.clone()),
-            },
+            outcome: judgement.outcome,
         }
     }
 

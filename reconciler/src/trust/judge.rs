@@ -22,9 +22,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::filing::{Filing, Judgement};
 use super::heard::Heard;
 use crate::metrics::Metrics;
-use crate::revision::Applied;
+use crate::revision::{Applied, Revision};
 
 /// What verification needs is not waited for longer. An agent waits 15 seconds for its answer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -185,6 +186,13 @@ impl Judge {
         };
         let judged = self.compute(move || exhibit.again(&applied.policy, before.as_deref()));
         judged.await.unwrap_or(Again::Unknown)
+    }
+
+    /// What is to be kept of a judgement, sealed where judging is done. None when that broke off.
+    pub(crate) async fn file(&self, judgement: Judgement, revision: &Revision) -> Option<Filing> {
+        let (spec, sealer) = (revision.evidence.clone(), revision.sealer.clone());
+        let file = move || Filing::of(judgement, &spec, sealer);
+        self.compute(file).await
     }
 
     /// Verification has cores to wait for, and threads of its own. None when it broke off.

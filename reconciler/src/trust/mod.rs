@@ -14,7 +14,7 @@ mod supply;
 use std::sync::Arc;
 
 use easyenclave_schemas::documents::Mint;
-use easyenclave_schemas::evidence::{Evidence, ReasonCode, Rejection, Verdict};
+use easyenclave_schemas::evidence::{Evidence, Outcome, ReasonCode, Rejection, Verdict};
 use easyenclave_schemas::records::{AgentRecord, TrustRecord};
 use easyenclave_schemas::wire::AttestRequest;
 use easyenclave_schemas::{AgentId, Digest, OrderId, Timestamp};
@@ -151,9 +151,8 @@ async fn reattest(
             None,
         ),
     };
-    let outcome = judged.as_ref().map(|(verdict, _)| verdict);
-    let outcome = outcome.map_err(|turned| &turned.rejection);
-    let shown = exhibit.map(|exhibit| shown(agent, exhibit, &applied, outcome, &revision));
+    let judgement = exhibit.map(|exhibit| judgement(agent, exhibit, applied, &judged));
+    let shown = shown(world, judgement, &revision).await;
     let found = Found {
         agent: agent.agent.clone(),
         before: agent.trust.clone(),
@@ -243,21 +242,29 @@ struct Shown {
     filing: Filing,
 }
 
-fn shown(
+/// None when there is nothing to file, or it cannot be filed: what was found counts all the same.
+async fn shown(world: &World, judgement: Option<Judgement>, revision: &Revision) -> Option<Shown> {
+    let judgement = judgement?;
+    let exhibit = Arc::clone(&judgement.exhibit);
+    let filing = world.judge.file(judgement, revision).await?;
+    Some(Shown { exhibit, filing })
+}
+
+fn judgement(
     agent: &AgentRecord,
     exhibit: Arc<Exhibit>,
-    applied: &Applied,
-    outcome: Result<&Verdict, &Rejection>,
-    revision: &Revision,
-) -> Shown {
-    let judgement = Judgement {
-        agent: &agent.agent,
-        exhibit: &exhibit,
+    applied: Arc<Applied>,
+    judged: &Result<(Verdict, Arc<Exhibit>), Turned>,
+) -> Judgement {
+    Judgement {
+        agent: agent.agent.clone(),
+        exhibit,
         applied,
-        outcome,
-    };
-    let filing = Filing::of(&judgement, &revision.evidence);
-    Shown { exhibit, filing }
+        outcome: match judged {
+            Ok((verdict, _)) => Outcome::Accepted(Box::new(verdict.clone())),
+            Err(turned) => Outcome::Refused(turned.rejection.clone()),
+        },
+    }
 }
 
 /// The boot of an agent that does not say which one its evidence is of.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use easyenclave_attestation::Again;
+use easyenclave_schemas::evidence::Outcome;
 use easyenclave_schemas::records::{AgentRecord, TrustRecord};
 use easyenclave_schemas::{AgentId, Digest};
 use easyenclave_store::Space;
@@ -88,24 +89,26 @@ async fn again(
         return Ok(None);
     };
     let (policy, shown_at) = (applied.policy.digest, kept.at);
-    let (exhibit, applied) = (kept.clone(), Arc::new(applied));
+    let (exhibit, applied) = (Arc::new(kept.clone()), Arc::new(applied));
     let judged = world.judge.again(kept, Arc::clone(&applied), &agent.trust);
     let outcome = match judged.await {
         Again::Accepts(verdict) => Ok(verdict),
         Again::Refuses(rejection) => {
-            let (shown, applied) = (exhibit.clone(), Arc::clone(&applied));
+            let (shown, applied) = (Arc::clone(&exhibit), Arc::clone(&applied));
             look_again(world, agent, shown, applied, &rejection).await;
             Err(rejection)
         }
         Again::Unknown => return Ok(None),
     };
     let judgement = Judgement {
-        agent: &agent.agent,
-        exhibit: &exhibit,
-        applied: &applied,
-        outcome: outcome.as_deref(),
+        agent: agent.agent.clone(),
+        exhibit,
+        applied,
+        outcome: outcome
+            .clone()
+            .map_or_else(Outcome::Refused, Outcome::Accepted),
     };
-    let filing = Filing::of(&judgement, &revision.evidence);
+    let filing = world.judge.file(judgement, revision).await;
     let trust = match outcome {
         Ok(verdict) => TrustRecord::Accepted(verdict),
         Err(rejection) => refused(&rejection, policy, shown_at),
@@ -113,8 +116,8 @@ async fn again(
     Ok(Some((trust, filing)))
 }
 
-/// What a policy says, and what the status branch keeps of it.
-type Judged = (TrustRecord, Filing);
+/// What a policy says, and what the status branch keeps of it; what is said counts also when nothing can be filed.
+type Judged = (TrustRecord, Option<Filing>);
 
 /// In one transaction. An agent of which something else became known meanwhile keeps that.
 async fn write(world: &World, judged: Vec<(Arc<AgentRecord>, Judged)>) -> Result<(), JournalError> {
@@ -124,8 +127,11 @@ async fn write(world: &World, judged: Vec<(Arc<AgentRecord>, Judged)>) -> Result
             if let Some(record) = known.filter(|record| record.trust == before.trust) {
                 let mut record = AgentRecord::clone(record);
                 record.trust = trust;
-                let before = record.evidence.replace(filing.record);
-                filing.put(change, before);
+                let before = record.evidence.take();
+                if let Some(filing) = filing {
+                    record.evidence = Some(filing.record);
+                    filing.put(change, before);
+                }
                 change.put_agent(record);
             }
         }

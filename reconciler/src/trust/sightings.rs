@@ -107,7 +107,7 @@ pub(super) async fn look(
 pub(super) async fn look_again(
     world: &World,
     agent: &AgentRecord,
-    exhibit: Exhibit,
+    exhibit: Arc<Exhibit>,
     applied: Arc<Applied>,
     rejection: &Rejection,
 ) {
@@ -117,7 +117,7 @@ pub(super) async fn look_again(
     };
     if !known {
         let order = agent.agent.order();
-        look(world, &order, Arc::new(exhibit), applied, rejection).await;
+        look(world, &order, exhibit, applied, rejection).await;
     }
 }
 

@@ -289,6 +289,7 @@ fn revision(spec: PolicySpec) -> Revision {
         status: StatusSpec::default(),
         collateral: CollateralSpec::default(),
         evidence: EvidenceSpec::default(),
+        sealer: None,
         problems: Vec::new(),
     }
 }

@@ -3,8 +3,6 @@
 #[path = "../../../../providers/attestation/src/real_samples/files.rs"]
 mod files;
 
-use std::sync::Arc;
-
 use age::secrecy::ExposeSecret;
 use age::x25519::Identity;
 use easyenclave_attestation::simulated::{Platform, TdBody};
@@ -74,12 +72,12 @@ fn filing_of(exhibit: &Exhibit, root: &Value, spec: &EvidenceSpec) -> Filing {
     let applied = applied(root);
     let outcome = exhibit.judge(&applied.policy, exhibit.at);
     let judgement = Judgement {
-        agent: &AgentId::new("tiny-1").expect("a name"),
-        exhibit,
-        applied: &applied,
-        outcome: outcome.as_ref(),
+        agent: AgentId::new("tiny-1").expect("a name"),
+        exhibit: Arc::new(exhibit.clone()),
+        applied: Arc::new(applied),
+        outcome: outcome.map_or_else(Outcome::Refused, |it| Outcome::Accepted(Box::new(it))),
     };
-    Filing::of(&judgement, spec)
+    Filing::of(judgement, spec, Sealer::of(&spec.auditors))
 }
 
 fn simulated(platform: &Platform) -> Value {
