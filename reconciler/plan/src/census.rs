@@ -8,17 +8,19 @@ use crate::view::{AgentIx, DeploymentIx, Standing, View, number};
 /// The replicas of one deployment.
 #[derive(Default)]
 pub(crate) struct Census {
-    /// Counted, and not to be touched: silent, unjudged, frozen, or in a pool that fails as a whole.
-    pub(crate) fixed: u32,
-    /// Of those, the ones that serve.
-    pub(crate) fixed_serving: u32,
+    /// Where they should be, and not to be touched: silent, unjudged, frozen, or in a pool that fails as a whole.
+    pub(crate) fixed: Vec<AgentIx>,
+    /// Where they should not be any more, and not to be touched.
+    pub(crate) stuck: Vec<AgentIx>,
+    /// Of both, how many serve.
+    fixed_serving: u32,
     /// Where they should be.
     pub(crate) good: Vec<Replica>,
     /// On agents where they should not be any more.
     pub(crate) movers: Vec<Replica>,
     /// On agents in quarantine.
     pub(crate) bad: Vec<AgentIx>,
-    /// Running without having been decided here.
+    /// Where they should be, running without having been decided here.
     pub(crate) strays: Vec<AgentIx>,
 }
 
@@ -35,7 +37,7 @@ pub(crate) struct Replica {
 
 enum Role {
     Out,
-    Fixed(bool),
+    Fixed { serves: bool, fits: bool },
     Good(Replica),
     Mover(Replica),
     Bad,
@@ -56,9 +58,14 @@ impl Census {
         for agent in view.replicas(deployment) {
             match role(view, draft, agent, spec, published) {
                 Role::Out => {}
-                Role::Fixed(serves) => {
-                    self.fixed += 1;
+                Role::Fixed { serves, fits } => {
                     self.fixed_serving += u32::from(serves);
+                    let list = if fits {
+                        &mut self.fixed
+                    } else {
+                        &mut self.stuck
+                    };
+                    list.push(agent);
                 }
                 Role::Good(replica) => self.good.push(replica),
                 Role::Mover(replica) => self.movers.push(replica),
@@ -69,7 +76,8 @@ impl Census {
     }
 
     fn clear(&mut self) {
-        self.fixed = 0;
+        self.fixed.clear();
+        self.stuck.clear();
         self.fixed_serving = 0;
         self.good.clear();
         self.movers.clear();
@@ -82,7 +90,8 @@ impl Census {
         let fine = |r: &Replica| r.ready && r.current;
         number(self.good.len()) == spec.replicas
             && self.good.iter().all(fine)
-            && self.fixed == 0
+            && self.fixed.is_empty()
+            && self.stuck.is_empty()
             && self.movers.is_empty()
             && self.bad.is_empty()
             && self.strays.is_empty()
@@ -90,7 +99,12 @@ impl Census {
 
     /// Replicas that count as there.
     pub(crate) fn placed(&self) -> u32 {
-        number(self.good.len()) + self.fixed
+        self.in_place() + number(self.stuck.len())
+    }
+
+    /// Replicas that are, or may be, where they should be.
+    pub(crate) fn in_place(&self) -> u32 {
+        number(self.good.len() + self.fixed.len())
     }
 
     /// Replicas that serve. Once some are published, only those do: a replica that is ready and not
@@ -118,15 +132,17 @@ fn role(view: &View, draft: &Draft, agent: AgentIx, spec: &Deployment, published
     if gone || !draft.is_there(view, agent) {
         return Role::Out;
     }
+    let fits = !facts.drifted && view.admits(spec, facts.target);
     if !facts.is_touchable() {
-        return Role::Fixed(serves);
-    }
-    if facts.is_stray() {
-        return Role::Stray;
+        return Role::Fixed { serves, fits };
     }
     match facts.standing {
         Standing::Quarantined(_) if draft.is_out_of_service(view, agent) => Role::Bad,
-        Standing::Quarantined(_) | Standing::Unjudged => Role::Fixed(false),
+        Standing::Quarantined(_) | Standing::Unjudged => Role::Fixed {
+            serves: false,
+            fits,
+        },
+        Standing::Accepted if fits && facts.is_stray() => Role::Stray,
         Standing::Accepted => {
             let replica = Replica {
                 agent,
@@ -134,7 +150,7 @@ fn role(view: &View, draft: &Draft, agent: AgentIx, spec: &Deployment, published
                 serves,
                 current: facts.current,
             };
-            match !facts.drifted && view.admits(spec, facts.target) {
+            match fits {
                 true => Role::Good(replica),
                 false => Role::Mover(replica),
             }

@@ -22,6 +22,7 @@ mod plan;
 mod pools;
 mod reserve;
 mod rules;
+mod shed;
 mod slots;
 mod supply;
 #[cfg(test)]

@@ -44,12 +44,16 @@ impl Supply {
 /// What each target has, without its orders.
 pub(crate) fn count(view: &View, draft: &Draft) -> Vec<Supply> {
     let mut supply = vec![Supply::default(); view.targets.len()];
+    let given = given(view, draft);
     for agent in view.all_agents() {
         let facts = view.agent(agent);
         let of = &mut supply[facts.target.at()];
         of.retiring += u32::from(facts.retiring);
         of.suspect += u32::from(is_suspect(view, draft, agent));
-        *kind(view, draft, agent, of) += 1;
+        match leaves(view, draft, agent, &given) {
+            true => of.unsure += 1,
+            false => *kind(view, draft, agent, of) += 1,
+        }
     }
     for orphan in view.observed.orphans.values() {
         let target = orphan.target.as_ref();
@@ -87,21 +91,36 @@ fn kind<'s>(view: &View, draft: &Draft, agent: AgentIx, of: &'s mut Supply) -> &
         && facts.standing == Standing::Accepted;
     match (counts, draft.carries(view, agent), sure) {
         (false, ..) => &mut of.useless,
-        (true, Some(_), _) if leaves(view, draft, agent) => &mut of.unsure,
         (true, Some(_), _) => &mut of.used,
         (true, None, true) => &mut of.free,
         (true, None, false) => &mut of.unsure,
     }
 }
 
-/// Whether an agent is free as soon as its replica has found its place, because it is in the wrong one.
-fn leaves(view: &View, draft: &Draft, agent: AgentIx) -> bool {
+/// By deployment, whether this plan gives it an agent.
+fn given(view: &View, draft: &Draft) -> Vec<bool> {
+    let mut given = vec![false; view.deployments.len()];
+    for agent in view.all_agents() {
+        if let Fate::Gets(deployment) = draft.fate(agent) {
+            given[deployment.at()] = true;
+        }
+    }
+    given
+}
+
+/// Whether an agent is free in a moment: its replica is in the wrong place and not ready, and its replacement has one.
+fn leaves(view: &View, draft: &Draft, agent: AgentIx, given: &[bool]) -> bool {
     let facts = view.agent(agent);
-    let spec = facts
-        .deployment
-        .and_then(|it| view.deployment(it).state.spec());
+    let Some(deployment) = facts.deployment else {
+        return false;
+    };
+    let spec = view.deployment(deployment).state.spec();
     let misplaced = spec.is_some_and(|spec| !view.admits(spec, facts.target));
-    misplaced && facts.is_touchable() && draft.fate(agent) == Fate::Stays
+    misplaced
+        && given[deployment.at()]
+        && !facts.is_ready()
+        && facts.is_touchable()
+        && draft.fate(agent) == Fate::Stays
 }
 
 /// The target of a retire order whose agent's record is gone already.

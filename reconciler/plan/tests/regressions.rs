@@ -168,8 +168,16 @@ fn nothing_is_ordered_in_place_of_an_agent_that_is_about_to_be_free() {
     let state = "target alpha 0 3 warm 1\ntarget beta 0 2\ndeploy acme/a x1 v1 on beta";
     let world = "agent a alpha #0 starts acme/a v1\nagent b beta #1 idle";
     let mut world = World::new(state, world);
-    let story = world.settle();
-    assert!(!story.contains("launch"), "{story}");
+    let launches = |plan: &Plan| {
+        plan.actions
+            .iter()
+            .any(|a| matches!(a, Action::Launch { .. }))
+    };
+    assert!(
+        !launches(&world.pass()) && !launches(&world.pass()),
+        "{}",
+        world.text()
+    );
 }
 
 /// Fewer replicas and another place in one commit: nothing leaves before a person was asked, or what is placed would
@@ -203,4 +211,109 @@ fn targets_that_go_take_no_owner_with_them_unasked() {
     let held = world.plan().held;
     assert_eq!(held.len(), 1, "{}", world.text());
     assert_eq!(held[0].actions.len(), 3, "{}", world.text());
+}
+
+/// How many replicas the first pass of a world stops, and how many it holds.
+fn stopped(state: &str, world: &str) -> (usize, usize) {
+    let plan = World::new(state, world).pass();
+    let stops = |a: &&Action| matches!(a, Action::Unassign { .. } | Action::Retire { .. });
+    let held = plan.held.iter().map(|hold| hold.actions.len()).sum();
+    (plan.actions.iter().filter(stops).count(), held)
+}
+
+fn agents(count: u32, target: &str, how: impl Fn(u32) -> &'static str) -> String {
+    let agent = |at| format!("agent {target}{at} {target} #{at} {}\n", how(at));
+    (0..count).map(agent).collect()
+}
+
+/// Silence of some lets nothing of the others go: those that are not heard make up for nobody.
+#[test]
+fn silence_lets_no_move_take_what_would_be_held() {
+    let state = "target near 6 6 in near\ntarget far 2 2 in far\ndeploy acme/a x2 v1 in far";
+    let far = agents(2, "far", |_| "runs acme/a v1 in far");
+    for quiet in ["silent 1", "unjudged", "unheard"] {
+        let how = |at| match (at < 3, quiet) {
+            (true, "silent 1") => "runs acme/a v1 in near silent 1",
+            (true, "unjudged") => "runs acme/a v1 in near unjudged",
+            (true, _) => "runs acme/a v1 in near unheard",
+            _ => "runs acme/a v1 in near",
+        };
+        let world = agents(6, "near", how) + &far;
+        assert_eq!(stopped(state, &world).0, 0, "{quiet}");
+    }
+}
+
+#[test]
+fn agents_that_cannot_be_judged_count_among_those_that_are_to_go() {
+    let how = |at| match at < 3 {
+        true => "runs acme/a v1",
+        false => "runs acme/a v1 unjudged",
+    };
+    let world = agents(6, "tiny", how);
+    assert_eq!(
+        stopped("target tiny 0 12\ndeploy acme/a x2 v1", &world),
+        (0, 1)
+    );
+}
+
+#[test]
+fn a_roll_out_takes_nothing_that_nothing_was_given_for() {
+    let state = "target alpha 0 4\nfreeze-target beta\ndeploy acme/a x2 v2 unavailable 0";
+    let world = agents(2, "alpha", |_| "runs acme/a v1") + &agents(2, "beta", |_| "runs acme/a v1");
+    assert_eq!(stopped(state, &world), (0, 0));
+    let state = "target alpha 0 8\ndeploy acme/a x2 v2 unavailable 0";
+    let how = |at| match at {
+        0 => "runs acme/a v2",
+        1 | 2 => "runs acme/a v1",
+        _ => "runs acme/a v1 silent 5",
+    };
+    assert_eq!(stopped(state, &agents(6, "alpha", how)), (0, 0));
+    let state = "target alpha 0 8\ndeploy acme/a x4 v2 unavailable 0";
+    let how = |at| match at {
+        0 => "starts acme/a v1",
+        _ => "runs acme/a v1",
+    };
+    assert_eq!(stopped(state, &agents(6, "alpha", how)), (0, 1));
+}
+
+#[test]
+fn what_is_held_is_held_after_the_store_was_lost() {
+    let world = agents(6, "tiny", |_| "kept acme/a v1");
+    assert_eq!(
+        stopped("target tiny 0 12\ndeploy acme/a x2 v1", &world),
+        (0, 4)
+    );
+    let state = "target tiny 0 12\ntarget far 0 12 in far\ndeploy acme/a x6 v1 in far";
+    assert_eq!(stopped(state, &world), (0, 0));
+}
+
+#[test]
+fn two_deployments_change_places() {
+    let state = "target alpha 0 3\ntarget beta 0 3\ndeploy acme/a x1 v1 on beta\ndeploy acme/b x1 v1 on alpha";
+    let world = "agent a alpha #0 runs acme/a v1\nagent b beta #0 runs acme/b v1";
+    let mut world = World::new(state, world);
+    world.settle();
+    assert_eq!((world.ready("acme/a"), world.ready("acme/b")), (1, 1));
+    assert!(world.plan().waits.is_empty(), "{}", world.text());
+}
+
+#[test]
+fn what_is_left_to_an_owner_must_serve() {
+    let state =
+        "target live 0 2\ndeploy acme/a x3 v1 on one on two on three\ndeploy acme/b x1 v1 on live";
+    let three = "agent a one #0 runs acme/a v1\nagent b two #0 runs acme/a v1\nagent c three #0 runs acme/a v1\n";
+    for other in [
+        "starts acme/b v1",
+        "runs acme/b v1 silent 40",
+        "runs acme/b v1 refused",
+    ] {
+        let (gone, held) = stopped(state, &format!("{three}agent d live #0 {other}"));
+        assert_eq!(held, 3, "{other}");
+        assert!(
+            gone <= 1,
+            "{other}: no more than the one that is lost or refused"
+        );
+    }
+    let (gone, _) = stopped(state, &format!("{three}agent d live #0 runs acme/b v1"));
+    assert_eq!(gone, 3, "one of acme's serves on");
 }

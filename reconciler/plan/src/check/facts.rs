@@ -192,6 +192,12 @@ impl<'a> Facts<'a> {
         self.instructed(id).unwrap_or(before)
     }
 
+    /// Whether something that would be taken from an agent waits for a person.
+    pub(super) fn is_held(&self, id: &AgentId) -> bool {
+        let mut actions = self.plan.held.iter().flat_map(|hold| &hold.actions);
+        actions.any(|action| matches!(action, Action::Unassign { agent, .. } | Action::Retire { agent, .. } if agent == id))
+    }
+
     pub(super) fn retires(&self, id: &AgentId) -> bool {
         self.retired.contains(id)
     }

@@ -261,7 +261,7 @@ fn distrusted_is_out(facts: &Facts, id: &AgentId, agent: &Agent, findings: &mut 
     findings.must(5, out, || format!("{id} is in service without trust"));
 }
 
-/// A replica that serves nobody is never left at an old version.
+/// A replica that serves nobody is never left at an old version, unless it waits for a person to let it go.
 fn newest_wins(facts: &Facts, id: &AgentId, agent: &Agent, findings: &mut Findings) {
     let Some(assigned) = &agent.assigned else {
         return;
@@ -277,6 +277,7 @@ fn newest_wins(facts: &Facts, id: &AgentId, agent: &Agent, findings: &mut Findin
         && !facts.is_ready(id, agent)
         && !facts.is_frozen(agent)
         && facts.fits(agent, spec)
-        && facts.instructed(id).is_none();
+        && facts.instructed(id).is_none()
+        && !facts.is_held(id);
     findings.must(8, !stuck, || format!("{id} is left at an old version"));
 }

@@ -107,7 +107,7 @@ fn retire_stranded(view: &View, draft: &mut Draft, mut due: Vec<AgentIx>) {
     due.sort_by_key(|agent| owner(view, *agent));
     for group in due.chunk_by(|a, b| owner(view, *a) == owner(view, *b)) {
         let all = owner(view, group[0])
-            .and_then(|owner| all_of(view, owner, |facts| is_left_over(view, facts)));
+            .and_then(|owner| all_of(view, owner, |facts| !outlives(view, facts)));
         match all {
             None => retire_all(view, draft, group, RetireReason::TargetRemoved),
             Some(_) => ask_owner(view, draft, group, RetireReason::TargetRemoved),
@@ -252,10 +252,15 @@ fn is_free(view: &View, agent: &AgentView) -> bool {
     }
 }
 
-/// Whether an agent of a removed target carries what no other target will take.
-fn is_left_over(view: &View, agent: &AgentView) -> bool {
+/// Whether an agent serves something that is still wanted and can be somewhere.
+fn outlives(view: &View, agent: &AgentView) -> bool {
     let removed = matches!(view.target(agent.target).state, Wanted::No);
-    removed && agent.deployment.is_some_and(|it| is_stranded(view, it))
+    let stays = |deployment| match view.deployment(deployment).state {
+        Wanted::Yes(spec) => spec.replicas > 0 && !(removed && is_stranded(view, deployment)),
+        Wanted::No => false,
+        Wanted::Frozen => true,
+    };
+    agent.is_ready() && agent.deployment.is_some_and(stays)
 }
 
 fn is_stranded(view: &View, deployment: DeploymentIx) -> bool {

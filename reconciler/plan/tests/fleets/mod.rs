@@ -16,7 +16,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::testing::{NOW, name, nothing, version};
-use crate::world::World;
+use crate::world::{TRUST, World};
 
 const TARGETS: [&str; 4] = ["alpha", "beta", "gamma", "removed"];
 const DEPLOYMENTS: [&str; 6] = ["acme/a", "acme/b", "bolt/a", "bolt/b", "corp/a", "corp/old"];
@@ -363,6 +363,8 @@ pub(crate) enum Event {
     Back(usize),
     Vanish(usize),
     Advance(u64),
+    Doubt(usize),
+    Judge(usize),
 }
 
 /// What happens, without faults.
@@ -373,6 +375,20 @@ pub(crate) fn calm_event() -> impl Strategy<Value = Event> {
         4 => (0..12_usize).prop_map(Event::Work),
         1 => (0..12_usize).prop_map(Event::Confirm),
         1 => (1..5_u64).prop_map(Event::Advance),
+    ]
+}
+
+/// What happens without faults, while agents fall silent, come back, and cannot be judged for a while. No time passes, so
+/// nobody is lost.
+pub(crate) fn uncertain_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => Just(Event::Pass),
+        6 => (0..12_usize).prop_map(Event::Hear),
+        4 => (0..12_usize).prop_map(Event::Work),
+        2 => (0..12_usize).prop_map(Event::Cut),
+        2 => (0..12_usize).prop_map(Event::Back),
+        2 => (0..12_usize).prop_map(Event::Doubt),
+        2 => (0..12_usize).prop_map(Event::Judge),
     ]
 }
 
@@ -443,6 +459,17 @@ impl World {
                 }
             }
             Event::Advance(seconds) => self.advance(seconds),
+            Event::Doubt(at) => {
+                if let Some(id) = agent(self, at) {
+                    self.agent(&id).trust = Trust::Unknown;
+                }
+            }
+            Event::Judge(at) => {
+                let until = self.now.plus(TRUST);
+                if let Some(id) = agent(self, at) {
+                    self.agent(&id).trust = Trust::Accepted(until);
+                }
+            }
         }
     }
 }

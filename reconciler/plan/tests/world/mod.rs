@@ -263,6 +263,10 @@ impl World {
                 replica.ready = !broken.contains(&assigned.workload);
                 Reported::Running(replica)
             }
+            // It goes on with what nobody here remembers, until it is told something newer.
+            (Reported::Running(replica), _) if replica.generation > agent.generation => {
+                Reported::Running(replica.clone())
+            }
             (_, None) => Reported::Idle(agent.generation),
             (before, Some(assigned)) => Reported::Running(Replica {
                 generation: agent.generation,
@@ -314,6 +318,15 @@ impl World {
                 exposed: Exposure::Hidden,
             };
             self.observed.agents.insert(id.agent(), agent);
+        }
+    }
+
+    /// The store is lost: agents are heard of again and go on with what they run, and nobody knows what was decided.
+    pub(crate) fn lose_store(&mut self) {
+        for agent in self.observed.agents.values_mut() {
+            agent.assigned = None;
+            agent.generation = Generation(0);
+            agent.exposed = Exposure::Hidden;
         }
     }
 
