@@ -203,6 +203,12 @@ impl Presence {
         lock(&self.agents).get(agent).cloned()
     }
 
+    /// Where an agent's workload answered by its last word.
+    pub fn url(&self, agent: &AgentId) -> Option<String> {
+        let agents = lock(&self.agents);
+        agents.get(agent)?.workload.as_ref()?.url.clone()
+    }
+
     /// Forgets agents that are no more.
     pub fn retain(&self, keep: impl Fn(&AgentId) -> bool) {
         lock(&self.agents).retain(|agent, _| keep(agent));

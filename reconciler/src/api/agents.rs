@@ -108,8 +108,8 @@ pub(super) async fn register(
         body: &body,
     };
     let verified = signed.verify(now).map_err(refused)?;
-    plain(&request.address, &request.boot_id).map_err(refused)?;
-    bound(&mut request.workload);
+    plain(&request.address, None, &request.boot_id).map_err(refused)?;
+    bound(&mut request.workload, None);
     let agent_id = request.order_id.agent();
     let verdict = join::register(&world, request, now)
         .await
@@ -147,9 +147,9 @@ pub(super) async fn heartbeat(
     if !is_possible(&beat) {
         return Err(note(&world, record.agent.as_str(), wrong_generation()));
     }
-    plain(&beat.address, &beat.boot_id)
+    plain(&beat.address, Some(&record.address), &beat.boot_id)
         .map_err(|refused| note(&world, record.agent.as_str(), refused))?;
-    bound(&mut beat.workload);
+    bound(&mut beat.workload, world.presence.url(&record.agent));
     let moved_to = (beat.address != record.address).then(|| beat.address.clone());
     let refusals = world.presence.new_refusals(&record.agent, &beat);
     match world.presence.heartbeat(&record.agent, beat, now) {
@@ -180,23 +180,29 @@ pub(super) async fn heartbeat(
     Ok(sign(&world, StatusCode::OK, &answer, &verified, now))
 }
 
-/// Where an agent answers is an origin, and its boot a short word.
-fn plain(address: &str, boot_id: &str) -> Result<(), Refused> {
+/// Where an agent answers is an origin, and its boot a short word. The address of before was looked at before.
+fn plain(address: &str, before: Option<&str>, boot_id: &str) -> Result<(), Refused> {
     let refused = |message: &str| {
         let code = CallRefusal::InvalidBody.code();
         Err(Refused::new(StatusCode::BAD_REQUEST, code, message))
     };
-    match (is_origin(address), boot_id.len() <= BOOT_ID) {
+    let is_plain = before == Some(address) || is_origin(address);
+    match (is_plain, boot_id.len() <= BOOT_ID) {
         (false, _) => refused("the address is not http(s)://host:port of at most 200 bytes"),
         (_, false) => refused("the boot id is longer than 100 bytes"),
         (true, true) => Ok(()),
     }
 }
 
-/// What an agent says of its workload goes to the status branch: a text of some length, and an origin or nothing.
-fn bound(workload: &mut Option<WorkloadReport>) {
-    if let Some(workload) = workload {
+/// What an agent says of its workload goes to the status branch: a text of some length, and an origin or nothing. The
+/// url of before was looked at before.
+fn bound(workload: &mut Option<WorkloadReport>, before: Option<String>) {
+    let Some(workload) = workload else { return };
+    // No character is shorter than a byte.
+    if workload.message.len() > MESSAGE {
         workload.message = workload.message.chars().take(MESSAGE).collect();
+    }
+    if workload.url != before {
         workload.url = workload.url.take().filter(|url| is_origin(url));
     }
 }

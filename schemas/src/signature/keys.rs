@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use ring::rand::SystemRandom;
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, Signature, UnparsedPublicKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Secret;
@@ -13,6 +13,8 @@ use crate::Secret;
 pub struct Keypair {
     pair: Ed25519KeyPair,
     pkcs8: Secret<Vec<u8>>,
+    /// The public part, as each signature names it.
+    id: String,
 }
 
 /// A key pair that cannot be made or read.
@@ -44,6 +46,7 @@ impl Keypair {
     pub fn from_pkcs8(bytes: &[u8]) -> Result<Self, KeypairError> {
         let pair = Ed25519KeyPair::from_pkcs8(bytes).map_err(|_| KeypairError::Content)?;
         Ok(Self {
+            id: hex::encode(pair.public_key()),
             pair,
             pkcs8: Secret::new(bytes.to_vec()),
         })
@@ -61,8 +64,12 @@ impl Keypair {
         PublicKey(bytes)
     }
 
-    pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
-        self.pair.sign(message).as_ref().to_vec()
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn sign(&self, message: &[u8]) -> Signature {
+        self.pair.sign(message)
     }
 }
 
@@ -126,9 +133,10 @@ impl FromStr for PublicKey {
     fn from_str(text: &str) -> Result<Self, PublicKeyError> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes).map_err(|_| PublicKeyError)?;
-        let mut y = bytes;
+        let (mut y, mut digits) = (bytes, [0; 64]);
         y[31] &= 0x7f;
-        if SMALL_ORDER.contains(&hex::encode(y).as_str()) {
+        hex::encode_to_slice(y, &mut digits).map_err(|_| PublicKeyError)?;
+        if SMALL_ORDER.iter().any(|point| point.as_bytes() == digits) {
             return Err(PublicKeyError);
         }
         Ok(Self(bytes))
@@ -177,7 +185,7 @@ mod tests {
     #[test]
     fn a_second_spelling_of_a_signature_is_refused() {
         let key = Keypair::generate().expect("randomness");
-        let mut signature = key.sign(b"message");
+        let mut signature = key.sign(b"message").as_ref().to_vec();
         assert!(key.public().is_signed(b"message", &signature));
         let mut order = [0; 32];
         hex::decode_to_slice(ORDER, &mut order).expect("hex digits");

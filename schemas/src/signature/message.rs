@@ -126,8 +126,7 @@ fn response_lines<'a>(status: &'a str, digest: &'a str) -> [Line<'a>; 2] {
 }
 
 fn sign(key: &Keypair, lines: &[Line<'_>], created: Timestamp, nonce: &str) -> [String; 2] {
-    let keyid = key.public().to_string();
-    let base = Base::new(lines, created.as_secs(), nonce, &keyid);
+    let base = Base::new(lines, created.as_secs(), nonce, key.id());
     let signature = STANDARD.encode(key.sign(base.as_bytes()));
     [
         ["ee=", base.params()].concat(),
