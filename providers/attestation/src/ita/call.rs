@@ -4,13 +4,12 @@
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::redirect::Policy;
 use reqwest::{StatusCode, Url};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::Instant;
 
 use super::error::{ItaError, NO_KEY, Said};
-use crate::remote::{Entry, Failure, Held, Pace, read, retry_after};
+use crate::remote::{Entry, Failure, Held, Pace, broken, client, read, retry_after};
 
 /// The header that carries the key.
 const API_KEY: &str = "x-api-key";
@@ -70,8 +69,8 @@ impl Drop for Open<'_> {
         }
         let Caller { pace, deadline, .. } = self.caller;
         if self.since.elapsed() >= *deadline / 2 {
-            let why = failure("it did not answer in time".into());
-            pace.failed(self.address, why, self.chance);
+            let failure = Failure::because("it did not answer in time".into());
+            pace.failed(self.address, failure, self.chance);
         } else if self.entry == Entry::Trial {
             pace.left(self.address);
         }
@@ -80,13 +79,8 @@ impl Drop for Open<'_> {
 
 impl Caller {
     pub(super) fn new(key: Option<HeaderValue>, deadline: Duration) -> reqwest::Result<Self> {
-        let http = reqwest::Client::builder()
-            .timeout(deadline)
-            .connect_timeout(deadline)
-            .redirect(Policy::none())
-            .build()?;
         Ok(Self {
-            http,
+            http: client(deadline)?,
             key,
             deadline,
             pace: Pace::default(),
@@ -180,14 +174,9 @@ impl Caller {
     }
 
     fn broken(&self, error: &reqwest::Error) -> Failed {
-        let why = if error.is_timeout() {
-            format!("no answer within {} s", self.deadline.as_secs_f32())
-        } else if error.is_connect() {
-            "it cannot be reached".into()
-        } else {
-            "the connection broke off".into()
-        };
-        Failed::Later(ItaError::Unavailable(why.clone().into()), failure(why))
+        let why = broken(error, self.deadline);
+        let failure = Failure::because(why.clone());
+        Failed::Later(ItaError::Unavailable(why.into()), failure)
     }
 
     /// What a refusal says, in a line. It is shown to the agent and kept, so it must not repeat our key.
@@ -219,17 +208,9 @@ impl From<Held> for Said {
     }
 }
 
-fn failure(why: String) -> Failure {
-    Failure {
-        why,
-        too_often: false,
-        asks_for: Duration::ZERO,
-    }
-}
-
 /// It answers, and not as the protocol has it: asking again at once would not help.
 fn unreadable(said: Said) -> Failed {
-    let failure = failure(said.words.clone());
+    let failure = Failure::because(said.words.clone());
     Failed::Later(ItaError::Answer(said), failure)
 }
 

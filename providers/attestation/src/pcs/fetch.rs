@@ -6,14 +6,13 @@ use std::time::Duration;
 use dcap_qvl::QuoteCollateralV3;
 use reqwest::StatusCode;
 use reqwest::header::ACCEPT;
-use reqwest::redirect::Policy;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::join;
 
 use super::answer;
 use super::places::{Intel, Place, Places, trimmed};
 use crate::collateral::{Collateral, PlatformFacts};
-use crate::remote::{Failure, Pace, read, retry_after, under};
+use crate::remote::{Failure, Pace, broken, client, read, retry_after, under};
 
 /// The longest answer, in bytes: half of what verification looks at, and ten times Intel's longest.
 const LONGEST: usize = Collateral::MAX / 2;
@@ -71,13 +70,8 @@ enum Failed {
 
 impl Fetcher {
     pub(super) fn new(deadline: Duration) -> reqwest::Result<Self> {
-        let http = reqwest::Client::builder()
-            .timeout(deadline)
-            .connect_timeout(deadline)
-            .redirect(Policy::none())
-            .build()?;
         Ok(Self {
-            http,
+            http: client(deadline)?,
             deadline,
             pace: Pace::default(),
             random: SystemRandom::new(),
@@ -113,7 +107,8 @@ impl Fetcher {
 
     /// What came does not count: the address is left alone as if it had failed.
     pub(super) fn refused(&self, base: &str, why: String) {
-        self.pace.failed(trimmed(base), failure(why), self.chance());
+        self.pace
+            .failed(trimmed(base), Failure::because(why), self.chance());
     }
 
     async fn parts(
@@ -179,13 +174,7 @@ impl Fetcher {
     }
 
     fn broken(&self, error: &reqwest::Error) -> Failed {
-        if error.is_timeout() {
-            format!("no answer within {} s", self.deadline.as_secs_f32()).into()
-        } else if error.is_connect() {
-            "it cannot be reached".into()
-        } else {
-            "the connection broke off".into()
-        }
+        broken(error, self.deadline).into()
     }
 
     /// A byte by chance; without randomness all come back at once.
@@ -196,17 +185,9 @@ impl Fetcher {
     }
 }
 
-fn failure(why: String) -> Failure {
-    Failure {
-        why,
-        too_often: false,
-        asks_for: Duration::ZERO,
-    }
-}
-
 impl From<String> for Failed {
     fn from(why: String) -> Self {
-        Self::Because(failure(why))
+        Self::Because(Failure::because(why))
     }
 }
 

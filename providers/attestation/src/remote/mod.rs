@@ -8,9 +8,30 @@ use std::time::Duration;
 
 use reqwest::Response;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::redirect::Policy;
 
 pub(crate) use address::under;
 pub(crate) use pace::{Entry, Failure, Held, Pace};
+
+/// Follows no redirect, and waits no longer than this for any call.
+pub(crate) fn client(deadline: Duration) -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .timeout(deadline)
+        .connect_timeout(deadline)
+        .redirect(Policy::none())
+        .build()
+}
+
+/// Why a call under this deadline has no answer, without addresses.
+pub(crate) fn broken(error: &reqwest::Error, deadline: Duration) -> String {
+    if error.is_timeout() {
+        format!("no answer within {} s", deadline.as_secs_f32())
+    } else if error.is_connect() {
+        "it cannot be reached".into()
+    } else {
+        "the connection broke off".into()
+    }
+}
 
 /// The body up to `longest` bytes, and whether that is all of it.
 pub(crate) async fn read(

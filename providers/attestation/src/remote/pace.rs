@@ -55,6 +55,17 @@ pub(crate) struct Failure {
     pub(crate) asks_for: Duration,
 }
 
+impl Failure {
+    /// One that says no more than this.
+    pub(crate) fn because(why: String) -> Self {
+        Self {
+            why,
+            too_often: false,
+            asks_for: Duration::ZERO,
+        }
+    }
+}
+
 /// How an address may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Entry {
