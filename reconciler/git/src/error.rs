@@ -36,6 +36,9 @@ pub enum GitError {
     /// Not a repository.
     #[error("{0} is not a Git repository")]
     NotARepository(PathBuf),
+    /// Its history ends before the first commit; a person must fetch the rest.
+    #[error("this clone has not the whole history: `git fetch --unshallow` brings the rest")]
+    Shallow,
     /// A path that Git takes for none.
     #[error("{0:?} cannot be a path in a repository")]
     Path(String),

@@ -15,6 +15,11 @@ const ENTRIES: usize = 100_000;
 /// The deepest folder.
 pub(crate) const DEPTH: usize = 20;
 
+/// The modes of files. Other things, such as links, are none.
+pub(crate) const PLAIN: i32 = 0o100_644;
+pub(crate) const RUNS: i32 = 0o100_755;
+pub(crate) const SHARED: i32 = 0o100_664;
+
 /// A folder as it is in some tree.
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -90,7 +95,7 @@ impl<'a> Walk<'a> {
             // A document with an odd name is one all the same; only its older versions are not found.
             let name = name_as_text(entry.name_bytes());
             match (entry.kind(), entry.filemode()) {
-                (Some(ObjectType::Blob), 0o100_644 | 0o100_755 | 0o100_664) => {
+                (Some(ObjectType::Blob), PLAIN | RUNS | SHARED) => {
                     files.push((name, entry.id()));
                 }
                 (Some(ObjectType::Tree), _) => {

@@ -13,6 +13,7 @@ mod folders;
 mod identity;
 mod ids;
 mod ledger;
+mod names;
 mod pack;
 mod past;
 mod process;

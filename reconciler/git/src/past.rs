@@ -1,7 +1,7 @@
 //! A ledger's branch as those see it who check it: commit by commit, each with its signature, what it says that it wrote,
 //! and what it really did. Reads only, and takes nothing for granted that a signature or a digest does not show.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use git2::{ObjectType, Oid, Repository};
@@ -13,6 +13,9 @@ use crate::{BlobId, CommitId, GitError, SignatureFlaw, Signers};
 
 /// The longest commit object and the longest file that are looked at, in bytes.
 const LONGEST: usize = 16 * 1024 * 1024;
+
+/// The longest commit object of a ledger, in bytes: its messages have some hundred. Hundreds are in memory together.
+const LONGEST_COMMIT: usize = 64 * 1024;
 
 /// So many flaws are told of one commit; the rest is counted.
 const FLAWS: usize = 20;
@@ -34,8 +37,8 @@ pub struct Saying {
     pub parents: Vec<CommitId>,
     /// When, in seconds since the epoch.
     pub when: i64,
-    /// Its message.
-    pub message: String,
+    /// Whether it is no longer than a ledger writes.
+    is_whole: bool,
     raw: Raw,
 }
 
@@ -73,13 +76,16 @@ pub struct Deeds {
 }
 
 impl Past {
-    /// Opens a repository, bare or not.
+    /// Opens the repository that a folder is in or is, bare or not, as `git` finds it.
     ///
     /// # Errors
-    /// When it is none.
+    /// When there is none, or it cannot be opened.
     pub fn open(path: &Path) -> Result<Self, GitError> {
-        let found = Repository::open(path);
-        let repository = found.map_err(|_| GitError::NotARepository(path.to_path_buf()))?;
+        let found = Repository::discover(path);
+        let repository = found.map_err(|error| match error.code() {
+            git2::ErrorCode::NotFound => GitError::NotARepository(path.to_path_buf()),
+            _ => error.into(),
+        })?;
         Ok(Self { repository })
     }
 
@@ -89,24 +95,6 @@ impl Past {
     /// When it is there no more.
     pub fn again(&self) -> Result<Self, GitError> {
         Self::open(self.repository.path())
-    }
-
-    /// The commit behind a name: a branch here, one of `origin`, or whatever `git rev-parse` takes.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn resolve(&self, name: &str) -> Result<CommitId, GitError> {
-        let names = [
-            format!("refs/heads/{name}"),
-            format!("refs/remotes/origin/{name}"),
-            name.to_owned(),
-        ];
-        let found = names.iter().find_map(|name| {
-            let object = self.repository.revparse_single(name).ok()?;
-            Some(CommitId::of(object.peel_to_commit().ok()?.id()))
-        });
-        let missing = || GitError::Objects(format!("there is no branch or commit {name}"));
-        found.ok_or_else(missing)
     }
 
     /// The commits from the first one, or from the one after `after`, up to `to`, oldest first, along first parents.
@@ -125,49 +113,38 @@ impl Past {
                 return Err(GitError::TooLarge(format!("more than {COMMITS} commits")));
             }
             chain.push(commit);
-            at = self.parents(commit)?.first().copied();
+            at = self.first_parent(commit)?;
         }
         chain.reverse();
         Ok((at == after).then_some(chain))
     }
 
-    /// A commit, and all that it follows on.
-    ///
-    /// # Errors
-    /// When a commit is missing, or they are too many.
-    pub fn ancestors(&self, tip: CommitId) -> Result<BTreeSet<CommitId>, GitError> {
-        let mut walk = self.repository.revwalk()?;
-        walk.push(tip.oid())?;
-        let mut found = BTreeSet::new();
-        for commit in walk {
-            found.insert(CommitId::of(commit?));
-            if found.len() > COMMITS {
-                return Err(GitError::TooLarge(format!("more than {COMMITS} commits")));
-            }
-        }
-        Ok(found)
-    }
-
-    /// Whether a commit is another one, or follows on it.
+    /// Whether a commit follows on another one, by whichever parents.
     ///
     /// # Errors
     /// When a commit is missing.
     pub fn descends(&self, later: CommitId, earlier: CommitId) -> Result<bool, GitError> {
         let (later, earlier) = (later.oid(), earlier.oid());
-        Ok(later == earlier || self.repository.graph_descendant_of(later, earlier)?)
+        Ok(self.repository.graph_descendant_of(later, earlier)?)
     }
 
-    /// A commit, read whole.
+    /// A commit as it is. Of one that is longer than a ledger writes, the message and the signature are left out.
     ///
     /// # Errors
     /// When it is missing, or is none.
     pub fn commit(&self, id: CommitId) -> Result<Saying, GitError> {
-        let raw = self.raw(id)?;
+        let bytes = self.object(id.oid(), ObjectType::Commit)?;
+        let is_whole = bytes.len() <= LONGEST_COMMIT;
+        let raw = match is_whole {
+            true => raw::parse(&bytes),
+            false => raw::beginning(&bytes[..LONGEST_COMMIT]),
+        };
+        let raw = raw.ok_or_else(|| unreadable(id))?;
         Ok(Saying {
             commit: id,
             parents: raw.parents.iter().copied().map(CommitId::of).collect(),
             when: raw.when,
-            message: raw.message.clone(),
+            is_whole,
             raw,
         })
     }
@@ -175,6 +152,9 @@ impl Past {
     /// What a commit did beside its parent, and whether that is what it says.
     pub fn deeds(&self, saying: &Saying, parent: Option<&Saying>) -> Deeds {
         let mut deeds = Deeds::default();
+        if !saying.is_whole {
+            return deeds;
+        }
         if let Err(flaw) = self.compare(saying, parent, &mut deeds) {
             deeds.flaws.push(flaw);
         }
@@ -222,15 +202,17 @@ impl Past {
         Ok(found.into_iter().filter_map(blob).collect())
     }
 
-    fn parents(&self, commit: CommitId) -> Result<Vec<CommitId>, GitError> {
-        let commit = self.repository.find_commit(commit.oid())?;
-        Ok(commit.parent_ids().map(CommitId::of).collect())
-    }
-
-    fn raw(&self, id: CommitId) -> Result<Raw, GitError> {
-        let bytes = self.object(id.oid(), ObjectType::Commit)?;
-        let unreadable = || GitError::Objects(format!("{id} is no readable commit"));
-        raw::parse(&bytes).ok_or_else(unreadable)
+    /// As the commit itself says: a shallow clone takes some for commits without parents.
+    pub(crate) fn first_parent(&self, commit: CommitId) -> Result<Option<CommitId>, GitError> {
+        let bytes = self.object(commit.oid(), ObjectType::Commit);
+        let is_cut = matches!(bytes, Err(GitError::Damaged(_))) && self.repository.is_shallow();
+        let bytes = if is_cut {
+            Err(GitError::Shallow)
+        } else {
+            bytes
+        }?;
+        let parents = raw::parents(&bytes).ok_or_else(|| unreadable(commit))?;
+        Ok(parents.first().copied().map(CommitId::of))
     }
 
     fn object(&self, id: Oid, kind: ObjectType) -> Result<Vec<u8>, GitError> {
@@ -263,7 +245,7 @@ impl Past {
                 deeds.written.insert(path.clone(), BlobId::of(*after));
             }
         }
-        let Some(promised) = trailer(&saying.message, SUMS_TRAILER) else {
+        let Some(promised) = saying.trailer(SUMS_TRAILER) else {
             deeds.silent = true;
             return Ok(());
         };
@@ -324,14 +306,22 @@ impl Saying {
     /// # Errors
     /// What is wrong with the signature.
     pub fn signed_by(&self, signers: &Signers) -> Result<(), SignatureFlaw> {
+        if !self.is_whole {
+            return Err(SignatureFlaw::TooLong(LONGEST_COMMIT));
+        }
         let signature = self.raw.signature.as_deref();
         let signature = signature.ok_or(SignatureFlaw::Missing)?;
         signers.check(&self.raw.payload, signature)
     }
 
+    /// Whether it is no longer than a ledger writes. What another one says and did is not looked at.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
     /// The value of a trailer of its message.
     pub fn trailer(&self, name: &str) -> Option<&str> {
-        trailer(&self.message, name)
+        trailer(&self.raw.message, name)
     }
 
     /// Whether it follows on this commit, and on no other: none when it is the first.
@@ -357,6 +347,10 @@ impl Saying {
             _ => Ok(()),
         }
     }
+}
+
+fn unreadable(commit: CommitId) -> GitError {
+    GitError::Objects(format!("{commit} is no readable commit"))
 }
 
 fn files(path: Option<&str>, message: String) -> Flaw {

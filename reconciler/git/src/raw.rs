@@ -57,3 +57,21 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Raw> {
         payload,
     })
 }
+
+/// The beginning of a commit object that is too long to be held: without message, signature and payload.
+pub(crate) fn beginning(bytes: &[u8]) -> Option<Raw> {
+    let mut raw = parse(&[bytes, b"\n\n"].concat())?;
+    raw.message = String::new();
+    raw.signature = None;
+    raw.payload = Vec::new();
+    Some(raw)
+}
+
+/// The parents alone.
+pub(crate) fn parents(bytes: &[u8]) -> Option<Vec<Oid>> {
+    let end = bytes.windows(2).position(|two| two == b"\n\n")?;
+    let lines = bytes[..end].split(|byte| *byte == b'\n');
+    let ids = lines.filter_map(|line| line.strip_prefix(b"parent "));
+    let parent = |id: &[u8]| Oid::from_str(std::str::from_utf8(id).ok()?).ok();
+    ids.map(parent).collect()
+}

@@ -50,6 +50,9 @@ pub enum SignatureFlaw {
     /// The commit is not the one that was signed.
     #[error("it is not as it was signed")]
     Altered,
+    /// The commit is longer than any that is signed.
+    #[error("it has more than {0} bytes, which no reconciler signs")]
+    TooLong(usize),
 }
 
 /// A line that names no key.

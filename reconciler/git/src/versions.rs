@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use git2::{ObjectType, Oid};
 
-use crate::folders::DEPTH;
+use crate::folders::{DEPTH, PLAIN, RUNS, SHARED, name_as_text};
 use crate::{BlobId, CommitId, GitError, Past};
 
 /// The most folders and files, in all versions of them.
@@ -19,7 +19,8 @@ pub struct Met {
 }
 
 impl Past {
-    /// The versions of wanted files in a commit and in those that it follows on. What was met before is left out.
+    /// The versions of wanted files in a commit and in those that it follows on by first parents: each was the tip of
+    /// its branch, or came with one that was. What was met before is left out.
     ///
     /// # Errors
     /// When an object is missing, or there are too many.
@@ -29,14 +30,11 @@ impl Past {
         met: &mut Met,
         wanted: &dyn Fn(&str) -> bool,
     ) -> Result<Vec<(String, BlobId)>, GitError> {
-        let (mut found, mut next) = (Vec::new(), vec![tip.oid()]);
-        while let Some(commit) = next.pop() {
-            if !met.commits.insert(commit) {
-                continue;
-            }
-            let commit = self.repository.find_commit(commit)?;
-            next.extend(commit.parent_ids());
-            self.folder("", commit.tree_id(), met, wanted, &mut found)?;
+        let (mut found, mut next) = (Vec::new(), Some(tip));
+        while let Some(commit) = next.filter(|commit| met.commits.insert(commit.oid())) {
+            let tree = self.repository.find_commit(commit.oid())?.tree_id();
+            self.folder("", tree, met, wanted, &mut found)?;
+            next = self.first_parent(commit)?;
         }
         Ok(found)
     }
@@ -73,16 +71,13 @@ impl Past {
             return Err(GitError::TooLarge(message));
         }
         for entry in &self.repository.find_tree(tree)? {
-            // What is no text is no document's name.
-            let Ok(name) = std::str::from_utf8(entry.name_bytes()) else {
-                continue;
-            };
-            let path = format!("{prefix}{name}");
-            match entry.kind() {
-                Some(ObjectType::Tree) => {
+            // As the reconciler reads it: odd names stand for themselves, and links are no documents.
+            let path = format!("{prefix}{}", name_as_text(entry.name_bytes()));
+            match (entry.kind(), entry.filemode()) {
+                (Some(ObjectType::Tree), _) => {
                     self.folder(&format!("{path}/"), entry.id(), met, wanted, found)?;
                 }
-                Some(ObjectType::Blob)
+                (Some(ObjectType::Blob), PLAIN | RUNS | SHARED)
                     if wanted(&path) && met.things.insert((path.clone(), entry.id())) =>
                 {
                     found.push((path, BlobId::of(entry.id())));
@@ -128,5 +123,39 @@ mod tests {
         assert_eq!(texts(two), BTreeSet::from(["1".into(), "2".into()]));
         assert_eq!(texts(one), BTreeSet::new());
         assert_eq!(texts(three), BTreeSet::from(["3".into()]));
+    }
+
+    /// Changes of a pull request that the merge left out were never in force.
+    #[test]
+    fn versions_of_a_side_branch_are_not_told() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let files = |text: &str| BTreeMap::from([("a.yaml".to_owned(), text.into())]);
+        init_repository(dir.path(), "main", &files("1"), "one", AUTHOR, 1).expect("made");
+        let place = dir.path().display().to_string();
+        crate::create_branch(&place, "aside", "main").expect("made");
+        let change = |branch: &str, text: &str| {
+            let files = files(text).into_iter().map(|(path, it)| (path, Some(it)));
+            commit_files(&place, branch, &files.collect(), "x", AUTHOR, 2).expect("committed")
+        };
+        let aside = [change("aside", "2"), change("aside", "3")][1];
+        let past = Past::open(dir.path()).expect("opened");
+        let main = past.resolve("main").expect("a commit");
+        let find = |commit: CommitId| past.repository.find_commit(commit.oid()).expect("there");
+        let (main, aside) = (find(main), find(aside));
+        let who = git2::Signature::now("Ada", "ada@example.invalid").expect("a name");
+        let tree = aside.tree().expect("there");
+        let merge = past
+            .repository
+            .commit(None, &who, &who, "merge", &tree, &[&main, &aside]);
+        let merge = CommitId::of(merge.expect("made"));
+        let found = past
+            .versions(merge, &mut Met::default(), &|_| true)
+            .expect("read");
+        let text = |(_, blob): (_, BlobId)| String::from_utf8(past.blob(blob).expect("read"));
+        let texts: BTreeSet<_> = found
+            .into_iter()
+            .map(|it| text(it).expect("text"))
+            .collect();
+        assert_eq!(texts, BTreeSet::from(["1".into(), "3".into()]));
     }
 }

@@ -128,3 +128,49 @@ fn git_and_we_agree_on_who_signed() {
         assert!(expected || matches!(said, Err(SignatureFlaw::Stranger(_))));
     }
 }
+
+#[test]
+fn a_commit_that_is_too_long_is_no_error_and_is_not_held() {
+    let setup = Setup::new();
+    let message = setup.dir.path().join("message");
+    std::fs::write(&message, "long ".repeat(1_000_000)).expect("written");
+    let file = message.display().to_string();
+    let author = ["-c", "user.name=A", "-c", "user.email=a@b"];
+    let commit = ["commit-tree", "-p", "status", "-F", &file, "status^{tree}"];
+    let made = setup.git(&[author.as_slice(), &commit].concat());
+    let commit = String::from_utf8_lossy(&made.stdout).trim().to_owned();
+    let past = Past::open(&setup.path()).expect("opened");
+    let long = past.resolve(&commit).expect("there");
+    assert_eq!(
+        past.chain(None, long).expect("read").map(|all| all.len()),
+        Some(4)
+    );
+    let saying = past.commit(long).expect("read");
+    assert!(!saying.is_whole());
+    assert_eq!(saying.parents.len(), 1);
+    let flaw = saying.signed_by(&setup.signers());
+    assert!(matches!(flaw, Err(SignatureFlaw::TooLong(_))), "{flaw:?}");
+    assert!(format!("{saying:?}").len() < 2000);
+}
+
+#[test]
+fn a_shallow_clone_does_not_pass_for_a_whole_one() {
+    let setup = Setup::new();
+    let shallow = setup.dir.path().join("shallow.git");
+    let from = format!("file://{}", setup.path().display());
+    let to = shallow.display().to_string();
+    let clone = [
+        "clone", "--quiet", "--bare", "--depth", "2", "--branch", "status", &from, &to,
+    ];
+    assert!(setup.git(&clone).status.success());
+    let past = Past::open(&shallow).expect("opened");
+    let tip = past.resolve("status").expect("a tip");
+    let error = past
+        .chain(None, tip)
+        .expect_err("one is missing")
+        .to_string();
+    assert!(error.contains("git fetch --unshallow"), "{error}");
+    let before = past.resolve("status~1").expect("there");
+    let one = past.chain(Some(before), tip).expect("it is whole so far");
+    assert_eq!(one.map(|all| all.len()), Some(1));
+}

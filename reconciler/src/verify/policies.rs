@@ -21,13 +21,18 @@ pub(super) struct Policies {
 }
 
 impl Policies {
-    /// Adds what a commit of the desired state says, and those that it follows on.
+    /// Adds what a commit of the desired state says, and those that it follows on. A file that is too long was never in
+    /// force.
     ///
     /// # Errors
     /// When an object is missing.
     pub(super) fn upto(&mut self, past: &Past, commit: CommitId) -> Result<(), GitError> {
         for (_, blob) in past.versions(commit, &mut self.met, &is_document)? {
-            let bytes = past.blob(blob)?;
+            let bytes = match past.blob(blob) {
+                Ok(bytes) => bytes,
+                Err(GitError::TooLarge(_)) => continue,
+                Err(error) => return Err(error),
+            };
             // What cannot be read was never in force. Only these two kinds are worth reading.
             let is = |kind: &str| bytes.windows(kind.len()).any(|it| it == kind.as_bytes());
             if !is("AttestationPolicy") && !is("CapacityTarget") {

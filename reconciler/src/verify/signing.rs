@@ -1,10 +1,10 @@
-//! Who may sign a status commit: the keys that the desired state names at the commit which the status commit says it is
-//! of, or those that the auditor brings.
+//! Who may sign a status commit: the keys that the desired state named when the commit was made which the status commit
+//! says it is of, or those that the auditor brings.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use easyenclave_git::{CommitId, Past, Saying, Signers};
+use easyenclave_git::{CommitId, GitError, Past, Saying, Signers};
 use easyenclave_schemas::decode::decode;
 use easyenclave_schemas::documents::Document;
 
@@ -19,15 +19,25 @@ pub struct Signing<'a> {
     by: By,
     /// The desired state that the newest commit with a good signature is of.
     newest: Option<CommitId>,
-    known: BTreeMap<CommitId, Result<Arc<Signers>, String>>,
+    known: Known,
     branch: &'a str,
 }
+
+/// Whom commits of the desired state name.
+type Known = BTreeMap<CommitId, Result<Arc<Signers>, String>>;
 
 enum By {
     /// These and nobody else; the desired state is not looked at.
     Given(Arc<Signers>),
-    /// Whom the desired state names, in this history.
-    Desired(BTreeSet<CommitId>),
+    /// Whom the desired state names, along this line.
+    Desired(Line),
+}
+
+/// The commits that a branch has had, oldest first: those of its history by first parents. What a merge brought in was
+/// never in force by itself, only what it came to.
+struct Line {
+    commits: Vec<CommitId>,
+    places: BTreeMap<CommitId, usize>,
 }
 
 impl<'a> Signing<'a> {
@@ -42,9 +52,11 @@ impl<'a> Signing<'a> {
     /// In words, when the newest desired state names nobody.
     pub fn desired(past: &Past, branch: &'a str) -> Result<Self, String> {
         let tip = past.resolve(branch).map_err(|error| error.to_string())?;
-        named(past, tip)?;
-        let history = past.ancestors(tip).map_err(|error| error.to_string())?;
-        Ok(Self::new(By::Desired(history), branch))
+        let line = Line::upto(past, tip).map_err(|error| error.to_string())?;
+        let mut known = BTreeMap::new();
+        line.named(past, tip, &mut known)?;
+        let signing = Self::new(By::Desired(line), branch);
+        Ok(Self { known, ..signing })
     }
 
     fn new(by: By, branch: &'a str) -> Self {
@@ -63,29 +75,32 @@ impl<'a> Signing<'a> {
 
     /// Who may sign this commit.
     pub(super) fn signers(&mut self, past: &Past, saying: &Saying) -> Result<Arc<Signers>, String> {
-        let history = match &self.by {
+        let line = match &self.by {
             By::Given(signers) => return Ok(Arc::clone(signers)),
-            By::Desired(history) => history,
+            By::Desired(line) => line,
         };
         let commit = desired(saying)?;
+        if line.places.contains_key(&commit) {
+            return line.named(past, commit, &mut self.known);
+        }
+        let tip = line.commits.last().copied();
+        let is_aside = tip.is_some_and(|tip| past.descends(tip, commit).unwrap_or(false));
         let branch = self.branch;
-        let known = self.known.entry(commit);
-        let known = known.or_insert_with(|| match history.contains(&commit) {
-            true => named(past, commit).map(Arc::new),
-            false => Err(format!(
-                "{DESIRED} {commit} is not in the history of {branch}"
-            )),
-        });
-        known.clone()
+        Err(match is_aside {
+            true => {
+                format!("{DESIRED} {commit} came to {branch} within a merge, and was never its tip")
+            }
+            false => format!("{DESIRED} {commit} is not in the history of {branch}"),
+        })
     }
 
     /// The desired state that a commit is of, when it is looked at and in its history.
     pub(super) fn desired_of(&self, saying: &Saying) -> Option<CommitId> {
         match &self.by {
             By::Given(_) => None,
-            By::Desired(history) => desired(saying)
+            By::Desired(line) => desired(saying)
                 .ok()
-                .filter(|commit| history.contains(commit)),
+                .filter(|commit| line.places.contains_key(commit)),
         }
     }
 
@@ -96,16 +111,50 @@ impl<'a> Signing<'a> {
 
     /// Whether a commit with a good signature is of the same desired state as those before, or of a later one. A key that
     /// was taken out of the desired state could sign under an older one otherwise.
-    pub(super) fn went_on(&mut self, past: &Past, saying: &Saying) -> Result<(), String> {
-        let (By::Desired(_), Ok(commit)) = (&self.by, desired(saying)) else {
+    pub(super) fn went_on(&mut self, saying: &Saying) -> Result<(), String> {
+        let (By::Desired(line), Ok(commit)) = (&self.by, desired(saying)) else {
             return Ok(());
         };
         match self.newest.replace(commit) {
-            Some(before) if before != commit && !past.descends(commit, before).unwrap_or(false) => {
+            Some(before) if line.places.get(&commit) < line.places.get(&before) => {
                 Err(format!("{DESIRED} went back from {before} to {commit}"))
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Line {
+    fn upto(past: &Past, tip: CommitId) -> Result<Self, GitError> {
+        let commits = past.chain(None, tip)?.unwrap_or_default();
+        let places = commits.iter().enumerate();
+        let places = places.map(|(place, commit)| (*commit, place)).collect();
+        Ok(Self { commits, places })
+    }
+
+    /// Whom the newest document of the fleet names that can be read, at a commit of this line or before: one that cannot
+    /// be read keeps its last good version in force.
+    fn named(
+        &self,
+        past: &Past,
+        commit: CommitId,
+        known: &mut Known,
+    ) -> Result<Arc<Signers>, String> {
+        let place = self.places.get(&commit).copied().unwrap_or_default();
+        let mut before = self.commits[..=place].iter().rev();
+        let mut passed = Vec::new();
+        let found = before.find_map(|commit| {
+            passed.push(*commit);
+            known.get(commit).cloned().or_else(|| named(past, *commit))
+        });
+        let nobody = || {
+            Err(format!(
+                "there is no readable {FLEET} at {commit} or before, which would name who may sign"
+            ))
+        };
+        let found = found.unwrap_or_else(nobody);
+        known.extend(passed.into_iter().map(|commit| (commit, found.clone())));
+        found
     }
 }
 
@@ -117,24 +166,30 @@ pub(super) fn desired(saying: &Saying) -> Result<CommitId, String> {
         .map_err(|_| format!("the trailer {DESIRED} names no commit"))
 }
 
-/// Whom a commit of the desired state names.
-fn named(past: &Past, commit: CommitId) -> Result<Signers, String> {
+/// Whom a commit of the desired state names; none when it has no document of the fleet that can be read.
+fn named(past: &Past, commit: CommitId) -> Option<Result<Arc<Signers>, String>> {
     let place = format!("{FLEET} at {commit}");
-    let blob = past
-        .file(commit, FLEET)
-        .map_err(|error| error.to_string())?;
-    let blob = blob.ok_or_else(|| format!("there is no {place}, which would name who may sign"))?;
-    let bytes = past.blob(blob).map_err(|error| error.to_string())?;
+    // What this clone lacks is not what the reconciler could not read.
+    let lacking = |error: GitError| Some(Err(format!("{place}: {error}")));
+    let blob = match past.file(commit, FLEET) {
+        Ok(blob) => blob?,
+        Err(error) => return lacking(error),
+    };
+    let bytes = match past.blob(blob) {
+        Ok(bytes) => bytes,
+        Err(GitError::TooLarge(_)) => return None,
+        Err(error) => return lacking(error),
+    };
     let Ok(Document::Fleet(fleet)) = decode(&bytes).map(|located| located.document) else {
-        return Err(format!("{place} is no valid document of the fleet"));
+        return None;
     };
     let signers = fleet.spec.status.signers.iter().map(String::as_str);
-    let signers = Signers::parse(signers).map_err(|error| format!("{place}: {error}"))?;
-    if signers.is_empty() {
-        return Err(format!(
+    Some(match Signers::parse(signers) {
+        Ok(signers) if signers.is_empty() => Err(format!(
             "{place} names nobody who may sign: add the key to spec.status.signers, such as \
              [\"ssh-ed25519 AAAA…\"] (it is in the file allowed_signers of the data folder), or give --signers FILE"
-        ));
-    }
-    Ok(signers)
+        )),
+        Ok(signers) => Ok(Arc::new(signers)),
+        Err(error) => Err(format!("{place}: {error}")),
+    })
 }

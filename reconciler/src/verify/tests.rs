@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::Command;
 
 use easyenclave_git::{CommitId, Ledger, Past, Signer, commit_files, init_repository};
 use tempfile::TempDir;
@@ -49,6 +50,21 @@ impl Setup {
 
     fn state(&self) -> PathBuf {
         self.dir.path().join("state.git")
+    }
+
+    /// Commits the document of the fleet.
+    fn write(&self, fleet: &[u8]) -> CommitId {
+        let files = BTreeMap::from([("fleet.yaml".to_owned(), Some(fleet.to_vec()))]);
+        let place = self.state().display().to_string();
+        commit_files(&place, "main", &files, "change", AUTHOR, 3).expect("committed")
+    }
+
+    fn git(&self, args: &[&str]) -> String {
+        let mut git = Command::new("git");
+        let git = git.arg("-C").arg(self.state()).args(args);
+        let output = git.output().expect("git runs");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     /// A status commit of that desired state, signed with that key.
@@ -135,4 +151,87 @@ fn a_range_does_not_start_at_a_commit_that_was_taken_back() {
     let audit = audit(&past, signing, Scope::Range(setup.old, tip), None).expect("read");
     assert_eq!(audit.findings.len(), 1);
     assert!(audit.findings[0].message.contains("taken back"));
+}
+
+#[test]
+fn a_broken_document_of_the_fleet_keeps_those_of_before_in_force() {
+    let mut setup = Setup::new();
+    setup.report(&setup.new.to_string(), "new");
+    let broken = setup.write(b"nothing");
+    setup.report(&broken.to_string(), "new");
+    let endless = setup.write(&vec![b'#'; 17 << 20]);
+    setup.report(&endless.to_string(), "new");
+    let audit = setup.audit();
+    assert_eq!((audit.findings, audit.commits), (vec![], 3));
+    setup.report(&endless.to_string(), "old");
+    let finding = setup.finding();
+    assert!(
+        finding.contains("is no key of those who may sign"),
+        "{finding}"
+    );
+}
+
+#[test]
+fn a_desired_state_without_any_readable_document_of_the_fleet_names_nobody() {
+    let setup = Setup::new();
+    let files = BTreeMap::from([("fleet.yaml".to_owned(), b"nothing".to_vec())]);
+    let state = setup.dir.path().join("other.git");
+    init_repository(&state, "main", &files, "start", AUTHOR, 1).expect("made");
+    let past = Past::open(&state).expect("opened");
+    let error = Signing::desired(&past, "main").err().expect("nobody");
+    assert!(error.contains("there is no readable fleet.yaml"), "{error}");
+}
+
+/// A key that stood only in a commit of a pull request was never in force.
+#[test]
+fn a_key_of_a_side_branch_signs_nothing() {
+    let mut setup = Setup::new();
+    let place = setup.state().display().to_string();
+    easyenclave_git::create_branch(&place, "aside", "main").expect("made");
+    let key = Signer::open_or_create(&setup.dir.path().join("mine")).expect("a key");
+    let text = setup.git(&["show", "main:fleet.yaml"]);
+    let start = text.find("ssh-ed25519").expect("a key");
+    let text = format!("{}{}\"]\n", &text[..start], key.public_openssh());
+    let files = BTreeMap::from([("fleet.yaml".to_owned(), Some(text.into_bytes()))]);
+    let aside = commit_files(&place, "aside", &files, "mine", AUTHOR, 3).expect("committed");
+    let author = ["-c", "user.name=A", "-c", "user.email=a@b"];
+    let main = setup.new.to_string();
+    let merge = [
+        "commit-tree",
+        "-p",
+        &main,
+        "-p",
+        &aside.to_string(),
+        "-m",
+        "merge",
+        "main^{tree}",
+    ];
+    let merge = setup.git(&[author.as_slice(), &merge].concat());
+    setup.git(&["update-ref", "refs/heads/main", &merge]);
+    setup.report(&aside.to_string(), "mine");
+    let finding = setup.finding();
+    assert!(
+        finding.contains("within a merge, and was never its tip"),
+        "{finding}"
+    );
+}
+
+#[test]
+fn a_commit_that_is_too_long_is_named_and_nothing_more() {
+    let mut setup = Setup::new();
+    setup.report(&setup.new.to_string(), "new");
+    let message = setup.dir.path().join("message");
+    let text = format!(
+        "{}\n\nDesired-Commit: {}\n",
+        "long ".repeat(100_000),
+        setup.new
+    );
+    std::fs::write(&message, text).expect("written");
+    let author = ["-c", "user.name=A", "-c", "user.email=a@b"];
+    let file = message.display().to_string();
+    let commit = ["commit-tree", "-p", "status", "-F", &file, "status^{tree}"];
+    let commit = setup.git(&[author.as_slice(), &commit].concat());
+    setup.git(&["update-ref", "refs/heads/status", &commit]);
+    let finding = setup.finding();
+    assert!(finding.contains("has more than 65536 bytes"), "{finding}");
 }

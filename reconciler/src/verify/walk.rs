@@ -144,9 +144,10 @@ impl<'a> Walk<'a> {
         before: Option<&Saying>,
     ) -> Result<Vec<Looked>, GitError> {
         let parents = std::iter::once(before).chain(sayings.iter().map(Some));
-        let signers = sayings
-            .iter()
-            .map(|saying| self.signing.signers(self.past, saying));
+        let signers = sayings.iter().map(|saying| match saying.is_whole() {
+            true => self.signing.signers(self.past, saying),
+            false => Ok(Arc::default()),
+        });
         let jobs: Vec<_> = sayings.iter().zip(parents).zip(signers).collect();
         type Job<'a> = (
             (&'a Saying, Option<&'a Saying>),
@@ -213,7 +214,7 @@ impl<'a> Walk<'a> {
         match signed {
             Ok(()) => {
                 self.broken = false;
-                if let Err(message) = self.signing.went_on(self.past, saying) {
+                if let Err(message) = self.signing.went_on(saying) {
                     self.found(saying.commit, None, "history", message);
                 }
             }
