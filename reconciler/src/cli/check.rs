@@ -31,12 +31,13 @@ enum Format {
 pub(super) fn run(args: &Args) -> Ended {
     let dir = folder(&args.dir)?;
     let checked = desired::check_dir(dir).with_context(|| format!("reading {}", dir.display()))?;
-    let text = match args.output {
-        Format::Text => checked.text(),
-        Format::Json => checked.json(),
-        Format::Github => checked.github(args.dir.strip_prefix(".").unwrap_or(&args.dir)),
-    };
-    out::answer(text)?;
+    match args.output {
+        Format::Text => out::answer(checked.text())?,
+        Format::Json => out::data(&checked.json())?,
+        Format::Github => {
+            out::answer(checked.github(args.dir.strip_prefix(".").unwrap_or(&args.dir)))?;
+        }
+    }
     let cautions = checked.cautions();
     if args.output != Format::Github && !cautions.is_empty() {
         out::tell(cautions.trim_end());

@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args) -> Ended {
     };
     match args.output {
         Output::Text => out::answer(text(&found, System.now()))?,
-        Output::Json => out::answer(serde_json::to_string_pretty(&found)? + "\n")?,
+        Output::Json => out::data(&(serde_json::to_string_pretty(&found)? + "\n"))?,
     }
     Ok(exit::OK)
 }
@@ -121,7 +121,10 @@ fn policy(found: &Shown) -> String {
         .collect();
     let name = match (names.as_slice(), &found.policy.desired_commit) {
         ([], Some(commit)) => format!("in no version of the desired state up to {commit:.12}"),
-        ([], None) => "the desired state was not looked at".into(),
+        ([], None) => match &found.policy.unread {
+            Some(error) => format!("the desired state cannot be read: {error}"),
+            None => "the status commit names no desired state".into(),
+        },
         (names, _) => names.join(" or "),
     };
     format!("{name} ({})", found.policy.digest)
@@ -177,22 +180,7 @@ fn platform(text: &mut String, verdict: &Verdict, now: Timestamp) {
     if let Some(until) = verdict.grace_until {
         row("grace", &format_args!("until {}", until.trunc_secs()));
     }
-    let properties = &verdict.properties;
-    let flags = [
-        (properties.dynamic_platform, "dynamic platform"),
-        (properties.cached_keys, "cached keys"),
-        (properties.smt, "SMT"),
-    ];
-    let flags: Vec<_> = flags
-        .iter()
-        .filter(|(on, _)| *on)
-        .map(|(_, name)| *name)
-        .collect();
-    let flags = match flags.as_slice() {
-        [] => "none of dynamic platform, cached keys, SMT".into(),
-        some => some.join(", "),
-    };
-    row("platform", &format_args!("type {}, {flags}", verdict.fmspc));
+    row("platform", &kind_of_platform(verdict));
     if let (Some(digest), Some(until)) = (verdict.collateral_digest, verdict.collateral_until) {
         let when = match until > now {
             true => format!("expires in {}", days(until.since(now))),
@@ -212,6 +200,25 @@ fn platform(text: &mut String, verdict: &Verdict, now: Timestamp) {
             ),
         );
     }
+}
+
+fn kind_of_platform(verdict: &Verdict) -> String {
+    let properties = &verdict.properties;
+    let flags = [
+        (properties.dynamic_platform, "dynamic platform"),
+        (properties.cached_keys, "cached keys"),
+        (properties.smt, "SMT"),
+    ];
+    let flags: Vec<_> = flags
+        .iter()
+        .filter(|(on, _)| *on)
+        .map(|(_, name)| *name)
+        .collect();
+    let flags = match flags.as_slice() {
+        [] => "none of dynamic platform, cached keys, SMT".into(),
+        some => some.join(", "),
+    };
+    format!("type {}, {flags}", verdict.fmspc)
 }
 
 fn guest_text(text: &mut String, guest: &Guest, found: &Shown) {

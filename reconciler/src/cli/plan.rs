@@ -168,7 +168,7 @@ pub(super) async fn run(args: Args) -> Ended {
     match args.output {
         Format::Text => out::answer(preview::text(&preview))?,
         Format::Markdown => out::answer(preview::markdown(&preview))?,
-        Format::Json => out::answer(preview::json(&preview)? + "\n")?,
+        Format::Json => out::data(&(preview::json(&preview)? + "\n"))?,
     }
     Ok(code(&preview, args.exit_code))
 }

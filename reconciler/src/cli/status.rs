@@ -58,7 +58,7 @@ pub(super) async fn run(args: Args) -> Ended {
     match args.output {
         Output::Json => {
             let document = Document::of(&status, Some(&seen));
-            out::answer(serde_json::to_string_pretty(&document)? + "\n")?;
+            out::data(&(serde_json::to_string_pretty(&document)? + "\n"))?;
         }
         Output::Text => {
             let origin = seen.lines(&status, System.now());

@@ -52,7 +52,7 @@ pub(super) async fn run(args: Args) -> Ended {
     let now = System.now();
     match args.output {
         Output::Json => {
-            out::answer(serde_json::to_string_pretty(&answers)? + "\n")?;
+            out::data(&(serde_json::to_string_pretty(&answers)? + "\n"))?;
             if let Some(doubt) = seen.doubt(&status, now) {
                 out::tell(doubt);
             }

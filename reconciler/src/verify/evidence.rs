@@ -6,11 +6,12 @@ use std::sync::Arc;
 use easyenclave_attestation::{Again, Collateral, Policy, TokenKeys};
 use easyenclave_git::{BlobId, CommitId, Past};
 use easyenclave_schemas::evidence::{EvidenceRecord, JudgedPolicy, Outcome, Verdict};
-use easyenclave_schemas::status::{AgentStatus, TrustStatus, paths};
+use easyenclave_schemas::status::{AgentStatus, paths};
 use easyenclave_schemas::{Digest, NodeSize, TargetName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::agrees::{agrees, difference};
 use super::memo::Memo;
 use super::parts::{Closed, Parts};
 use super::policies;
@@ -76,8 +77,8 @@ pub(super) struct Judged {
     pub(super) made: Result<Made, Wrong>,
     /// Whether a simulated platform vouches for what was accepted.
     pub(super) simulated: bool,
-    /// The digest of the text of its policy; none when that cannot be read.
-    pub(super) policy: Option<Digest>,
+    /// The digest of the text of its policy, and the size of the agents that it is for; none when it cannot be read.
+    pub(super) policy: Option<(Digest, NodeSize)>,
 }
 
 impl Tally {
@@ -161,7 +162,10 @@ impl Tree<'_> {
         let policy = self.policy(record.policy);
         Judged {
             simulated: matches!(&record.outcome, Outcome::Accepted(it) if it.simulated),
-            policy: policy.as_ref().ok().map(|applied| applied.text),
+            policy: policy
+                .as_ref()
+                .ok()
+                .map(|applied| (applied.text, applied.document.node_size.clone())),
             made: policy.and_then(|applied| {
                 self.is_of_its_parts(claimed.digest, record)?;
                 self.again(claimed.digest, record, &applied)
@@ -344,51 +348,6 @@ fn foreign_part(
     ];
     let other = is_other.into_iter().find(|(_, is_other)| *is_other);
     other.map(|(part, _)| part)
-}
-
-/// The first field, by name, in which two verdicts differ.
-fn difference(one: &Verdict, other: &Verdict) -> Option<String> {
-    if one == other {
-        return None;
-    }
-    let fields = |verdict| serde_json::to_value(verdict).unwrap_or_default();
-    let (one, other) = (fields(one), fields(other));
-    let names = one.as_object().into_iter().chain(other.as_object());
-    let mut names = names.flat_map(|fields| fields.keys());
-    let differs = names.find(|name| one.get(name) != other.get(name));
-    Some(differs.cloned().unwrap_or_else(|| "value".into()))
-}
-
-/// Whether what people read of an agent is what its record says; the field that is not.
-fn agrees(trust: &TrustStatus, record: &EvidenceRecord) -> Result<(), &'static str> {
-    let is = |holds: bool, field| if holds { Ok(()) } else { Err(field) };
-    match &record.outcome {
-        Outcome::Accepted(verdict) => {
-            is(trust.verdict.as_ref() == Some(verdict), "verdict")?;
-            is(trust.simulated == verdict.simulated, "simulated")?;
-            is(
-                trust.trust_root == verdict.trust_root.to_string(),
-                "trustRoot",
-            )?;
-            let until = Some(verdict.trusted_until.trunc_secs());
-            is(trust.trusted_until == until, "trustedUntil")?;
-            is(
-                trust.tcb_status == verdict.tcb_status.to_string(),
-                "tcbStatus",
-            )?;
-            is(trust.mrtd == verdict.mrtd.to_string(), "mrtd")?;
-            is(trust.measurement == verdict.measurement, "measurement")?;
-            is(trust.verifiers == verdict.verifiers, "verifiers")?;
-            is(trust.policy == Some(verdict.policy_digest), "policy")?;
-            is(record.policy == verdict.policy_digest, "policy")
-        }
-        Outcome::Refused(rejection) => {
-            is(trust.state != "accepted", "state")?;
-            is(trust.verdict.is_none(), "verdict")?;
-            is(trust.codes == [rejection.code.code()], "codes")?;
-            is(trust.policy == Some(record.policy), "policy")
-        }
-    }
 }
 
 pub(super) fn wrong(digest: Digest, message: String) -> Wrong {

@@ -1,9 +1,11 @@
 //! A status branch held against itself, by somebody who trusts neither the reconciler's host nor the Git host: each
 //! commit's signature, that the branch only grew, what each commit wrote, and each verdict made again from its evidence.
 
+mod agrees;
 mod evidence;
 mod lines;
 mod memo;
+mod nearest;
 mod parts;
 mod policies;
 mod shown;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use easyenclave_attestation::{EventLog, Measured, Policy, QuoteView, Reference, report_data};
+use easyenclave_attestation::{EventLog, Measured, Policy, QuoteView, report_data};
 use easyenclave_git::{CommitId, GitError, Past};
 use easyenclave_schemas::documents::TrustRootKind;
 use easyenclave_schemas::evidence::{MeasurementDigest, Outcome, Rejection, Verdict};
@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::evidence::{Claim, Claimed, Made, Shared, Tree};
 use super::lines::difference;
+use super::nearest::nearest;
 use super::policies::Policies;
 use super::signing::desired;
 use crate::seal::Opener;
@@ -69,6 +70,9 @@ pub struct PolicyShown {
     /// The commit of the desired state that the status commit is of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub desired_commit: Option<String>,
+    /// Why the desired state could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
 }
 
 /// What a refusal means.
@@ -190,13 +194,7 @@ pub fn shown(
         shown_at: record.at,
         simulated: is_simulated,
         policy: policy(past, status, record.policy, applied.text)?,
-        advice: match &record.outcome {
-            Outcome::Accepted(_) => None,
-            Outcome::Refused(Rejection { code, .. }) => Some(Advice {
-                cause: code.cause(),
-                next_step: code.next_step(),
-            }),
-        },
+        advice: advice(&record.outcome),
         outcome: record.outcome.clone(),
         made_again: match judged {
             Ok(Made::Same) => "the same comes out again".into(),
@@ -208,6 +206,16 @@ pub fn shown(
         guest,
         closed,
     })
+}
+
+fn advice(outcome: &Outcome) -> Option<Advice> {
+    match outcome {
+        Outcome::Accepted(_) => None,
+        Outcome::Refused(Rejection { code, .. }) => Some(Advice {
+            cause: code.cause(),
+            next_step: code.next_step(),
+        }),
+    }
 }
 
 /// The record that an agent's file names in a tree.
@@ -230,7 +238,8 @@ fn policy(
 ) -> Result<PolicyShown, GitError> {
     let commit = desired(&past.commit(status)?).ok();
     let mut policies = Policies::default();
-    let is_known = commit.is_some_and(|commit| policies.upto(past, commit).is_ok());
+    let read = commit.map_or(Ok(()), |commit| policies.upto(past, commit));
+    let is_known = commit.is_some() && read.is_ok();
     Ok(PolicyShown {
         digest,
         names: match is_known {
@@ -238,6 +247,7 @@ fn policy(
             false => BTreeSet::new(),
         },
         desired_commit: commit.filter(|_| is_known).map(|it| it.to_string()),
+        unread: read.err().map(|error| error.to_string()),
     })
 }
 
@@ -283,34 +293,6 @@ fn bound_to(exhibit: &Exhibit, data: &[u8]) -> &'static str {
         () if ita.is_some_and(|ita| data == ita) => "trustAuthorityNonceAndKey",
         () => "other",
     }
-}
-
-/// The measurement with the fewest registers of another value.
-fn nearest(measured: &Measured, references: &[Reference]) -> Option<Nearest> {
-    let all = references.iter().map(|reference| {
-        let fixed = [
-            ("MRTD".to_owned(), Some(reference.mrtd), measured.mrtd),
-            ("MRSEAM".to_owned(), reference.mrseam, measured.mrseam),
-            (
-                "MRCONFIGID".to_owned(),
-                reference.mrconfigid,
-                measured.mrconfigid,
-            ),
-        ];
-        let registers = reference.rtmrs.iter().zip(measured.rtmrs).enumerate();
-        let registers =
-            registers.map(|(index, (there, here))| (format!("RTMR{index}"), *there, here));
-        let differs = fixed.into_iter().chain(registers);
-        let differs = differs.filter_map(|(name, there, here)| {
-            let there = there.filter(|there| *there != here)?;
-            Some((name, there, here))
-        });
-        Nearest {
-            name: reference.name.clone(),
-            differs: differs.collect(),
-        }
-    });
-    all.min_by_key(|nearest| nearest.differs.len())
 }
 
 fn log_shown(

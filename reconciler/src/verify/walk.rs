@@ -1,14 +1,15 @@
 //! The way along a branch, some hundred commits at a time: what can be looked at by itself is spread over the cores, and
 //! what follows from the commits before is put together in their order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use easyenclave_git::{
-    BlobId, CommitId, Deeds, Flaw, FlawKind, GitError, Past, Saying, SignatureFlaw, Signers,
+    BlobId, CommitId, Deeds, Flaw, FlawKind, GitError, Past, SUMS_TRAILER, Saying, SignatureFlaw,
+    Signers,
 };
-use easyenclave_schemas::Digest;
 use easyenclave_schemas::status::paths;
+use easyenclave_schemas::{Digest, NodeSize, TargetName};
 
 use super::evidence::{Claim, Claimed, Judged, Shared, Tree, Wrong};
 use super::policies::Policies;
@@ -19,6 +20,9 @@ use crate::seal::Opener;
 
 /// So many findings are told; the rest is counted.
 const FINDINGS: usize = 200;
+
+/// The longest message of a finding, in characters.
+const MESSAGE: usize = 1000;
 
 /// So many commits at a time: what they say is in memory together.
 const BLOCK: usize = 512;
@@ -32,8 +36,18 @@ pub(super) struct Walk<'a> {
     audit: Audit,
     /// Whether the signature of the commit before does not hold.
     broken: bool,
+    /// Whether a commit before said what it wrote.
+    told: bool,
     /// What was found of records.
-    known: BTreeMap<Digest, Result<(), Wrong>>,
+    known: BTreeMap<Digest, Known>,
+    /// The records, targets and sizes of agents whose policies were looked for.
+    looked_for: BTreeSet<(Digest, TargetName, NodeSize)>,
+}
+
+/// What was found of a record.
+struct Known {
+    made: Result<(), Wrong>,
+    policy: Option<(Digest, NodeSize)>,
 }
 
 /// What can be said of a commit by itself.
@@ -69,7 +83,9 @@ impl<'a> Walk<'a> {
             policies: Policies::default(),
             audit,
             broken: false,
+            told: false,
             known: BTreeMap::new(),
+            looked_for: BTreeSet::new(),
         }
     }
 
@@ -89,6 +105,7 @@ impl<'a> Walk<'a> {
         let mut before = after.map(|after| self.past.commit(after)).transpose()?;
         if let Some(before) = &before {
             self.signing.start(before);
+            self.told = before.trailer(SUMS_TRAILER).is_some();
         }
         for block in chain.chunks(BLOCK) {
             before = self.block(block, before, matches!(scope, Scope::At(_)))?;
@@ -204,6 +221,11 @@ impl<'a> Walk<'a> {
             self.flaw(saying.commit, flaw);
         }
         self.signature(saying, looked.signed);
+        if looked.deeds.silent && self.told {
+            let message = "does not say what it wrote, as those before it do";
+            self.found(saying.commit, None, "files", message.into());
+        }
+        self.told |= saying.trailer(SUMS_TRAILER).is_some();
         self.audit.without_sums += usize::from(looked.deeds.silent);
         for flaw in looked.deeds.flaws {
             self.flaw(saying.commit, flaw);
@@ -240,6 +262,15 @@ impl<'a> Walk<'a> {
             Ok(Claim::None) => return Ok(()),
             Ok(Claim::Bare) => {
                 self.audit.verdicts.without_evidence += 1;
+                if self.told {
+                    let message = "has a verdict and names no evidence";
+                    self.found(
+                        saying.commit,
+                        Some(file.path.clone()),
+                        "evidence",
+                        message.into(),
+                    );
+                }
                 return Ok(());
             }
             Ok(Claim::Record(claimed)) => claimed,
@@ -249,32 +280,49 @@ impl<'a> Walk<'a> {
             }
         };
         if let Some(judged) = judged.remove(&claimed.digest) {
-            self.policy(saying, file, &claimed, judged.policy)?;
             let made = judged.made.map(|made| {
                 self.audit.verdicts.count(made, judged.simulated);
             });
-            self.known.insert(claimed.digest, made);
+            let policy = judged.policy;
+            self.known.insert(claimed.digest, Known { made, policy });
         }
-        if let Some(Err(wrong)) = self.known.get(&claimed.digest).cloned() {
+        let Some(Known { made, policy }) = self.known.get(&claimed.digest) else {
+            return Ok(());
+        };
+        let (made, policy) = (made.clone(), policy.clone());
+        if let Err(wrong) = made {
             self.found(saying.commit, Some(wrong.path), "evidence", wrong.message);
         }
-        Ok(())
+        policy.map_or(Ok(()), |policy| self.policy(saying, file, &claimed, policy))
     }
 
-    /// Whether the desired state had the policy of a record for its agent's target.
+    /// Whether the policy of a record is for agents of that size, and the desired state had it for its agent's target.
     fn policy(
         &mut self,
         saying: &Saying,
         file: &File,
         claimed: &Claimed,
-        policy: Option<Digest>,
+        (policy, size): (Digest, NodeSize),
     ) -> Result<(), GitError> {
-        let (Some(desired), Some(policy)) = (self.signing.desired_of(saying), policy) else {
+        let agent = (
+            claimed.digest,
+            claimed.target.clone(),
+            claimed.node_size.clone(),
+        );
+        if !self.looked_for.insert(agent) {
+            return Ok(());
+        }
+        let record = paths::evidence(&claimed.digest);
+        if size != claimed.node_size {
+            let message = format!("its policy is for agents of size {size}: {record}");
+            self.found(saying.commit, Some(file.path.clone()), "policy", message);
+        }
+        let Some(desired) = self.signing.desired_of(saying) else {
             return Ok(());
         };
         self.policies.upto(self.past, desired)?;
         if let Err(message) = self.policies.know(policy, &claimed.target) {
-            let message = format!("{message}: {}", paths::evidence(&claimed.digest));
+            let message = format!("{message}: {record}");
             self.found(saying.commit, Some(file.path.clone()), "policy", message);
         }
         Ok(())
@@ -300,6 +348,8 @@ impl<'a> Walk<'a> {
             self.audit.more += 1;
             return;
         }
+        // What others wrote may be of any length.
+        let message = message.chars().take(MESSAGE).collect();
         self.audit.findings.push(Finding {
             commit: commit.to_string(),
             path,

@@ -4,6 +4,7 @@
 
 #[path = "../../benches/verify/audit.rs"]
 mod audit;
+mod faults;
 #[path = "../../benches/verify/flips.rs"]
 mod flips;
 #[path = "../../benches/verify/maker.rs"]
@@ -111,7 +112,7 @@ fn a_bundle_of_both_branches_is_as_good_as_a_clone_and_leaves_nothing_behind() {
     };
     let whole = verify(&bundle("whole", &["main", "status"]));
     let answer = text(&whole.stdout);
-    assert!(answer.contains("good: 1 commits"), "{answer}");
+    assert!(answer.contains("good: 1 commit "), "{answer}");
     assert_eq!(whole.status.code(), Some(0));
     let half = verify(&bundle("half", &["status"]));
     assert_eq!(half.status.code(), Some(1));

@@ -69,9 +69,17 @@ pub(super) async fn run(args: Args) -> Ended {
     let opener = opener(&args.identity)?;
     let opener = opener.as_ref();
     let mut found = audit(past, signing, scope, opener)?;
-    if args.today {
-        found.today = Some(of_today(past, &found, &args, opener)?);
-    }
+    // Said after what was found, which holds without it.
+    let unsaid = match args.today {
+        true => match of_today(past, &found, &args, opener) {
+            Ok(today) => {
+                found.today = Some(today);
+                None
+            }
+            Err(error) => Some(error),
+        },
+        false => None,
+    };
     if found.verdicts.not_opened > 0 {
         for file in opener.into_iter().flat_map(Opener::idle) {
             out::tell(format_args!("{file} opens nothing of this"));
@@ -79,7 +87,10 @@ pub(super) async fn run(args: Args) -> Ended {
     }
     match args.output {
         Output::Text => out::answer(text::text(&found, &args))?,
-        Output::Json => out::answer(serde_json::to_string_pretty(&found)? + "\n")?,
+        Output::Json => out::data(&(serde_json::to_string_pretty(&found)? + "\n"))?,
+    }
+    if let Some(error) = unsaid {
+        return Err(error);
     }
     Ok(match found.findings.is_empty() {
         true => exit::OK,

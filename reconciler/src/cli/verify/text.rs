@@ -7,6 +7,7 @@ use easyenclave_schemas::status::paths;
 use super::Args;
 use crate::cli::style::{BAD, BUSY, DIM, GOOD, paint};
 use crate::verify::{AgentToday, Audit, Standing, Today};
+use crate::words::plural;
 
 /// So many agents are listed of which today says something else than before.
 const AGENTS: usize = 200;
@@ -18,31 +19,38 @@ pub(super) fn text(found: &Audit, args: &Args) -> String {
         let path = finding.path.as_deref().map(|path| format!(" {path}"));
         let (path, kind) = (path.unwrap_or_default(), finding.kind);
         let kind = paint(BAD, kind);
-        let _ = writeln!(
-            text,
-            "{}{path}: {kind}: {}",
-            finding.commit, finding.message
-        );
+        // A finding is one line, whatever others wrote.
+        let line = format!("{path}: {kind}: {}", finding.message).replace(['\n', '\r'], " ");
+        let _ = writeln!(text, "{}{line}", finding.commit);
     }
     if found.more > 0 {
-        let _ = writeln!(text, "and {} more findings", found.more);
+        let _ = writeln!(text, "and {} more", plural(found.more, "finding"));
     }
-    if found.builds_on > 0 {
-        let _ = writeln!(
-            text,
-            "{} commits after these build on one that was changed, so their signatures do not hold either",
-            found.builds_on
-        );
+    match found.builds_on {
+        0 => {}
+        1 => {
+            text += "1 commit after these builds on one that was changed, so its signature does not hold either\n"
+        }
+        more => {
+            let _ = writeln!(
+                text,
+                "{more} commits after these build on one that was changed, so their signatures do not hold either"
+            );
+        }
     }
     let word = match found.findings.is_empty() {
         true => paint(GOOD, "good"),
         false => paint(BAD, "not good"),
     };
-    let _ = writeln!(
-        text,
-        "{word}: {} commits up to {}",
-        found.commits, found.commit
-    );
+    let commits = plural(found.commits, "commit");
+    let _ = match found.commits == 0 && found.findings.is_empty() {
+        true => writeln!(
+            text,
+            "nothing to check: no commit follows on {}",
+            found.commit
+        ),
+        false => writeln!(text, "{word}: {commits} up to {}", found.commit),
+    };
     counted(&mut text, found, args);
     if let Some(today) = &found.today {
         add_today(&mut text, today);
@@ -132,7 +140,7 @@ fn add_today(text: &mut String, today: &Today) {
     }
     let more = others().count().saturating_sub(AGENTS);
     if more > 0 {
-        let _ = writeln!(text, "and {more} more agents");
+        let _ = writeln!(text, "and {} more", plural(more, "agent"));
     }
 }
 
