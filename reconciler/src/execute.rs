@@ -269,7 +269,8 @@ impl Decide {
     }
 
     /// An agent that is lost soon after it registered is a launch that failed, and the next one rests as after any other:
-    /// what dies at once would else be launched again at once, for ever.
+    /// what dies at once would else be launched again at once, for ever. A launch whose worker took the machine down on
+    /// purpose was withdrawn by that, and has not failed.
     fn note_early_loss(&self, draft: &mut Draft<'_>, agent: &AgentId) {
         let early = |record: &AgentRecord| self.now.since(record.registered_at) < PROVED;
         let order = draft.records.orders.get(&agent.order());

@@ -257,22 +257,19 @@ fn report(
             "another claim of this order has overtaken this one",
         ));
     }
+    let launch = matches!(record.work, WorkRecord::Launch { .. });
+    if launch && request.status == OrderReport::Removed {
+        return taken_down(record, change);
+    }
     if !record.state.is_pending() {
         return Ok(status(record));
     }
     let mut record = record.clone();
-    let launch = matches!(record.work, WorkRecord::Launch { .. });
     match (request.status, launch) {
         (OrderReport::Provisioning, _) => renew(&mut record, now),
         (OrderReport::Failed, true) => record.state = OrderPhase::Failed(now),
         (OrderReport::Failed, false) => renew(&mut record, now),
-        (OrderReport::Removed, false) => return Ok(removed(&record, change)),
-        (OrderReport::Removed, true) => {
-            return Err(conflict(
-                "wrong_report",
-                "a launch order is not done by a removal",
-            ));
-        }
+        (OrderReport::Removed, _) => return Ok(removed(&record, change)),
     }
     record.error = request
         .error
@@ -288,6 +285,25 @@ fn renew(record: &mut OrderRecord, now: Timestamp) {
     if let Some(claim) = &mut record.claim {
         claim.expires_at = now.plus(CLAIM);
     }
+}
+
+/// A worker that ends takes its machines with it when it was told to. Their launches are withdrawn then: none of them
+/// has failed. That the machines are gone, only a listing proves.
+fn taken_down(record: &OrderRecord, change: &mut Change) -> Result<OrderStatus, Refused> {
+    if record.state.is_pending() {
+        return Err(Refused::new(
+            StatusCode::CONFLICT,
+            "wrong_report",
+            "a launch order is not done by a removal",
+        ));
+    }
+    let mut record = record.clone();
+    if record.state == OrderPhase::Fulfilled {
+        record.state = OrderPhase::Cancelled;
+        record.error = Some("its worker has ended and taken the machine with it".into());
+        change.put_order(record.clone());
+    }
+    Ok(status(&record))
 }
 
 /// The machine is gone: only now are the agent and its order forgotten.

@@ -1,4 +1,5 @@
-//! Agents that register and die at once, again and again: their launches rest as those that never register do.
+//! Agents that register and die at once, again and again: their launches rest as those that never register do. Those that
+//! their worker ends on purpose do not count.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,12 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A second in the life of a fleet whose machines are gone as soon as their agents are in. Answers the launches that
 /// were carried out.
 async fn second(place: &Place, model: &Agent) -> u32 {
+    let launched = launches(place, model).await;
+    u32::try_from(launched.len()).expect("few")
+}
+
+/// The same with the launches themselves.
+async fn launches(place: &Place, model: &Agent) -> Vec<Order> {
     place.clock.forward(SECOND);
     let now = place.clock.now();
     let listing = InventoryRequest {
@@ -31,31 +38,36 @@ async fn second(place: &Place, model: &Agent) -> u32 {
     place.world.presence.inventory(&listing, now);
     let revision = place.world.revision().expect("a revision");
     pass(&place.world, revision, now).await.expect("a pass");
-    let mut launched = 0;
+    let mut launched = Vec::new();
     while let Some(order) = take(place).await {
         match &order.work {
             OrderWork::Launch(_) => {
-                launched += 1;
                 let agent = Agent {
-                    order: order.order_id,
+                    order: order.order_id.clone(),
                     key: Keypair::generate().expect("randomness"),
                     body: model.body.clone(),
                 };
                 place.join(&agent).await.expect("accepted");
+                launched.push(order);
             }
             OrderWork::Retire { .. } => {
-                let report = OrderUpdate {
-                    worker_id: name("worker"),
-                    fence: order.fence,
-                    status: OrderReport::Removed,
-                    error: None,
-                };
-                let removed = update(&place.world, &order.order_id, report).await;
-                removed.expect("it holds the order");
+                remove(place, &order, order.fence).await;
             }
         }
     }
     launched
+}
+
+/// The worker has removed a machine, and says under which claim. Answers what became of the order.
+async fn remove(place: &Place, order: &Order, fence: u64) -> Option<String> {
+    let report = OrderUpdate {
+        worker_id: name("worker"),
+        fence,
+        status: OrderReport::Removed,
+        error: None,
+    };
+    let removed = update(&place.world, &order.order_id, report).await;
+    removed.ok().map(|order| order.status)
 }
 
 /// The next order for the worker.
@@ -73,8 +85,8 @@ async fn take(place: &Place) -> Option<Order> {
     claimed.expect("answered").order
 }
 
-#[tokio::test]
-async fn agents_that_die_at_once_are_launched_ever_more_rarely() {
+/// A place whose target wants one agent, and has none.
+async fn wanting() -> (Place, Agent) {
     let place = Place::new(&json!({}));
     let model = place.agent().await;
     place.set(&model.order, OrderPhase::Cancelled).await;
@@ -83,6 +95,12 @@ async fn agents_that_die_at_once_are_launched_ever_more_rarely() {
         target.min = 1;
     }
     place.world.adopt(Arc::new(revision));
+    (place, model)
+}
+
+#[tokio::test]
+async fn agents_that_die_at_once_are_launched_ever_more_rarely() {
+    let (place, model) = wanting().await;
     let mut launched = [0; 2];
     for launched in &mut launched {
         for _ in 0..300 {
@@ -95,4 +113,34 @@ async fn agents_that_die_at_once_are_launched_ever_more_rarely() {
         "{first} in the first five minutes"
     );
     assert!(then <= 4, "{then} in the next five");
+}
+
+/// A fleet that is stopped and started again and again, as `up` on a laptop.
+#[tokio::test]
+async fn agents_that_their_worker_ends_on_purpose_are_launched_again_without_a_rest() {
+    let (place, model) = wanting().await;
+    let mut launched = 0;
+    for _ in 0..4 {
+        for order in launches(&place, &model).await {
+            launched += 1;
+            let said = remove(&place, &order, order.fence).await;
+            assert_eq!(said.as_deref(), Some("cancelled"));
+        }
+        // Two listings prove the machine gone, and its order is over before the next is due.
+        launched += second(&place, &model).await;
+    }
+    assert_eq!(launched, 4);
+}
+
+#[tokio::test]
+async fn the_word_of_an_overtaken_claim_ends_no_launch() {
+    let (place, model) = wanting().await;
+    let launched = launches(&place, &model).await;
+    let [order] = &launched[..] else {
+        panic!("{} launches", launched.len())
+    };
+    assert_eq!(remove(&place, order, order.fence + 1).await, None);
+    let records = place.world.journal.read();
+    let state = records.orders[&order.order_id].state;
+    assert_eq!(state, OrderPhase::Fulfilled);
 }

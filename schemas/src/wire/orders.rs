@@ -121,7 +121,8 @@ pub struct OrderUpdate {
 pub enum OrderReport {
     /// The machine is being made. Also renews the claim.
     Provisioning,
-    /// The machine is gone: a retire order is done.
+    /// The machine is gone: a retire order is done. Of a launch order that is fulfilled, the worker has ended the machine
+    /// on purpose, as one that takes its machines with it; an older reconciler leaves the order as it was.
     Removed,
     /// It did not work.
     Failed,

@@ -3,6 +3,7 @@
 
 mod client;
 mod inventory;
+mod leave;
 mod name;
 mod orders;
 mod pace;
@@ -34,9 +35,6 @@ const AT_ONCE: usize = 8;
 
 /// So many orders of each kind are in hand at most. Each is a small task that mostly waits, and an id in every claim.
 const IN_HAND: usize = 256;
-
-/// So many units are removed at a time when the worker ends.
-const REMOVED_AT_ONCE: usize = 16;
 
 /// How long the reconciler is asked to wait for an order.
 const WAIT: Duration = Duration::from_secs(20);
@@ -89,7 +87,7 @@ pub async fn run(
     let provider: Arc<dyn Provider> = Arc::new(provider);
     let result = run_with(Arc::clone(&provider), &config, shutdown).await;
     if config.stop_units_on_exit {
-        remove_all(provider).await?;
+        leave::with_all(provider, &config).await?;
     }
     result
 }
@@ -311,37 +309,6 @@ fn acceptable(
 
 fn is_about_the_key(error: &CallError) -> bool {
     ["invalid_launcher_key", "missing_launcher_key"].contains(&error.code())
-}
-
-/// Removes every unit, so that nothing is left when a newcomer's fleet ends.
-async fn remove_all(provider: Arc<dyn Provider>) -> Result<(), ProvideError> {
-    let mut removals = JoinSet::new();
-    let mut result = Ok(());
-    for unit in provider.list().await? {
-        if removals.len() >= REMOVED_AT_ONCE {
-            result = result.and(joined(&mut removals).await);
-        }
-        let provider = Arc::clone(&provider);
-        removals.spawn(async move { provider.remove(&unit.order_id).await });
-    }
-    while !removals.is_empty() {
-        result = result.and(joined(&mut removals).await);
-    }
-    result
-}
-
-async fn joined(removals: &mut JoinSet<Result<(), ProvideError>>) -> Result<(), ProvideError> {
-    match removals.join_next().await {
-        Some(Ok(result)) => result,
-        Some(Err(error)) => {
-            let what = "removal of a unit broke off".into();
-            Err(ProvideError::Retry {
-                what,
-                source: std::io::Error::other(error),
-            })
-        }
-        None => Ok(()),
-    }
 }
 
 /// An error with its causes in one line.

@@ -471,7 +471,7 @@ mod on_processes {
         let mut config = config(&reconciler.url, folder.path());
         config.stop_units_on_exit = false;
         let order = reconciler.launch("a");
-        reconciler.launch("b");
+        let other = reconciler.launch("b");
         let worker = start(config.clone());
         until("both run", || processes(folder.path()).len() == 2).await;
         let before = processes(folder.path());
@@ -496,8 +496,18 @@ mod on_processes {
             .until("it goes on", reported(&order, OrderReport::Provisioning, 2))
             .await;
         assert_eq!(processes(folder.path()), before, "and none was added");
+        let removed = |order: &OrderId| reports(&reconciler.script(), order, OrderReport::Removed);
+        assert!(
+            removed(&order).is_empty(),
+            "a worker that leaves them says nothing"
+        );
         end(worker).await;
         assert_eq!(processes(folder.path()), []);
+        for order in [order, other] {
+            let removed = removed(&order);
+            assert_eq!(removed.len(), 1, "that {order} was ended is said");
+            assert_eq!(removed[0].fence, 3, "under its claim");
+        }
         let left = std::fs::read_dir(folder.path().join("units"))
             .expect("there")
             .count();
