@@ -11,7 +11,7 @@ use easyenclave_attestation::simulated::Platform;
 use easyenclave_capacity::worker as capacity;
 use easyenclave_git::Signer;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::hint::Hints;
 use super::progress::Progress;
@@ -26,6 +26,10 @@ use crate::{examples, keys};
 
 /// Stopping agents and their workloads may take this long.
 const STOP: Duration = Duration::from_secs(30);
+
+/// Signals that come so soon after the first are the same wish: `timeout`, and a terminal that is closed, signal the
+/// program and then its whole group. Who is impatient signals again later.
+const SAME_WISH: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -123,7 +127,7 @@ async fn supervise(daemon: Daemon, data: &DataDir, settings: &Settings) -> anyho
     };
     let clean = tokio::select! {
         clean = stopped => clean,
-        () = shutdown() => false,
+        () = impatience() => false,
     };
     progress.abort();
     match ended {
@@ -134,6 +138,12 @@ async fn supervise(daemon: Daemon, data: &DataDir, settings: &Settings) -> anyho
             data.path().display()
         ),
     }
+}
+
+/// A signal that is another wish than the one which is being carried out.
+async fn impatience() {
+    sleep(SAME_WISH).await;
+    shutdown().await;
 }
 
 async fn signalled(mut stop: watch::Receiver<bool>) {

@@ -1,7 +1,10 @@
 //! `up` that is killed goes on with the fleet that it left behind, not with a new one, and `verify` finds its status good.
+//! One that is stopped leaves nothing behind, and starts again as if it had never run.
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
 
 use crate::harness::{Fleet, PROGRAM, signal};
 
@@ -34,6 +37,38 @@ fn up_after_a_crash_finds_its_agents_again_and_its_status_is_good() {
         good.status.success() && said.contains("keys that fleet.yaml on main names"),
         "{good:?}"
     );
+}
+
+/// `timeout` and a terminal that is closed signal the program, and then its group with it. The third start takes the
+/// slots of the first again.
+#[test]
+fn signals_that_come_together_stop_up_once_and_its_next_starts_know_of_no_failed_launch() {
+    let fleet = Fleet::new(1, 0);
+    for log in ["first.log", "second.log", "third.log"] {
+        let mut up = up(&fleet, log);
+        fleet.until("all launches are done", || {
+            let orders = orders(&fleet);
+            let is = |phase: &str| orders.iter().any(|order| order["phase"] == phase);
+            is("fulfilled") && !["open", "claimed", "provisioning"].into_iter().any(is)
+        });
+        for order in orders(&fleet) {
+            assert_eq!(order["work"]["launch"]["failures"], 0, "{log}: {order}");
+        }
+        for name in ["TERM", "HUP", "TERM", "INT", "TERM", "HUP", "TERM", "INT"] {
+            signal(up.0.id(), name);
+        }
+        let ended = up.0.wait().expect("ended");
+        assert_eq!(fleet.processes(), vec![], "nothing is left running");
+        assert!(ended.success(), "{}", fleet.log(log));
+    }
+}
+
+/// The orders of the status of `up`.
+fn orders(fleet: &Fleet) -> Vec<Value> {
+    let data = fleet.path("up").display().to_string();
+    let output = fleet.run(&["status", "--data", &data, "--output", "json"]);
+    let status: Value = serde_json::from_slice(&output.stdout).expect("a status");
+    status["orders"].as_array().expect("orders").clone()
 }
 
 /// Ended with the test, however that ends.
