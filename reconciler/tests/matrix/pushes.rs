@@ -61,8 +61,8 @@ impl Stand {
         }
     }
 
-    /// Something urgent, this long after the last; a pause may be counted from then. Returns when it is committed in the clone, so that whatever was to be
-    /// done about the one before is done.
+    /// Something urgent, this long after the last; a pause may be counted from then. Returns when it is committed in
+    /// the clone, so that whatever was to be done about the one before is done.
     async fn says(&mut self, after: Duration) {
         self.place.clock.forward(after);
         self.said += 1;

@@ -1,5 +1,5 @@
-//! The end of a worker that takes its units with it: nothing is left when a newcomer's fleet ends, and the reconciler hears
-//! that it was meant, so that it takes none of it for a launch that failed.
+//! The end of a worker that takes its units with it: nothing is left when a newcomer's fleet ends, and the reconciler
+//! hears that it was meant, so that it takes none of it for a launch that failed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -48,7 +48,10 @@ pub(crate) fn open(folder: &Path, script: &str) -> Result<ProcessProvider, Provi
 
 /// The fleet label that a provider in this folder gives, without the fleet's name.
 fn ours(folder: &Path, process: &Process) -> bool {
-    let units = folder.join("units").canonicalize().expect("it was opened");
+    // A provider that has not opened its folder yet has no process either.
+    let Ok(units) = folder.join("units").canonicalize() else {
+        return false;
+    };
     let mark = easyenclave_schemas::Digest::of(units.as_os_str().as_encoded_bytes()).short(12);
     process.label(labels::FLEET) == Some(format!("demo@{mark}").as_str())
 }
