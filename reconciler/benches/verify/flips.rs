@@ -1,8 +1,9 @@
 //! Changes one bit of the past so that Git finds nothing wrong: the object is written anew, and so are the trees and
-//! commits above it and all commits that follow, with their messages and signatures as they were. What was changed
-//! stays so in later commits until one of them writes it anew.
+//! commits above it, with their messages and signatures as they were. Then the branch ends there, or all commits that
+//! follow are written anew too; what was changed stays so in them until one of them writes it anew.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use git2::{ObjectType, Odb, Oid, Repository};
@@ -17,6 +18,15 @@ pub(crate) struct Flipper {
     random: Random,
 }
 
+/// How much is written anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// The commit with the change, which is the last one then.
+    One,
+    /// All that follow too.
+    Rest,
+}
+
 /// One bit, and where it was.
 pub(crate) struct Flip {
     /// A repository whose branch `status` has it.
@@ -25,8 +35,10 @@ pub(crate) struct Flip {
     pub(crate) commit: String,
     /// The file; any of these names counts. None when it is in the commit itself.
     pub(crate) paths: Vec<String>,
-    /// What was changed, in words.
-    pub(crate) what: String,
+    /// What was changed.
+    pub(crate) kind: &'static str,
+    /// The commit before, where nothing but the commit with the change is to be looked at.
+    pub(crate) after: Option<String>,
 }
 
 /// What can be changed.
@@ -67,7 +79,7 @@ impl Flipper {
     }
 
     /// Alters a copy in this folder.
-    pub(crate) fn flip(&mut self, dir: &Path) -> Flip {
+    pub(crate) fn flip(&mut self, dir: &Path, extent: Extent) -> Flip {
         let copy = Repository::init_bare(dir).expect("made");
         let objects = self.repository.path().join("objects");
         let info = dir.join("objects/info");
@@ -87,14 +99,19 @@ impl Flipper {
             "a name" => self.name(&odb, self.chain[at]),
             kind => self.file(&odb, self.chain[at], kind),
         };
-        let commits = self.rewrite(&odb, at, &change);
-        let (first, tip) = commits;
+        let end = match extent {
+            Extent::One => at + 1,
+            Extent::Rest => self.chain.len(),
+        };
+        let (first, tip) = self.rewrite(&odb, at..end, &change);
+        let before = at.checked_sub(1).filter(|_| extent == Extent::One);
         copy.reference("refs/heads/status", tip, true, "")
             .expect("named");
         Flip {
             repository: dir.to_path_buf(),
             commit: first.to_string(),
-            what: format!("{kind} {}", change.paths.join(" or ")),
+            kind,
+            after: before.map(|before| self.chain[before].to_string()),
             paths: change.paths,
         }
     }
@@ -149,11 +166,11 @@ impl Flipper {
         }
     }
 
-    /// The commit with the change, and the new tip.
-    fn rewrite(&mut self, odb: &Odb<'_>, at: usize, change: &Change) -> (Oid, Oid) {
+    /// The commit with the change, which is the first of these, and the new tip.
+    fn rewrite(&mut self, odb: &Odb<'_>, which: Range<usize>, change: &Change) -> (Oid, Oid) {
         let mut lasts = true;
         let (mut first, mut before) = (None, None::<(Oid, Oid)>);
-        for number in at..self.chain.len() {
+        for number in which {
             let old = self.chain[number];
             let bytes = odb.read(old).expect("there").data().to_vec();
             let mut text = String::from_utf8(bytes).expect("text");

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use flips::Extent;
 use maker::{Made, Shape};
 
 const WHOLE: Shape = Shape {
@@ -17,14 +18,11 @@ const WHOLE: Shape = Shape {
     commits: 10_000,
     seed: 1,
 };
-/// Of the same make: a check of the whole branch for each of 200 changes would take most of an hour.
-const SHORT: Shape = Shape {
-    agents: 100,
-    commits: 500,
-    seed: 2,
-};
+/// Each looked at from the commit before it to the one with it: what was changed lies there, and a check of the whole
+/// branch for each of them would take most of an hour.
 const FLIPS: usize = 200;
-const FLIPS_OF_WHOLE: usize = 10;
+/// Each with all commits after it written anew, and the whole branch looked at.
+const FLIPS_OF_REST: usize = 3;
 
 fn main() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -45,17 +43,14 @@ fn main() {
         now.expect("after 1970").as_secs()
     });
     println!("bits that were changed, each in a copy of the branch; seed {seed}");
-    named("of the whole branch", &clone, FLIPS_OF_WHOLE, seed);
-    let (_, short) = make(&dir.path().join("short"), &SHORT);
-    let Shape {
-        agents, commits, ..
-    } = SHORT;
-    let name = format!("of a branch of {commits} commits and {agents} agents");
-    named(&name, &short, FLIPS, seed);
+    let how = "anywhere in the whole branch, which ends with the change; looked at is the commit that has it";
+    named(how, &clone, (FLIPS, seed), Extent::One);
+    let how = "with all commits after it written anew; looked at is the whole branch";
+    named(how, &clone, (FLIPS_OF_REST, seed + 1), Extent::Rest);
 }
 
 fn report(made: &Made, clone: &Path) {
-    let ran = audit::run(clone);
+    let ran = audit::run(clone, None);
     assert_eq!(
         ran.found["findings"],
         serde_json::json!([]),
@@ -74,14 +69,14 @@ fn report(made: &Made, clone: &Path) {
     println!("  peak memory {:>9} MiB   bar: at most 300 MiB", ran.peak);
 }
 
-fn named(of: &str, clone: &Path, count: usize, seed: u64) {
+fn named(how: &str, clone: &Path, (count, seed): (usize, u64), extent: Extent) {
     let started = Instant::now();
-    let unnamed = audit::unnamed(clone, count, seed);
+    let audit::Flips { kinds, unnamed } = audit::flips(clone, count, seed, extent);
     let time = started.elapsed().as_secs_f64();
-    println!(
-        "  {} of {count} named by path and commit   {of}, {time:.0} s",
-        count - unnamed.len()
-    );
+    let named = count - unnamed.len();
+    println!("  {named} of {count} named by path and commit, in {time:.0} s: {how}");
+    let kinds = kinds.iter().map(|(kind, count)| format!("{kind} {count}"));
+    println!("    {}", kinds.collect::<Vec<_>>().join(", "));
     assert!(unnamed.is_empty(), "{}", unnamed.join("\n"));
 }
 

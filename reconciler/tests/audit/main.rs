@@ -17,6 +17,7 @@ mod times;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use flips::Extent;
 use maker::{Maker, Shape};
 
 const TWO: Shape = Shape {
@@ -45,7 +46,7 @@ fn each_bit_that_is_changed_is_named_by_path_and_commit() {
         seed: 3,
     };
     let made = maker::make(dir.path(), &shape);
-    let ran = audit::run(&made.state);
+    let ran = audit::run(&made.state, None);
     println!("checked in {:?}, with {} MiB", ran.time, ran.peak);
     assert_eq!(
         ran.found["findings"],
@@ -58,8 +59,11 @@ fn each_bit_that_is_changed_is_named_by_path_and_commit() {
         verdicts["recomputed"].as_u64(),
         u64::try_from(made.records).ok()
     );
-    let unnamed = audit::unnamed(&made.state, 20, 4);
-    assert!(unnamed.is_empty(), "{}", unnamed.join("\n"));
+    for (count, extent) in [(20, Extent::Rest), (40, Extent::One)] {
+        let flips = audit::flips(&made.state, count, 4, extent);
+        println!("{extent:?}: {:?}", flips.kinds);
+        assert!(flips.unnamed.is_empty(), "{}", flips.unnamed.join("\n"));
+    }
 }
 
 #[test]
@@ -69,7 +73,7 @@ fn a_policy_that_the_desired_state_never_had_is_named() {
     maker.policy.spec.max_age = "1000h".parse().expect("a duration");
     maker.round(0);
     maker.push();
-    let found = audit::run(&maker.made.state).found;
+    let found = audit::run(&maker.made.state, None).found;
     let findings = found["findings"].as_array().expect("a list");
     assert_eq!(findings.len(), 2, "{found}");
     for finding in findings {
