@@ -52,11 +52,7 @@ pub(super) async fn run(args: Args) -> Ended {
     }
     if args.write.is_none() && args.branch.is_none() {
         for seen in chosen {
-            out::tell(format_args!(
-                "for policy {}, refused as {}",
-                seen.policy, seen.refused
-            ));
-            out::answer(entry(seen, args.name.as_deref()))?;
+            show(seen, args.name.as_deref())?;
         }
         return Ok(exit::OK);
     }
@@ -66,32 +62,43 @@ pub(super) async fn run(args: Args) -> Ended {
             known(&sightings)
         );
     };
+    change(&args, seen).await?;
+    Ok(exit::OK)
+}
+
+fn show(seen: &Sighting, name: Option<&str>) -> anyhow::Result<()> {
+    out::tell(format_args!(
+        "for policy {}, refused as {}",
+        seen.policy, seen.refused
+    ));
+    out::answer(entry(seen, name))?;
+    Ok(())
+}
+
+/// Writes the changed policy to where it was asked for.
+async fn change(args: &Args, seen: &Sighting) -> anyhow::Result<()> {
     let place = args.from.desired(args.base.as_deref())?;
     let (path, text) = policy_file(&place, seen).await?;
     let text = widened(&text, &entry(seen, args.name.as_deref()))
         .with_context(|| format!("{path} cannot be changed by a program: add the entry by hand"))?;
-    match (&args.write, &args.branch) {
-        (Some(file), _) => {
-            std::fs::write(file, text)
-                .map_err(|error| absent::because("the folder of", file, error))?;
-            out::tell(format_args!(
-                "{} is {path} with the new measurement",
-                file.display()
-            ));
-        }
-        (None, Some(branch)) => {
-            let files = BTreeMap::from([(path, Some(text.into_bytes()))]);
-            let message = format!("policy {}: trust what {} showed", seen.policy, seen.agent);
-            let commit = edit::propose(&place, branch, &files, &message)?;
-            out::tell(format_args!(
-                "committed to the new branch {branch} of {}: compare the values with those of the build, then merge it",
-                easyenclave_git::redact(&place.repository)
-            ));
-            out::answer(format_args!("{commit}\n"))?;
-        }
-        (None, None) => {}
+    if let Some(file) = &args.write {
+        std::fs::write(file, text)
+            .map_err(|error| absent::because("the folder of", file, error))?;
+        out::tell(format_args!(
+            "{} is {path} with the new measurement",
+            file.display()
+        ));
+    } else if let Some(branch) = &args.branch {
+        let files = BTreeMap::from([(path, Some(text.into_bytes()))]);
+        let message = format!("policy {}: trust what {} showed", seen.policy, seen.agent);
+        let commit = edit::propose(&place, branch, &files, &message)?;
+        out::tell(format_args!(
+            "committed to the new branch {branch} of {}: compare the values with those of the build, then merge it",
+            easyenclave_git::redact(&place.repository)
+        ));
+        out::answer(format_args!("{commit}\n"))?;
     }
-    Ok(exit::OK)
+    Ok(())
 }
 
 fn is_meant(args: &Args, seen: &Sighting) -> bool {

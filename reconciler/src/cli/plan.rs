@@ -197,12 +197,7 @@ fn does_something(preview: &Preview) -> bool {
 
 fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Result<Preview> {
     let shown = easyenclave_git::redact(repo);
-    // Anything else would be taken for an address, and a mirror of it be made somewhere.
-    if !Path::new(repo).exists() {
-        bail!("{shown} is not a clone on this machine: clone it, and name the folder");
-    }
-    let source =
-        Source::open(repo, Path::new(repo), "main").with_context(|| format!("opening {shown}"))?;
+    let source = clone(repo, &shown)?;
     let resolve = |rev: &str, option: &str| {
         source.resolve(rev).with_context(|| {
             format!("{shown} has no revision {rev}: fetch it, or name another with {option}")
@@ -232,13 +227,7 @@ fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Res
     let trust = foresight::apply(&mut foreseen, &status, &model, now);
     let planned = plan(&model.desired, &foreseen, now);
     let mut alarms = foresight::outages(&observed, &foreseen, now);
-    if !source.is_ancestor(base, head)? {
-        alarms.push(format!(
-            "{:.12} does not descend from {:.12}: what came in between shows as taken back; merge or rebase it first",
-            head.to_string(),
-            base.to_string()
-        ));
-    }
+    alarms.extend(taken_back(&source, base, head)?);
     Ok(Preview {
         head,
         against,
@@ -252,6 +241,24 @@ fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Res
         before,
         problems: after.problems,
     })
+}
+
+fn clone(repo: &str, shown: &str) -> anyhow::Result<Source> {
+    // Anything else would be taken for an address, and a mirror of it be made somewhere.
+    if !Path::new(repo).exists() {
+        bail!("{shown} is not a clone on this machine: clone it, and name the folder");
+    }
+    Source::open(repo, Path::new(repo), "main").with_context(|| format!("opening {shown}"))
+}
+
+/// What nobody may overlook of a change that was made beside others.
+fn taken_back(source: &Source, base: CommitId, head: CommitId) -> anyhow::Result<Option<String>> {
+    let beside = !source.is_ancestor(base, head)?;
+    Ok(beside.then(|| format!(
+        "{:.12} does not descend from {:.12}: what came in between shows as taken back; merge or rebase it first",
+        head.to_string(),
+        base.to_string()
+    )))
 }
 
 fn load(loader: &mut Loader, source: &Source, commit: CommitId) -> anyhow::Result<Loaded> {

@@ -41,6 +41,12 @@ pub(super) fn text(preview: &Preview) -> String {
     for line in &preview.weakened {
         let _ = writeln!(text, "{} {line}", paint(BAD, "weak"));
     }
+    planned(preview, &mut text);
+    text
+}
+
+/// What the plan does, holds and waits for.
+fn planned(preview: &Preview, text: &mut String) {
     for action in &preview.plan.actions {
         let line = action.to_string();
         if preview.before.actions.contains(&line) {
@@ -67,7 +73,6 @@ pub(super) fn text(preview: &Preview) -> String {
     if preview.plan.actions.is_empty() && preview.plan.held.is_empty() {
         let _ = writeln!(text, "  nothing to do");
     }
-    text
 }
 
 /// For a comment: bounded, the digest always in it, what a person must look at first.

@@ -145,20 +145,23 @@ fn things(status: &Status, name: &str) -> Vec<Answer> {
         )
     }));
     if answers.is_empty() {
-        let mut problems = status.problems.iter();
-        let mut refusals = status.fleet.refusals.iter();
-        let unmade = if problems.any(|problem| is_of(&problem.file, name)) {
-            Some(("document", "rejected"))
-        } else if refusals.any(|refusal| refusal.subject == name) {
-            Some(("caller", "refused"))
-        } else {
-            None
-        };
-        answers.extend(
-            unmade.map(|(kind, phase)| answer(status, kind, name.into(), phase.into(), &[], &[])),
-        );
+        answers.extend(unmade(status, name));
     }
     answers
+}
+
+/// What never became a thing: a document that is rejected, a caller that is refused.
+fn unmade(status: &Status, name: &str) -> Option<Answer> {
+    let mut problems = status.problems.iter();
+    let mut refusals = status.fleet.refusals.iter();
+    let (kind, phase) = if problems.any(|problem| is_of(&problem.file, name)) {
+        ("document", "rejected")
+    } else if refusals.any(|refusal| refusal.subject == name) {
+        ("caller", "refused")
+    } else {
+        return None;
+    };
+    Some(answer(status, kind, name.into(), phase.into(), &[], &[]))
 }
 
 /// A deployment waits for what its replicas' agents wait for, too.
