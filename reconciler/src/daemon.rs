@@ -95,14 +95,7 @@ impl Daemon {
         let collateral = verifiers::collateral(data, &metrics)?;
         let parts = parts(&config, public_url, metrics, &collateral)?;
         let world = Arc::new(World::new(parts));
-        let signer = Signer::open_or_create(&data.signing_key())?;
-        let ledger = Ledger::open(
-            &config.repository,
-            &data.ledger(),
-            &config.status_branch,
-            signer,
-        )?
-        .marked_by(paths::PROBLEMS);
+        let ledger = ledger(&config)?;
         let recorded = recorded(&ledger);
         let last = kept(&world.journal).await?;
         world
@@ -160,43 +153,28 @@ impl Daemon {
             recorded,
             status,
         } = self;
-        let mut parts = Running::default();
-        parts.start("the API", api::serve(listener, Arc::clone(&world)));
-        let changed = Arc::new(Notify::new());
-        let fetching = Outage::default();
-        let watch = source::watch(
-            Arc::clone(&world),
-            source.clone(),
-            config.repository,
-            fetching.clone(),
-        );
-        parts.start("the watch on the state repository", watch);
-        let delivery = deliver::run(Arc::clone(&world), Arc::clone(&changed));
-        parts.start("delivery to agents", delivery);
-        let tending = verifiers::tend(Arc::clone(&world), collateral.clone());
-        parts.start("the care for collateral", tending);
-        let publishing = Outage::default();
-        let publisher = Publisher::new(
-            Arc::clone(&world),
-            ledger,
-            recorded.clone(),
-            publishing.clone(),
-        );
-        let mut publisher = tokio::spawn(publisher.run(status.subscribe()));
-        let journal = world.journal.clone();
         let mut turns = Turns {
             world,
             collateral,
             source,
-            fetching,
-            publishing,
-            changed,
+            fetching: Outage::default(),
+            publishing: Outage::default(),
+            changed: Arc::new(Notify::new()),
             status,
             previous: recorded,
             in_force: None,
             tidied: Timestamp::default(),
             leaps: Leaps::default(),
         };
+        let mut parts = turns.parts(listener, config.repository);
+        let publisher = Publisher::new(
+            Arc::clone(&turns.world),
+            ledger,
+            turns.previous.clone(),
+            turns.publishing.clone(),
+        );
+        let mut publisher = tokio::spawn(publisher.run(turns.status.subscribe()));
+        let journal = turns.world.journal.clone();
         tokio::select! {
             never = turns.run() => match never {},
             over = parts.over() => return Err(over),
@@ -209,6 +187,17 @@ impl Daemon {
         let _ = timeout(Duration::from_secs(10), publisher).await;
         Ok(())
     }
+}
+
+fn ledger(config: &Config) -> anyhow::Result<Ledger> {
+    let data = &config.data;
+    let ledger = Ledger::open(
+        &config.repository,
+        &data.ledger(),
+        &config.status_branch,
+        Signer::open_or_create(&data.signing_key())?,
+    )?;
+    Ok(ledger.marked_by(paths::PROBLEMS))
 }
 
 fn parts(
@@ -262,6 +251,25 @@ struct Turns {
 }
 
 impl Turns {
+    /// What runs beside the passes, for as long as they do.
+    fn parts(&self, listener: TcpListener, repository: String) -> Running {
+        let world = || Arc::clone(&self.world);
+        let mut parts = Running::default();
+        parts.start("the API", api::serve(listener, world()));
+        let watch = source::watch(
+            world(),
+            self.source.clone(),
+            repository,
+            self.fetching.clone(),
+        );
+        parts.start("the watch on the state repository", watch);
+        let delivery = deliver::run(world(), Arc::clone(&self.changed));
+        parts.start("delivery to agents", delivery);
+        let tending = verifiers::tend(world(), self.collateral.clone());
+        parts.start("the care for collateral", tending);
+        parts
+    }
+
     async fn run(&mut self) -> Infallible {
         loop {
             let next = self.turn().await;

@@ -124,22 +124,14 @@ async fn reattest(
     tried.under(&applied.policy);
     let policy = applied.policy.digest;
     let mint = applied.policy.ita.as_ref().map(|ita| ita.mint);
-    let attempt = Attempt {
-        order: agent.agent.order(),
-        evidence: request.evidence,
-        bound: BoundTo {
-            nonce: request.nonce,
-            ita: request.ita_nonce,
-            public_key: agent.public_key.clone(),
-        },
-    };
+    let boot_id = request.boot_id.clone();
     let applied = Arc::new(applied);
-    let judged = judge(world, attempt, Arc::clone(&applied), now).await;
+    let judged = judge(world, attempt(agent, request), Arc::clone(&applied), now).await;
     let (trust, exhibit, boot_id) = match &judged {
         Ok((verdict, exhibit)) => (
             TrustRecord::Accepted(Box::new(verdict.clone())),
             Some(Arc::clone(exhibit)),
-            request.boot_id.or_else(|| last_boot(world, agent)),
+            boot_id.or_else(|| last_boot(world, agent)),
         ),
         Err(turned) if tells_nothing(turned.rejection.code, mint) => {
             return Err(turned.rejection.clone());
@@ -169,6 +161,18 @@ async fn reattest(
     judged
         .map(|(verdict, _)| verdict)
         .map_err(|turned| turned.rejection)
+}
+
+fn attempt(agent: &AgentRecord, request: AttestRequest) -> Attempt {
+    Attempt {
+        order: agent.agent.order(),
+        evidence: request.evidence,
+        bound: BoundTo {
+            nonce: request.nonce,
+            ita: request.ita_nonce,
+            public_key: agent.public_key.clone(),
+        },
+    }
 }
 
 /// A verifier that is away, or that was given collateral of no use, proves nothing about an agent.
