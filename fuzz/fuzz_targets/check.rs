@@ -56,7 +56,8 @@ fuzz_target!(|bytes: &[u8]| {
 fn print(files: &BTreeMap<String, Vec<u8>>) {
     let checked = check_files(files);
     let (text, github) = (checked.text(), checked.github(Path::new("state")));
-    let problems = &checked.problems;
+    let (problems, warnings) = (&checked.problems, &checked.warnings);
+    let cautions = checked.cautions();
     let helped = problems
         .iter()
         .filter(|found| found.problem.suggestion.is_some());
@@ -65,9 +66,24 @@ fn print(files: &BTreeMap<String, Vec<u8>>) {
         problems.len() + helped.count(),
         "{text}"
     );
-    assert_eq!(github.split_terminator('\n').count(), problems.len());
-    assert!(!text.contains(|c: char| c.is_control() && c != '\n'));
-    assert!(github.lines().all(|line| line.starts_with("::error file=")));
+    assert_eq!(cautions.split_terminator('\n').count(), warnings.len());
+    assert_eq!(
+        github.split_terminator('\n').count(),
+        problems.len() + warnings.len()
+    );
+    let printed = text + &cautions;
+    assert!(!printed.contains(|c: char| c.is_control() && c != '\n'));
+    let of = |level: &str| {
+        let begins = format!("::{level} file=");
+        github
+            .lines()
+            .filter(|line| line.starts_with(&begins))
+            .count()
+    };
+    assert_eq!(
+        (of("error"), of("warning")),
+        (problems.len(), warnings.len())
+    );
     assert_eq!(checked.json().matches("\"file\": ").count(), problems.len());
 }
 
