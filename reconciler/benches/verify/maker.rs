@@ -283,7 +283,7 @@ impl Maker {
     }
 
     /// Puts evidence on the branch in place of the agent's older one, and answers its record.
-    fn shelve(&mut self, agent: &AgentId, files: Vec<Vec<u8>>) -> Digest {
+    pub(crate) fn shelve(&mut self, agent: &AgentId, files: Vec<Vec<u8>>) -> Digest {
         let record = Digest::of(&files[0]);
         let digests = files.iter().map(|bytes| Digest::of(bytes)).collect();
         let old = self.shelf.insert(agent.clone(), digests);

@@ -18,6 +18,9 @@ use super::policies;
 use crate::seal::Opener;
 use crate::trust::{BoundTo, Exhibit};
 
+/// The longest record of evidence, in bytes: it has some thousand. Hundreds are in memory together.
+const LONGEST_RECORD: usize = 256 * 1024;
+
 /// How many verdicts were made again. Each record counts once, however many commits name it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -142,7 +145,7 @@ impl Tree<'_> {
                 Claim::None
             });
         };
-        let record: EvidenceRecord = self.parsed(digest)?;
+        let record = self.record(digest)?;
         if record.agent != status.agent {
             return Err(wrong("names the evidence of another agent".into()));
         }
@@ -154,6 +157,17 @@ impl Tree<'_> {
             node_size: status.node_size,
             record,
         })))
+    }
+
+    fn record(&self, digest: Digest) -> Result<EvidenceRecord, Wrong> {
+        let bytes = self.bytes(digest)?;
+        match bytes.len() > LONGEST_RECORD {
+            true => Err(wrong(
+                digest,
+                format!("has more than {LONGEST_RECORD} bytes, which no record has"),
+            )),
+            false => parsed(digest, &bytes),
+        }
     }
 
     /// Makes the verdict of a record again.

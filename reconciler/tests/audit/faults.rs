@@ -1,6 +1,6 @@
 //! What a reconciler that says too little or too much is named for, and how it is told.
 
-use easyenclave_schemas::status::AgentStatus;
+use easyenclave_schemas::status::{AgentStatus, paths};
 use serde_json::Value;
 
 use crate::maker::Maker;
@@ -121,4 +121,31 @@ fn a_branch_named_like_the_kept_commit_does_not_lead_astray() {
     let (kind, message) = finding(&maker, &["--range", &format!("{kept}..status")]);
     assert_eq!(kind, "history");
     assert!(message.contains("the branch was taken back"), "{message}");
+}
+
+#[test]
+fn a_record_that_is_longer_than_any_is_named_and_not_held() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut maker = Maker::new(dir.path(), &TWO);
+    maker.round(0);
+    maker.push();
+    let agent = maker.status.agents.keys().next().expect("two of them");
+    let agent = agent.clone();
+    let record = maker.status.agents[&agent]
+        .trust
+        .evidence
+        .expect("a record");
+    let path = format!("status:{}", paths::evidence(&record));
+    let long = git(&maker, &["show", &path]) + &" ".repeat(300_000);
+    let long = maker.shelve(&agent, vec![long.into_bytes()]);
+    let status = maker.status.agents.get_mut(&agent).expect("there");
+    status.trust.evidence = Some(long);
+    maker.report();
+    maker.push();
+    let (kind, message) = finding(&maker, &[]);
+    assert_eq!(kind, "evidence");
+    assert!(
+        message.starts_with("has more than 262144 bytes"),
+        "{message}"
+    );
 }
