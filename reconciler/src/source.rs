@@ -124,6 +124,7 @@ impl Source {
                 if before.is_none_or(|before| before.effective != revision.effective) {
                     tracing::info!(commit = revision.commit, "revision in force");
                     trust::tell_of_keeping(&revision);
+                    trust::forget_trusted(world, &revision);
                 }
                 world.adopt(Arc::new(*revision));
                 None

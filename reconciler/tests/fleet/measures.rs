@@ -40,6 +40,11 @@ fn an_unknown_image_becomes_a_policy_change_and_is_trusted_once_that_is_merged()
     assert!(diff.ends_with("\t0\tpolicies/simulated.yaml\n"), "{diff}");
     fleet.git(&["update-ref", "refs/heads/main", "refs/heads/trust-it"]);
     fleet.wait_running(1);
+    fleet.wait("nothing unknown is left", |status| {
+        status["fleet"]["sightings"]
+            .as_array()
+            .is_none_or(Vec::is_empty)
+    });
     fleet.stop();
 }
 

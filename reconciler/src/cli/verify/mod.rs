@@ -28,7 +28,7 @@ pub(super) struct Args {
     /// A clone of the state repository on this machine
     #[arg(long, value_name = "DIR", default_value = ".")]
     repo: PathBuf,
-    /// Instead of a clone, a file that `git bundle create FILE main status` made
+    /// Instead of a clone, a file that `git bundle create FILE main origin/status` made
     #[arg(long, value_name = "FILE", conflicts_with = "repo")]
     bundle: Option<PathBuf>,
     /// The status branch
