@@ -1,35 +1,161 @@
-//! What differs between two revisions, a line for each thing: for whoever reviews a change.
+//! What differs between two revisions, each field of each document in force: for whoever reviews a change.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
+use std::fmt;
 
 use easyenclave_schemas::documents::{
-    Enforcement, Measurement, NonceMode, PolicySpec, TrustRootKind,
+    Document, Enforcement, Identity, Kind, NonceMode, TrustRootKind,
 };
+use serde::Serialize;
+use serde_json::{Value, json};
 
-use crate::desired::Model;
+use super::diff::{self, Difference};
+use super::guards;
+use crate::desired::{InForce, Model};
 
-/// What is new, gone or changed.
-pub(super) fn between(old: Option<&Model>, new: &Model) -> Vec<String> {
-    let mut lines = Vec::new();
-    let was = old.map(|old| &old.desired);
-    let deployments = was.map(|was| &was.deployments);
-    note(
-        &mut lines,
-        "deployment",
-        deployments,
-        &new.desired.deployments,
-    );
-    let targets = was.map(|was| &was.targets);
-    note(&mut lines, "target", targets, &new.desired.targets);
-    let policies = old.map(|old| &old.policies);
-    note(&mut lines, "policy", policies, &new.policies);
-    for (name, policy) in &new.policies {
-        if let Some(before) = old.and_then(|old| old.policies.get(name)) {
-            measurements(&mut lines, name, before, policy);
+/// One thing that differs.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Change {
+    /// The document.
+    document: Identity,
+    what: What,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum What {
+    /// The document is new.
+    New,
+    /// It is removed.
+    Removed,
+    /// One of its fields differs.
+    Field(Difference),
+}
+
+impl Change {
+    /// Whether it weakens what protects the fleet.
+    pub(super) fn weakens(&self) -> bool {
+        let kind = self.document.kind;
+        match &self.what {
+            What::New => guards::empowers(kind),
+            What::Removed => false,
+            What::Field(difference) => guards::weakens(kind, difference),
         }
     }
-    lines
+
+    /// For programs.
+    pub(super) fn json(&self) -> Value {
+        let Identity { kind, owner, name } = &self.document;
+        let document = json!({ "kind": kind, "owner": owner, "name": name });
+        let (change, field, old, new) = match &self.what {
+            What::New => ("added", None, None, None),
+            What::Removed => ("removed", None, None, None),
+            What::Field(it) => (
+                "changed",
+                Some(it.field()),
+                it.old.as_ref(),
+                it.new.as_ref(),
+            ),
+        };
+        json!({
+            "document": document,
+            "change": change,
+            "field": field,
+            "old": old,
+            "new": new,
+            "weakens": self.weakens(),
+        })
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Identity { kind, owner, name } = &self.document;
+        write!(f, "{} ", word(*kind))?;
+        if let Some(owner) = owner {
+            write!(f, "{owner}/")?;
+        }
+        match &self.what {
+            What::New => write!(f, "{name}: new"),
+            What::Removed => write!(f, "{name}: removed"),
+            What::Field(difference) => write!(f, "{name}: {difference}"),
+        }
+    }
+}
+
+/// What is new, gone or changed among the documents in force.
+pub(super) fn between(old: &InForce, new: &InForce) -> Vec<Change> {
+    let (old, new) = (by_key(old), by_key(new));
+    let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    let mut changes = Vec::new();
+    for key in keys {
+        let mut note = |(document, what): (&Identity, What)| {
+            let document = document.clone();
+            changes.push(Change { document, what });
+        };
+        match (old.get(key), new.get(key)) {
+            (None, Some((is, _))) => note((is, What::New)),
+            (Some((was, _)), None) => note((was, What::Removed)),
+            (Some(old), Some(new)) if old != new => {
+                let differences = diff::between(&fields(old), &fields(new));
+                let whats = differences.into_iter().map(What::Field);
+                whats.for_each(|what| note((new.0, what)));
+            }
+            _ => {}
+        }
+    }
+    changes
+}
+
+type Entry<'a> = (&'a Identity, &'a Document);
+
+/// There is one fleet, whatever its name: another name hides nothing that differs.
+fn by_key(documents: &InForce) -> BTreeMap<(Kind, Option<&str>, &str), Entry<'_>> {
+    let mut entries = BTreeMap::new();
+    for (identity, document) in documents {
+        let name = match identity.kind {
+            Kind::Fleet => "",
+            _ => identity.name.as_str(),
+        };
+        let key = (identity.kind, identity.owner.as_deref(), name);
+        entries.insert(key, (identity, document));
+    }
+    entries
+}
+
+/// What stands under `spec`, as people write it, with what is left out as it counts. A fleet's name has effect too.
+fn fields((identity, document): &Entry<'_>) -> Value {
+    match document {
+        Document::Fleet(fleet) => {
+            let mut fields = value(&fleet.spec);
+            fields["metadata"] = json!({ "name": identity.name });
+            fields
+        }
+        Document::Owner(it) => value(&it.spec),
+        Document::AttestationPolicy(it) => value(&it.spec),
+        Document::Provider(it) => value(&it.spec),
+        Document::CapacityTarget(it) => value(&it.spec),
+        Document::CapacityReservation(it) => value(&it.spec),
+        Document::Deployment(it) => value(&it.spec),
+        Document::Approval(it) => value(&it.spec),
+    }
+}
+
+fn value(spec: &impl Serialize) -> Value {
+    serde_json::to_value(spec).expect("documents consist of what JSON has")
+}
+
+/// A kind as lines have it.
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Fleet => "fleet",
+        Kind::Owner => "owner",
+        Kind::AttestationPolicy => "policy",
+        Kind::Provider => "provider",
+        Kind::CapacityTarget => "target",
+        Kind::CapacityReservation => "reservation",
+        Kind::Deployment => "deployment",
+        Kind::Approval => "approval",
+    }
 }
 
 /// Policies whose agents are simulated, if there are such agents.
@@ -85,41 +211,111 @@ pub(super) fn weakened(model: &Model) -> Vec<String> {
     lines
 }
 
-fn note<K: Ord + Display, V: PartialEq>(
-    lines: &mut Vec<String>,
-    kind: &str,
-    was: Option<&BTreeMap<K, V>>,
-    is: &BTreeMap<K, V>,
-) {
-    let before = was.into_iter().flat_map(BTreeMap::keys);
-    let names: BTreeSet<&K> = is.keys().chain(before).collect();
-    for name in names {
-        match (was.and_then(|was| was.get(name)), is.get(name)) {
-            (None, Some(_)) => lines.push(format!("{kind} {name}: new")),
-            (Some(_), None) => lines.push(format!("{kind} {name}: removed")),
-            (Some(was), Some(is)) if was != is => lines.push(format!("{kind} {name}: changed")),
-            _ => {}
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use easyenclave_schemas::decode::decode;
 
-/// A reference value is what a reviewer has to look at most closely, so each is a line of its own.
-fn measurements(lines: &mut Vec<String>, name: &impl Display, was: &PolicySpec, is: &PolicySpec) {
-    let describe = |entry: &Measurement| match &entry.node_size {
-        Some(size) => format!("{} for {size}, MRTD {:.12}", entry.name, entry.mrtd),
-        None => format!("{}, MRTD {:.12}", entry.name, entry.mrtd),
-    };
-    for entry in &is.measurements {
-        if !was.measurements.contains(entry) {
-            lines.push(format!("policy {name}: trusts {}", describe(entry)));
-        }
+    use super::*;
+
+    fn documents(specs: &[(&str, &str, &str)]) -> InForce {
+        let document = |(kind, name, spec): &(&str, &str, &str)| {
+            let frame = format!(
+                "apiVersion: easyenclave.dev/v1\nkind: {kind}\nmetadata: {{ name: {name} }}\n"
+            );
+            let located = decode(format!("{frame}spec: {spec}\n").as_bytes()).expect("a document");
+            (located.identity, located.document)
+        };
+        specs.iter().map(document).collect()
     }
-    for entry in &was.measurements {
-        if !is.measurements.contains(entry) {
-            lines.push(format!(
-                "policy {name}: no longer trusts {}",
-                describe(entry)
-            ));
-        }
+
+    fn lines(old: &InForce, new: &InForce) -> Vec<String> {
+        let line = |change: &Change| match change.weakens() {
+            true => format!("! {change}"),
+            false => change.to_string(),
+        };
+        between(old, new).iter().map(line).collect()
+    }
+
+    #[test]
+    fn every_kind_of_document_shows_what_differs_in_effect() {
+        let old = documents(&[
+            ("Fleet", "demo", "{}"),
+            ("Owner", "acme", "{ quota: { agents: 5 } }"),
+            ("AttestationPolicy", "strict", "{ measurements: [] }"),
+            ("Provider", "local", "{ process: {} }"),
+        ]);
+        let same = documents(&[
+            (
+                "Fleet",
+                "demo",
+                "{ breaker: { maxRemovals: 1 }, timing: { lostAfter: 30s } }",
+            ),
+            ("Owner", "acme", "{ github: [], quota: { agents: 5 } }"),
+            (
+                "AttestationPolicy",
+                "strict",
+                "{ measurements: [], maxAge: 1d }",
+            ),
+            ("Provider", "local", "{ process: { maxAgents: 64 } }"),
+        ]);
+        assert_eq!(
+            lines(&old, &same),
+            Vec::<String>::new(),
+            "written out, and the same"
+        );
+        let new = documents(&[
+            ("Fleet", "other", "{ breaker: { maxPercent: 100 } }"),
+            (
+                "Owner",
+                "acme",
+                "{ github: [{ organization: evil }], quota: { agents: 5 } }",
+            ),
+            ("Owner", "more", "{}"),
+            (
+                "AttestationPolicy",
+                "strict",
+                "{ measurements: [], modes: { tcb: warn } }",
+            ),
+            ("Provider", "local", "{ process: { maxAgents: 65 } }"),
+        ]);
+        assert_eq!(
+            lines(&old, &new),
+            [
+                "! fleet other: breaker.maxPercent: 25 -> 100",
+                "fleet other: metadata.name: \"demo\" -> \"other\"",
+                "! owner acme: github: added {\"organization\":\"evil\"}",
+                "! owner more: new",
+                "! policy strict: modes.tcb: \"strict\" -> \"warn\"",
+                "provider local: process.maxAgents: 64 -> 65",
+            ]
+        );
+        assert_eq!(
+            lines(&new, &old)[2..4],
+            [
+                "owner acme: github: removed {\"organization\":\"evil\"}",
+                "owner more: removed"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_change_says_the_same_to_programs() {
+        let fleet = |breaker: u32| {
+            documents(&[(
+                "Fleet",
+                "demo",
+                &format!("{{ breaker: {{ maxRemovals: {breaker} }} }}"),
+            )])
+        };
+        let changes = between(&fleet(1), &fleet(100));
+        let document = json!({ "kind": "Fleet", "owner": null, "name": "demo" });
+        let expected = json!({
+            "document": document, "change": "changed", "field": "breaker.maxRemovals",
+            "old": 1, "new": 100, "weakens": true,
+        });
+        assert_eq!(
+            changes.iter().map(Change::json).collect::<Vec<_>>(),
+            [expected]
+        );
     }
 }

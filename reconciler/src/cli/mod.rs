@@ -5,9 +5,11 @@ mod agent;
 mod approve;
 mod changes;
 mod check;
+mod diff;
 mod edit;
 mod evidence;
 mod foresight;
+mod guards;
 mod hint;
 mod init;
 mod measure;
@@ -48,7 +50,7 @@ pub mod exit {
     pub const REFUSED: u8 = 3;
     /// `plan` holds removals that a person must approve.
     pub const HELD: u8 = 4;
-    /// `plan --exit-code`: the change does something, and nothing of it is wrong or held.
+    /// `plan --exit-code`: documents differ in effect or something is done, and nothing of it is wrong or held.
     pub const CHANGES: u8 = 5;
 }
 

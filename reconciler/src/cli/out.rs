@@ -51,7 +51,8 @@ fn harmless(text: &str) -> String {
 
 const ESCAPE: char = '\u{1b}';
 
-fn is_harmful(letter: char) -> bool {
+/// Whether a terminal would obey it, or text would read otherwise than it is written.
+pub(super) fn is_harmful(letter: char) -> bool {
     let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     turns || letter.is_control() && !matches!(letter, '\n' | '\t')
 }

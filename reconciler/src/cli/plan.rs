@@ -11,8 +11,9 @@ use easyenclave_plan::{Hold, Observed, Plan, plan};
 use easyenclave_schemas::status::ProblemStatus;
 use easyenclave_schemas::{Digest, Timestamp};
 
+use super::changes::{self, Change};
 use super::seen::{self, Seen};
-use super::{Ended, changes, exit, foresight, out, preview, read};
+use super::{Ended, exit, foresight, out, preview, read};
 use crate::clock::{Clock, System};
 use crate::desired::{Loaded, Loader};
 use crate::report::{self, Status};
@@ -35,7 +36,7 @@ pub(super) struct Args {
     /// How the plan is printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     output: Format,
-    /// End with 5 when the change does something and nothing of it is wrong or held
+    /// End with 5 when documents differ in effect or something is done, and nothing of it is wrong or held
     #[arg(long)]
     exit_code: bool,
 }
@@ -67,8 +68,8 @@ pub(super) struct Preview {
     pub(super) before: Before,
     /// Rejected documents of the revision with the change.
     pub(super) problems: Vec<ProblemStatus>,
-    /// How many documents differ in effect: added, changed and removed deployments and targets.
-    pub(super) changes: Vec<String>,
+    /// Documents that are added, removed, or differ in effect, field by field.
+    pub(super) changes: Vec<Change>,
     /// Policies of this revision under which agents are simulated, a line each.
     pub(super) simulated: Vec<String>,
     /// Checks that policies of this revision let pass, a line each.
@@ -188,11 +189,11 @@ fn code(preview: &Preview, tells_changes: bool) -> u8 {
     }
 }
 
-/// Whether other things happen with the change than without it.
+/// Whether documents differ in effect, or other things happen with the change than without it.
 fn does_something(preview: &Preview) -> bool {
     let actions = preview.plan.actions.iter().map(ToString::to_string);
     let actions: BTreeSet<_> = actions.collect();
-    actions != preview.before.actions || !preview.trust.is_empty()
+    actions != preview.before.actions || !preview.trust.is_empty() || !preview.changes.is_empty()
 }
 
 fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Result<Preview> {
@@ -213,6 +214,7 @@ fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Res
     let now = against.judged_at;
     let mut loader = Loader::default();
     let before = load(&mut loader, &source, base)?;
+    let was = loader.in_force();
     let after = load(&mut loader, &source, head)?;
     let Some(model) = after.model else {
         let first = after
@@ -221,7 +223,7 @@ fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Res
             .map(|problem| problem.message.clone());
         bail!("{head} changes nothing: {}", first.unwrap_or_default());
     };
-    let changes = changes::between(before.model.as_ref(), &model);
+    let changes = changes::between(&was, &loader.in_force());
     let before = Before::of(before, &observed, now);
     let mut foreseen = observed.clone();
     let trust = foresight::apply(&mut foreseen, &status, &model, now);

@@ -6,6 +6,8 @@ use easyenclave_plan::{Action, Hold};
 use easyenclave_schemas::status::ProblemStatus;
 use serde_json::json;
 
+use super::changes::Change;
+use super::out::is_harmful;
 use super::plan::Preview;
 use super::style::{BAD, BUSY, DIM, GOOD, HEAD, paint};
 use crate::words::plural;
@@ -19,7 +21,7 @@ const ANYWAY: &str = " (without the change too)";
 /// With colours, for a terminal.
 pub(super) fn text(preview: &Preview) -> String {
     let mut text = String::new();
-    for alarm in &preview.alarms {
+    for alarm in loud(preview) {
         let _ = writeln!(text, "{}", paint(BAD, alarm));
     }
     let head = format!("plan for {:.12}", preview.head.to_string());
@@ -71,8 +73,22 @@ fn planned(preview: &Preview, text: &mut String) {
         let _ = writeln!(text, "  {} {wait}", paint(BUSY, "wait"));
     }
     if preview.plan.actions.is_empty() && preview.plan.held.is_empty() {
-        let _ = writeln!(text, "  nothing to do");
+        let none = match preview.changes.is_empty() {
+            true => "nothing to do",
+            false => "no action follows",
+        };
+        let _ = writeln!(text, "  {none}");
     }
+}
+
+/// What stands first: what nobody may overlook, and what weakens the fleet's protection.
+fn loud(preview: &Preview) -> Vec<String> {
+    let weaker = weaker(preview).map(|change| format!("WEAKER PROTECTION: {change}"));
+    preview.alarms.iter().cloned().chain(weaker).collect()
+}
+
+fn weaker(preview: &Preview) -> impl Iterator<Item = &Change> {
+    preview.changes.iter().filter(|change| change.weakens())
 }
 
 /// For a comment: bounded, the digest always in it, what a person must look at first.
@@ -80,7 +96,12 @@ pub(super) fn markdown(preview: &Preview) -> String {
     let (actions, held) = (&preview.plan.actions, &preview.plan.held);
     let held: usize = held.iter().map(|held| held.actions.len()).sum();
     let alarms = preview.alarms.iter();
-    let alarms: String = alarms.map(|alarm| format!("**{alarm}**\n\n")).collect();
+    let mut alarms: String = alarms.map(|alarm| format!("**{alarm}**\n\n")).collect();
+    let weaker = weaker(preview).count();
+    if weaker > 0 {
+        let weaker = plural(weaker, "change");
+        alarms += &format!("**WEAKER PROTECTION: {weaker}, listed first**\n\n");
+    }
     let head = format!(
         "### EasyEnclave plan\n\n{alarms}Revision `{:.12}`: {}, {held} held, {}, {}. \
          Digest `{}`.\n\n{}\n\n",
@@ -99,7 +120,12 @@ fn sections(preview: &Preview) -> Vec<(String, Vec<String>)> {
     let lines = |actions: &[Action]| actions.iter().map(ToString::to_string).collect::<Vec<_>>();
     let of_problem = |problem| of_problem(preview, problem);
     let problems = preview.problems.iter().map(of_problem).collect();
-    let mut sections = vec![("Problems".to_owned(), problems)];
+    let text = |change: &Change| change.to_string();
+    let weaker = weaker(preview).map(text).collect();
+    let mut sections = vec![
+        ("Weaker protection".to_owned(), weaker),
+        ("Problems".to_owned(), problems),
+    ];
     sections.extend(preview.plan.held.iter().map(|held| {
         let (reason, anyway) = (fence(&held.reason.to_string()), anyway(preview, held));
         let title = format!("Held: {reason} (digest `{}`){anyway}", held.digest);
@@ -109,7 +135,8 @@ fn sections(preview: &Preview) -> Vec<(String, Vec<String>)> {
     sections.push(("Agents judged otherwise".into(), trust));
     sections.push(("Simulated".into(), preview.simulated.clone()));
     sections.push(("Weakened checks".into(), preview.weakened.clone()));
-    sections.push(("Changes".into(), preview.changes.clone()));
+    let changes = preview.changes.iter().map(text).collect();
+    sections.push(("Changes".into(), changes));
     let (before, new) = lines(&preview.plan.actions)
         .into_iter()
         .partition(|line| preview.before.actions.contains(line));
@@ -175,9 +202,10 @@ pub(super) fn json(preview: &Preview) -> anyhow::Result<String> {
         "base": preview.against.base.to_string(),
         "status": { "commit": preview.against.status, "seenAt": preview.against.seen_at },
         "judgedAt": preview.against.judged_at,
-        "alarms": preview.alarms,
+        "alarms": loud(preview),
         "digest": preview.digest,
-        "changes": preview.changes,
+        "changes": preview.changes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "differences": preview.changes.iter().map(Change::json).collect::<Vec<_>>(),
         "trust": preview.trust,
         "simulated": preview.simulated,
         "weakened": preview.weakened,
@@ -248,7 +276,7 @@ impl Page {
 /// Text from outside cannot end the block that it stands in.
 fn fence(line: &str) -> String {
     line.chars()
-        .filter(|c| !c.is_control())
+        .filter(|c| !c.is_control() && !is_harmful(*c))
         .collect::<String>()
         .replace("```", "'''")
 }

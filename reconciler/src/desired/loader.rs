@@ -12,7 +12,7 @@ use super::blobs::{BlobKey, Blobs, Read, ReadBlob};
 use super::checks;
 use super::facts::Standing;
 use super::model::{self, Model};
-use super::past::{Besides, Past, Version};
+use super::past::{Besides, InForce, Past, Version};
 use super::paths::FLEET;
 use super::report::FileProblem;
 use super::slot::{NOTHING, Origin, Slot, blame, facts, problems};
@@ -85,6 +85,11 @@ impl Loader {
     /// What is in force other than the files of the revision that was loaded last.
     pub fn besides(&self, files: &BTreeMap<String, BlobKey>) -> Besides {
         self.past.besides(files)
+    }
+
+    /// The documents in force since the revision that was loaded last.
+    pub fn in_force(&self) -> InForce {
+        self.past.in_force()
     }
 
     /// What is wrong with files that have no past.

@@ -18,6 +18,6 @@ pub use blobs::NOT_A_FILE;
 pub use dir::{check_dir, check_files};
 pub use loader::{Loaded, Loader};
 pub use model::Model;
-pub use past::Besides;
+pub use past::{Besides, InForce};
 pub use paths::is_document;
 pub use report::{Checked, FileProblem};

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use easyenclave_schemas::documents::Identity;
+use easyenclave_schemas::documents::{Document, Identity};
 
 use super::blobs::{BlobKey, Read};
 use super::paths::home;
@@ -16,6 +16,9 @@ pub(super) type Version = (BlobKey, Arc<Read>);
 /// What is in force other than a revision's files, by path: another version of the file, or none of it.
 /// A path that the revision does not have is one that is missed.
 pub type Besides = BTreeMap<String, Option<BlobKey>>;
+
+/// Documents in force.
+pub type InForce = BTreeMap<Identity, Document>;
 
 /// What was in force.
 #[derive(Debug, Default)]
@@ -88,6 +91,13 @@ impl Past {
     /// The version of a file that was in force.
     pub(super) fn version(&self, path: &str) -> Option<&Version> {
         self.accepted.get(path)
+    }
+
+    /// The documents that were in force.
+    pub(super) fn in_force(&self) -> InForce {
+        let read = self.accepted.values().map(|(_, read)| &read.located);
+        read.map(|located| (located.identity.clone(), located.document.clone()))
+            .collect()
     }
 
     /// Every version that was in force.

@@ -34,7 +34,7 @@ fn a_plan_needs_only_a_clone() {
     let json = plan("json");
     assert_eq!(json.status.code(), Some(0), "{}", text(&json.stderr));
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
-    assert_eq!(json["changes"][0], "deployment acme/web: changed");
+    assert_eq!(json["changes"][0], "deployment acme/web: replicas: 2 -> 4");
     let tip = text(&fleet.git(&["rev-parse", "status"]).stdout);
     assert_eq!(json["status"]["commit"], tip.trim(), "{json}");
     assert_eq!(json["alarms"].as_array().map(Vec::len), Some(0), "{json}");
@@ -96,6 +96,67 @@ fn a_plan_needs_only_a_clone() {
             .is_some_and(|line| line.contains("does not descend from")),
         "{aside}"
     );
+    fleet.stop();
+}
+
+#[test]
+fn a_plan_shows_changes_of_the_fleet_and_its_owners_and_puts_what_weakens_them_first() {
+    let fleet = Fleet::started(1, 0);
+    fleet.wait_published(1);
+    fleet.git(&["branch", "change", "main"]);
+    let state = fleet.state().display().to_string();
+    let document =
+        fleet.file("fleet.yaml") + "  breaker:\n    maxRemovals: 1000\n    maxPercent: 100\n";
+    let document = document.replace("lostAfter: 20s", "lostAfter: 25s");
+    let owner = fleet
+        .file("owners/acme.yaml")
+        .replace("agents: 20", "agents: 5000");
+    let changes = [
+        ("fleet.yaml".to_owned(), Some(document.into_bytes())),
+        ("owners/acme.yaml".to_owned(), Some(owner.into_bytes())),
+    ];
+    let author = ("Ada", "ada@example.invalid");
+    easyenclave_git::commit_files(&state, "change", &changes.into(), "open", author, 3)
+        .expect("ok");
+    let plan = |output: &str, code: i32| {
+        let plan = [
+            "plan", "--repo", &state, "--head", "change", "--status", "status",
+        ];
+        let ended = fleet.run(&[plan.as_slice(), &["--exit-code", "--output", output]].concat());
+        assert_eq!(ended.status.code(), Some(code), "{}", text(&ended.stderr));
+        text(&ended.stdout)
+    };
+    let said = plan("text", 5);
+    let first: Vec<_> = said.lines().take(3).collect();
+    assert_eq!(
+        first,
+        [
+            "WEAKER PROTECTION: fleet test: breaker.maxPercent: 25 -> 100",
+            "WEAKER PROTECTION: fleet test: breaker.maxRemovals: 1 -> 1000",
+            "WEAKER PROTECTION: owner acme: quota.agents: 20 -> 5000",
+        ],
+        "{said}"
+    );
+    assert!(
+        said.contains("\n  fleet test: timing.lostAfter: \"20s\" -> \"25s\"\n"),
+        "{said}"
+    );
+    assert!(said.contains("no action follows"), "{said}");
+    let page = plan("markdown", 5);
+    assert!(
+        page.contains("**WEAKER PROTECTION: 3 changes, listed first**"),
+        "{page}"
+    );
+    let section = page.find("#### Weaker protection").expect("a section");
+    assert!(
+        page[section..].contains("owner acme: quota.agents: 20 -> 5000"),
+        "{page}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&plan("json", 5)).expect("JSON");
+    assert_eq!(json["alarms"].as_array().map(Vec::len), Some(3), "{json}");
+    let timing = &json["differences"][2];
+    assert_eq!(timing["field"], "timing.lostAfter", "{json}");
+    assert_eq!(timing["weakens"], false, "{json}");
     fleet.stop();
 }
 

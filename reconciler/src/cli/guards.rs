@@ -1,0 +1,281 @@
+//! Which changes of documents weaken what protects a fleet: those stand first, wherever a change is shown.
+
+use easyenclave_schemas::documents::{Kind, Span};
+use serde_json::Value;
+
+use super::diff::Difference;
+
+/// Which change of a field weakens protection.
+#[derive(Debug, Clone, Copy)]
+enum Guard {
+    /// None.
+    Nothing,
+    /// Any: it can do so either way.
+    Change,
+    /// Something comes, new or in the place of something else.
+    Gain,
+    /// Something goes, with or without something in its place.
+    Loss,
+    /// A number or duration grows.
+    Rise,
+    /// A word further on in this list takes the place of one before it. The empty word stands for what is left out.
+    Towards(&'static [&'static str]),
+}
+
+use Guard::{Change, Gain, Loss, Nothing, Rise, Towards};
+
+/// Fields by kind and path, `*` for any entry or field. The longest path that fits decides. Under a fleet, an owner and a
+/// policy, whose fields are mostly there to protect, what is not named here counts as weakening: a new field is loud until
+/// somebody decides otherwise.
+const GUARDS: &[(Kind, &str, Guard)] = &[
+    (Kind::Fleet, "", Change),
+    (Kind::Fleet, "breaker", Rise),
+    (Kind::Fleet, "collateral", Nothing),
+    (Kind::Fleet, "metadata", Nothing),
+    (Kind::Fleet, "status.pushesPerMinute", Nothing),
+    (Kind::Fleet, "status.signers", Gain),
+    (Kind::Fleet, "timing", Nothing),
+    (Kind::Owner, "", Gain),
+    (Kind::Owner, "quota", Rise),
+    (Kind::AttestationPolicy, "", Change),
+    (Kind::AttestationPolicy, "allowedTcbStatuses", Gain),
+    (Kind::AttestationPolicy, "maxAge", Rise),
+    (Kind::AttestationPolicy, "measurements", Gain),
+    (Kind::AttestationPolicy, "measurements.*.*", Loss),
+    (
+        Kind::AttestationPolicy,
+        "measurements.*.provenance",
+        Nothing,
+    ),
+    (
+        Kind::AttestationPolicy,
+        "modes",
+        Towards(&["required", "strict", "optional", "warn", "disabled"]),
+    ),
+    (
+        Kind::AttestationPolicy,
+        "onLapse",
+        Towards(&["stop", "keep"]),
+    ),
+    (
+        Kind::AttestationPolicy,
+        "platform",
+        Towards(&["false", "", "true"]),
+    ),
+    (
+        Kind::AttestationPolicy,
+        "preset",
+        Towards(&["", "simulated", "gcp", "bareMetal"]),
+    ),
+    (Kind::AttestationPolicy, "refusedAdvisories", Loss),
+    (Kind::AttestationPolicy, "tcbGrace", Rise),
+    (Kind::AttestationPolicy, "tdAttributes", Loss),
+    (
+        Kind::AttestationPolicy,
+        "trustRoot.kind",
+        Towards(&["intel", "simulated"]),
+    ),
+    (Kind::AttestationPolicy, "trustRoot.keyId", Gain),
+    (Kind::AttestationPolicy, "verifiers", Loss),
+    (
+        Kind::AttestationPolicy,
+        "verifiers.ita.trustEnds",
+        Towards(&["", "token", "maxAge"]),
+    ),
+    (Kind::CapacityTarget, "policy", Change),
+];
+
+/// Whether a document of this kind gives somebody more to do by being there: an owner, or an approval.
+pub(super) fn empowers(kind: Kind) -> bool {
+    matches!(kind, Kind::Owner | Kind::Approval)
+}
+
+/// Whether what differs in a document of this kind weakens what protects the fleet.
+pub(super) fn weakens(kind: Kind, difference: &Difference) -> bool {
+    let path: Vec<_> = difference.pattern().collect();
+    let fitting = GUARDS.iter().filter_map(|(of, pattern, guard)| {
+        let length = (*of == kind).then(|| fits(pattern, &path))??;
+        Some((length, *guard))
+    });
+    let guard = fitting.max_by_key(|(length, _)| *length);
+    let (old, new) = (difference.old.as_ref(), difference.new.as_ref());
+    match guard.map_or(Nothing, |(_, guard)| guard) {
+        Nothing => false,
+        Change => true,
+        Gain => new.is_some(),
+        Loss => old.is_some(),
+        Rise => number(old) < number(new),
+        Towards(words) => place(words, old) < place(words, new),
+    }
+}
+
+/// How many steps of a path a pattern fits, if it fits.
+fn fits(pattern: &str, path: &[&str]) -> Option<usize> {
+    let steps: Vec<_> = pattern.split('.').filter(|step| !step.is_empty()).collect();
+    let mut pairs = steps.iter().zip(path);
+    let fit = steps.len() <= path.len() && pairs.all(|(step, is)| step == is || *step == "*");
+    fit.then_some(steps.len())
+}
+
+/// A number, or the milliseconds of a duration. What is neither is more than any.
+fn number(value: Option<&Value>) -> u128 {
+    let span = |text: &str| Some(text.parse::<Span>().ok()?.get().as_millis());
+    let number = value.and_then(|value| match value {
+        Value::String(text) => span(text),
+        other => other.as_u64().map(u128::from),
+    });
+    number.unwrap_or(u128::MAX)
+}
+
+/// A word that is not in the list is further on than any.
+fn place(words: &[&str], value: Option<&Value>) -> usize {
+    let word = match value {
+        None => String::new(),
+        Some(Value::String(word)) => word.clone(),
+        Some(other) => other.to_string(),
+    };
+    words
+        .iter()
+        .position(|known| *known == word)
+        .unwrap_or(words.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cli::diff::between;
+
+    /// Whether the change of one field, from the first value to the second, weakens; and back.
+    fn ways(kind: Kind, path: &str, values: [Value; 2]) -> [bool; 2] {
+        let put = |value: Value| {
+            let steps = path.rsplit('.');
+            steps.fold(value, |value, step| match value {
+                Value::Null => json!({}),
+                value => json!({ step: value }),
+            })
+        };
+        let [low, high] = values.map(put);
+        let loud = |old: &Value, new: &Value| {
+            let differences = between(old, new);
+            assert!(!differences.is_empty(), "{old} and {new} differ");
+            differences
+                .iter()
+                .any(|difference| weakens(kind, difference))
+        };
+        [loud(&low, &high), loud(&high, &low)]
+    }
+
+    #[test]
+    fn what_opens_a_guard_is_loud_and_what_closes_it_is_not() {
+        let policy = Kind::AttestationPolicy;
+        let image = |rtmr: Value| json!([{ "name": "a", "mrtd": "1", "rtmr1": rtmr }]);
+        for (kind, path, closed, open) in [
+            (Kind::Fleet, "breaker.maxRemovals", json!(1), json!(2)),
+            (Kind::Fleet, "breaker.maxPercent", json!(25), json!(100)),
+            (
+                Kind::Fleet,
+                "status.signers",
+                json!(["a"]),
+                json!(["a", "b"]),
+            ),
+            (Kind::Owner, "quota.agents", json!(9), json!(10)),
+            (
+                Kind::Owner,
+                "github",
+                json!([]),
+                json!([{ "organization": "a" }]),
+            ),
+            (policy, "modes.tcb", json!("strict"), json!("warn")),
+            (policy, "modes.nonce", json!("required"), json!("disabled")),
+            (policy, "maxAge", json!("90m"), json!("2h")),
+            (policy, "tcbGrace", json!("0ms"), json!("30d")),
+            (policy, "onLapse", json!("stop"), json!("keep")),
+            (policy, "preset", json!(null), json!("gcp")),
+            (policy, "preset", json!("gcp"), json!("bareMetal")),
+            (policy, "platform.smt", json!(false), json!(null)),
+            (policy, "platform.smt", json!(null), json!(true)),
+            (policy, "refusedAdvisories", json!(["a", "b"]), json!(["b"])),
+            (
+                policy,
+                "tdAttributes.refused",
+                json!(["perfmon"]),
+                json!(null),
+            ),
+            (
+                policy,
+                "allowedTcbStatuses",
+                json!(["UpToDate"]),
+                json!(["UpToDate", "Revoked"]),
+            ),
+            (policy, "trustRoot.kind", json!("intel"), json!("simulated")),
+            (policy, "verifiers.ita.issuer", json!("a"), json!(null)),
+            (
+                policy,
+                "verifiers.ita.trustEnds",
+                json!(null),
+                json!("maxAge"),
+            ),
+            (policy, "measurements", json!([]), image(json!("1"))),
+        ] {
+            assert_eq!(
+                ways(kind, path, [closed, open]),
+                [true, false],
+                "{kind} {path}"
+            );
+        }
+        let [exact, any] = [image(json!("1")), json!([{ "name": "a", "mrtd": "1" }])];
+        assert_eq!(ways(policy, "measurements", [exact, any]), [true, false]);
+    }
+
+    #[test]
+    fn what_may_weaken_either_way_is_loud_either_way() {
+        let (fleet, target) = (Kind::Fleet, Kind::CapacityTarget);
+        for (kind, path, values) in [
+            (
+                fleet,
+                "evidence.auditors",
+                [json!(["a"]), json!(["a", "b"])],
+            ),
+            (fleet, "evidence.keep", [json!("full"), json!("digest")]),
+            (target, "policy", [json!("a"), json!("b")]),
+            (fleet, "whatComesLater", [json!(1), json!(2)]),
+        ] {
+            assert_eq!(ways(kind, path, values), [true, true], "{kind} {path}");
+        }
+    }
+
+    #[test]
+    fn what_protects_nothing_is_not_loud() {
+        for (kind, path) in [
+            (Kind::Fleet, "timing.lostAfter"),
+            (Kind::Fleet, "collateral.urls"),
+            (Kind::CapacityTarget, "max"),
+            (Kind::Deployment, "replicas"),
+        ] {
+            assert_eq!(
+                ways(kind, path, [json!("a"), json!("b")]),
+                [false, false],
+                "{kind} {path}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_guard_is_a_field_of_its_kind() {
+        let schema = |kind: Kind| {
+            let path = format!(
+                "{}/../schemas/json/{kind}.schema.json",
+                env!("CARGO_MANIFEST_DIR")
+            );
+            std::fs::read_to_string(path).expect("a schema")
+        };
+        for (kind, pattern, _) in GUARDS {
+            let schema = schema(*kind);
+            for step in pattern.split('.').filter(|step| !matches!(*step, "" | "*")) {
+                assert!(schema.contains(&format!("\"{step}\":")), "{kind} {pattern}");
+            }
+        }
+    }
+}
