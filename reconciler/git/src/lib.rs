@@ -1,6 +1,7 @@
 //! Git in, Git out. `Source` can only read, `Ledger` can only write its one branch. Objects are read and
 //! made in process; every remote operation is the `git` program, a child with a deadline. Never forces.
 
+mod brought;
 mod budget;
 mod bundle;
 mod changes;
@@ -28,6 +29,7 @@ mod tree;
 mod versions;
 mod watch;
 
+pub use brought::Brought;
 pub use budget::{PushBudget, Slot, Urgency};
 pub use bundle::{BundleError, unbundle};
 pub use changes::{

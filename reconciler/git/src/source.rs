@@ -246,7 +246,7 @@ impl Source {
     }
 
     /// Opened anew for each call, so that what other processes wrote is seen.
-    fn repository(&self) -> Result<Repository, GitError> {
+    pub(crate) fn repository(&self) -> Result<Repository, GitError> {
         Ok(Repository::open(&self.0.path)?)
     }
 

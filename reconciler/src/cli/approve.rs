@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
+use easyenclave_plan::Approval;
 use easyenclave_schemas::Digest;
 use easyenclave_schemas::status::HeldStatus;
 
+use super::approved::{self, Approved};
 use super::{Ended, edit, exit, out, read};
+use crate::report::Status;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -34,24 +37,54 @@ pub(super) async fn run(args: Args) -> Ended {
         bail!("--reason has more than {REASON} characters, which no approval may have");
     }
     let read::Shown { status, .. } = args.from.status().await?;
-    let held = chosen(&status.fleet.held, &args.digest).map_err(|why| {
-        anyhow!(
+    let place = args.from.desired(args.branch.as_deref())?;
+    let approved = approved::all(&place).await?;
+    let held = match chosen(&status.fleet.held, &args.digest) {
+        Ok(held) => held,
+        Err(why) => return gone(&args, &status, &approved, &why),
+    };
+    match approved.iter().find(|one| counts(&status, one, held)) {
+        Some(one) => already(one, "nothing is committed"),
+        None => commit(&args, &status, held, &place).await,
+    }
+}
+
+/// Whether an approval is one of this plan, on this occasion.
+fn counts(status: &Status, approved: &Approved, held: &HeldStatus) -> bool {
+    let Approval { held: of, revision } = &approved.approval;
+    let mut spent = status.fleet.spent_approvals.iter();
+    *of == held.digest && !spent.any(|one| one.plan_digest == *of && one.revision == *revision)
+}
+
+/// What is not held may have gone ahead meanwhile.
+fn gone(args: &Args, status: &Status, approved: &[Approved], why: &str) -> Ended {
+    let digits = args.digest.to_lowercase();
+    let begins = |digest: &Digest| digest.to_string().starts_with(&digits);
+    let held = status.fleet.held.iter().any(|held| begins(&held.digest));
+    let approved = approved.iter().find(|one| begins(&one.approval.held));
+    match approved.filter(|_| !held && digits.len() >= FEWEST) {
+        Some(one) => already(one, "it is no longer held"),
+        _ => bail!(
             "{why}; `{}` shows what is",
             args.from.hints().line("status")
-        )
-    })?;
-    let place = args.from.desired(args.branch.as_deref())?;
+        ),
+    }
+}
+
+/// The answer is the same as that of the first time.
+fn already(approved: &Approved, so: &str) -> Ended {
+    let (words, path) = (approved.words(), approved.path());
+    out::tell(format_args!("{words} ({path}): {so}"));
+    out::answer(format_args!("{}\n", approved.commit()))?;
+    Ok(exit::OK)
+}
+
+async fn commit(args: &Args, status: &Status, held: &HeldStatus, place: &read::Place) -> Ended {
     let path = format!("approvals/{}.yaml", held.digest.short(16));
-    let files = BTreeMap::from([(
-        path.clone(),
-        Some(document(
-            &held.digest,
-            &status.fleet.desired_commit,
-            &args.reason,
-        )),
-    )]);
+    let document = document(&held.digest, &status.fleet.desired_commit, &args.reason);
+    let files = BTreeMap::from([(path.clone(), Some(document))]);
     let message = format!("approve: {}", held.reason);
-    let commit = edit::commit(&place, files, &message).await;
+    let commit = edit::commit(place, files, &message).await;
     let commit = commit.context("the approval was not committed")?;
     out::tell(format_args!("approved: {}", held.reason));
     for action in &held.actions {

@@ -3,6 +3,7 @@
 mod absent;
 mod agent;
 mod approve;
+mod approved;
 mod changes;
 mod check;
 mod diff;

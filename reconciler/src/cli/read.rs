@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use easyenclave_git::Saying;
+use easyenclave_git::{CommitId, GitError, Saying, Source};
 
 use super::hint::Hints;
 use super::seen::{self, Seen};
@@ -134,7 +134,7 @@ async fn kept(data: &DataDir) -> anyhow::Result<Shown> {
 async fn at(repository: &str, branch: &str) -> anyhow::Result<(Status, Saying)> {
     let scratch = config::scratch()?;
     let shown = easyenclave_git::redact(repository);
-    let source = easyenclave_git::Source::open(repository, scratch.path(), branch)
+    let source = Source::open(repository, scratch.path(), branch)
         .with_context(|| format!("opening {shown}"))?;
     source
         .fetch(DEADLINE)
@@ -153,12 +153,7 @@ async fn at(repository: &str, branch: &str) -> anyhow::Result<(Status, Saying)> 
 /// The documents at the tip of a branch, by their paths.
 pub(super) async fn documents(place: &Place) -> anyhow::Result<Vec<(String, String)>> {
     const FILE: usize = 256 * 1024;
-    let (repository, branch) = (&place.repository, &place.branch);
-    let scratch = config::scratch()?;
-    let read = async {
-        let source = easyenclave_git::Source::open(repository, scratch.path(), branch)?;
-        source.fetch(DEADLINE).await?;
-        let tip = source.head()?.context("the branch does not exist")?;
+    at_tip(place, |source, tip| {
         let mut files = Vec::new();
         for (path, blob) in source.entries(tip, &crate::desired::is_document)? {
             // What cannot be read is for `check` to say.
@@ -166,7 +161,23 @@ pub(super) async fn documents(place: &Place) -> anyhow::Result<Vec<(String, Stri
                 files.push((path, text));
             }
         }
-        anyhow::Ok(files)
+        Ok(files)
+    })
+    .await
+}
+
+/// What somebody reads at the newest tip of a branch.
+pub(super) async fn at_tip<T>(
+    place: &Place,
+    read: impl FnOnce(&Source, CommitId) -> Result<T, GitError>,
+) -> anyhow::Result<T> {
+    let (repository, branch) = (&place.repository, &place.branch);
+    let scratch = config::scratch()?;
+    let read = async {
+        let source = Source::open(repository, scratch.path(), branch)?;
+        source.fetch(DEADLINE).await?;
+        let tip = source.head()?.context("the branch does not exist")?;
+        anyhow::Ok(read(&source, tip)?)
     };
     read.await.with_context(|| {
         let repository = easyenclave_git::redact(repository);
@@ -175,10 +186,7 @@ pub(super) async fn documents(place: &Place) -> anyhow::Result<Vec<(String, Stri
 }
 
 /// The status in a commit of a repository.
-pub(super) fn from_commit(
-    source: &easyenclave_git::Source,
-    commit: easyenclave_git::CommitId,
-) -> anyhow::Result<Status> {
+pub(super) fn from_commit(source: &Source, commit: CommitId) -> anyhow::Result<Status> {
     const FILE: usize = 4 * 1024 * 1024;
     let mut files = std::collections::BTreeMap::new();
     for (path, blob) in source.entries(commit, &|path| path.ends_with(".yaml"))? {

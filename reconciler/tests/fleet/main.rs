@@ -3,6 +3,7 @@
 
 mod harness;
 
+mod approvals;
 mod audits;
 mod authority;
 mod callers;
