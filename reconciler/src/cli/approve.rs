@@ -8,7 +8,7 @@ use easyenclave_schemas::Digest;
 use easyenclave_schemas::status::HeldStatus;
 
 use super::approved::{self, Approved};
-use super::{Ended, edit, exit, out, read};
+use super::{Ended, edit, exit, held, out, read};
 use crate::report::Status;
 
 #[derive(Debug, clap::Args)]
@@ -26,9 +26,6 @@ pub(super) struct Args {
     branch: Option<String>,
 }
 
-/// A digest may be shortened to so many digits.
-const FEWEST: usize = 8;
-
 /// The longest reason, in characters, that an approval may carry.
 const REASON: usize = 500;
 
@@ -39,7 +36,7 @@ pub(super) async fn run(args: Args) -> Ended {
     let read::Shown { status, .. } = args.from.status().await?;
     let place = args.from.desired(args.branch.as_deref())?;
     let approved = approved::all(&place).await?;
-    let held = match chosen(&status.fleet.held, &args.digest) {
+    let held = match held::chosen(&status.fleet.held, &args.digest) {
         Ok(held) => held,
         Err(why) => return gone(&args, &status, &approved, &why),
     };
@@ -60,9 +57,9 @@ fn counts(status: &Status, approved: &Approved, held: &HeldStatus) -> bool {
 fn gone(args: &Args, status: &Status, approved: &[Approved], why: &str) -> Ended {
     let digits = args.digest.to_lowercase();
     let begins = |digest: &Digest| digest.to_string().starts_with(&digits);
-    let held = status.fleet.held.iter().any(|held| begins(&held.digest));
+    let is_held = status.fleet.held.iter().any(|held| begins(&held.digest));
     let approved = approved.iter().find(|one| begins(&one.approval.held));
-    match approved.filter(|_| !held && digits.len() >= FEWEST) {
+    match approved.filter(|_| !is_held && digits.len() >= held::FEWEST) {
         Some(one) => already(one, "it is no longer held"),
         _ => bail!(
             "{why}; `{}` shows what is",
@@ -83,41 +80,21 @@ async fn commit(args: &Args, status: &Status, held: &HeldStatus, place: &read::P
     let path = format!("approvals/{}.yaml", held.digest.short(16));
     let document = document(&held.digest, &status.fleet.desired_commit, &args.reason);
     let files = BTreeMap::from([(path.clone(), Some(document))]);
+    // Before it is done: whoever stops the program here has approved nothing.
+    out::tell(format_args!("this approves: {}", held.reason));
+    for removal in held::removals(held, usize::MAX, None) {
+        out::tell(format_args!("  {removal}"));
+    }
     let message = format!("approve: {}", held.reason);
     let commit = edit::commit(place, files, &message).await;
     let commit = commit.context("the approval was not committed")?;
-    out::tell(format_args!("approved: {}", held.reason));
-    for action in &held.actions {
-        out::tell(format_args!("  {action}"));
-    }
     out::tell(format_args!(
-        "committed {path} to {} of {}: it goes ahead when the reconciler has read that, within moments",
+        "approved: committed {path} to {} of {}: it goes ahead when the reconciler has read that, within moments",
         place.branch,
         easyenclave_git::redact(&place.repository)
     ));
     out::answer(format_args!("{commit}\n"))?;
     Ok(exit::OK)
-}
-
-/// The one held plan whose digest begins so.
-fn chosen<'a>(held: &'a [HeldStatus], digits: &str) -> Result<&'a HeldStatus, String> {
-    let digits = digits.to_lowercase();
-    if digits.len() < FEWEST {
-        return Err(format!(
-            "{digits} has fewer than {FEWEST} digits, which could come to mean another plan"
-        ));
-    }
-    let begins = |held: &&HeldStatus| held.digest.to_string().starts_with(&digits);
-    match held.iter().filter(begins).collect::<Vec<_>>()[..] {
-        [one] => Ok(one),
-        [] if held.is_empty() => Err("nothing is held".into()),
-        [] => Err(format!(
-            "no held plan has a digest that begins with {digits}"
-        )),
-        _ => Err(format!(
-            "more than one held plan begins with {digits}: give more digits"
-        )),
-    }
 }
 
 /// Everything is quoted: digits alone, or with one `e` among them, would read as a number.
@@ -136,30 +113,6 @@ mod tests {
     use easyenclave_schemas::decode::decode;
 
     use super::*;
-
-    fn held(digits: &str) -> HeldStatus {
-        let digest = format!("{digits:0<64}");
-        HeldStatus {
-            digest: serde_json::from_value(digest.into()).expect("a digest"),
-            reason: String::new(),
-            actions: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn eight_digits_name_a_held_plan_and_fewer_do_not() {
-        let plans = [held("ab12345678"), held("ab123456ff")];
-        let of = |digits: &str| chosen(&plans, digits).map(|held| held.digest.short(10));
-        assert_eq!(of("ab12345678"), Ok("ab12345678".into()));
-        assert_eq!(of("AB123456F"), Ok("ab123456ff".into()));
-        assert_eq!(of(&plans[0].digest.to_string()), Ok("ab12345678".into()));
-        let refused = |digits: &str| of(digits).expect_err("none is meant");
-        assert!(refused("ab12345").contains("fewer than 8 digits"));
-        assert!(refused("ab123456").contains("give more digits"));
-        assert!(refused("ffffffff").contains("begins with ffffffff"));
-        let none = chosen(&[], "ab123456").expect_err("nothing is held");
-        assert_eq!(none, "nothing is held");
-    }
 
     #[test]
     fn a_digest_that_looks_like_a_number_is_approved_too() {

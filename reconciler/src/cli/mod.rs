@@ -11,6 +11,7 @@ mod edit;
 mod evidence;
 mod foresight;
 mod guards;
+mod held;
 mod hint;
 mod init;
 mod measure;

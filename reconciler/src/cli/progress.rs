@@ -8,8 +8,8 @@ use easyenclave_schemas::status::{AgentPhase, AgentStatus, DeploymentPhase, Depl
 use tokio::sync::watch;
 
 use super::hint::Hints;
-use super::out;
 use super::style::{BAD, BUSY, DIM, GOOD, HEAD, paint};
+use super::{held, out};
 use crate::report::Status;
 use crate::words::ready;
 
@@ -59,8 +59,12 @@ impl Progress {
         }
         for held in &status.fleet.held {
             let line = format!("{} {}", paint(BAD, "held"), held.reason);
-            let approve = self.hints.line(&format!("approve {}", held.digest));
-            self.line(&approve, line, true);
+            let approve = held::approve(held, &self.hints);
+            if self.line(&approve, line, true) {
+                for removal in held::some(held, None, &self.hints) {
+                    out::tell(format_args!("{:>10}{removal}", ""));
+                }
+            }
         }
         for order in status
             .orders
@@ -85,14 +89,16 @@ impl Progress {
     }
 
     /// Shows a thing's line when it differs from the last one shown. What is good from the start is
-    /// no news.
-    fn line(&mut self, thing: &str, line: String, news: bool) {
+    /// no news. Tells whether it was shown.
+    fn line(&mut self, thing: &str, line: String, news: bool) -> bool {
         let before = self.shown.insert(thing.to_owned(), line.clone());
         let changed = before.as_ref().is_some_and(|before| *before != line);
-        if changed || (before.is_none() && news) {
+        let is_shown = changed || (before.is_none() && news);
+        if is_shown {
             let at = format!("{:>7.1}s", self.started.elapsed().as_secs_f64());
             out::tell(format_args!("{}  {thing:<44} {line}", paint(DIM, at)));
         }
+        is_shown
     }
 
     fn summary(&mut self, status: &Status) {

@@ -10,7 +10,7 @@ use easyenclave_schemas::status::{
 use super::hint::Hints;
 use super::seen::Seen;
 use super::style::{BAD, BUSY, DIM, GOOD, HEAD, paint};
-use super::{Ended, Output, exit, out, read, why};
+use super::{Ended, Output, exit, held, out, read, why};
 use crate::clock::{Clock, System};
 use crate::report::Status;
 use crate::words::{self, plural};
@@ -120,7 +120,9 @@ fn wrong(status: &Status, hints: &Hints) -> Vec<String> {
     }
     for held in &fleet.held {
         lines.push(format!("{} {}", paint(BAD, "held"), held.reason));
-        let approve = hints.line(&format!("approve {}", held.digest));
+        let removals = held::some(held, None, hints);
+        lines.extend(removals.iter().map(|one| format!("     {one}")));
+        let approve = held::approve(held, hints);
         lines.push(format!("     approve with: {approve}"));
     }
     for problem in &status.problems {

@@ -13,13 +13,13 @@ use serde::Serialize;
 
 use super::hint::Hints;
 use super::style::{BAD, GOOD, HEAD, paint};
-use super::{Ended, Output, exit, out, read};
+use super::{Ended, Output, exit, held, out, read};
 use crate::clock::{Clock, System};
 use crate::report::Status;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A deployment or reservation (owner/name or name), agent, order, target or document's file
+    /// A deployment or reservation (owner/name or name), agent, order, target, document's file or held plan's digest
     #[arg(value_name = "NAME")]
     name: String,
     #[command(flatten)]
@@ -101,6 +101,9 @@ fn answers(status: &Status, name: &str, hints: &Hints) -> Vec<Answer> {
     let mut answers = things(status, name);
     for answer in &mut answers {
         answer.notes.extend(held(status, &answer.name, hints));
+    }
+    if answers.is_empty() {
+        answers.extend(plan(status, name, hints));
     }
     answers
 }
@@ -258,16 +261,34 @@ fn answer(
     }
 }
 
-/// Held plans that name it.
+/// Held plans that name it, each with what it removes: to approve one is to approve all of it.
 fn held(status: &Status, name: &str, hints: &Hints) -> Vec<String> {
-    let is_named = |action: &String| action.split_whitespace().any(|word| word == name);
+    let is_named = |action: &String| held::names(action, name);
     let held = status.fleet.held.iter();
     let held = held.filter(|held| held.actions.iter().any(is_named));
-    held.map(|held| {
-        let approve = hints.line(&format!("approve {}", held.digest));
-        format!("held: {}; approve with `{approve}`", held.reason)
+    held.flat_map(|held| {
+        let approve = held::approve(held, hints);
+        let head = format!("{}; approve with `{approve}`", held.reason);
+        std::iter::once(head).chain(held::some(held, Some(name), hints))
     })
+    .map(|line| format!("held: {line}"))
     .collect()
+}
+
+/// The held plan whose digest begins so, whole.
+fn plan(status: &Status, digits: &str, hints: &Hints) -> Option<Answer> {
+    let held = held::chosen(&status.fleet.held, digits).ok()?;
+    let approve = held::approve(held, hints);
+    let mut notes = vec![format!("{}; approve with `{approve}`", held.reason)];
+    notes.extend(held::removals(held, usize::MAX, None));
+    Some(Answer {
+        kind: "plan",
+        name: held.digest.to_string(),
+        phase: "held".into(),
+        conditions: Vec::new(),
+        waits: Vec::new(),
+        notes,
+    })
 }
 
 /// Problems of its document, requests of it that were refused, what to do about its evidence, what verification lacks.

@@ -77,6 +77,7 @@ fn held(hold: &Hold) -> HeldStatus {
             .take(LINES)
             .map(ToString::to_string)
             .collect(),
+        more: number(hold.actions.len().saturating_sub(LINES)),
     }
 }
 

@@ -10,6 +10,9 @@ use crate::words::{plural, ready};
 /// So many rows of a table are shown; the files have them all.
 const ROWS: usize = 200;
 
+/// So many removals of a held plan are shown.
+const HELD: usize = 20;
+
 /// The page.
 pub(super) fn readme(status: &Status) -> String {
     let mut page = String::new();
@@ -73,11 +76,12 @@ fn held(page: &mut String, status: &Status) {
             "## Held for approval\n\n{}\n\n```text",
             cell(&hold.reason)
         );
-        for action in hold.actions.iter().take(20) {
+        for action in hold.actions.iter().take(HELD) {
             let _ = writeln!(page, "{action}");
         }
-        if hold.actions.len() > 20 {
-            let _ = writeln!(page, "… and {} more", hold.actions.len() - 20);
+        let more = hold.actions.len().saturating_sub(HELD) + hold.more as usize;
+        if more > 0 {
+            let _ = writeln!(page, "… and {more} more");
         }
         let _ = writeln!(
             page,

@@ -158,5 +158,47 @@ fn an_approval_that_has_gone_ahead_is_told_and_an_unknown_digest_is_refused() {
     let unknown = state.run_as("Bob", &["approve", "ffffffffffff"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(text(&unknown.stderr).contains("nothing is held"));
+    let nowhere = state.run_as("Bob", &["approve", &state.digest, "--branch", "mian"]);
+    let said = text(&nowhere.stderr);
+    assert_eq!(nowhere.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("reading mian of ") && state.git(&["branch", "--list", "mian"]).is_empty()
+    );
     assert_eq!(state.tip("main"), approved);
+}
+
+#[test]
+fn what_would_go_is_shown_before_anybody_approves_it() {
+    let state = State::holding(250, 50);
+    let lines = |text: String| text.matches("unassign acme/web from").count();
+    let status = text(&state.run_as("Ada", &["status"]).stdout);
+    assert!(
+        status.contains("unassign acme/web from tiny-000000000000 generation 0"),
+        "{status}"
+    );
+    let digits = &state.digest[..16];
+    let all = format!("why {digits}");
+    assert!(
+        status.contains("and 240 more: `") && status.contains(&all),
+        "{status}"
+    );
+    assert_eq!(lines(status), 10);
+    let web = text(&state.run_as("Ada", &["why", digits]).stdout);
+    assert!(
+        web.contains("is held") && web.contains("and 50 more"),
+        "{web}"
+    );
+    assert_eq!(lines(web), 200, "all that the status lists");
+    // Whoever reads it and stops the program has approved nothing: a branch that cannot be moved shows the order.
+    let lock = state.path().join("refs/heads/main.lock");
+    std::fs::write(&lock, "").expect("written");
+    let failed = state.approve("Ada", "");
+    let said = text(&failed.stderr);
+    assert_eq!(failed.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("this approves: 250 replicas of owner acme would go"),
+        "{said}"
+    );
+    assert!(!said.contains("approved: "), "{said}");
+    assert_eq!(lines(said), 200);
 }

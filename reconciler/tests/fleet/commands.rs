@@ -428,10 +428,13 @@ fn an_approval_goes_to_the_branch_of_the_installation() {
     );
     let words = text(&approved.stderr);
     assert!(
-        words.contains("approved: 3 replicas of owner acme would go"),
+        words.contains("this approves: 3 replicas of owner acme would go"),
         "{words}"
     );
-    assert!(words.contains("to prod of "), "{words}");
+    assert!(
+        words.contains("approved: committed") && words.contains("to prod of "),
+        "{words}"
+    );
     fleet.wait("the removal went ahead", |status| {
         status["deployments"].as_array().is_some_and(Vec::is_empty)
     });

@@ -194,6 +194,12 @@ fn deleting_half_of_the_deployments_is_held_until_it_is_approved() {
     let why = fleet.run(&["why", "acme/c", "--data", "data"]);
     let why = String::from_utf8_lossy(&why.stdout).into_owned();
     assert!(why.contains(&digest), "{why}");
+    for gone in ["acme/c", "acme/d"] {
+        assert!(
+            why.contains(&format!("held: unassign {gone} from ")),
+            "{why}"
+        );
+    }
     let approved = fleet.run(&[
         "approve",
         &digest,

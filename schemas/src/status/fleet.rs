@@ -111,6 +111,17 @@ pub struct HeldStatus {
     pub reason: String,
     /// The removals, one line each, at most 200 of them.
     pub actions: Vec<String>,
+    /// How many more there are.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub more: u32,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// An approval that is over: its removals are not held any more, done or not.
