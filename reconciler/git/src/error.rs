@@ -33,6 +33,9 @@ pub enum GitError {
     /// The remote refuses; a person must look at it.
     #[error("the remote refused the push: {0}")]
     Refused(String),
+    /// Nothing is at a path on this machine; a person must name the right one.
+    #[error("{0} does not exist")]
+    Absent(PathBuf),
     /// Not a repository.
     #[error("{0} is not a Git repository")]
     NotARepository(PathBuf),

@@ -11,7 +11,7 @@ use crate::clone::open_sound;
 use crate::folders::{Folder, Walk, intact, readable};
 use crate::process::{first_fetch, first_words, git};
 use crate::tidy::tidy;
-use crate::{BlobId, CommitId, GitError};
+use crate::{BlobId, CommitId, GitError, Location};
 
 /// The most commits that are looked through for older versions of a file.
 const WALK: usize = 1000;
@@ -41,16 +41,14 @@ impl Source {
     /// the latter is kept.
     ///
     /// # Errors
-    /// When a local path is no repository, or the mirror cannot be made.
+    /// When nothing or no repository is at a local path, or the mirror cannot be made.
     pub fn open(location: &str, mirror: &Path, branch: &str) -> Result<Self, GitError> {
-        let local = Path::new(location);
-        let (url, path) = if local.exists() {
-            let found = Repository::open(local)
-                .map_err(|_| GitError::NotARepository(local.to_path_buf()))?;
-            (None, found.path().to_path_buf())
-        } else {
-            open_sound(mirror, |mirror| sound(mirror, branch))?;
-            (Some(location.to_owned()), mirror.to_path_buf())
+        let (url, path) = match Location::of(location)? {
+            Location::Local(path) => (None, Repository::open(path)?.path().to_path_buf()),
+            Location::Remote(url) => {
+                open_sound(mirror, |mirror| sound(mirror, branch))?;
+                (Some(url), mirror.to_path_buf())
+            }
         };
         Ok(Self(Arc::new(Inner {
             url,

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use easyenclave_attestation::simulated::Platform;
+use easyenclave_git::Location;
 
 use super::{Ended, exit, out, shutdown};
 use crate::clock::{Clock, System};
@@ -43,9 +45,11 @@ pub(super) async fn run(args: Args) -> Ended {
             args.branch
         );
     }
+    // Before anything is made: a wrong path leaves nothing behind.
+    let repository = repository(&args.repo)?;
     let data = DataDir::new(&args.data)?;
     let config = Config {
-        repository: args.repo,
+        repository,
         branch: args.branch,
         status_branch: args.status_branch,
         platform: args.platform.unwrap_or_else(|| data.platform()),
@@ -65,6 +69,16 @@ pub(super) async fn run(args: Args) -> Ended {
     );
     daemon.run(shutdown()).await?;
     Ok(exit::OK)
+}
+
+/// The state repository, for commands that are run in other folders too. A remote may be away for now; a path that is
+/// not there is a mistake, which waiting does not cure.
+fn repository(repo: &str) -> anyhow::Result<String> {
+    let found = Location::of(repo).context("--repo names no state repository")?;
+    Ok(match found {
+        Location::Local(path) => path.to_str().unwrap_or(repo).to_owned(),
+        Location::Remote(url) => url,
+    })
 }
 
 /// Which root a policy has to name for agents of the simulated platform. A machine with real hardware simulates none.

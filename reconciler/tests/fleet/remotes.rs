@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Fleet, condition, deployment, find};
+use crate::harness::{Fleet, PROGRAM, condition, deployment, find};
 
 #[test]
 fn history_that_is_taken_back_is_refused_and_a_descendant_is_taken_up() {
@@ -205,4 +206,56 @@ fn get(fleet: &Fleet, path: &str) -> String {
     let mut answer = String::new();
     let _ = stream.read_to_string(&mut answer);
     answer
+}
+
+#[test]
+fn a_path_that_is_no_repository_ends_serve_at_once_and_leaves_nothing_behind() {
+    let fleet = Fleet::new(1, 0);
+    std::fs::create_dir(fleet.path("folder")).expect("made");
+    for (repo, why) in [
+        ("sate.git", "does not exist"),
+        ("folder", "is not a Git repository"),
+    ] {
+        let output = fleet.run(&["serve", "--repo", repo, "--listen", "127.0.0.1:0"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("--repo") && said.contains(repo) && said.contains(why),
+            "{said}"
+        );
+        assert!(!fleet.path("easyenclave-data").exists(), "nothing was made");
+    }
+}
+
+#[test]
+fn a_relative_path_counts_from_where_serve_was_started() {
+    let fleet = Fleet::new(1, 0);
+    let mut serve = Command::new(PROGRAM);
+    serve.args(["serve", "--repo", "state.git", "--listen", "127.0.0.1:0"]);
+    serve.current_dir(fleet.path("")).stderr(Stdio::null());
+    let mut serve = serve.spawn().expect("started");
+    let settings = fleet.path("easyenclave-data/settings.json");
+    fleet.until("it has started", || settings.exists());
+    let kept = std::fs::read_to_string(settings).expect("readable");
+    serve.kill().expect("killed");
+    serve.wait().expect("gone");
+    let kept: Value = serde_json::from_str(&kept).expect("JSON");
+    assert_eq!(kept["repository"], fleet.state().display().to_string());
+}
+
+#[test]
+fn a_repository_that_vanishes_changes_nothing_and_is_read_again_when_it_is_back() {
+    let fleet = Fleet::started(1, 0);
+    fleet.wait_running(1);
+    let (state, aside) = (fleet.state(), fleet.path("aside.git"));
+    std::fs::rename(&state, &aside).expect("moved");
+    let gone = fleet.wait("it cannot be read", |status| {
+        condition(&status["fleet"], "Readable")["reason"] == "Unreadable"
+    });
+    let web = find(&gone["deployments"], "deployment", "acme/web");
+    assert_eq!(web["ready"], 1, "what ran still runs");
+    std::fs::rename(&aside, &state).expect("moved back");
+    fleet.commit("deployments/acme/web.yaml", Some(&deployment("web", 2, "")));
+    fleet.wait_running(2);
+    fleet.stop();
 }
