@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use easyenclave_attestation::simulated::Platform;
-use easyenclave_capacity::worker as capacity;
+use easyenclave_capacity::worker::{self as capacity, WorkerConfig};
 use easyenclave_git::Signer;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -72,9 +72,15 @@ pub(super) async fn run(args: Args) -> Ended {
     let settings = Settings::of(&config, daemon.address()?);
     settings.save(&data)?;
     easyenclave_git::trust_signers(&data.state_repository(), &data.allowed_signers())?;
-    greet(&data, &settings, fresh);
-    supervise(daemon, &data, &settings).await?;
-    out::tell(paint(DIM, "stopped; run it again to go on where it was"));
+    let worker = worker(&data, &settings)?;
+    let left = match fresh {
+        true => None,
+        false => capacity::left_over(&worker).await.ok(),
+    };
+    greet(&data, &settings, fresh, left);
+    supervise(daemon, &data, worker).await?;
+    let next = "stopped; the next start goes on from the same state repository, with new agents";
+    out::tell(paint(DIM, next));
     Ok(exit::OK)
 }
 
@@ -94,23 +100,14 @@ fn address(data: &DataDir, wanted: SocketAddr) -> anyhow::Result<SocketAddr> {
 
 /// Reconciler, worker and progress run until one of the first two ends, or a signal comes. The worker
 /// goes first, and takes its agents with it; the reconciler reports what it saw last.
-async fn supervise(daemon: Daemon, data: &DataDir, settings: &Settings) -> anyhow::Result<()> {
-    let key = keys::launcher_key(&data.launcher_key())?;
-    let platform = settings.platform.clone();
-    let mut config = worker::local(
-        &data.worker(),
-        &platform,
-        settings.url.clone(),
-        key.reveal(),
-    )?;
-    config.stop_units_on_exit = true;
+async fn supervise(daemon: Daemon, data: &DataDir, worker: WorkerConfig) -> anyhow::Result<()> {
     let (stop_worker, worker_stops) = watch::channel(false);
     let (stop_daemon, daemon_stops) = watch::channel(false);
     let progress = tokio::spawn(Progress::start(
         daemon.status(),
         Hints::plain().data(data.path()),
     ));
-    let mut capacity = tokio::spawn(capacity::run(config, signalled(worker_stops)));
+    let mut capacity = tokio::spawn(capacity::run(worker, signalled(worker_stops)));
     let mut reconciler = tokio::spawn(daemon.run(signalled(daemon_stops)));
     let ended = tokio::select! {
         () = shutdown() => None,
@@ -138,6 +135,15 @@ async fn supervise(daemon: Daemon, data: &DataDir, settings: &Settings) -> anyho
             data.path().display()
         ),
     }
+}
+
+/// A worker that takes its agents with it.
+fn worker(data: &DataDir, settings: &Settings) -> anyhow::Result<WorkerConfig> {
+    let key = keys::launcher_key(&data.launcher_key())?;
+    let (folder, url) = (data.worker(), settings.url.clone());
+    let mut config = worker::local(&folder, &settings.platform, url, key.reveal())?;
+    config.stop_units_on_exit = true;
+    Ok(config)
 }
 
 /// A signal that is another wish than the one which is being carried out.
@@ -226,7 +232,7 @@ fn read(dir: &Path) -> std::io::Result<BTreeMap<String, Vec<u8>>> {
     Ok(files)
 }
 
-fn greet(data: &DataDir, settings: &Settings, fresh: bool) {
+fn greet(data: &DataDir, settings: &Settings, fresh: bool, left: Option<usize>) {
     let repository = data.state_repository();
     let repository = repository.display();
     let word = if fresh {
@@ -248,5 +254,20 @@ fn greet(data: &DataDir, settings: &Settings, fresh: bool) {
         "  what was          git -C {repository} log --show-signature status"
     ));
     out::tell(format_args!("  API               {}", settings.url));
+    if let Some(left) = left {
+        out::tell(format_args!("  agents            {}", agents(left)));
+    }
     out::tell("  stop              Ctrl-C\n");
+}
+
+/// What has become of the agents of the last run, of which so many are left.
+fn agents(left: usize) -> String {
+    match left {
+        0 => {
+            "those of the last run have ended: new ones start, at new addresses, once that is sure"
+                .into()
+        }
+        1 => "1 of the last run is still there and goes on".into(),
+        many => format!("{many} of the last run are still there and go on"),
+    }
 }

@@ -27,6 +27,9 @@ fn up_after_a_crash_finds_its_agents_again_and_its_status_is_good() {
         before,
         "the same agents, none lost or replaced"
     );
+    let said = fleet.log("second.log");
+    let left = format!("{} of the last run are still there and go on", before.len());
+    assert!(said.contains(&left), "{said}");
     signal(second.0.id(), "HUP");
     let ended = second.0.wait().expect("ended");
     assert!(ended.success(), "a closed terminal ends it well");
@@ -46,6 +49,10 @@ fn signals_that_come_together_stop_up_once_and_its_next_starts_know_of_no_failed
     let fleet = Fleet::new(1, 0);
     for log in ["first.log", "second.log", "third.log"] {
         let mut up = up(&fleet, log);
+        let ended = fleet
+            .log(log)
+            .contains("those of the last run have ended: new ones start");
+        assert_eq!(ended, log != "first.log", "{log}");
         fleet.until("all launches are done", || {
             let orders = orders(&fleet);
             let is = |phase: &str| orders.iter().any(|order| order["phase"] == phase);

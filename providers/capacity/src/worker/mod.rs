@@ -92,6 +92,17 @@ pub async fn run(
     result
 }
 
+/// How many agents of the process provider are alive from an earlier run of a worker with these settings.
+///
+/// # Errors
+/// When they cannot be listed, as while a worker runs.
+pub async fn left_over(config: &WorkerConfig) -> Result<usize, WorkerError> {
+    let provider =
+        ProcessProvider::open(&config.data_dir, config.agent(), config.platform.clone())?;
+    let units = provider.list().await?;
+    Ok(units.iter().filter(|unit| unit.alive).count())
+}
+
 /// Runs a worker of any provider until `shutdown`; its units stay.
 ///
 /// # Errors
