@@ -145,6 +145,24 @@ mod tests {
     use crate::examples;
 
     #[test]
+    fn one_mistake_in_the_fleets_document_is_one_problem() {
+        let mut files = examples::files(None);
+        let fleet = files.get_mut(FLEET).expect("there");
+        let text = String::from_utf8_lossy(fleet).replace("spec:", "sepc:");
+        *fleet = text.into_bytes();
+        let checked = check_files(&files);
+        let said = checked.text();
+        assert_eq!(checked.problems.len(), 1, "{said}");
+        assert!(
+            said.contains("unknown field `sepc`") && said.contains("`spec`"),
+            "{said}"
+        );
+        files.remove(FLEET);
+        let said = check_files(&files).text();
+        assert!(said.contains("there is no fleet.yaml"), "{said}");
+    }
+
+    #[test]
     fn a_policy_that_names_the_root_of_zeros_is_valid_and_warned_of() {
         let checked = check_files(&examples::files(None));
         assert_eq!(checked.problems, vec![]);

@@ -17,6 +17,9 @@ use super::paths::FLEET;
 use super::report::FileProblem;
 use super::slot::{NOTHING, Origin, Slot, blame, facts, problems};
 
+/// The code of a tree without a good document of the fleet.
+const NO_FLEET: &str = "no-fleet";
+
 /// Loads revisions, one after the other. Remembers what it decoded and what was in force last.
 #[derive(Debug, Default)]
 pub struct Loader {
@@ -98,7 +101,12 @@ impl Loader {
         files: &BTreeMap<String, BlobKey>,
         blob: ReadBlob<'_>,
     ) -> Vec<FileProblem> {
-        self.settle(files, blob, &|_| Ok(Vec::new())).1
+        let mut problems = self.settle(files, blob, &|_| Ok(Vec::new())).1;
+        // What is wrong with the fleet's document is why there is no good version of it.
+        if problems.iter().filter(|one| one.file == FLEET).count() > 1 {
+            problems.retain(|one| one.problem.code != NO_FLEET);
+        }
+        problems
     }
 
     /// Finds the newest versions that stand together.
@@ -260,12 +268,9 @@ fn absence(files: &BTreeMap<String, BlobKey>) -> FileProblem {
             "no-documents",
             "the tree holds no documents; nothing is changed".into(),
         ),
-        (false, false) => (
-            "no-fleet",
-            format!("there is no {FLEET}; nothing is changed"),
-        ),
+        (false, false) => (NO_FLEET, format!("there is no {FLEET}; nothing is changed")),
         (false, true) => (
-            "no-fleet",
+            NO_FLEET,
             format!("{FLEET} has no good version; nothing is changed"),
         ),
     };

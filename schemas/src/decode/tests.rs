@@ -82,9 +82,17 @@ fn typing_errors_get_a_suggestion() {
         "replicas",
         "replica",
         expect![[r#"
-            7:1: missing field `replicas` in `spec`
             12:3: unknown field `replica` in `spec`
               help: did you mean `replicas`?
+        "#]],
+    );
+    changed(
+        HELLO,
+        "process:",
+        "proces:",
+        expect![[r#"
+            9:5: unknown field `proces` in `spec.workload`
+              help: did you mean `process`?
         "#]],
     );
     changed(

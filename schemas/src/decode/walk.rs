@@ -35,12 +35,12 @@ impl<'t> Walker<'t, '_> {
             (Shape::Any, _) | (_, Value::Broken) => {}
             (Shape::Refused, _) => self.refused(name),
             (Shape::Fields(fields), Value::Map(entries)) => {
-                self.known(fields, entries);
-                self.missing(fields, node, name);
+                let meant = self.known(fields, entries);
+                self.missing(fields, &meant, node, name);
             }
             (Shape::OneOf(fields), Value::Map(entries)) => {
-                self.known(fields, entries);
-                self.exactly_one(fields, entries, name);
+                let meant = self.known(fields, entries);
+                self.exactly_one(fields, &meant, entries, name);
             }
             (Shape::Free(shape), Value::Map(entries)) => {
                 for entry in entries {
@@ -73,23 +73,31 @@ impl<'t> Walker<'t, '_> {
         self.path.pop();
     }
 
-    /// Stops when nobody would be told more: an unknown field is compared with all the others, and
-    /// thousands of them must not take seconds.
-    fn known(&mut self, fields: &[Field], entries: &'t [Entry<'_>]) {
+    /// Tells which fields were probably meant by unknown ones. Stops when nobody would be told more: an unknown field is
+    /// compared with all the others, and thousands of them must not take seconds.
+    fn known<'s>(&mut self, fields: &'s [Field], entries: &'t [Entry<'_>]) -> Vec<&'s str> {
+        let mut meant = Vec::new();
         for entry in entries {
             if self.problems.is_full() {
-                return;
+                break;
             }
             match fields.iter().find(|field| field.name == entry.key) {
                 Some(field) => {
                     self.step(Step::Field(&entry.key), &entry.node, entry.at, &field.shape);
                 }
-                None => self.unknown(fields, entry, entries),
+                None => meant.extend(self.unknown(fields, entry, entries)),
             }
         }
+        meant
     }
 
-    fn unknown(&mut self, fields: &[Field], entry: &'t Entry<'_>, entries: &[Entry<'_>]) {
+    /// The answer is the field that was probably meant.
+    fn unknown<'s>(
+        &mut self,
+        fields: &'s [Field],
+        entry: &'t Entry<'_>,
+        entries: &[Entry<'_>],
+    ) -> Option<&'s str> {
         let free = || {
             let accepted = fields
                 .iter()
@@ -112,18 +120,20 @@ impl<'t> Walker<'t, '_> {
         self.path.push(Step::Field(&entry.key));
         self.report(Problem::new(entry.at, "unknown-field", message).suggest(near));
         self.path.pop();
+        near
     }
 
-    fn missing(&mut self, fields: &[Field], node: &Node<'_>, name: At) {
+    /// A field that was meant by one with a typing error is not missing: it is the same mistake.
+    fn missing(&mut self, fields: &[Field], meant: &[&str], node: &Node<'_>, name: At) {
         for field in fields.iter().filter(|field| field.required) {
-            if node.entry(&field.name).is_none() {
+            if node.entry(&field.name).is_none() && !meant.contains(&field.name.as_str()) {
                 let message = format!("missing field `{}`{}", field.name, self.within());
                 self.report(Problem::new(name, "missing-field", message));
             }
         }
     }
 
-    fn exactly_one(&mut self, fields: &[Field], entries: &[Entry<'_>], name: At) {
+    fn exactly_one(&mut self, fields: &[Field], meant: &[&str], entries: &[Entry<'_>], name: At) {
         let names: Vec<_> = fields.iter().map(|field| field.name.as_str()).collect();
         let mut given = entries
             .iter()
@@ -131,6 +141,7 @@ impl<'t> Walker<'t, '_> {
         let (first, second) = (given.next(), given.next());
         let (at, found) = match (first, second) {
             (Some(_), None) => return,
+            (None, _) if !meant.is_empty() => return,
             (Some(first), Some(second)) => (second.at, format!("{} and {}", first.key, second.key)),
             _ => (name, "none".into()),
         };
