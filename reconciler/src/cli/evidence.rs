@@ -14,6 +14,7 @@ use super::style::{BAD, BUSY, DIM, GOOD, HEAD, paint};
 use super::{Ended, Output, exit, out, verify};
 use crate::clock::{Clock, System};
 use crate::verify::{Guest, LogShown, ShowError, Shown, shown};
+use crate::words::span;
 
 /// So many lines of a difference are printed; JSON has them all.
 const LINES: usize = 100;
@@ -84,7 +85,7 @@ fn text(found: &Shown, now: Timestamp) -> String {
     );
     row("status commit", &found.commit);
     row("record", &paths::evidence(&found.record));
-    let age = days(now.since(found.shown_at));
+    let age = span(now.since(found.shown_at));
     row(
         "shown",
         &format_args!("{}, {age} ago", found.shown_at.trunc_secs()),
@@ -144,7 +145,7 @@ fn verdict(found: &Shown, now: Timestamp) -> String {
                     GOOD,
                     format_args!(
                         "accepted {root}, trusted until {until}, in {}",
-                        days(verdict.trusted_until.since(now))
+                        span(verdict.trusted_until.since(now))
                     ),
                 ),
                 false => paint(
@@ -183,8 +184,8 @@ fn platform(text: &mut String, verdict: &Verdict, now: Timestamp) {
     row("platform", &kind_of_platform(verdict));
     if let (Some(digest), Some(until)) = (verdict.collateral_digest, verdict.collateral_until) {
         let when = match until > now {
-            true => format!("expires in {}", days(until.since(now))),
-            false => format!("expired {} ago", days(now.since(until))),
+            true => format!("expires in {}", span(until.since(now))),
+            false => format!("expired {} ago", span(now.since(until))),
         };
         row("collateral", &format_args!("{when}, {}", digest.short(12)));
     }
@@ -301,13 +302,5 @@ fn log_text(text: &mut String, log: &LogShown) {
         0 => drop(writeln!(text, "    both logs measure the same")),
         all if all > LINES => drop(writeln!(text, "    and {} more lines", all - LINES)),
         _ => {}
-    }
-}
-
-/// In days, or in hours when it is less than two days.
-fn days(time: std::time::Duration) -> String {
-    match time.as_secs() / 3600 {
-        hours if hours < 48 => format!("{hours} h"),
-        hours => format!("{} days", hours / 24),
     }
 }
