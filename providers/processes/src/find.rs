@@ -157,8 +157,12 @@ fn read(pid: Pid, user: u32) -> io::Result<Option<Process>> {
             Err(error) => return Err(error),
         }
     }
-    let message = format!("{} does not get an environment", folder.display());
-    Err(io::Error::new(io::ErrorKind::TimedOut, message))
+    Err(io::Error::new(io::ErrorKind::TimedOut, untold(pid)))
+}
+
+/// Its labels are in its environment, which it does not have before its program is loaded.
+fn untold(pid: Pid) -> String {
+    format!("process {pid} is still being started, so nobody can tell yet whose it is")
 }
 
 /// The environment of a process or thread; nothing when it is still to come.
@@ -339,6 +343,15 @@ mod tests {
                 Some("started")
             );
         }
+    }
+
+    #[test]
+    fn what_keeps_a_listing_is_told_in_words_of_whoever_reads_the_log() {
+        let said = untold(Pid::INIT);
+        assert!(
+            said.starts_with("process 1 is still being started"),
+            "{said}"
+        );
     }
 
     #[test]
