@@ -12,6 +12,7 @@ use super::{Ended, edit, exit, held, out, read};
 use crate::report::Status;
 
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("repo", |repo| repo.help(REPO)))]
 pub(super) struct Args {
     /// The held plan's digest, or its first 8 or more digits
     #[arg(value_name = "DIGEST")]
@@ -25,6 +26,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "BRANCH")]
     branch: Option<String>,
 }
+
+/// What `--repo` means here, which is more than to commands that only read.
+const REPO: &str = "The state repository: its status branch is read, and the approval is committed to it; from a clone \
+                    on this machine you push it yourself";
 
 /// The longest reason, in characters, that an approval may carry.
 const REASON: usize = 500;
@@ -113,6 +118,15 @@ mod tests {
     use easyenclave_schemas::decode::decode;
 
     use super::*;
+
+    #[test]
+    fn the_help_says_that_the_approval_is_committed_to_the_repository_that_is_named() {
+        let mut command = <Args as clap::Args>::augment_args(clap::Command::new("approve"));
+        let help = command.render_help().to_string();
+        let words: Vec<_> = help.split_whitespace().collect();
+        let help = words.join(" ");
+        assert!(help.contains("the approval is committed to it"), "{help}");
+    }
 
     #[test]
     fn a_digest_that_looks_like_a_number_is_approved_too() {
