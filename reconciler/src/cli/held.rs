@@ -35,6 +35,13 @@ pub(super) fn some(held: &HeldStatus, name: Option<&str>, hints: &Hints) -> Vec<
     lines
 }
 
+/// What is shown below a plan among other things: the first removals, and the command that approves them.
+pub(super) fn below(held: &HeldStatus, hints: &Hints) -> Vec<String> {
+    let mut lines = some(held, None, hints);
+    lines.push(format!("approve with: {}", approve(held, hints)));
+    lines
+}
+
 /// Whether a removal is one of this thing.
 pub(super) fn names(action: &str, name: &str) -> bool {
     action.split_whitespace().any(|word| word == name)
@@ -109,5 +116,16 @@ mod tests {
             removals(&plan, 9, None).last().expect("a line"),
             "and 7 more"
         );
+    }
+
+    #[test]
+    fn what_a_plan_removes_stands_before_the_command_that_approves_it() {
+        let mut plan = held("ab12345678");
+        plan.actions = (0..11).map(|n| format!("retire tiny-{n}")).collect();
+        let lines = below(&plan, &Hints::default());
+        assert_eq!(lines.len(), 12);
+        assert_eq!(lines[9], "retire tiny-9");
+        assert_eq!(lines[10], "and 1 more: ` why ab12345678000000` shows them");
+        assert_eq!(lines[11], format!("approve with:  approve {}", plan.digest));
     }
 }

@@ -59,10 +59,9 @@ impl Progress {
         }
         for held in &status.fleet.held {
             let line = format!("{} {}", paint(BAD, "held"), held.reason);
-            let approve = held::approve(held, &self.hints);
-            if self.line(&approve, line, true) {
-                for removal in held::some(held, None, &self.hints) {
-                    out::tell(format_args!("{:>10}{removal}", ""));
+            if self.line(&format!("plan {}", held.digest.short(12)), line, true) {
+                for more in held::below(held, &self.hints) {
+                    out::tell(format_args!("{:>10}{more}", ""));
                 }
             }
         }

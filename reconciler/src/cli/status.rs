@@ -120,10 +120,8 @@ fn wrong(status: &Status, hints: &Hints) -> Vec<String> {
     }
     for held in &fleet.held {
         lines.push(format!("{} {}", paint(BAD, "held"), held.reason));
-        let removals = held::some(held, None, hints);
-        lines.extend(removals.iter().map(|one| format!("     {one}")));
-        let approve = held::approve(held, hints);
-        lines.push(format!("     approve with: {approve}"));
+        let below = held::below(held, hints);
+        lines.extend(below.iter().map(|line| format!("     {line}")));
     }
     for problem in &status.problems {
         let place = format!("{}:{}:{}", problem.file, problem.line, problem.column);
