@@ -171,7 +171,7 @@ impl Api {
         request: &Verified,
     ) -> Response {
         let keypair = &self.node.keypair;
-        let signed = sign_response(keypair, status.as_u16(), &body, request, clock::now());
+        let signed = sign_response(&**keypair, status.as_u16(), &body, request, clock::now());
         let mut response = (status, body).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         for (name, value) in signed {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use easyenclave_schemas::OrderId;
 use easyenclave_schemas::signature::{
-    Keypair, PublicKey, SignatureError, sign_request, verify_response,
+    Keypair, PublicKey, Session, SignatureError, Signs, Verifies, sign_request, verify_response,
 };
 use easyenclave_schemas::wire::{AgentConfig, Challenge, ErrorBody, routes};
 use http::{HeaderMap, StatusCode};
@@ -89,15 +89,35 @@ impl Client {
         serde_json::from_slice(&body).map_err(|_| CallError::Answer)
     }
 
-    /// Posts a signed message and reads the signed answer.
+    /// Posts a message that is signed with the agent's key, and reads the reconciler's signed answer.
     pub(crate) async fn post<Q: Serialize, A: DeserializeOwned>(
         &self,
         path: &str,
         message: &Q,
     ) -> Result<A, CallError> {
+        let keys = (&*self.keypair, &self.reconciler);
+        self.exchange(path, message, keys).await
+    }
+
+    /// Posts a message in a session, and reads the answer in it.
+    pub(crate) async fn post_in<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        session: &Session,
+        path: &str,
+        message: &Q,
+    ) -> Result<A, CallError> {
+        self.exchange(path, message, (session, session)).await
+    }
+
+    async fn exchange<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        message: &Q,
+        (ours, theirs): (&impl Signs, &impl Verifies),
+    ) -> Result<A, CallError> {
         let body = serde_json::to_vec(message).expect("a message is plain data");
         let nonce = clock::unique();
-        let signed = sign_request(&self.keypair, "POST", path, &body, clock::now(), &nonce);
+        let signed = sign_request(ours, "POST", path, &body, clock::now(), &nonce);
         let mut request = self.http.post(format!("{}{path}", self.base)).body(body);
         for (name, value) in signed {
             request = request.header(name, value);
@@ -105,9 +125,17 @@ impl Client {
         let (status, headers, body) =
             send(request.header(http::header::CONTENT_TYPE, "application/json")).await?;
         accepted(status, &body)?;
-        let (key, now) = (&self.reconciler, clock::now());
-        verify_response(key, status.as_u16(), &body, &headers, &nonce, now, WINDOW)
-            .map_err(CallError::Untrusted)?;
+        let now = clock::now();
+        verify_response(
+            theirs,
+            status.as_u16(),
+            &body,
+            &headers,
+            &nonce,
+            now,
+            WINDOW,
+        )
+        .map_err(CallError::Untrusted)?;
         serde_json::from_slice(&body).map_err(|_| CallError::Answer)
     }
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use easyenclave_schemas::signature::{Session, SessionOffer};
 use easyenclave_schemas::wire::{HeartbeatRequest, HeartbeatResponse, routes};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -45,6 +46,7 @@ pub(crate) async fn report(node: Arc<Node>, interval: Duration) {
         failures: 0,
         unknown: 0,
         interval: interval.clamp(OFTENEST, RAREST),
+        session: None,
     };
     let mut attestations = JoinSet::new();
     loop {
@@ -64,6 +66,7 @@ struct Pulse {
     /// How often in a row the reconciler did not know this agent.
     unknown: u32,
     interval: Duration,
+    session: Option<Session>,
 }
 
 impl Pulse {
@@ -77,10 +80,9 @@ impl Pulse {
             generation: node.wanted.borrow().generation,
             workload: node.workload.borrow().clone(),
             refusals: node.refusals(),
+            session: None,
         };
-        let path = routes::heartbeat(&node.id);
-        let answer: Result<HeartbeatResponse, _> = node.client.post(&path, &request).await;
-        match answer {
+        match self.send(node, request).await {
             Ok(answer) => {
                 self.recovered();
                 self.heed(node, answer, attestations);
@@ -88,6 +90,30 @@ impl Pulse {
             }
             Err(error) => self.failed(node, error).await,
         }
+    }
+
+    /// Sends a heartbeat in the session, if there is one. A reconciler that was started again knows none, so what it
+    /// refuses is sent once more with the agent's own key, and asks for a session.
+    async fn send(
+        &mut self,
+        node: &Node,
+        mut request: HeartbeatRequest,
+    ) -> Result<HeartbeatResponse, CallError> {
+        let path = routes::heartbeat(&node.id);
+        if let Some(session) = self.session.take() {
+            let answer = node.client.post_in(&session, &path, &request).await;
+            if !answer.as_ref().is_err_and(is_final) {
+                self.session = Some(session);
+                return answer;
+            }
+        }
+        let offer = SessionOffer::new().ok();
+        request.session = offer.as_ref().map(|offer| offer.public().to_owned());
+        let answer: HeartbeatResponse = node.client.post(&path, &request).await?;
+        self.session = offer
+            .zip(answer.session.as_deref())
+            .and_then(|(offer, answer)| offer.asked(answer, &node.keypair.public()).ok());
+        Ok(answer)
     }
 
     /// Answers when the next heartbeat is due after one that failed.
@@ -144,6 +170,15 @@ impl Pulse {
         if let Some(challenge) = answer.challenge.filter(|_| running.is_empty()) {
             running.spawn(attest::answer(Arc::clone(node), challenge));
         }
+    }
+}
+
+/// Whether the same message would not be taken in the same session again.
+fn is_final(error: &CallError) -> bool {
+    match error {
+        CallError::Refused { later, .. } => !later,
+        CallError::Untrusted(_) => true,
+        CallError::Network(_) | CallError::Answer => false,
     }
 }
 

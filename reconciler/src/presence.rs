@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use easyenclave_schemas::signature::Session;
 use easyenclave_schemas::wire::{
     CallRefusal, CallRefusals, HeartbeatRequest, InventoryRequest, RegisterRequest, WorkloadReport,
 };
@@ -24,6 +25,7 @@ pub struct Presence {
     /// Until then workers are waited for that may have machines of before the start.
     others_until: Timestamp,
     agents: Mutex<HashMap<AgentId, Heard>>,
+    sessions: Mutex<HashMap<AgentId, Session>>,
     listings: Mutex<BTreeMap<WorkerId, Listing>>,
 }
 
@@ -101,6 +103,7 @@ impl Presence {
             listening: Mutex::new(started),
             others_until: started,
             agents: Mutex::default(),
+            sessions: Mutex::default(),
             listings: Mutex::default(),
         }
     }
@@ -209,9 +212,20 @@ impl Presence {
         agents.get(agent)?.workload.as_ref()?.url.clone()
     }
 
+    /// The session in which an agent's heartbeats may be signed.
+    pub fn session(&self, agent: &AgentId) -> Option<Session> {
+        lock(&self.sessions).get(agent).cloned()
+    }
+
+    /// An agent's heartbeats may be signed in this session from now on, and in no other.
+    pub fn agreed(&self, agent: &AgentId, session: Session) {
+        lock(&self.sessions).insert(agent.clone(), session);
+    }
+
     /// Forgets agents that are no more.
     pub fn retain(&self, keep: impl Fn(&AgentId) -> bool) {
         lock(&self.agents).retain(|agent, _| keep(agent));
+        lock(&self.sessions).retain(|agent, _| keep(agent));
     }
 
     /// Notes a complete listing. Tells whether it differs from the last one.

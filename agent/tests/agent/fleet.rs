@@ -12,7 +12,8 @@ use easyenclave_attestation::{QuoteView, ita_report_data, report_data};
 use easyenclave_processes::{labels, list};
 use easyenclave_schemas::evidence::{Evidence, ItaNonce, Verdict};
 use easyenclave_schemas::signature::{
-    Keypair, PublicKey, Verified, sign_request, sign_response, verify_request, verify_response,
+    Keypair, PublicKey, Session, SessionOffer, Signs, Verified, Verifies, is_in_session,
+    sign_request, sign_response, verify_request, verify_response,
 };
 use easyenclave_schemas::wire::{
     AgentConfig, AgentHealth, AttestRequest, CallRefusal, Challenge, ErrorBody, HeartbeatRequest,
@@ -67,6 +68,12 @@ pub(crate) struct Script {
     pub(crate) evidence: Vec<AttestRequest>,
     /// Goes with every challenge.
     pub(crate) ita: Option<ItaChallenge>,
+    /// Whether agents that ask for a session get one.
+    pub(crate) grants: bool,
+    /// The session that the agent got, until it is forgotten.
+    pub(crate) session: Option<Session>,
+    /// The numbers of heartbeats that came in a session.
+    pub(crate) in_session: Vec<u64>,
     agent_key: Option<PublicKey>,
 }
 
@@ -113,6 +120,9 @@ impl Reconciler {
             beats: Vec::new(),
             evidence: Vec::new(),
             ita: None,
+            grants: false,
+            session: None,
+            in_session: Vec::new(),
             agent_key: None,
         };
         let shared = Arc::new(Shared {
@@ -172,9 +182,9 @@ fn refuse(status: StatusCode, code: &str) -> Reply {
     (status, HeaderMap::new(), body)
 }
 
-fn sign<T: Serialize>(shared: &Shared, answer: &T, request: &Verified) -> Reply {
+fn sign<T: Serialize>(key: &impl Signs, answer: &T, request: &Verified) -> Reply {
     let body = serde_json::to_vec(answer).expect("plain data");
-    let signed = sign_response(&shared.signer, 200, &body, request, now());
+    let signed = sign_response(key, 200, &body, request, now());
     (StatusCode::OK, map(signed), body)
 }
 
@@ -188,7 +198,7 @@ fn map(headers: [(&'static str, String); 3]) -> HeaderMap {
     headers.into_iter().map(pair).collect()
 }
 
-fn verified(key: &PublicKey, path: &str, headers: &HeaderMap, body: &[u8]) -> Verified {
+fn verified(key: &impl Verifies, path: &str, headers: &HeaderMap, body: &[u8]) -> Verified {
     verify_request(key, "POST", path, body, headers, now(), WINDOW).expect("signed by the agent")
 }
 
@@ -243,7 +253,7 @@ async fn register(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: B
         epoch,
         verdict: script.verdict(),
     };
-    sign(&shared, &answer, &verified)
+    sign(&shared.signer, &answer, &verified)
 }
 
 async fn heartbeat(
@@ -261,18 +271,46 @@ async fn heartbeat(
         return refuse(StatusCode::NOT_FOUND, "agent_not_found");
     }
     let key = script.agent_key.expect("it has registered");
-    let verified = verified(&key, &routes::heartbeat(&agent), &headers, &body);
+    let path = routes::heartbeat(&agent);
+    let session = script.session.clone();
+    let session = session.filter(|_| is_in_session(&headers));
+    let verified = match &session {
+        Some(session) => verified(session, &path, &headers, &body),
+        None if is_in_session(&headers) => {
+            return refuse(StatusCode::UNAUTHORIZED, "session_unknown");
+        }
+        None => verified(&key, &path, &headers, &body),
+    };
     let beat: HeartbeatRequest = serde_json::from_slice(&body).expect("a heartbeat");
     let last = script.beats.last().map_or(0, |beat| beat.sequence);
     assert!(beat.sequence > last, "{} after {last}", beat.sequence);
+    if session.is_some() {
+        script.in_session.push(beat.sequence);
+    }
+    let half = beat
+        .session
+        .as_ref()
+        .filter(|_| script.grants)
+        .map(|asked| agree(&mut script, asked, &key));
     script.beats.push(beat);
     let answer = HeartbeatResponse {
         epoch: script.epoch,
         heartbeat_millis: script.heartbeat_millis,
         challenge: script.challenge.clone(),
         trusted_until: script.trusted_until,
+        session: half,
     };
-    sign(&shared, &answer, &verified)
+    match &session {
+        Some(session) => sign(session, &answer, &verified),
+        None => sign(&shared.signer, &answer, &verified),
+    }
+}
+
+fn agree(script: &mut Script, asked: &str, agent: &PublicKey) -> String {
+    let offer = SessionOffer::new().expect("randomness");
+    let half = offer.public().to_owned();
+    script.session = Some(offer.answered(asked, agent).expect("a session"));
+    half
 }
 
 async fn attest(
@@ -289,7 +327,7 @@ async fn attest(
     bound(&request.evidence, &request.nonce, ita, &key);
     script.evidence.push(request);
     script.challenge = None;
-    sign(&shared, &script.verdict(), &verified)
+    sign(&shared.signer, &script.verdict(), &verified)
 }
 
 /// What a reconciler says of an agent that it trusts.

@@ -99,6 +99,30 @@ async fn an_answer_or_two_that_do_not_know_the_agent_change_nothing() {
 }
 
 #[tokio::test]
+async fn heartbeats_go_in_a_session_and_without_a_break_when_it_is_forgotten() {
+    let agent = Agent::with(|script| script.grants = true).await;
+    let third = |script: &Script| script.in_session.get(2).copied();
+    let number = agent.reconciler.until("they go in a session", third).await;
+    assert_eq!(number, 4, "all but the first, which asked for it");
+    let (beats, calls) = {
+        let mut script = agent.reconciler.script();
+        script.session = None;
+        (script.beats.len(), script.in_session.len())
+    };
+    let again = |script: &Script| script.in_session.get(calls + 1).copied();
+    agent.reconciler.until("they go in another", again).await;
+    {
+        let script = agent.reconciler.script();
+        let numbers = script.beats.iter().map(|beat| beat.sequence);
+        assert!(numbers.eq(1..=script.beats.len() as u64), "none was lost");
+        let asked = script.beats.iter().map(|beat| beat.session.is_some());
+        let asked: Vec<_> = asked.enumerate().filter(|(_, asks)| *asks).collect();
+        assert_eq!(asked, [(0, true), (beats, true)], "once for each session");
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn a_crash_is_reported_with_its_exit_code() {
     let mut agent = Agent::start().await;
     agent.run("exit 4").await;

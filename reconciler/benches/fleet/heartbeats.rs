@@ -1,65 +1,72 @@
 //! Signed heartbeats of every agent, sent over loopback.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use easyenclave::clock::{Clock, System};
-use easyenclave_schemas::signature::{sign_request, sign_response, verify_request};
+use easyenclave_schemas::signature::{Session, SessionOffer, Signs, sign_request};
 use easyenclave_schemas::wire::{
-    CallRefusals, HeartbeatRequest, WorkloadReport, WorkloadState, routes,
+    CallRefusals, HeartbeatRequest, HeartbeatResponse, WorkloadReport, WorkloadState, routes,
 };
-use easyenclave_schemas::{Generation, OrderId, Timestamp};
+use easyenclave_schemas::{Generation, OrderId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::DEPLOYMENTS;
-use crate::reconciler::{OWN, time_of};
 use crate::setup::{Setup, workload};
 
 const ROUNDS: u64 = 3;
 const CONNECTIONS: usize = 16;
 
-/// Sends the requests over a few connections, each in its order, and expects each to be taken.
-pub(crate) async fn send_all(address: SocketAddr, requests: Vec<Vec<u8>>) {
+/// Sends the requests over a few connections, each in its order, and expects each to be taken. Answers the bodies of
+/// the answers, in the order of the requests.
+pub(crate) async fn send_all(address: SocketAddr, requests: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let count = requests.len();
     let mut shares: Vec<Vec<Vec<u8>>> = (0..CONNECTIONS).map(|_| Vec::new()).collect();
     for (index, request) in requests.into_iter().enumerate() {
         shares[index % CONNECTIONS].push(request);
     }
     let sends = shares.into_iter().map(|share| send(address, share));
-    futures_util::future::join_all(sends).await;
+    let mut answers = futures_util::future::join_all(sends).await;
+    let answer =
+        |index: usize| std::mem::take(&mut answers[index % CONNECTIONS][index / CONNECTIONS]);
+    (0..count).map(answer).collect()
 }
 
-/// Signed exchanges in a second of processor time, with nothing else around them: a request verified and its
-/// answer signed. No server can take more heartbeats than this.
-pub(crate) fn bare(setup: &Setup) -> f64 {
-    let (key, now, count) = (&setup.key, System.now(), 30_000_u32);
-    let body = serde_json::to_vec(&beat(1, 0)).expect("plain data");
-    let path = routes::heartbeat(&setup.orders[0].agent());
-    let signed = sign_request(key, "POST", &path, &body, now, "n");
-    let headers = signed
-        .into_iter()
-        .map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("text")))
-        .collect();
-    let window = Duration::from_secs(60);
-    let started = time_of(OWN);
-    for _ in 0..count {
-        let verified = verify_request(&key.public(), "POST", &path, &body, &headers, now, window);
-        sign_response(key, 200, &body, &verified.expect("genuine"), now);
-    }
-    f64::from(count) / (time_of(OWN) - started).as_secs_f64()
+/// The first heartbeat of every agent: signed with its own key, it asks for a session.
+pub(crate) fn first(setup: &Setup) -> (Vec<SessionOffer>, Vec<Vec<u8>>) {
+    let orders = setup.orders.iter().enumerate();
+    let asking = orders.map(|(slot, order)| {
+        let offer = SessionOffer::new().expect("randomness");
+        let mut beat = beat(1, slot);
+        beat.session = Some(offer.public().to_owned());
+        (offer, request(&*setup.key, order, &beat, slot))
+    });
+    asking.unzip()
 }
 
-/// Signed in advance, in the order in which an agent would send them.
-pub(crate) fn requests(setup: &Setup) -> Vec<Vec<u8>> {
-    let now = System.now();
-    let mut requests = Vec::new();
-    for sequence in 1..=ROUNDS {
-        for (slot, order) in setup.orders.iter().enumerate() {
-            let body = serde_json::to_vec(&beat(sequence, slot)).expect("plain data");
-            requests.push(request(setup, order, &body, now, requests.len()));
-        }
-    }
-    requests
+/// The sessions that the answers to the first heartbeats give.
+pub(crate) fn sessions(
+    setup: &Setup,
+    offers: Vec<SessionOffer>,
+    answers: &[Vec<u8>],
+) -> Vec<Session> {
+    let session = |(offer, answer): (SessionOffer, &Vec<u8>)| {
+        let answer: HeartbeatResponse = serde_json::from_slice(answer).expect("an answer");
+        let half = answer.session.expect("a session");
+        offer.asked(&half, &setup.key.public()).expect("a session")
+    };
+    offers.into_iter().zip(answers).map(session).collect()
+}
+
+/// Signed in advance in the agents' sessions, in the order in which an agent would send them.
+pub(crate) fn requests(setup: &Setup, sessions: &[Session]) -> Vec<Vec<u8>> {
+    let rounds = (2..=ROUNDS + 1).flat_map(|sequence| {
+        let agents = setup.orders.iter().zip(sessions).enumerate();
+        agents.map(move |(slot, (order, session))| {
+            request(session, order, &beat(sequence, slot), slot)
+        })
+    });
+    rounds.collect()
 }
 
 fn beat(sequence: u64, slot: usize) -> HeartbeatRequest {
@@ -86,12 +93,21 @@ fn beat(sequence: u64, slot: usize) -> HeartbeatRequest {
             url: Some("http://127.0.0.1:9".into()),
         }),
         refusals: CallRefusals::default(),
+        session: None,
     }
 }
 
-fn request(setup: &Setup, order: &OrderId, body: &[u8], now: Timestamp, nonce: usize) -> Vec<u8> {
+fn request(key: &impl Signs, order: &OrderId, beat: &HeartbeatRequest, nonce: usize) -> Vec<u8> {
+    let body = serde_json::to_vec(beat).expect("plain data");
     let path = routes::heartbeat(&order.agent());
-    let headers = sign_request(&setup.key, "POST", &path, body, now, &format!("n{nonce}"));
+    let headers = sign_request(
+        key,
+        "POST",
+        &path,
+        &body,
+        System.now(),
+        &format!("n{nonce}"),
+    );
     let headers: String = headers
         .iter()
         .map(|(name, value)| format!("{name}: {value}\r\n"))
@@ -101,17 +117,22 @@ fn request(setup: &Setup, order: &OrderId, body: &[u8], now: Timestamp, nonce: u
          content-length: {}\r\n{headers}\r\n",
         body.len()
     );
-    [head.as_bytes(), body].concat()
+    [head.as_bytes(), &body].concat()
 }
 
-async fn send(address: SocketAddr, requests: Vec<Vec<u8>>) {
+async fn send(address: SocketAddr, requests: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     let mut stream = TcpStream::connect(address).await.expect("connected");
     stream.set_nodelay(true).expect("set");
     let mut buffer = vec![0; 16 * 1024];
+    let mut bodies = Vec::with_capacity(requests.len());
     for request in requests {
         stream.write_all(&request).await.expect("sent");
         let read = stream.read(&mut buffer).await.expect("answered");
-        let answer = String::from_utf8_lossy(&buffer[..read]);
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let answer = &buffer[..read];
+        let text = String::from_utf8_lossy(answer);
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+        let head = text.find("\r\n\r\n").expect("a whole head");
+        bodies.push(answer[head + 4..].to_vec());
     }
+    bodies
 }

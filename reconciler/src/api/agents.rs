@@ -1,5 +1,5 @@
 //! Agents: challenge, registration, heartbeats, fresh evidence. Requests are signed with the agent's
-//! key, answers with ours; what cannot be verified changes nothing.
+//! key and answers with ours, heartbeats within a session; what cannot be verified changes nothing.
 
 use std::sync::Arc;
 
@@ -9,7 +9,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use easyenclave_schemas::evidence::{ReasonCode, Rejection};
 use easyenclave_schemas::records::{AgentRecord, OrderPhase, OrderRecord, TrustRecord};
-use easyenclave_schemas::signature::{PublicKey, SignatureError, Verified, verify_request};
+use easyenclave_schemas::signature::{
+    PublicKey, SignatureError, Signs, Verified, sign_response, verify_request,
+};
 use easyenclave_schemas::wire::{
     AttestRequest, CallRefusal, Challenge, HeartbeatRequest, HeartbeatResponse, RegisterRequest,
     RegisterResponse, WorkloadReport, routes,
@@ -17,7 +19,7 @@ use easyenclave_schemas::wire::{
 use easyenclave_schemas::{AgentId, Generation, OrderId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Refused, WINDOW, parse};
+use super::{Refused, WINDOW, parse, sessions};
 use crate::journal::JournalError;
 use crate::observe::HEARTBEAT;
 use crate::origin::is_origin;
@@ -120,7 +122,7 @@ pub(super) async fn register(
         epoch: world.epoch,
         verdict,
     };
-    Ok(sign(&world, StatusCode::OK, &answer, &verified, now))
+    Ok(sign(&world.keypair, &answer, &verified, now))
 }
 
 /// What a refusal is about. Nobody has proved anything yet, so only an order that is known here is named: whoever makes
@@ -142,7 +144,11 @@ pub(super) async fn heartbeat(
     let now = world.clock.now();
     let record = find(&world, agent)?;
     let path = routes::heartbeat(&record.agent);
-    let verified = verified(&world, &record, &path, &headers, &body, now)?;
+    let session = sessions::of(&world, &record, &headers)?;
+    let verified = match &session {
+        Some(session) => sessions::verified(session, &path, &headers, &body, now),
+        None => verified(&world, &record, &path, &headers, &body, now),
+    }?;
     let mut beat: HeartbeatRequest = parse(&body)?;
     if !is_possible(&beat) {
         return Err(note(&world, record.agent.as_str(), wrong_generation()));
@@ -152,6 +158,7 @@ pub(super) async fn heartbeat(
     bound(&mut beat.workload, world.presence.url(&record.agent));
     let moved_to = (beat.address != record.address).then(|| beat.address.clone());
     let refusals = world.presence.new_refusals(&record.agent, &beat);
+    let asked_for = beat.session.take().filter(|_| session.is_none());
     match world.presence.heartbeat(&record.agent, beat, now) {
         Beat::Same => {}
         Beat::News => world.wake.notify_one(),
@@ -176,8 +183,12 @@ pub(super) async fn heartbeat(
         heartbeat_millis: millis(HEARTBEAT),
         challenge: asked(&world, &record).await,
         trusted_until,
+        session: asked_for.and_then(|half| sessions::agreed(&world, &record, &half)),
     };
-    Ok(sign(&world, StatusCode::OK, &answer, &verified, now))
+    Ok(match &session {
+        Some(session) => sign(session, &answer, &verified, now),
+        None => sign(&world.keypair, &answer, &verified, now),
+    })
 }
 
 /// Where an agent answers is an origin, and its boot a short word. The address of before was looked at before.
@@ -273,7 +284,7 @@ pub(super) async fn attest(
     let verdict = trust::attest(&world, &record, request, now)
         .await
         .map_err(|rejection| audited(&world, record.agent.as_str(), rejection))?;
-    Ok(sign(&world, StatusCode::OK, &verdict, &verified, now))
+    Ok(sign(&world.keypair, &verdict, &verified, now))
 }
 
 struct Signed<'a> {
@@ -353,7 +364,7 @@ fn signature_refused(what: &str) -> Refused {
     )
 }
 
-fn signature_error(error: &SignatureError) -> Refused {
+pub(super) fn signature_error(error: &SignatureError) -> Refused {
     let code = match error {
         SignatureError::TooOld | SignatureError::FromFuture => ReasonCode::MessageReplayed,
         _ => ReasonCode::SignatureInvalid,
@@ -362,21 +373,14 @@ fn signature_error(error: &SignatureError) -> Refused {
 }
 
 fn sign<T: Serialize>(
-    world: &World,
-    status: StatusCode,
+    key: &impl Signs,
     answer: &T,
     request: &Verified,
     now: Timestamp,
 ) -> Response {
     let body = serde_json::to_vec(answer).expect("an answer is plain data");
-    let headers = easyenclave_schemas::signature::sign_response(
-        &world.keypair,
-        status.as_u16(),
-        &body,
-        request,
-        now,
-    );
-    let mut response = (status, body).into_response();
+    let headers = sign_response(key, StatusCode::OK.as_u16(), &body, request, now);
+    let mut response = body.into_response();
     for (name, value) in headers {
         // From the text itself, which is not copied.
         if let Ok(value) = HeaderValue::try_from(value) {

@@ -6,6 +6,7 @@ mod agents;
 mod error;
 mod launchers;
 mod public;
+mod sessions;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -247,6 +247,7 @@ impl Scene {
             generation: Generation(1),
             workload: report.clone(),
             refusals: CallRefusals::default(),
+            session: None,
         };
         self.presence.heartbeat(&id, beat, NOW);
         let exposed = assigned

@@ -201,6 +201,7 @@ impl Rogue {
             generation: Generation(0),
             workload: None,
             refusals: CallRefusals::default(),
+            session: None,
         };
         let nonce = format!("b{sequence}");
         self.signed(&self.fleet.url(), &routes::heartbeat(agent), &beat, &nonce)
@@ -414,6 +415,7 @@ fn a_re_sent_or_forged_heartbeat_is_refused() {
         generation: Generation(0),
         workload: None,
         refusals: CallRefusals::default(),
+        session: None,
     };
     let url = rogue.fleet.url();
     assert_eq!(rogue.signed(&url, &path, &beat, "b2").0, 200);

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use easyenclave::api;
 use easyenclave_schemas::evidence::{MeasurementDigest, ReasonCode};
-use easyenclave_schemas::signature::sign_request;
+use easyenclave_schemas::signature::{Signs, sign_request};
 use easyenclave_schemas::wire::{
     CallRefusals, HeartbeatRequest, RegisterRequest, WorkloadReport, WorkloadState, routes,
 };
 use easyenclave_schemas::{Digest, Generation};
+use reqwest::header::HeaderMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,6 +21,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::place::{Agent, Mood, Place};
+
+/// The nonce of each message.
+pub(crate) const NONCE: &str = "n1";
 
 /// The API of a place on a port of its own.
 pub(crate) struct Served {
@@ -55,6 +59,17 @@ pub(crate) async fn post(
     path: &str,
     request: &impl Serialize,
 ) -> (u16, Value) {
+    let (status, _, body) = send(served, &agent.key, path, request).await;
+    (status, serde_json::from_slice(&body).expect("JSON"))
+}
+
+/// Sends a signed message. Answers the status, the headers and the body.
+pub(crate) async fn send(
+    served: &Served,
+    key: &impl Signs,
+    path: &str,
+    request: &impl Serialize,
+) -> (u16, HeaderMap, Vec<u8>) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
         .timeout(Duration::from_secs(30))
@@ -66,11 +81,13 @@ pub(crate) async fn post(
         .expect("a client")
         .post(format!("{}{path}", served.url))
         .header("content-type", "application/json");
-    for (name, value) in sign_request(&agent.key, "POST", path, &body, now, "n1") {
+    for (name, value) in sign_request(key, "POST", path, &body, now, NONCE) {
         call = call.header(name, value);
     }
     let answer = call.body(body).send().await.expect("an answer");
-    (answer.status().as_u16(), answer.json().await.expect("JSON"))
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    let body = answer.bytes().await.expect("a body").to_vec();
+    (status, headers, body)
 }
 
 async fn honest(place: &Place, agent: &Agent) -> RegisterRequest {
@@ -190,6 +207,7 @@ async fn matrix_api_002_a_heartbeat_says_where_an_agent_answers_and_no_more_than
             url: Some("javascript:alert(1)".into()),
         }),
         refusals: CallRefusals::default(),
+        session: None,
     };
     let path = routes::heartbeat(&id);
     let known = || place.world.journal.read().agents[&id].address.clone();

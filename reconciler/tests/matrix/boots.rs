@@ -17,6 +17,7 @@ fn hear(place: &Place, agent: &Agent, boot: &str, sequence: u64) {
         generation: Generation::default(),
         workload: None,
         refusals: Default::default(),
+        session: None,
     };
     let (presence, now) = (&place.world.presence, place.clock.now());
     presence.heartbeat(&agent.order.agent(), beat, now);

@@ -15,6 +15,7 @@ fn beat(sequence: u64, generation: Generation) -> HeartbeatRequest {
         generation,
         workload: None,
         refusals: CallRefusals::default(),
+        session: None,
     }
 }
 

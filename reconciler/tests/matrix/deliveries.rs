@@ -94,6 +94,7 @@ async fn instructed(place: &Place, signer: Signer, generation: u64) -> (AgentId,
         generation: Generation(0),
         workload: None,
         refusals: CallRefusals::default(),
+        session: None,
     };
     place.world.presence.heartbeat(&id, beat, place.clock.now());
     (id, answers)

@@ -30,6 +30,7 @@ async fn heard(place: &Place, leaps: &mut Leaps) -> AgentId {
         generation: Generation(0),
         workload: None,
         refusals: CallRefusals::default(),
+        session: None,
     };
     let (id, now) = (agent.order.agent(), place.clock.now());
     place.world.presence.heartbeat(&id, beat, now);

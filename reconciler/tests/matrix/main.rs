@@ -20,4 +20,5 @@ mod place;
 mod pushes;
 mod registration;
 mod services;
+mod sessions;
 mod stalled;

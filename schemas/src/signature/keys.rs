@@ -1,13 +1,18 @@
 //! Ed25519 keys.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use ring::rand::SystemRandom;
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, Signature, UnparsedPublicKey};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::{Identified, Signs, Verifies};
 use crate::Secret;
+
+/// As the registry of RFC 9421 names it.
+const ALGORITHM: &str = "ed25519";
 
 /// A key pair. Its private part is never printed.
 pub struct Keypair {
@@ -63,12 +68,20 @@ impl Keypair {
         bytes.copy_from_slice(self.pair.public_key().as_ref());
         PublicKey(bytes)
     }
+}
 
-    pub(super) fn id(&self) -> &str {
-        &self.id
+impl Identified for Keypair {
+    fn algorithm(&self) -> &'static str {
+        ALGORITHM
     }
 
-    pub(super) fn sign(&self, message: &[u8]) -> Signature {
+    fn id(&self) -> Cow<'_, str> {
+        self.id.as_str().into()
+    }
+}
+
+impl Signs for Keypair {
+    fn sign(&self, message: &[u8]) -> impl AsRef<[u8]> {
         self.pair.sign(message)
     }
 }
@@ -105,8 +118,20 @@ impl PublicKey {
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+}
 
-    pub(super) fn is_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+impl Identified for PublicKey {
+    fn algorithm(&self) -> &'static str {
+        ALGORITHM
+    }
+
+    fn id(&self) -> Cow<'_, str> {
+        self.to_string().into()
+    }
+}
+
+impl Verifies for PublicKey {
+    fn is_signed(&self, message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(&ED25519, &self.0)
             .verify(message, signature)
             .is_ok()

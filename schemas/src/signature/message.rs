@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 
 use super::digest::content_digest;
-use super::{Keypair, PublicKey, SignatureError};
+use super::{Identified, SignatureError, Signs, Verifies};
 use crate::Timestamp;
 
 const DIGEST: &str = "content-digest";
@@ -32,7 +32,7 @@ pub struct Verified {
 
 /// Signs a request. `path_and_query` is what stands in the request line.
 pub fn sign_request(
-    key: &Keypair,
+    key: &impl Signs,
     method: &str,
     path_and_query: &str,
     body: &[u8],
@@ -51,7 +51,7 @@ pub fn sign_request(
 /// # Errors
 /// The first thing that is wrong.
 pub fn verify_request(
-    key: &PublicKey,
+    key: &impl Verifies,
     method: &str,
     path_and_query: &str,
     body: &[u8],
@@ -64,9 +64,14 @@ pub fn verify_request(
     verify(key, &lines, &digest, headers, now, window)
 }
 
+/// Whether a message says that it is signed with the key of a session.
+pub fn is_in_session(headers: &HeaderMap) -> bool {
+    header(headers, INPUT).is_ok_and(|input| input.contains(";alg=\"hmac-sha256\";"))
+}
+
 /// Signs the answer to a request that was verified.
 pub fn sign_response(
-    key: &Keypair,
+    key: &impl Signs,
     status: u16,
     body: &[u8],
     request: &Verified,
@@ -84,7 +89,7 @@ pub fn sign_response(
 /// # Errors
 /// The first thing that is wrong.
 pub fn verify_response(
-    key: &PublicKey,
+    key: &impl Verifies,
     status: u16,
     body: &[u8],
     headers: &HeaderMap,
@@ -125,8 +130,8 @@ fn response_lines<'a>(status: &'a str, digest: &'a str) -> [Line<'a>; 2] {
     [("@status", status), (DIGEST, digest)]
 }
 
-fn sign(key: &Keypair, lines: &[Line<'_>], created: Timestamp, nonce: &str) -> [String; 2] {
-    let base = Base::new(lines, created.as_secs(), nonce, key.id());
+fn sign(key: &impl Signs, lines: &[Line<'_>], created: Timestamp, nonce: &str) -> [String; 2] {
+    let base = Base::new(lines, created.as_secs(), nonce, key);
     let signature = STANDARD.encode(key.sign(base.as_bytes()));
     [
         ["ee=", base.params()].concat(),
@@ -135,7 +140,7 @@ fn sign(key: &Keypair, lines: &[Line<'_>], created: Timestamp, nonce: &str) -> [
 }
 
 fn verify(
-    key: &PublicKey,
+    key: &impl Verifies,
     lines: &[Line<'_>],
     digest: &str,
     headers: &HeaderMap,
@@ -149,11 +154,10 @@ fn verify(
     }
     let params = input.strip_prefix("ee=").ok_or(SignatureError::Malformed)?;
     let read = read(params)?;
-    let keyid = key.to_string();
-    if read.key != keyid {
+    if read.key != key.id() {
         return Err(SignatureError::WrongKey);
     }
-    let base = Base::new(lines, read.created, read.nonce, &keyid);
+    let base = Base::new(lines, read.created, read.nonce, key);
     if params != base.params() {
         return Err(SignatureError::Malformed);
     }
@@ -190,7 +194,7 @@ struct Base {
 }
 
 impl Base {
-    fn new(lines: &[Line<'_>], created: u64, nonce: &str, keyid: &str) -> Self {
+    fn new(lines: &[Line<'_>], created: u64, nonce: &str, key: &impl Identified) -> Self {
         let mut text = String::with_capacity(BASE);
         for (name, value) in lines {
             text.extend(["\"", name, "\": ", value, "\n"]);
@@ -203,7 +207,8 @@ impl Base {
             before = " ";
         }
         text.extend([");created=", &created.to_string(), ";nonce=\"", nonce]);
-        text.extend(["\";alg=\"ed25519\";keyid=\"", keyid, "\""]);
+        let (algorithm, keyid) = (key.algorithm(), key.id());
+        text.extend(["\";alg=\"", algorithm, "\";keyid=\"", &keyid, "\""]);
         Self { text, params }
     }
 
@@ -270,8 +275,10 @@ mod tests {
     use httpsig::prelude::message_component::HttpMessageComponent;
     use httpsig::prelude::{
         AlgorithmName, HttpSignatureBase, HttpSignatureHeaders, PublicKey as OraclePublicKey,
+        SharedKey, VerifyingKey,
     };
 
+    use super::super::{Keypair, PublicKey, Session, SessionOffer};
     use super::*;
 
     const WINDOW: Duration = Duration::from_secs(60);
@@ -400,7 +407,19 @@ mod tests {
     #[test]
     fn another_implementation_of_the_rfc_agrees() {
         let key = key();
-        let headers = sign_request(&key, "POST", "/a/b?c=d", b"body", NOW, "n1");
+        let oracle = OraclePublicKey::from_bytes(&AlgorithmName::Ed25519, key.public().as_bytes());
+        verified_by(&oracle.expect("a key"), &key);
+    }
+
+    #[test]
+    fn another_implementation_of_the_rfc_agrees_in_a_session_too() {
+        let session = session();
+        let oracle = SharedKey::from_base64(&AlgorithmName::HmacSha256, &session.key_in_base64());
+        verified_by(&oracle.expect("a key"), &session);
+    }
+
+    fn verified_by(oracle: &impl VerifyingKey, key: &impl Signs) {
+        let headers = sign_request(key, "POST", "/a/b?c=d", b"body", NOW, "n1");
         let parsed =
             HttpSignatureHeaders::try_parse(&headers[2].1, &headers[1].1).expect("RFC 9421");
         let ours = parsed.get("ee").expect("our label");
@@ -412,10 +431,33 @@ mod tests {
             .collect();
         let base =
             HttpSignatureBase::try_new(&components, ours.signature_params()).expect("a base");
-        let oracle = OraclePublicKey::from_bytes(&AlgorithmName::Ed25519, key.public().as_bytes())
-            .expect("a key");
-        base.verify_signature_headers(&oracle, ours)
+        base.verify_signature_headers(oracle, ours)
             .expect("the oracle verifies our signature");
+    }
+
+    fn session() -> Session {
+        let [ask, answer] = [(); 2].map(|()| SessionOffer::new().expect("randomness"));
+        let session = answer.answered(ask.public(), &key().public());
+        session.expect("a session")
+    }
+
+    #[test]
+    fn a_message_of_a_session_is_believed_in_no_other() {
+        let (session, other) = (session(), session());
+        let headers = map(sign_request(
+            &session, "POST", "/a/b?c=d", b"body", NOW, "n1",
+        ));
+        assert!(is_in_session(&headers));
+        let check = |session: &Session, body: &[u8]| {
+            verify_request(session, "POST", "/a/b?c=d", body, &headers, NOW, WINDOW)
+        };
+        assert_eq!(check(&session, b"body").expect("signed").nonce, "n1");
+        assert_eq!(check(&session, b"bodi"), Err(SignatureError::BodyDiffers));
+        assert_eq!(check(&other, b"body"), Err(SignatureError::WrongKey));
+        let own = map(sign_request(&key(), "POST", "/a/b?c=d", b"body", NOW, "n1"));
+        assert!(!is_in_session(&own));
+        let agent = session.agent();
+        assert_eq!(self::check(agent, &headers), Err(SignatureError::WrongKey));
     }
 
     /// RFC 9421, appendix B.2.6.

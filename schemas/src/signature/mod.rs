@@ -1,16 +1,41 @@
-//! HTTP Message Signatures (RFC 9421) with Ed25519, in one fixed shape: all that we sign is covered, in
-//! one order, and anything else is refused. Both directions are signed, whoever terminates TLS.
+//! HTTP Message Signatures (RFC 9421) in one fixed shape: all that we sign is covered, in one order, and anything else
+//! is refused. Both directions are signed, whoever terminates TLS: with Ed25519, or within a session with its key.
 
 mod digest;
 mod keys;
 mod message;
 mod replay;
+mod session;
 
 pub use keys::{Keypair, KeypairError, PublicKey, PublicKeyError};
 pub use message::{
-    Headers, Verified, sign_request, sign_response, verify_request, verify_response,
+    Headers, Verified, is_in_session, sign_request, sign_response, verify_request, verify_response,
 };
 pub use replay::ReplayGuard;
+pub use session::{Session, SessionError, SessionOffer};
+
+use std::borrow::Cow;
+
+/// A key that messages name.
+pub trait Identified {
+    /// The algorithm's name in the registry of RFC 9421.
+    fn algorithm(&self) -> &'static str;
+
+    /// The key's name in the parameter `keyid`: letters and digits.
+    fn id(&self) -> Cow<'_, str>;
+}
+
+/// A key that signs.
+pub trait Signs: Identified {
+    /// The signature over a message.
+    fn sign(&self, message: &[u8]) -> impl AsRef<[u8]>;
+}
+
+/// A key that tells what was signed with it.
+pub trait Verifies: Identified {
+    /// Whether this is a signature over the message.
+    fn is_signed(&self, message: &[u8], signature: &[u8]) -> bool;
+}
 
 /// Why a message is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

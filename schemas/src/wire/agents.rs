@@ -103,6 +103,10 @@ pub struct HeartbeatRequest {
     /// Calls that the agent refused since it started.
     #[serde(default, skip_serializing_if = "CallRefusals::is_empty")]
     pub refusals: CallRefusals,
+    /// Asks for a session: half of a key exchange, see [`SessionOffer`](crate::signature::SessionOffer). Counts only in a
+    /// heartbeat that is signed with the agent's own key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 /// A workload as its agent sees it.
@@ -158,6 +162,9 @@ pub struct HeartbeatResponse {
     /// Until when the agent is trusted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted_until: Option<Timestamp>,
+    /// The other half of the exchange that was asked for: heartbeats may be signed with the session's key from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 /// Fresh evidence. The answer is a verdict.
