@@ -1,15 +1,18 @@
-//! Which agents another policy would refuse, from the verdicts on the status branch: for whoever reviews the change
-//! of a policy, before it is merged.
+//! Which agents another policy would refuse or take back, from the verdicts on the status branch and, where they do not say
+//! enough, from the evidence there: for whoever reviews the change of a policy, before it is merged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use easyenclave_attestation::{Foresight, Policy, TrustRoot, foresee};
+use easyenclave_attestation::{Again, Foresight, Policy, TrustRoot, foresee};
 use easyenclave_plan::{Agent, Observed, Remedy, Trust};
 use easyenclave_schemas::status::AgentStatus;
-use easyenclave_schemas::{TargetName, Timestamp};
+use easyenclave_schemas::{AgentId, TargetName, Timestamp};
 
 use crate::desired::Model;
 use crate::report::Status;
+
+/// What a policy says of the evidence that is kept of an agent; none where that cannot be read.
+pub(super) type Kept<'a> = &'a dyn Fn(&AgentId, &Policy) -> Option<Again>;
 
 /// Puts what the policies of `model` would say of each agent into the observation, as the daemon would before
 /// its first plan. Answers the agents for which that is a change, a line each.
@@ -17,6 +20,7 @@ pub(super) fn apply(
     observed: &mut Observed,
     status: &Status,
     model: &Model,
+    kept: Kept<'_>,
     now: Timestamp,
 ) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
@@ -31,37 +35,43 @@ pub(super) fn apply(
             TrustRoot::Simulated(_) => " (simulated)",
             TrustRoot::Intel => "",
         };
-        match judged(seen, &policy) {
-            Foresight::Accepts(until) => {
-                if until <= now {
-                    lines.insert(format!(
-                        "agent {id}: its evidence would be too old, and it would have to attest again"
-                    ));
-                } else if agent.trust == Trust::Refused {
-                    lines.insert(format!("agent {id}: would be accepted{stamp}"));
-                }
-                agent.trust = Trust::Accepted(until);
-            }
-            Foresight::Refuses(rejection) => {
-                if agent.trust != Trust::Refused {
-                    lines.insert(format!("agent {id}: would be refused, {rejection}"));
-                }
-                agent.trust = Trust::Refused;
-                agent.remedy = match rejection.code.may_pass() {
-                    true => Remedy::FreshEvidence,
-                    false => Remedy::NotItsOwn,
-                };
-            }
-            Foresight::Unknown => {
-                lines.insert(format!(
-                    "agent {id}: would have to attest again before it is judged"
-                ));
-                agent.trust = Trust::Unknown;
-                agent.remedy = Remedy::FreshEvidence;
-            }
-        }
+        let said = judged(seen, &policy, kept);
+        let words = changed(agent, &said, stamp, now);
+        lines.extend(words.map(|words| format!("agent {id}: {words}")));
+        take(agent, &said);
     }
     lines
+}
+
+/// What is new of an agent, in words.
+fn changed(agent: &Agent, said: &Foresight, stamp: &str, now: Timestamp) -> Option<String> {
+    let was_refused = agent.trust == Trust::Refused;
+    Some(match said {
+        Foresight::Accepts(until) if *until <= now => {
+            "its evidence would be too old, and it would have to attest again".into()
+        }
+        Foresight::Accepts(_) => was_refused.then(|| format!("would be accepted{stamp}"))?,
+        Foresight::Refuses(_) if was_refused => return None,
+        Foresight::Refuses(rejection) => format!("would be refused, {rejection}"),
+        Foresight::Unsaid => {
+            "its kept evidence would be judged again, which cannot be done here".into()
+        }
+        Foresight::Unknown => "would have to attest again before it is judged".into(),
+    })
+}
+
+/// Puts what is said of an agent into its observation.
+fn take(agent: &mut Agent, said: &Foresight) {
+    (agent.trust, agent.remedy) = match said {
+        Foresight::Accepts(until) => (Trust::Accepted(*until), agent.remedy),
+        Foresight::Refuses(rejection) if rejection.code.may_pass() => {
+            (Trust::Refused, Remedy::FreshEvidence)
+        }
+        Foresight::Refuses(_) => (Trust::Refused, Remedy::NotItsOwn),
+        // Nobody is asked before it is judged.
+        Foresight::Unsaid => (Trust::Unknown, Remedy::NotItsOwn),
+        Foresight::Unknown => (Trust::Unknown, Remedy::FreshEvidence),
+    };
 }
 
 /// Targets all of whose agents a policy change takes out of service, a line each.
@@ -100,15 +110,27 @@ fn policy(model: &Model, seen: &AgentStatus) -> Option<Policy> {
     (seen.trust.policy != Some(policy.digest)).then_some(policy)
 }
 
-/// An agent whose evidence was refused has no verdict; another policy has to see the evidence itself.
-fn judged(seen: &AgentStatus, policy: &Policy) -> Foresight {
+/// What a policy would say of the evidence that is kept. The reconciler judges that again and asks the agent only for what
+/// is not in it. Where the verdict does not say enough, as of an agent that is refused, the evidence itself is judged here.
+fn judged(seen: &AgentStatus, policy: &Policy, kept: Kept<'_>) -> Foresight {
     let verdict = seen.trust.verdict.as_ref();
-    verdict.map_or(Foresight::Unknown, |verdict| foresee(verdict, policy))
+    let said = verdict.map(|verdict| foresee(verdict, policy));
+    match said.unwrap_or(Foresight::Unsaid) {
+        Foresight::Unsaid => match kept(&seen.agent, policy) {
+            Some(Again::Accepts(verdict)) => Foresight::Accepts(verdict.trusted_until),
+            Some(Again::Refuses(rejection)) => Foresight::Refuses(rejection),
+            Some(Again::Unknown) => Foresight::Unknown,
+            None => Foresight::Unsaid,
+        },
+        said => said,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use easyenclave_schemas::evidence::ReasonCode;
 
     use super::*;
     use crate::cli::samples;
@@ -140,5 +162,32 @@ mod tests {
         assert_eq!(after(Trust::Unknown), Vec::<String>::new());
         let later = now.plus(Duration::from_secs(1));
         assert_eq!(after(Trust::Accepted(later)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn nobody_is_asked_for_what_kept_evidence_can_say() {
+        let status = samples::status();
+        let mut refused = status.agents.values().next().expect("an agent").clone();
+        refused.trust.verdict = None;
+        let spec = serde_json::from_value(serde_json::json!({ "measurements": [] }));
+        let policy = Policy::new(&spec.expect("a policy"), &refused.node_size).expect("applies");
+        let mut agent = report::observed(&status).agents[&refused.agent].clone();
+        let mut asked = |kept: Option<Again>| {
+            let said = judged(&refused, &policy, &|_, _| kept.clone());
+            let words = changed(&agent, &said, "", samples::noon());
+            take(&mut agent, &said);
+            (words.unwrap_or_default(), agent.trust, agent.remedy)
+        };
+        let (words, trust, remedy) = asked(None);
+        assert!(
+            words.starts_with("its kept evidence would be judged again"),
+            "{words}"
+        );
+        assert_eq!((trust, remedy), (Trust::Unknown, Remedy::NotItsOwn));
+        let (words, trust, remedy) = asked(Some(Again::Unknown));
+        assert_eq!(words, "would have to attest again before it is judged");
+        assert_eq!((trust, remedy), (Trust::Unknown, Remedy::FreshEvidence));
+        let (_, trust, _) = asked(Some(Again::Refuses(ReasonCode::MrtdUntrusted.into())));
+        assert_eq!(trust, Trust::Refused);
     }
 }

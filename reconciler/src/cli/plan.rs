@@ -6,10 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use easyenclave_git::{BlobId, CommitId, Source};
+use easyenclave_attestation::Policy;
+use easyenclave_git::{BlobId, CommitId, Past, Source};
 use easyenclave_plan::{Hold, Observed, Plan, plan};
 use easyenclave_schemas::status::ProblemStatus;
-use easyenclave_schemas::{Digest, Timestamp};
+use easyenclave_schemas::{AgentId, Digest, Timestamp};
 
 use super::changes::{self, Change};
 use super::seen::{self, Seen};
@@ -18,6 +19,7 @@ use crate::clock::{Clock, System};
 use crate::desired::{Loaded, Loader};
 use crate::report::{self, Status};
 use crate::source::{document, files, older};
+use crate::verify::Kept;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -226,7 +228,9 @@ fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Res
     let changes = changes::between(&was, &loader.in_force());
     let before = Before::of(before, &observed, now);
     let mut foreseen = observed.clone();
-    let trust = foresight::apply(&mut foreseen, &status, &model, now);
+    let kept = Kept::new(Past::open(Path::new(repo))?, tip);
+    let kept = |agent: &AgentId, policy: &Policy| kept.again(agent, policy);
+    let trust = foresight::apply(&mut foreseen, &status, &model, &kept, now);
     let planned = plan(&model.desired, &foreseen, now);
     let mut alarms = foresight::outages(&observed, &foreseen, now);
     alarms.extend(taken_back(&source, base, head)?);

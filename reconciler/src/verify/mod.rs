@@ -3,6 +3,7 @@
 
 mod agrees;
 mod evidence;
+mod kept;
 mod lines;
 mod memo;
 mod nearest;
@@ -21,6 +22,7 @@ use serde::Serialize;
 
 use crate::seal::Opener;
 pub use evidence::Tally;
+pub use kept::Kept;
 pub use shown::{Advice, Guest, LogShown, Nearest, PolicyShown, ShowError, Shown, shown};
 pub use signing::Signing;
 pub use today::{AgentToday, Standing, Today, today};

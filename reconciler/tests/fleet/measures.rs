@@ -38,6 +38,12 @@ fn an_unknown_image_becomes_a_policy_change_and_is_trusted_once_that_is_merged()
     let diff = fleet.git(&["diff", "--numstat", "main", "trust-it"]);
     let diff = String::from_utf8_lossy(&diff.stdout).into_owned();
     assert!(diff.ends_with("\t0\tpolicies/simulated.yaml\n"), "{diff}");
+    let agent = agent["agent"].as_str().expect("a name");
+    let plan = plan_once_refused(&fleet, agent, "trust-it");
+    let accepted = format!("agent {agent}: would be accepted (simulated)");
+    assert!(plan.contains(&accepted), "{plan}");
+    assert!(plan.contains(&format!("release {agent}")), "{plan}");
+    assert!(!plan.contains("challenge"), "nobody is asked: {plan}");
     fleet.git(&["update-ref", "refs/heads/main", "refs/heads/trust-it"]);
     fleet.wait_running(1);
     fleet.wait("nothing unknown is left", |status| {
@@ -46,6 +52,20 @@ fn an_unknown_image_becomes_a_policy_change_and_is_trusted_once_that_is_merged()
             .is_none_or(Vec::is_empty)
     });
     fleet.stop();
+}
+
+/// The plan for a branch, from a status that has the agent in quarantine.
+fn plan_once_refused(fleet: &Fleet, agent: &str, head: &str) -> String {
+    let state = fleet.state().display().to_string();
+    fleet.until("the status branch says that it is refused", || {
+        let output = fleet.run(&["status", "--repo", &state, "--output", "json"]);
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        find(&status["agents"], "agent", agent)["quarantined"] == "its evidence is refused"
+    });
+    let args = [
+        "plan", "--repo", &state, "--head", head, "--status", "status",
+    ];
+    String::from_utf8_lossy(&fleet.run(&args).stdout).into_owned()
 }
 
 #[test]

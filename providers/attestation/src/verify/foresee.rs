@@ -16,21 +16,19 @@ pub enum Foresight {
     Accepts(Timestamp),
     /// It would refuse, for this.
     Refuses(Rejection),
-    /// It asks for what the verdict does not hold: the agent will have to attest again.
+    /// It depends on the evidence, of which the verdict does not say enough.
+    Unsaid,
+    /// It asks for what nobody asked the agent for: only fresh evidence can tell.
     Unknown,
 }
 
 /// What `policy` would say of the machine that `verdict` describes, when it judges the same evidence again.
 pub fn foresee(verdict: &Verdict, policy: &Policy) -> Foresight {
-    match judged(verdict, policy) {
-        Ok(Some(until)) => Foresight::Accepts(until),
-        Ok(None) => Foresight::Unknown,
-        Err(rejection) => Foresight::Refuses(rejection),
-    }
+    judged(verdict, policy).unwrap_or_else(Foresight::Refuses)
 }
 
 /// In the order in which [`super::verify`] looks. What is missing does not hide what is wrong.
-fn judged(verdict: &Verdict, policy: &Policy) -> Result<Option<Timestamp>, Rejection> {
+fn judged(verdict: &Verdict, policy: &Policy) -> Result<Foresight, Rejection> {
     if verdict.trust_root != policy.trust_root.key_id() {
         return Err(ReasonCode::TrustRootMismatch.into());
     }
@@ -52,10 +50,12 @@ fn judged(verdict: &Verdict, policy: &Policy) -> Result<Option<Timestamp>, Rejec
     references.retain(|reference| !asks(reference));
     match runtime::judge(&body, Ok(None), &references, policy, &mut warnings) {
         Err(rejection) if !open => Err(rejection),
-        Ok(_) if verified && !was_let_pass(verdict, policy) => {
-            Ok(Some(trusted_until(shown, policy, &findings, grace)))
+        _ if !verified => Ok(Foresight::Unknown),
+        Ok(_) if !was_let_pass(verdict, policy) => {
+            let until = trusted_until(shown, policy, &findings, grace);
+            Ok(Foresight::Accepts(until))
         }
-        _ => Ok(None),
+        _ => Ok(Foresight::Unsaid),
     }
 }
 

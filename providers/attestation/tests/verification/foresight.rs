@@ -88,7 +88,7 @@ fn what_was_let_pass_is_not_foreseen_as_good() {
     bench.policy.modes.nonce = NonceMode::Disabled;
     let verdict = bench.verify(&bench.evidence()).expect("accepted");
     bench.policy.modes.nonce = NonceMode::Required;
-    assert_eq!(foresee(&verdict, &bench.policy), Foresight::Unknown);
+    assert_eq!(foresee(&verdict, &bench.policy), Foresight::Unsaid);
     bench.policy.modes.rtmr = Enforcement::Disabled;
     let verdict = bench.verify(&bench.evidence()).expect("accepted");
     assert!(matches!(
@@ -96,7 +96,7 @@ fn what_was_let_pass_is_not_foreseen_as_good() {
         Foresight::Accepts(_)
     ));
     bench.policy.modes.rtmr = Enforcement::Strict;
-    assert_eq!(foresee(&verdict, &bench.policy), Foresight::Unknown);
+    assert_eq!(foresee(&verdict, &bench.policy), Foresight::Unsaid);
 }
 
 /// What another policy says of the evidence that was shown at [`now`].
@@ -113,12 +113,13 @@ fn again(bench: &Bench, before: &Verdict) -> Again {
 }
 
 #[test]
-fn what_a_verdict_does_not_hold_is_unknown() {
+fn what_a_verdict_does_not_say_is_for_the_evidence_or_for_the_agent_to_say() {
     let mut bench = Bench::new();
     let verdict = bench.verify(&bench.evidence()).expect("accepted");
     let digest = MeasurementDigest::new([1; 48]);
     bench.policy.references[0].events = vec![(2, digest)];
-    assert_eq!(foresee(&verdict, &bench.policy), Foresight::Unknown);
+    assert_eq!(foresee(&verdict, &bench.policy), Foresight::Unsaid);
+    assert!(matches!(again(&bench, &verdict), Again::Refuses(_)));
     let other = reference("without a log", bench.body.mrtd);
     bench.policy.references.push(other);
     let seen = foresee(&verdict, &bench.policy);
