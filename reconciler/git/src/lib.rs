@@ -29,6 +29,7 @@ mod tidy;
 mod tree;
 mod versions;
 mod watch;
+mod worktree;
 
 pub use brought::Brought;
 pub use budget::{PushBudget, Slot, Urgency};
@@ -50,3 +51,4 @@ pub use source::Source;
 pub use sums::{SUMS, SUMS_TRAILER, Sha256, Sums, SumsError, trailer};
 pub use versions::Met;
 pub use watch::Watch;
+pub use worktree::uncommitted;

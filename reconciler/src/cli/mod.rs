@@ -14,6 +14,7 @@ mod guards;
 mod held;
 mod hint;
 mod init;
+mod leftout;
 mod measure;
 mod out;
 mod plan;

@@ -14,7 +14,7 @@ use easyenclave_schemas::{AgentId, Digest, Timestamp};
 
 use super::changes::{self, Change};
 use super::seen::{self, Seen};
-use super::{Ended, exit, foresight, out, preview, read};
+use super::{Ended, exit, foresight, leftout, out, preview, read};
 use crate::clock::{Clock, System};
 use crate::desired::{Loaded, Loader};
 use crate::report::{self, Status};
@@ -168,6 +168,9 @@ pub(super) async fn run(args: Args) -> Ended {
         move || look(&repo, base.as_deref(), &head, &status)
     })
     .await??;
+    if let Some(note) = leftout::note(Path::new(&args.repo), preview.head) {
+        out::tell(note);
+    }
     match args.output {
         Format::Text => out::answer(preview::text(&preview))?,
         Format::Markdown => out::answer(preview::markdown(&preview))?,

@@ -19,5 +19,5 @@ pub use dir::{check_dir, check_files};
 pub use loader::{Loaded, Loader};
 pub use model::Model;
 pub use past::{Besides, InForce};
-pub use paths::is_document;
+pub use paths::{is_document, places};
 pub use report::{Checked, FileProblem};

@@ -17,6 +17,11 @@ pub(super) const FOLDERS: [&str; 7] = [
     "approvals",
 ];
 
+/// Where documents lie: a file and folders at the repository's root.
+pub fn places() -> impl Iterator<Item = &'static str> {
+    FOLDERS.into_iter().chain([FLEET])
+}
+
 /// Whether a file of this path, relative to the repository's root, is a state document. Other files
 /// may lie beside them: hidden ones, compose files, texts.
 pub fn is_document(path: &str) -> bool {

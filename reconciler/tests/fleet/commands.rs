@@ -100,6 +100,43 @@ fn a_plan_needs_only_a_clone() {
 }
 
 #[test]
+fn a_plan_says_what_it_leaves_out_because_it_is_not_committed() {
+    let fleet = Fleet::started(1, 0);
+    fleet.wait_published(1);
+    let clone = fleet.path("clone");
+    let state = fleet.state().display().to_string();
+    let folder = clone.display().to_string();
+    let cloned = std::process::Command::new("git")
+        .args(["clone", "--quiet", &state, &folder])
+        .status();
+    assert!(cloned.expect("git runs").success());
+    let plan = |more: &[&str]| {
+        let ended = fleet.run(&[&["plan", "--repo", &folder], more].concat());
+        assert_eq!(ended.status.code(), Some(0), "{}", text(&ended.stderr));
+        (text(&ended.stdout), text(&ended.stderr))
+    };
+    std::fs::write(clone.join("README.md"), "no document").expect("written");
+    std::fs::write(clone.join("owners/notes.txt"), "no document").expect("written");
+    assert_eq!(plan(&[]).1, "", "nothing of the state is edited");
+    std::fs::remove_file(clone.join("deployments/acme/web.yaml")).expect("removed");
+    std::fs::create_dir(clone.join("deployments/more")).expect("made");
+    std::fs::write(clone.join("deployments/more/new.yaml"), "kind: Deployment").expect("written");
+    let (said, note) = plan(&[]);
+    let expected = "2 files have edits that are not committed: not in this plan \
+                    (deployments/acme/web.yaml, deployments/more/new.yaml)\n";
+    assert_eq!(note, expected);
+    assert!(said.contains("nothing to do"), "{said}");
+    fleet.commit("README.md", Some("later"));
+    let fetched = std::process::Command::new("git")
+        .args(["-C", &folder, "fetch", "--quiet"])
+        .status();
+    assert!(fetched.expect("git runs").success());
+    let (_, note) = plan(&["--head", "origin/main"]);
+    assert_eq!(note, "", "what is planned is not what is checked out");
+    fleet.stop();
+}
+
+#[test]
 fn a_plan_shows_changes_of_the_fleet_and_its_owners_and_puts_what_weakens_them_first() {
     let fleet = Fleet::started(1, 0);
     fleet.wait_published(1);
