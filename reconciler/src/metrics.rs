@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use easyenclave_attestation::CollateralFetch;
-use easyenclave_schemas::evidence::{ReasonCode, Rejection, Verdict};
+use easyenclave_schemas::evidence::{ReasonCode, Rejection, RootKeyId, Verdict};
 
 /// What is counted; every copy counts together.
 #[derive(Debug, Clone, Default)]
@@ -48,20 +48,16 @@ impl Metrics {
     pub fn attempt(&self, result: Result<&Verdict, &Rejection>) {
         match result {
             Ok(verdict) => {
-                let root = if verdict.simulated {
-                    "simulated"
-                } else {
-                    "intel"
-                };
                 self.count(ATTEMPTS, "result", "accepted");
-                self.count(ACCEPTS, "trust_root", root);
+                self.count(ACCEPTS, "trust_root", kind(Some(verdict.trust_root)));
                 for warning in &verdict.warnings {
                     self.count(WARNINGS, "reason_code", warning.code.code());
                 }
             }
             Err(rejection) => {
                 self.count(ATTEMPTS, "result", "rejected");
-                self.count(REJECTS, "reason_code", rejection.code.code());
+                let (code, root) = (rejection.code.code(), kind(rejection.trust_root));
+                self.add(REJECTS, vec![("reason_code", code), ("trust_root", root)]);
             }
         }
     }
@@ -126,6 +122,15 @@ impl Metrics {
     fn add(&self, name: &'static str, labels: Labels) {
         let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counters.entry((name, labels)).or_default() += 1;
+    }
+}
+
+/// Under which kind of root a platform was seen to be, if that was seen.
+fn kind(root: Option<RootKeyId>) -> &'static str {
+    match root {
+        Some(root) if root.is_simulated() => "simulated",
+        Some(_) => "intel",
+        None => "unknown",
     }
 }
 

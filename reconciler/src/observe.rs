@@ -392,6 +392,7 @@ mod tests {
             message: String::new(),
             policy: other,
             shown_at: now,
+            trust_root: None,
         };
         assert_eq!(trust_under(&refused, Some(other), now), Trust::Refused);
         assert_eq!(trust_under(&refused, Some(own), now), Trust::Unknown);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::documents::{Health, Workload};
-use crate::evidence::Verdict;
+use crate::evidence::{RootKeyId, Verdict};
 use crate::{
     AgentId, Datacenter, DeploymentId, Digest, Generation, NodeSize, OrderId, PolicyName,
     ProviderName, TargetName, Timestamp, WorkerId,
@@ -88,6 +88,9 @@ pub enum TrustRecord {
         /// When the evidence was shown; long ago in records of before.
         #[serde(default)]
         shown_at: Timestamp,
+        /// The root that vouches for the platform; none where that was not seen, as in records of before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trust_root: Option<RootKeyId>,
     },
 }
 
@@ -97,6 +100,14 @@ impl TrustRecord {
         match self {
             Self::Accepted(verdict) => verdict.accepted_at,
             Self::Refused { shown_at, .. } => *shown_at,
+        }
+    }
+
+    /// The root that vouches for the platform, where it was seen.
+    pub fn trust_root(&self) -> Option<RootKeyId> {
+        match self {
+            Self::Accepted(verdict) => Some(verdict.trust_root),
+            Self::Refused { trust_root, .. } => *trust_root,
         }
     }
 }

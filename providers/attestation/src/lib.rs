@@ -54,6 +54,6 @@ pub use tsm::{Patience, Step, TsmError, TsmSource};
 #[cfg(feature = "verify")]
 pub use verify::{
     Again, Binding, Case, Foresight, IntelIsNotSimulated, KeySetError, PlatformFlags, Policy,
-    Reference, SimulatedRoot, TokenKeys, TrustRoot, ends_in, foresee, judge_again, sight,
-    token_key_id, token_settings, verify,
+    Reference, SimulatedRoot, TokenKeys, TrustRoot, foresee, judge_again, sight, token_key_id,
+    token_settings, verify, vouches,
 };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use easyenclave::examples;
 use easyenclave::report::{Status, message};
 use easyenclave_attestation::simulated::{Platform, TdBody};
-use easyenclave_attestation::testing::{self, judge};
+use easyenclave_attestation::testing::{self, Fault, judge};
 use easyenclave_attestation::{Binding, Collateral, EventLog, Policy, report_data};
 use easyenclave_git::{Ledger, Signer, commit_files, init_repository};
 use easyenclave_schemas::decode::decode;
@@ -96,6 +96,10 @@ pub(crate) struct Maker {
     pub(crate) policy: JudgedPolicy,
     /// What agents measure as they boot, by register.
     pub(crate) boot: Vec<(usize, &'static str)>,
+    /// Whether quotes are altered after they were signed.
+    pub(crate) tampers: bool,
+    /// Whether it writes as it did before refusals named the root of their platform.
+    pub(crate) of_before: bool,
     random: Random,
     now: Timestamp,
     pub(crate) status: Status,
@@ -130,6 +134,8 @@ impl Maker {
             platform,
             policy,
             boot: vec![(0, "settings"), (1, "kernel 1"), (2, "quiet")],
+            tampers: false,
+            of_before: false,
             random: Random::new(shape.seed),
             now,
             status: statuses::fleet(shape.agents, now),
@@ -230,13 +236,21 @@ impl Maker {
         let mut body = TdBody::of_image(image);
         let log = testing::event_log(&self.boot);
         body.rtmrs = EventLog::parse(&log).expect("a log").replay();
-        let quote = self.platform.guest().quote(data, &body).expect("a quote");
+        let guest = self.platform.guest();
+        let quote = match self.tampers {
+            true => testing::faulty_quote(guest, data, &body, Fault::Tampered),
+            false => guest.quote(data, &body),
+        };
+        let quote = quote.expect("a quote");
         let mut evidence = Evidence::of_quote(QuoteBytes::new(quote).expect("short enough"));
         evidence.event_log = Some(EventLogBytes::new(log).expect("short enough"));
         let collateral = self.platform.collateral(self.now).expect("collateral");
         let size = &self.policy.node_size;
         let policy = Policy::new(&self.policy.spec, size).expect("a policy");
-        let judged = judge(&evidence, &binding, &collateral, &policy, self.now);
+        let mut judged = judge(&evidence, &binding, &collateral, &policy, self.now);
+        if let (Err(rejection), true) = (&mut judged, self.of_before) {
+            rejection.trust_root = None;
+        }
         self.made.refusals += usize::from(judged.is_err());
         let files = self.files(agent, &binding, &evidence, &collateral, judged.clone());
         let record = self.shelve(agent, files);
@@ -350,6 +364,9 @@ fn trust(
         }
         Err(rejection) => {
             trust.state = "refused".into();
+            let root = rejection.trust_root;
+            trust.simulated = root.is_some_and(|root| root.is_simulated());
+            trust.trust_root = root.map_or_else(String::new, |root| root.to_string());
             trust.shown_at = Some(now.trunc_secs());
             trust.codes = vec![rejection.code.code().into()];
         }

@@ -351,7 +351,7 @@ fn note(world: &World, subject: &str, refused: Refused) -> Refused {
 
 /// A refusal that the audit log has told.
 fn audited(world: &World, subject: &str, rejection: Rejection) -> Refused {
-    world.report(rejection.code.code(), subject, &rejection.message);
+    world.report(rejection.code.code(), subject, &rejection.stamped());
     rejection.into()
 }
 

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use super::diff::{self, Difference};
 use super::guards;
 use crate::desired::{InForce, Model};
+use crate::report::Status;
+use crate::words::plural;
 
 /// One thing that differs.
 #[derive(Debug, Clone, PartialEq)]
@@ -158,8 +160,9 @@ fn word(kind: Kind) -> &'static str {
     }
 }
 
-/// Policies whose agents are simulated, if there are such agents.
-pub(super) fn simulated(model: &Model) -> Vec<String> {
+/// Policies whose agents are simulated, if there are such agents, and how many agents are that no policy trusts: what
+/// the plan says of those names no platform.
+pub(super) fn simulated(model: &Model, status: &Status) -> Vec<String> {
     let used: BTreeSet<_> = model
         .desired
         .targets
@@ -176,7 +179,16 @@ pub(super) fn simulated(model: &Model) -> Vec<String> {
                 "policy {name}: trusts a simulated platform, which proves nothing about hardware"
             )
         })
+        .chain(refused(status))
         .collect()
+}
+
+fn refused(status: &Status) -> Option<String> {
+    let trust = status.agents.values().map(|agent| &agent.trust);
+    let refused = trust.filter(|trust| trust.simulated && trust.state == "refused");
+    let count = refused.count();
+    let agents = plural(count, "refused agent");
+    (count > 0).then(|| format!("{agents} showed a simulated platform"))
 }
 
 /// Policies that let a failed check pass.

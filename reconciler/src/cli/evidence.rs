@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use easyenclave_git::{CommitId, Past};
 use easyenclave_schemas::decode::did_you_mean;
-use easyenclave_schemas::evidence::{Outcome, Verdict};
+use easyenclave_schemas::evidence::{Outcome, Verdict, stamp};
 use easyenclave_schemas::status::paths;
 use easyenclave_schemas::{AgentId, Timestamp};
 
@@ -70,7 +70,7 @@ fn unknown(past: &Past, status: CommitId, name: &str) -> anyhow::Error {
 
 fn text(found: &Shown, now: Timestamp) -> String {
     let mut text = String::new();
-    let stamp = if found.simulated { " (simulated)" } else { "" };
+    let stamp = stamp(found.trust_root);
     let _ = writeln!(
         text,
         "{}",
@@ -137,7 +137,10 @@ fn verdict(found: &Shown, now: Timestamp) -> String {
         false => "under Intel's root",
     };
     match &found.outcome {
-        Outcome::Refused(rejection) => paint(BAD, format_args!("refused {root}: {rejection}")),
+        Outcome::Refused(rejection) => {
+            let stamp = stamp(found.trust_root);
+            paint(BAD, format_args!("refused{stamp}: {rejection}"))
+        }
         Outcome::Accepted(verdict) => {
             let until = verdict.trusted_until.trunc_secs();
             match verdict.trusted_until > now {

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use easyenclave_attestation::{Again, Foresight, Policy, TrustRoot, foresee};
+use easyenclave_attestation::{Again, Foresight, Policy, foresee};
 use easyenclave_plan::{Agent, Observed, Remedy, Trust};
+use easyenclave_schemas::evidence::stamp;
 use easyenclave_schemas::status::AgentStatus;
 use easyenclave_schemas::{AgentId, TargetName, Timestamp};
 
@@ -31,11 +32,11 @@ pub(super) fn apply(
         let Some(policy) = policy(model, seen) else {
             continue;
         };
-        let stamp = match policy.trust_root {
-            TrustRoot::Simulated(_) => " (simulated)",
-            TrustRoot::Intel => "",
-        };
         let said = judged(seen, &policy, kept);
+        let stamp = match said {
+            Foresight::Accepts(_) => stamp(Some(policy.trust_root.key_id())),
+            _ => seen.trust.stamp(),
+        };
         let words = changed(agent, &said, stamp, now);
         lines.extend(words.map(|words| format!("agent {id}: {words}")));
         take(agent, &said);
@@ -52,7 +53,7 @@ fn changed(agent: &Agent, said: &Foresight, stamp: &str, now: Timestamp) -> Opti
         }
         Foresight::Accepts(_) => was_refused.then(|| format!("would be accepted{stamp}"))?,
         Foresight::Refuses(_) if was_refused => return None,
-        Foresight::Refuses(rejection) => format!("would be refused, {rejection}"),
+        Foresight::Refuses(rejection) => format!("would be refused, {rejection}{stamp}"),
         Foresight::Unsaid => {
             "its kept evidence would be judged again, which cannot be done here".into()
         }

@@ -72,7 +72,7 @@ pub(super) struct Preview {
     pub(super) problems: Vec<ProblemStatus>,
     /// Documents that are added, removed, or differ in effect, field by field.
     pub(super) changes: Vec<Change>,
-    /// Policies of this revision under which agents are simulated, a line each.
+    /// Policies of this revision under which agents are simulated, a line each, and how many refused agents are.
     pub(super) simulated: Vec<String>,
     /// Checks that policies of this revision let pass, a line each.
     pub(super) weakened: Vec<String>,
@@ -243,7 +243,7 @@ fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Res
         alarms,
         digest: planned.digest(),
         changes,
-        simulated: changes::simulated(&model),
+        simulated: changes::simulated(&model, &status),
         weakened: changes::weakened(&model),
         trust,
         plan: planned,

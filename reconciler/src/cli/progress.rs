@@ -139,19 +139,18 @@ fn of_agent(agent: &AgentStatus) -> String {
         AgentPhase::Quarantined => (BAD, "quarantined"),
         AgentPhase::Lost => (BAD, "lost"),
     };
-    let trust = match (agent.trust.state.as_str(), agent.trust.simulated) {
-        ("accepted", true) => "attested (simulated)",
-        ("accepted", false) => "attested",
+    let trust = match agent.trust.state.as_str() {
+        "accepted" => "attested",
         _ => "not trusted",
     };
+    let stamp = agent.trust.stamp();
     let runs = agent
         .assigned
         .as_ref()
         .map(|assigned| assigned.deployment.to_string());
     format!(
-        "{} {} {}",
+        "{} {trust}{stamp} {}",
         paint(style, word),
-        trust,
         runs.unwrap_or_default()
     )
 }

@@ -196,10 +196,7 @@ fn agent(row: &AgentStatus) -> Vec<String> {
         _ => BUSY,
     };
     let phase = paint(style, format_args!("{:<11}", word(&row.phase)));
-    let trust = match row.trust.simulated {
-        true => format!("{} (simulated)", row.trust.state),
-        false => row.trust.state.clone(),
-    };
+    let trust = format!("{}{}", row.trust.state, row.trust.stamp());
     let runs = row.assigned.as_ref().map(|a| a.deployment.to_string());
     let (name, runs) = (row.agent.to_string(), runs.unwrap_or_default());
     let head = format!("  {name:<30} {phase}  {trust}  {runs}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use easyenclave_plan::{Agent, Exposure, Liveness, Remedy, Subject, Trust};
-use easyenclave_schemas::evidence::{Verdict, VerifierKind, Warning};
+use easyenclave_schemas::evidence::{Verdict, VerifierKind, Warning, stamp};
 use easyenclave_schemas::records::{AgentRecord, TrustRecord};
 use easyenclave_schemas::status::{
     AgentPhase, AgentStatus, AssignmentStatus, Condition, ConditionStatus, ConditionType,
@@ -149,10 +149,13 @@ fn trust(agent: &Agent, record: &AgentRecord) -> TrustStatus {
             code,
             policy,
             shown_at,
+            trust_root,
             ..
         } => TrustStatus {
             state: state.into(),
             not_its_own,
+            simulated: trust_root.is_some_and(|root| root.is_simulated()),
+            trust_root: trust_root.map_or_else(String::new, |root| root.to_string()),
             evidence: record.evidence,
             policy: Some(*policy),
             shown_at: Some(shown_at.trunc_secs()),
@@ -190,6 +193,7 @@ fn attested<'a>(
     agent: &Agent,
     record: &AgentRecord,
 ) -> Conditions<'a> {
+    let stamp = stamp(record.trust.trust_root());
     let (status, reason, message) = match (&agent.trust, &record.trust) {
         (Trust::Accepted(_), TrustRecord::Accepted(verdict)) => {
             let reason = match (verdict.simulated, verdict.warnings.is_empty()) {
@@ -208,9 +212,13 @@ fn attested<'a>(
         (Trust::Refused, TrustRecord::Refused { code, message, .. }) => (
             ConditionStatus::False,
             "Refused",
-            format!("{code}: {message}"),
+            format!("{code}: {message}{stamp}"),
         ),
-        (Trust::Refused, _) => (ConditionStatus::False, "Refused", "evidence refused".into()),
+        (Trust::Refused, _) => (
+            ConditionStatus::False,
+            "Refused",
+            format!("evidence refused{stamp}"),
+        ),
         (Trust::Unknown, _) => (
             ConditionStatus::Unknown,
             "NotJudged",
@@ -227,8 +235,7 @@ fn fresh<'a>(
     agent: &Agent,
     record: &AgentRecord,
 ) -> Conditions<'a> {
-    let simulated = matches!(&record.trust, TrustRecord::Accepted(verdict) if verdict.simulated);
-    let stamp = if simulated { " (simulated)" } else { "" };
+    let stamp = stamp(record.trust.trust_root());
     match agent.trust {
         Trust::Accepted(until) if until > sight.report.at => conditions.add(
             ConditionType::Fresh,
@@ -240,7 +247,7 @@ fn fresh<'a>(
             ConditionType::Fresh,
             ConditionStatus::False,
             "Lapsed",
-            format!("trust ran out at {}", until.trunc_secs()),
+            format!("trust ran out at {}{stamp}", until.trunc_secs()),
         ),
         _ => conditions.add(
             ConditionType::Fresh,

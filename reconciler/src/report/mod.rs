@@ -16,7 +16,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use easyenclave_plan::{Plan, Subject, plan};
+use easyenclave_plan::{Plan, Subject, Wait, WaitReason, plan};
+use easyenclave_schemas::evidence::stamp;
 use easyenclave_schemas::status::{
     AgentStatus, CapacityStatus, DeploymentStatus, FleetStatus, OrderStatus, ProblemStatus,
     Refusal, Sighting, WaitStatus,
@@ -127,7 +128,7 @@ pub fn status(
         records,
         presence,
         previous,
-        waits: waits(&report.next),
+        waits: waits(&report.next, records),
     };
     let agents = agents::agents(&sight);
     let deployments = deployments::deployments(&sight, &agents);
@@ -158,7 +159,7 @@ fn planned(status: &Status, report: &Report) -> Digest {
     plan(&report.revision.desired, &shown, report.at).digest()
 }
 
-fn waits(plan: &Plan) -> BTreeMap<Subject, Vec<WaitStatus>> {
+fn waits(plan: &Plan, records: &Records) -> BTreeMap<Subject, Vec<WaitStatus>> {
     let mut waits: BTreeMap<Subject, Vec<WaitStatus>> = BTreeMap::new();
     for wait in &plan.waits {
         waits
@@ -166,7 +167,7 @@ fn waits(plan: &Plan) -> BTreeMap<Subject, Vec<WaitStatus>> {
             .or_default()
             .push(WaitStatus {
                 reason: wait.reason.code().into(),
-                message: wait.reason.to_string(),
+                message: said(wait, records),
                 until: wait.until.map(Timestamp::trunc_secs),
             });
     }
@@ -175,4 +176,16 @@ fn waits(plan: &Plan) -> BTreeMap<Subject, Vec<WaitStatus>> {
         list.dedup();
     }
     waits
+}
+
+/// In words. The plan knows that an agent is not trusted, and not whose evidence it showed.
+fn said(wait: &Wait, records: &Records) -> String {
+    let stamp = match (&wait.subject, &wait.reason) {
+        (Subject::Agent(id), WaitReason::InQuarantine { .. }) => {
+            let record = records.agents.get(id);
+            record.map_or("", |record| stamp(record.trust.trust_root()))
+        }
+        _ => "",
+    };
+    format!("{}{stamp}", wait.reason)
 }

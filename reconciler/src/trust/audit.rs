@@ -11,6 +11,9 @@ use crate::world::World;
 /// The longest nonce that is looked at, as text; ours have 64 characters.
 const NONCE: usize = 200;
 
+/// Said of the root of a platform that did not come to be seen.
+const UNKNOWN: &str = "unknown";
+
 /// Who tries to be trusted, and by what it is judged.
 pub(crate) struct Tried {
     order: OrderId,
@@ -78,8 +81,10 @@ pub(crate) fn tell(world: &World, tried: &Tried, result: Result<&Verdict, &Rejec
             // Nothing that was not verified is called a measurement or a status.
             mrtd = "unverified",
             tcb_status = "unverified",
-            message = rejection.message,
+            message = rejection.stamped(),
             nonce_id = tried.nonce_id,
+            simulated = rejection.trust_root.map_or(UNKNOWN.into(), |root| root.is_simulated().to_string()),
+            trust_root = rejection.trust_root.map_or(UNKNOWN.into(), |root| root.to_string()),
             result = "rejected",
         ),
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use easyenclave_attestation::{QuoteView, TrustRoot, ends_in};
+use easyenclave_attestation::QuoteView;
 use easyenclave_schemas::documents::{EvidenceSpec, Keep};
 use easyenclave_schemas::evidence::{EvidenceRecord, Kept, Outcome, Part};
 use easyenclave_schemas::{AgentId, Digest};
@@ -34,13 +34,8 @@ impl Judgement {
     /// Whether the platform is surely a simulated one, which there is no machine to be named of. The policy alone does
     /// not tell: real evidence that was kept is judged again by whatever policy is put in its place.
     fn is_simulated(&self) -> bool {
-        match (&self.outcome, &self.applied.policy.trust_root) {
-            (Outcome::Accepted(verdict), _) => verdict.simulated,
-            (Outcome::Refused(_), root @ TrustRoot::Simulated(_)) => {
-                ends_in(root, &self.exhibit.evidence)
-            }
-            (Outcome::Refused(_), TrustRoot::Intel) => false,
-        }
+        let root = self.outcome.trust_root();
+        root.is_some_and(|root| root.is_simulated())
     }
 }
 

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use easyenclave_attestation::{
     Again, Binding, Case, Collateral, CollateralSource, PlatformFacts, Policy, Stock, TokenKeys,
-    TrustAuthority, TrustRoot, judge_again, token_key_id, token_settings, verify,
+    TrustAuthority, TrustRoot, judge_again, token_key_id, token_settings, verify, vouches,
 };
 use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::documents::{ItaSpec, Mint};
 use easyenclave_schemas::evidence::{
-    Evidence, ItaNonce, JudgedPolicy, ReasonCode, Rejection, Verdict,
+    Evidence, ItaNonce, JudgedPolicy, ReasonCode, Rejection, RootKeyId, Verdict,
 };
 use easyenclave_schemas::records::TrustRecord;
 use serde::{Deserialize, Serialize};
@@ -149,12 +149,26 @@ impl Judge {
         policy: &Policy,
     ) -> Result<(), Rejection> {
         let fetched = timeout(PATIENCE, self.fetch(exhibit, policy)).await;
-        fetched.unwrap_or_else(|_| {
+        let fetched = fetched.unwrap_or_else(|_| {
             Err(Rejection::new(
                 ReasonCode::DependencyUnavailable,
                 "what verification needs did not come in time",
             ))
-        })
+        });
+        match fetched {
+            Err(rejection) if rejection.code.is_of_evidence() => {
+                Err(rejection.under(self.seen(exhibit, policy).await))
+            }
+            fetched => fetched,
+        }
+    }
+
+    /// The root of a policy, where it vouches for evidence that was refused before it was verified.
+    async fn seen(&self, exhibit: &Exhibit, policy: &Policy) -> Option<RootKeyId> {
+        let (evidence, at) = (exhibit.evidence.clone(), exhibit.at);
+        let root = policy.trust_root.key_id();
+        let vouched = self.compute(move || vouches(root, &evidence, at));
+        vouched.await.unwrap_or(false).then_some(root)
     }
 
     /// Verifies, off the threads that answer requests.

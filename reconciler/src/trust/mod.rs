@@ -225,6 +225,7 @@ fn refused(rejection: &Rejection, policy: Digest, shown_at: Timestamp) -> TrustR
         message: rejection.message.clone(),
         policy,
         shown_at,
+        trust_root: rejection.trust_root,
     }
 }
 

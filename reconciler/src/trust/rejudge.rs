@@ -94,6 +94,8 @@ async fn again(
     let outcome = match judged.await {
         Again::Accepts(verdict) => Ok(verdict),
         Again::Refuses(rejection) => {
+            // Whose evidence it is does not change with the policy.
+            let rejection = rejection.under(agent.trust.trust_root());
             let (shown, applied) = (Arc::clone(&exhibit), Arc::clone(&applied));
             look_again(world, agent, shown, applied, &rejection).await;
             Err(rejection)

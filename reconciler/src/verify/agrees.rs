@@ -19,14 +19,14 @@ pub(super) fn difference(one: &Verdict, other: &Verdict) -> Option<String> {
 /// Whether what people read of an agent is what its record says; the field that is not.
 pub(super) fn agrees(trust: &TrustStatus, record: &EvidenceRecord) -> Result<(), &'static str> {
     let is = |holds: bool, field| if holds { Ok(()) } else { Err(field) };
+    let root = record.outcome.trust_root();
+    let simulated = root.is_some_and(|root| root.is_simulated());
+    is(trust.simulated == simulated, "simulated")?;
+    let root = root.map_or_else(String::new, |root| root.to_string());
+    is(trust.trust_root == root, "trustRoot")?;
     match &record.outcome {
         Outcome::Accepted(verdict) => {
             is(trust.verdict.as_ref() == Some(verdict), "verdict")?;
-            is(trust.simulated == verdict.simulated, "simulated")?;
-            is(
-                trust.trust_root == verdict.trust_root.to_string(),
-                "trustRoot",
-            )?;
             let until = Some(verdict.trusted_until.trunc_secs());
             is(trust.trusted_until == until, "trustedUntil")?;
             is(

@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use easyenclave_attestation::{Again, Collateral, Policy, TokenKeys};
+use easyenclave_attestation::{Again, Collateral, Policy, TokenKeys, vouches};
 use easyenclave_git::{BlobId, CommitId, Past};
-use easyenclave_schemas::evidence::{EvidenceRecord, JudgedPolicy, Outcome, Verdict};
+use easyenclave_schemas::evidence::{EvidenceRecord, JudgedPolicy, Outcome, RootKeyId, Verdict};
 use easyenclave_schemas::status::{AgentStatus, paths};
 use easyenclave_schemas::{Digest, NodeSize, TargetName};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::agrees::{agrees, difference};
@@ -20,27 +19,6 @@ use crate::trust::{BoundTo, Exhibit};
 
 /// The longest record of evidence, in bytes: it has some thousand. Hundreds are in memory together.
 const LONGEST_RECORD: usize = 256 * 1024;
-
-/// How many verdicts were made again. Each record counts once, however many commits name it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Tally {
-    /// Made again, with the same result.
-    pub recomputed: usize,
-    /// Those of them that a simulated platform vouches for.
-    pub simulated: usize,
-    /// Not made again: digests only are kept.
-    pub not_kept: usize,
-    /// Not made again: sealed, and nobody brought an identity.
-    pub sealed: usize,
-    /// Not made again: sealed for others than whose identities were brought.
-    pub not_opened: usize,
-    /// Refusals that followed from an earlier verdict too, or from what nobody asked the agent for: only that this
-    /// evidence is not accepted was seen again.
-    pub not_accepted: usize,
-    /// Times that a file of an agent has a verdict and names no evidence.
-    pub without_evidence: usize,
-}
 
 /// A file that is wrong.
 #[derive(Debug, Clone)]
@@ -78,25 +56,10 @@ pub(super) struct Claimed {
 /// What was found of a record.
 pub(super) struct Judged {
     pub(super) made: Result<Made, Wrong>,
-    /// Whether a simulated platform vouches for what was accepted.
-    pub(super) simulated: bool,
+    /// The root that vouches for the platform, accepted or refused, where it is seen.
+    pub(super) root: Option<RootKeyId>,
     /// The digest of the text of its policy, and the size of the agents that it is for; none when it cannot be read.
     pub(super) policy: Option<(Digest, NodeSize)>,
-}
-
-impl Tally {
-    pub(super) fn count(&mut self, made: Made, simulated: bool) {
-        match made {
-            Made::Same => {
-                self.recomputed += 1;
-                self.simulated += usize::from(simulated);
-            }
-            Made::NotAccepted => self.not_accepted += 1,
-            Made::Not(Closed::NotKept) => self.not_kept += 1,
-            Made::Not(Closed::Sealed) => self.sealed += 1,
-            Made::Not(Closed::NotOpened) => self.not_opened += 1,
-        }
-    }
 }
 
 /// A policy as a record names it.
@@ -174,16 +137,19 @@ impl Tree<'_> {
     pub(super) fn judge(&self, claimed: &Claimed) -> Judged {
         let record = &claimed.record;
         let policy = self.policy(record.policy);
+        let named = policy.as_ref().ok();
+        let named = named.map(|applied| (applied.text, applied.document.node_size.clone()));
+        let again = policy.and_then(|applied| {
+            self.is_of_its_parts(claimed.digest, record)?;
+            self.again(claimed.digest, record, &applied)
+        });
         Judged {
-            simulated: matches!(&record.outcome, Outcome::Accepted(it) if it.simulated),
-            policy: policy
-                .as_ref()
-                .ok()
-                .map(|applied| (applied.text, applied.document.node_size.clone())),
-            made: policy.and_then(|applied| {
-                self.is_of_its_parts(claimed.digest, record)?;
-                self.again(claimed.digest, record, &applied)
-            }),
+            root: match &again {
+                Ok((_, root)) => *root,
+                Err(_) => record.outcome.trust_root(),
+            },
+            policy: named,
+            made: again.map(|(made, _)| made),
         }
     }
 
@@ -208,12 +174,15 @@ impl Tree<'_> {
         digest: Digest,
         record: &EvidenceRecord,
         applied: &Applied,
-    ) -> Result<Made, Wrong> {
+    ) -> Result<(Made, Option<RootKeyId>), Wrong> {
+        let (policy, outcome) = (&applied.policy, &record.outcome);
         let exhibit = match self.exhibit(record, &applied.document)? {
             Ok(exhibit) => exhibit,
-            Err(closed) => return Ok(Made::Not(closed)),
+            Err(closed) => return Ok((Made::Not(closed), outcome.trust_root())),
         };
-        again(&exhibit, &applied.policy, &record.outcome).map_err(|message| wrong(digest, message))
+        let made = again(&exhibit, policy, outcome);
+        let seen = made.and_then(|made| Ok((made, root(&exhibit, policy, outcome)?)));
+        seen.map_err(|message| wrong(digest, message))
     }
 
     /// What a record was made from, as far as it can be looked at.
@@ -334,6 +303,20 @@ fn again(exhibit: &Exhibit, policy: &Policy, outcome: &Outcome) -> Result<Made, 
             "it is refused for {}, and its evidence is accepted",
             said.code.code()
         )),
+    }
+}
+
+/// The root that vouches for the platform. One that a refusal names has to be seen again; those of before name none.
+fn root(
+    exhibit: &Exhibit,
+    policy: &Policy,
+    outcome: &Outcome,
+) -> Result<Option<RootKeyId>, String> {
+    let is_seen = |root: &RootKeyId| vouches(*root, &exhibit.evidence, exhibit.at);
+    match outcome.trust_root() {
+        None => Ok(Some(policy.trust_root.key_id()).filter(is_seen)),
+        Some(root) if matches!(outcome, Outcome::Accepted(_)) || is_seen(&root) => Ok(Some(root)),
+        Some(_) => Err("it names a root that does not vouch for its evidence".into()),
     }
 }
 

@@ -12,6 +12,7 @@ mod policies;
 mod shown;
 mod signing;
 mod spread;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod today;
@@ -21,10 +22,10 @@ use easyenclave_git::{CommitId, GitError, Past};
 use serde::Serialize;
 
 use crate::seal::Opener;
-pub use evidence::Tally;
 pub use kept::Kept;
 pub use shown::{Advice, Guest, LogShown, Nearest, PolicyShown, ShowError, Shown, shown};
 pub use signing::Signing;
+pub use tally::Tally;
 pub use today::{AgentToday, Standing, Today, today};
 use walk::Walk;
 

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 
 use easyenclave_attestation::{EventLog, Measured, Policy, QuoteView, report_data};
 use easyenclave_git::{CommitId, GitError, Past};
-use easyenclave_schemas::documents::TrustRootKind;
-use easyenclave_schemas::evidence::{MeasurementDigest, Outcome, Rejection, Verdict};
+use easyenclave_schemas::evidence::{MeasurementDigest, Outcome, Rejection, RootKeyId, Verdict};
 use easyenclave_schemas::status::paths;
 use easyenclave_schemas::{AgentId, Digest, NodeSize, PolicyName, TargetName, Timestamp};
 use serde::Serialize;
@@ -38,8 +37,11 @@ pub struct Shown {
     pub record: Digest,
     /// When it was shown, by the reconciler's clock.
     pub shown_at: Timestamp,
-    /// Whether it was judged under the root of a simulated platform, which proves nothing about hardware.
+    /// Whether it is of a simulated platform, accepted or refused, which proves nothing about hardware.
     pub simulated: bool,
+    /// The root that vouches for the platform; none where that is not seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust_root: Option<RootKeyId>,
     /// What it was judged by.
     pub policy: PolicyShown,
     /// What verification said.
@@ -178,13 +180,12 @@ pub fn shown(
     let record = &claimed.record;
     let wrong = |wrong: super::evidence::Wrong| ShowError::Wrong(wrong.path, wrong.message);
     let applied = tree.policy(record.policy).map_err(wrong)?;
-    let judged = tree.judge(&claimed).made;
+    let judged = tree.judge(&claimed);
     let exhibit = tree.exhibit_of(&claimed).map_err(wrong)?;
     let (guest, closed) = match &exhibit {
         Ok(exhibit) => (guest(&tree, &claimed, exhibit, &applied.policy)?, None),
         Err(closed) => (None, Some(closed.to_string())),
     };
-    let is_simulated = applied.document.spec.trust_root.kind == TrustRootKind::Simulated;
     Ok(Shown {
         agent: agent.clone(),
         commit: status.to_string(),
@@ -192,11 +193,12 @@ pub fn shown(
         node_size: claimed.node_size.clone(),
         record: claimed.digest,
         shown_at: record.at,
-        simulated: is_simulated,
+        simulated: judged.root.is_some_and(|root| root.is_simulated()),
+        trust_root: judged.root,
         policy: policy(past, status, record.policy, applied.text)?,
         advice: advice(&record.outcome),
         outcome: record.outcome.clone(),
-        made_again: match judged {
+        made_again: match judged.made {
             Ok(Made::Same) => "the same comes out again".into(),
             Ok(Made::NotAccepted) => "it is refused again, for a reason of its own".into(),
             Ok(Made::Not(closed)) => format!("not made again: the evidence {closed}"),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use easyenclave_attestation::{Again, Policy};
 use easyenclave_git::{BlobId, CommitId, GitError, Past};
-use easyenclave_schemas::evidence::{Outcome, ReasonCode, Verdict};
+use easyenclave_schemas::evidence::{Outcome, ReasonCode, RootKeyId, Verdict};
 use easyenclave_schemas::status::paths;
 use easyenclave_schemas::{Digest, NodeSize, TargetName, Timestamp};
 use serde::Serialize;
@@ -41,8 +41,11 @@ pub struct AgentToday {
     pub evidence: Option<Digest>,
     /// What would become of it.
     pub standing: Standing,
-    /// Whether a simulated platform vouches for it, when it is accepted or was.
+    /// Whether a simulated platform vouches for it, accepted or refused.
     pub simulated: bool,
+    /// The root that vouches for the platform; none where that is not seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust_root: Option<RootKeyId>,
     /// Until when it would be trusted, or was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trusted_until: Option<Timestamp>,
@@ -94,7 +97,9 @@ pub fn today(
         let (evidence, judged) = match tree.claim(path, *blob) {
             Ok(Claim::Record(claimed)) => (
                 Some(claimed.digest),
-                judge(&tree, &claimed, &model, at).unwrap_or_else(unread),
+                judge(&tree, &claimed, &model, at)
+                    .unwrap_or_else(unread)
+                    .under(claimed.record.outcome.trust_root()),
             ),
             Ok(_) => (None, unknown("the branch holds no evidence of it")),
             Err(wrong) => (None, unread(wrong)),
@@ -145,19 +150,15 @@ fn judge(
         Outcome::Accepted(verdict) => Some(verdict.as_ref()),
         Outcome::Refused(_) => None,
     };
-    let simulated = before.is_some_and(|verdict| verdict.simulated);
     Ok(match exhibit.again(&policy, before) {
         Again::Accepts(verdict) => accepted(&verdict, at),
         Again::Refuses(rejection) => AgentToday {
             standing: Standing::Refused,
             code: Some(rejection.code),
-            simulated,
+            trust_root: rejection.trust_root,
             ..unknown(rejection.message)
         },
-        Again::Unknown => AgentToday {
-            simulated,
-            ..unknown("the policy asks for what its evidence does not hold")
-        },
+        Again::Unknown => unknown("the policy asks for what its evidence does not hold"),
     })
 }
 
@@ -178,7 +179,7 @@ fn accepted(verdict: &Verdict, at: Timestamp) -> AgentToday {
     };
     AgentToday {
         standing,
-        simulated: verdict.simulated,
+        trust_root: Some(verdict.trust_root),
         trusted_until: Some(verdict.trusted_until),
         ..unknown(message)
     }
@@ -198,12 +199,25 @@ fn ended(verdict: &Verdict) -> String {
     format!("trust ended at {until}: {why}")
 }
 
+impl AgentToday {
+    /// Evidence that is known to be of a platform under this root, whatever today's policies see of it.
+    fn under(self, root: Option<RootKeyId>) -> Self {
+        let root = self.trust_root.or(root);
+        Self {
+            simulated: root.is_some_and(|root| root.is_simulated()),
+            trust_root: root,
+            ..self
+        }
+    }
+}
+
 fn unknown(message: impl Into<String>) -> AgentToday {
     AgentToday {
         path: String::new(),
         evidence: None,
         standing: Standing::Unknown,
         simulated: false,
+        trust_root: None,
         trusted_until: None,
         code: None,
         message: message.into(),

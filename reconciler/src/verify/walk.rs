@@ -281,7 +281,7 @@ impl<'a> Walk<'a> {
         };
         if let Some(judged) = judged.remove(&claimed.digest) {
             let made = judged.made.map(|made| {
-                self.audit.verdicts.count(made, judged.simulated);
+                self.audit.verdicts.count(made, judged.root);
             });
             let policy = judged.policy;
             self.known.insert(claimed.digest, Known { made, policy });

@@ -4,7 +4,7 @@ use easyenclave_schemas::evidence::MeasurementDigest;
 use serde_json::Value;
 
 use crate::maker::Maker;
-use crate::{TWO, easyenclave, text};
+use crate::{TWO, audit, easyenclave, text};
 
 fn first_agent(maker: &Maker) -> String {
     let agent = maker.status.agents.keys().next();
@@ -66,7 +66,7 @@ fn another_kernel_is_told_by_the_register_and_by_the_event() {
     let output = easyenclave(&maker.made.state, &["evidence", &agent]);
     let answer = text(&output.stdout);
     for part in [
-        "refused under a simulated root: EE-ATT-016",
+        "refused (simulated): EE-ATT-016",
         "what to do ",
         "policy         in no version of the desired state up to",
         "none; the nearest is simulated image tiny",
@@ -89,4 +89,49 @@ fn another_kernel_is_told_by_the_register_and_by_the_event() {
     let before: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(before["simulated"], true);
     assert!(before["outcome"]["accepted"].is_object(), "{before}");
+}
+
+/// Records of before name no root of what they refuse. It is seen again where the evidence can be read.
+#[test]
+fn a_refusal_is_of_the_platform_that_its_evidence_shows_whatever_its_record_names() {
+    for of_before in [false, true] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut maker = Maker::new(dir.path(), &TWO);
+        maker.of_before = of_before;
+        maker.policy.spec.measurements.clear();
+        maker.round(0);
+        maker.push();
+        let agent = first_agent(&maker);
+        let output = easyenclave(&maker.made.state, &["evidence", &agent]);
+        let answer = text(&output.stdout);
+        assert!(answer.contains(&format!("agent {agent} (simulated)")));
+        assert!(answer.contains("refused (simulated): EE-ATT-014"));
+        let found = audit::run(&maker.made.state, None).found;
+        let verdicts = &found["verdicts"];
+        assert_eq!(verdicts["recomputed"], 2, "{found}");
+        assert_eq!(verdicts["simulated"], 2, "{found}");
+        assert_eq!(verdicts["rootNotKnown"], 0, "{found}");
+    }
+}
+
+#[test]
+fn an_altered_quote_is_said_to_be_of_nobody_knows_whom() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut maker = Maker::new(dir.path(), &TWO);
+    maker.tampers = true;
+    maker.round(0);
+    maker.push();
+    let agent = first_agent(&maker);
+    let output = easyenclave(&maker.made.state, &["evidence", &agent]);
+    let answer = text(&output.stdout);
+    assert!(answer.contains("refused (root not known): EE-ATT-020"));
+    let output = easyenclave(&maker.made.state, &["verify", "--today"]);
+    let answer = text(&output.stdout);
+    for part in [
+        "2 made again from their evidence, 0 of them simulated, the root of 2 not known",
+        "2 refused, 0 of them simulated, the root of 2 not known",
+        &format!("{agent}: refused EE-ATT-020 (root not known): "),
+    ] {
+        assert!(answer.contains(part), "{part} is missing: {answer}");
+    }
 }

@@ -32,6 +32,7 @@ fn today_says_who_would_be_trusted_under_the_policies_and_at_the_time_of_now() {
         let found = today(&past, tip, main, at, None).expect("read");
         let agents = found.agents.into_iter();
         agents
+            .inspect(|it| assert!(it.simulated, "whatever becomes of it: {it:?}"))
             .map(|it| (it.standing, it.message))
             .collect::<Vec<_>>()
     };
@@ -104,10 +105,12 @@ fn the_json_of_an_audit_keeps_its_names() {
           "verdicts": {
             "recomputed": 2,
             "simulated": 2,
+            "rootNotKnown": 0,
             "notKept": 0,
             "sealed": 0,
             "notOpened": 0,
             "notAccepted": 0,
+            "notAcceptedSimulated": 0,
             "withoutEvidence": 0
           },
           "policiesLookedFor": true,
@@ -131,6 +134,7 @@ fn the_json_of_an_audit_keeps_its_names() {
                 "evidence": "<digest>",
                 "standing": "lapsed",
                 "simulated": true,
+                "trustRoot": "<digest>",
                 "trustedUntil": "2026-01-06T12:10:00Z",
                 "message": "trust ended at 2026-01-06T12:10:00Z: it was shown longer ago than the policy's maxAge"
               }

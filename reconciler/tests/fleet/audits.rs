@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use easyenclave_git::{Ledger, Signer};
-use easyenclave_schemas::Digest;
-use easyenclave_schemas::evidence::{EvidenceRecord, Outcome};
+use easyenclave_schemas::evidence::{EvidenceRecord, Outcome, RootKeyId};
 use easyenclave_schemas::status::paths;
+use easyenclave_schemas::{Digest, Timestamp};
 use serde_json::Value;
 
 use crate::harness::Fleet;
@@ -65,17 +65,22 @@ fn a_signed_verdict_that_its_evidence_does_not_give_is_named() {
     assert_eq!(honest["findings"], Value::Array(vec![]), "{honest}");
     assert_eq!(honest["verdicts"]["recomputed"], 1, "{honest}");
     assert_eq!(honest["verdicts"]["simulated"], 1, "{honest}");
-    let (forged, record) = forged(&files);
-    let found = own_branch(&fleet, "forged", &forged);
+    let forged = forged(&files, later_tcb);
+    is_named(&fleet, "forged", &forged, "tcbDate");
+    fleet.stop();
+}
+
+/// The only finding is of that record, and says so.
+fn is_named(fleet: &Fleet, name: &str, (files, record): &(Files, Digest), said: &str) {
+    let found = own_branch(fleet, name, files);
     let findings = found["findings"].as_array().expect("a list");
     let [finding] = findings.as_slice() else {
         panic!("{found}")
     };
     assert_eq!(finding["kind"], "evidence");
-    assert_eq!(finding["path"], paths::evidence(&record));
+    assert_eq!(finding["path"], paths::evidence(record));
     let message = finding["message"].as_str().expect("text");
-    assert!(message.contains("tcbDate"), "{message}");
-    fleet.stop();
+    assert!(message.contains(said), "{message}");
 }
 
 #[test]
@@ -97,12 +102,21 @@ fn a_refusal_after_a_change_of_policy_is_made_again_too() {
     let after = verify(&fleet, "status");
     assert_eq!(after["findings"], Value::Array(vec![]), "{after}");
     let count = |found: &Value, name: &str| found["verdicts"][name].as_u64().expect("a number");
-    assert_eq!(count(&before, "recomputed"), count(&before, "simulated"));
     assert!(
-        count(&after, "recomputed") > count(&after, "simulated"),
+        count(&after, "recomputed") > count(&before, "recomputed"),
         "a refusal is among them: {after}"
     );
+    for found in [&before, &after] {
+        assert_eq!(count(found, "recomputed"), count(found, "simulated"));
+    }
     assert_eq!(count(&after, "withoutEvidence"), 0, "{after}");
+
+    // Whose evidence it was cannot be said otherwise than the evidence shows.
+    let files = evidence_and_agents(&fleet);
+    let honest = own_branch(&fleet, "honest", &files);
+    assert_eq!(honest["findings"], Value::Array(vec![]), "{honest}");
+    let forged = forged(&files, as_if_real);
+    is_named(&fleet, "forged", &forged, "does not vouch");
     fleet.stop();
 }
 
@@ -260,7 +274,7 @@ impl Rewriter {
 }
 
 /// The files of agents and of their evidence at the tip.
-pub(crate) fn evidence_and_agents(fleet: &Fleet) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn evidence_and_agents(fleet: &Fleet) -> Files {
     let list = fleet
         .git(&["ls-tree", "-r", "--name-only", "status"])
         .stdout;
@@ -271,38 +285,67 @@ pub(crate) fn evidence_and_agents(fleet: &Fleet) -> BTreeMap<String, Vec<u8>> {
     paths.map(|path| (path.to_owned(), bytes(path))).collect()
 }
 
-/// The same with a later date of the platform's TCB in the verdict, in the agent's file and in its record.
-fn forged(files: &BTreeMap<String, Vec<u8>>) -> (BTreeMap<String, Vec<u8>>, Digest) {
+/// Files by their paths.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// What a forger writes in the place of what is in an agent's file.
+type Swaps = Vec<(String, String)>;
+
+/// The same with the first record changed that can be, and the agent's file in agreement with it.
+fn forged(files: &Files, change: impl Fn(&mut Outcome) -> Option<Swaps>) -> (Files, Digest) {
     let mut forged = files.clone();
-    let parsed = |bytes: &Vec<u8>| serde_json::from_slice::<EvidenceRecord>(bytes).ok();
+    let changed = |bytes: &Vec<u8>| {
+        let mut record: EvidenceRecord = serde_json::from_slice(bytes).ok()?;
+        let swaps = change(&mut record.outcome)?;
+        Some((record, swaps))
+    };
     let found = files
         .iter()
-        .find_map(|(path, bytes)| Some((path, parsed(bytes)?)));
-    let (path, mut record) = found.expect("a record");
-    let Outcome::Accepted(verdict) = &mut record.outcome else {
-        panic!("accepted")
-    };
-    let old_date = verdict.tcb_date.to_string();
-    verdict.tcb_date = verdict
-        .tcb_date
-        .plus(std::time::Duration::from_secs(86_400));
-    let new_date = verdict.tcb_date.to_string();
+        .find_map(|(path, bytes)| Some((path, changed(bytes)?)));
+    let (path, (record, mut swaps)) = found.expect("a record");
     let old = path.rsplit('/').next().expect("a name");
     let bytes = record.to_json();
     let digest = Digest::of(&bytes);
+    swaps.push((old.into(), digest.to_string()));
     forged.remove(path);
     forged.insert(paths::evidence(&digest), bytes);
     let is_agent = |path: &str| path.starts_with(paths::AGENTS);
     let agents = forged.iter_mut().filter(|(path, _)| is_agent(path));
     for (_, bytes) in agents {
-        let text = String::from_utf8(bytes.clone()).expect("text");
-        let date = |date: &str| format!("tcbDate: \"{date}\"");
-        let text = text.replace(old, &digest.to_string());
-        let new = text.replace(&date(&old_date), &date(&new_date));
-        assert_ne!(text, new, "the date is there");
-        *bytes = new.into_bytes();
+        let mut text = String::from_utf8(bytes.clone()).expect("text");
+        for (from, to) in &swaps {
+            assert!(text.contains(from), "{from} in {text}");
+            text = text.replace(from, to);
+        }
+        *bytes = text.into_bytes();
     }
     (forged, digest)
+}
+
+/// A later date of the platform's TCB.
+fn later_tcb(outcome: &mut Outcome) -> Option<Swaps> {
+    let Outcome::Accepted(verdict) = outcome else {
+        return None;
+    };
+    let day = std::time::Duration::from_secs(86_400);
+    let later = verdict.tcb_date.plus(day);
+    let date = |date: Timestamp| format!("tcbDate: \"{date}\"");
+    let swap = (date(verdict.tcb_date), date(later));
+    verdict.tcb_date = later;
+    Some(vec![swap])
+}
+
+/// A refused platform that was Intel's.
+fn as_if_real(outcome: &mut Outcome) -> Option<Swaps> {
+    let Outcome::Refused(rejection) = outcome else {
+        return None;
+    };
+    let root = rejection.trust_root.replace(RootKeyId::INTEL)?;
+    let swap = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+    Some(vec![
+        swap("simulated: true", "simulated: false"),
+        swap(&root.to_string(), &RootKeyId::INTEL.to_string()),
+    ])
 }
 
 /// What `verify` says of a branch with these files, signed as it should be by a key of our own.

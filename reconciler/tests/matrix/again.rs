@@ -99,6 +99,28 @@ async fn a_policy_that_wants_a_token_refuses_nobody_that_was_never_asked_for_one
     assert_eq!(code, "EE-ATT-014");
 }
 
+/// Whose evidence it is was seen once, and no policy changes that.
+#[tokio::test]
+async fn a_policy_under_another_root_leaves_it_known_whose_evidence_it_refuses() {
+    let place = Place::new(&json!({}));
+    let agent = place.agent().await;
+    let root = place.join(&agent).await.expect("accepted").trust_root;
+    assert!(root.is_simulated());
+    for max_age in [3600, 7200] {
+        let mut spec = place.spec();
+        spec.trust_root = Default::default();
+        spec.max_age = Span::from_secs(max_age);
+        place.adopt(spec);
+        rejudge(&place).await;
+        let refused = record(&place, &agent);
+        let TrustRecord::Refused { code, .. } = &refused else {
+            panic!("refused");
+        };
+        assert_eq!(code, "EE-ATT-022");
+        assert_eq!(refused.trust_root(), Some(root));
+    }
+}
+
 /// A large fleet is judged a share at a time. Until its turn an agent is neither trusted under the new policy nor asked
 /// for anything.
 #[tokio::test]

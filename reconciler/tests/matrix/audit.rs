@@ -25,6 +25,8 @@ fn told(agent: &Agent) -> Fields {
         "mrtd",
         "tcb_status",
         "nonce_id",
+        "simulated",
+        "trust_root",
         "result",
     ] {
         assert!(event.contains_key(field), "no {field} in {event:#?}");
@@ -43,10 +45,15 @@ async fn matrix_aud_001_a_refused_attempt_is_told_with_its_code() {
     assert_eq!(event["reason_code"], "EE-ATT-014");
     assert_eq!(event["result"], "rejected");
     assert_eq!(event["mrtd"], "unverified");
+    assert_eq!(event["simulated"], "true", "what it showed says so");
+    assert_eq!(
+        event["trust_root"],
+        place.source.platform.root_key_id().to_string()
+    );
     let metrics = place.world.metrics.text();
     for line in [
         r#"attestation_registration_attempt_total{result="rejected"} 1"#,
-        r#"attestation_registration_reject_total{reason_code="EE-ATT-014"} 1"#,
+        r#"attestation_registration_reject_total{reason_code="EE-ATT-014",trust_root="simulated"} 1"#,
     ] {
         assert!(
             metrics.lines().any(|found| found == line),
@@ -67,6 +74,8 @@ async fn matrix_aud_001_every_refusal_is_told_whenever_it_comes() {
     let event = told(&agent);
     assert_eq!(event["reason_code"], "EE-ATT-031");
     assert_eq!(event["policy_snapshot"], "none");
+    assert_eq!(event["simulated"], "unknown", "nobody looked");
+    assert_eq!(event["trust_root"], "unknown");
 
     let agent = place.agent().await;
     place.source.is(Mood::Unavailable);
@@ -104,7 +113,10 @@ async fn matrix_aud_001_a_refusal_over_http_is_told_once() {
         assert_eq!(told.len(), 1, "{told:#?}");
         let listed = place.world.refusals.list();
         let listed = listed.iter().find(|refusal| refusal.code == code);
-        assert_eq!(listed.expect("listed").subject, order.as_str());
+        let listed = listed.expect("listed");
+        assert_eq!(listed.subject, order.as_str());
+        let is_of_evidence = code == "EE-ATT-014";
+        assert_eq!(listed.message.ends_with(" (simulated)"), is_of_evidence);
     }
 }
 

@@ -15,7 +15,7 @@ pub use measured::{Fmspc, HexError, MeasurementDigest, RootKeyId};
 pub use reasons::ReasonCode;
 pub use record::{EvidenceRecord, JudgedPolicy, Kept, Outcome, Part};
 pub use verdict::{
-    PlatformProperties, Rejection, TcbStatus, TokenFacts, Verdict, VerifierKind, Warning,
+    PlatformProperties, Rejection, TcbStatus, TokenFacts, Verdict, VerifierKind, Warning, stamp,
 };
 
 /// What an agent sends to be trusted.

@@ -138,6 +138,12 @@ impl ReasonCode {
         )
     }
 
+    /// Whether evidence was refused for what it is or comes with, and not a message for its form, its sender or its time.
+    pub fn is_of_evidence(self) -> bool {
+        (Self::BindingMismatch..=Self::RtmrMismatch).contains(&self)
+            || (Self::QuoteSignatureInvalid..=Self::ItaPolicyUnmatched).contains(&self)
+    }
+
     /// Whether this code warns rather than rejects.
     pub fn is_warning(self) -> bool {
         matches!(

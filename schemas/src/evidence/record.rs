@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ItaNonce, ReasonCode, Rejection, Verdict};
+use super::{ItaNonce, ReasonCode, Rejection, RootKeyId, Verdict};
 use crate::documents::PolicySpec;
 use crate::{AgentId, Digest, NodeSize, Timestamp};
 
@@ -56,6 +56,16 @@ pub enum Outcome {
     Accepted(Box<Verdict>),
     /// Refused.
     Refused(Rejection),
+}
+
+impl Outcome {
+    /// The root that vouches for the platform, where it was seen: who is refused has one, too.
+    pub fn trust_root(&self) -> Option<RootKeyId> {
+        match self {
+            Self::Accepted(verdict) => Some(verdict.trust_root),
+            Self::Refused(rejection) => rejection.trust_root,
+        }
+    }
 }
 
 /// A part of the evidence that may name a machine.

@@ -168,6 +168,9 @@ pub struct Rejection {
     pub code: ReasonCode,
     /// What was wrong, without internals.
     pub message: String,
+    /// The root that vouches for the platform all the same; none where that was not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_root: Option<RootKeyId>,
 }
 
 impl Rejection {
@@ -176,7 +179,34 @@ impl Rejection {
         Self {
             code,
             message: message.into(),
+            trust_root: None,
         }
+    }
+
+    /// The same of evidence that was seen to be of a platform under this root, unless it is known of another one.
+    pub fn under(self, root: Option<RootKeyId>) -> Self {
+        Self {
+            trust_root: self.trust_root.or(root),
+            ..self
+        }
+    }
+
+    /// The sentence with what is to be said of the root. A refused message says nothing of any platform.
+    pub fn stamped(&self) -> String {
+        let stamp = match self.code.is_of_evidence() {
+            true => stamp(self.trust_root),
+            false => "",
+        };
+        format!("{}{stamp}", self.message)
+    }
+}
+
+/// What is said wherever trust in a platform is shown, granted or refused: nothing beside Intel's root alone.
+pub fn stamp(root: Option<RootKeyId>) -> &'static str {
+    match root {
+        Some(root) if root.is_simulated() => " (simulated)",
+        Some(_) => "",
+        None => " (root not known)",
     }
 }
 
@@ -195,5 +225,34 @@ mod tests {
     fn a_rejection_shows_code_and_sentence() {
         let rejection = Rejection::from(ReasonCode::NonceExpired);
         assert_eq!(rejection.to_string(), "EE-ATT-003: the nonce has expired");
+    }
+
+    #[test]
+    fn refused_evidence_says_whose_it_is_or_that_nobody_knows() {
+        let of = |code: ReasonCode, root| Rejection::from(code).under(root).stamped();
+        let code = ReasonCode::MrtdUntrusted;
+        let simulated = Some(RootKeyId::new([1; 48]));
+        let cause = code.cause();
+        assert_eq!(of(code, simulated), format!("{cause} (simulated)"));
+        assert_eq!(of(code, Some(RootKeyId::INTEL)), cause);
+        assert_eq!(of(code, None), format!("{cause} (root not known)"));
+        let message = ReasonCode::TokenWrong;
+        assert_eq!(of(message, None), message.cause(), "no platform showed it");
+    }
+
+    #[test]
+    fn a_root_that_was_seen_is_no_other_one_later() {
+        let rejection = Rejection::from(ReasonCode::MrtdUntrusted);
+        let seen = rejection.under(Some(RootKeyId::INTEL)).under(None);
+        let again = seen.under(Some(RootKeyId::new([1; 48])));
+        assert_eq!(again.trust_root, Some(RootKeyId::INTEL));
+    }
+
+    #[test]
+    fn a_rejection_of_before_names_no_root() {
+        let old = r#"{"code":"EE-ATT-014","message":"no"}"#;
+        let read: Rejection = serde_json::from_str(old).expect("reads");
+        assert_eq!(read.trust_root, None);
+        assert_eq!(serde_json::to_string(&read).expect("writes"), old);
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Condition, WaitStatus};
-use crate::evidence::{Verdict, VerifierKind};
+use crate::evidence::{Verdict, VerifierKind, stamp};
 use crate::wire::WorkloadState;
 use crate::{
     AgentId, Datacenter, DeploymentId, Digest, Generation, NodeSize, TargetName, Timestamp,
@@ -96,9 +96,10 @@ pub enum LivenessStatus {
 pub struct TrustStatus {
     /// `accepted`, `refused` or `unknown`.
     pub state: String,
-    /// Whether a simulated platform vouches for it. Derived from the trust root.
+    /// Whether a simulated platform vouches for it, accepted or refused. Derived from the trust root.
     pub simulated: bool,
-    /// SHA-384 of the root's public key.
+    /// SHA-384 of the public key of the root that vouches for it. Missing where that is not known: then it is neither
+    /// simulated nor real.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub trust_root: String,
     /// The verdict runs out then.
@@ -143,6 +144,13 @@ pub struct TrustStatus {
     /// What was let pass, in words, with its code.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+impl TrustStatus {
+    /// What is said beside its state wherever that is shown.
+    pub fn stamp(&self) -> &'static str {
+        stamp(self.trust_root.parse().ok())
+    }
 }
 
 /// What should run on an agent.

@@ -23,7 +23,10 @@ pub fn judge_again(case: &Case<'_>, before: Option<&Verdict>) -> Again {
     let foresight = before.map(|verdict| foresee(verdict, case.policy));
     match (verify(case), foresight) {
         (Ok(verdict), _) => Again::Accepts(Box::new(verdict)),
-        (Err(rejection), _) if !is_undecided(rejection.code) => Again::Refuses(rejection),
+        // Whose evidence it is was seen when it was accepted.
+        (Err(rejection), _) if !is_undecided(rejection.code) => {
+            Again::Refuses(rejection.under(before.map(|verdict| verdict.trust_root)))
+        }
         // What is missing does not hide what is wrong.
         (Err(_), Some(Foresight::Refuses(rejection))) => Again::Refuses(rejection),
         (Err(_), _) => Again::Unknown,

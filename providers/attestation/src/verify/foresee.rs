@@ -24,7 +24,8 @@ pub enum Foresight {
 
 /// What `policy` would say of the machine that `verdict` describes, when it judges the same evidence again.
 pub fn foresee(verdict: &Verdict, policy: &Policy) -> Foresight {
-    judged(verdict, policy).unwrap_or_else(Foresight::Refuses)
+    let refused = |rejection: Rejection| rejection.under(Some(verdict.trust_root));
+    judged(verdict, policy).unwrap_or_else(|rejection| Foresight::Refuses(refused(rejection)))
 }
 
 /// In the order in which [`super::verify`] looks. What is missing does not hide what is wrong.

@@ -31,8 +31,8 @@ pub use again::{Again, judge_again};
 pub use case::{Binding, Case};
 pub use foresee::{Foresight, foresee};
 pub use policy::{IntelIsNotSimulated, PlatformFlags, Policy, Reference, SimulatedRoot, TrustRoot};
-pub use root::ends_in;
 pub use sight::sight;
+pub use signed::vouches;
 #[cfg(feature = "fetch")]
 pub(crate) use sound::{Standing, standing};
 pub use token::{
@@ -55,8 +55,16 @@ struct Findings {
 ///
 /// # Errors
 /// A rejection with the reason code of the first check that failed, in the order of the contract:
-/// nonce, layout, binding, signatures and tokens, measurement, platform, TCB, runtime measurements.
+/// nonce, layout, binding, signatures and tokens, measurement, platform, TCB, runtime measurements. It names the root of
+/// the policy where that vouches for the platform all the same, and no other.
 pub fn verify(case: &Case<'_>) -> Result<Verdict, Rejection> {
+    judged(case).map_err(|rejection| {
+        let root = case.policy.trust_root.key_id();
+        rejection.under(vouches(root, case.evidence, case.now).then_some(root))
+    })
+}
+
+fn judged(case: &Case<'_>) -> Result<Verdict, Rejection> {
     let mut warnings = Vec::new();
     let quote = facts::read(case.evidence)?;
     nonce(case, &quote, &mut warnings)?;
@@ -75,7 +83,7 @@ pub(crate) fn appraise(
         (body, Some(findings))
     } else {
         let body = facts::Body::read(quote)?;
-        signed::check(quote, &policy.trust_root, case.now)?;
+        signed::check(quote, policy.trust_root.key_id(), case.now)?;
         (body, None)
     };
     let ita = match &policy.ita {

@@ -3,7 +3,7 @@
 use dcap_qvl::QuoteClaims;
 use dcap_qvl::intel;
 use dcap_qvl::verify::QuoteVerifier;
-use easyenclave_schemas::evidence::{Evidence, ReasonCode, Rejection, RootKeyId};
+use easyenclave_schemas::evidence::{ReasonCode, Rejection, RootKeyId};
 use ring::digest::{SHA384, digest};
 use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use x509_cert::Certificate;
@@ -56,17 +56,6 @@ pub(super) fn another(root: &TrustRoot, quote: &QuoteView<'_>) -> Result<(), Rej
     } else {
         Err(reasons::foreign_quote())
     }
-}
-
-/// Whether the certificates that a quote carries end in this root. That is told before anything is verified and proves
-/// nothing but of the root itself: who makes a quote can put any root's certificate at its end.
-pub fn ends_in(root: &TrustRoot, evidence: &Evidence) -> bool {
-    let Ok(quote) = facts::read(evidence) else {
-        return false;
-    };
-    let chain = chain(&quote);
-    let last = chain.last().filter(|_| chain.len() <= LONGEST_CHAIN);
-    last.is_some_and(|der| is_root(der, root.key_id()))
 }
 
 /// The certificates that a quote carries, its platform's first; none where they cannot be read.

@@ -1,11 +1,11 @@
-//! What a quote's own signatures prove without any collateral: its certificates lead to the root that the policy names,
+//! What a quote's own signatures prove without any collateral: its certificates lead to the root that is asked about,
 //! the platform vouches for the key, and that key signed these bytes. It says nothing of revocation, of the quoting
 //! enclave or of how current the platform is; where this is used, Intel Trust Authority does.
 
 use dcap_qvl::intel;
 use dcap_qvl::quote::{AuthDataV3, Quote};
 use easyenclave_schemas::Timestamp;
-use easyenclave_schemas::evidence::{ReasonCode, Rejection};
+use easyenclave_schemas::evidence::{Evidence, ReasonCode, Rejection, RootKeyId};
 use ring::digest::{SHA256, digest};
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -13,7 +13,6 @@ use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-use super::policy::TrustRoot;
 use super::{facts, root};
 use crate::layout::QuoteView;
 
@@ -23,10 +22,16 @@ const LONGEST_CHAIN: usize = 4;
 /// Where a quoting enclave's report holds what it vouches for.
 const REPORT_DATA: std::ops::Range<usize> = 320..352;
 
+/// Whether a platform under this root made the quote, as far as that is seen from the quote alone: for saying whose
+/// evidence was refused, and never for accepting any.
+pub fn vouches(root: RootKeyId, evidence: &Evidence, at: Timestamp) -> bool {
+    facts::read(evidence).is_ok_and(|quote| check(&quote, root, at).is_ok())
+}
+
 /// Checks them all.
 pub(super) fn check(
     view: &QuoteView<'_>,
-    root: &TrustRoot,
+    root: RootKeyId,
     now: Timestamp,
 ) -> Result<(), Rejection> {
     let quote = facts::parse(view)?;
@@ -48,13 +53,13 @@ pub(super) fn check(
 }
 
 /// The key of the platform's certificate, once its path to the root is verified.
-fn leaf(quote: &Quote, root: &TrustRoot, now: Timestamp) -> Result<Vec<u8>, Rejection> {
+fn leaf(quote: &Quote, root: RootKeyId, now: Timestamp) -> Result<Vec<u8>, Rejection> {
     let chain = intel::extract_cert_chain(quote).unwrap_or_default();
     if chain.len() > LONGEST_CHAIN {
         return refuse("the quote carries too many certificates");
     }
     // The key of the root is what the policy names, so it does not matter who sent the certificate.
-    let anchor = chain.iter().find(|der| root::is_root(der, root.key_id()));
+    let anchor = chain.iter().find(|der| root::is_root(der, root));
     let anchor = CertificateDer::from_slice(anchor.ok_or(ReasonCode::TrustRootMismatch)?);
     let anchor = anchor_from_trusted_cert(&anchor).map_err(|_| ReasonCode::TrustRootMismatch)?;
     let certificates: Vec<_> = chain

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use easyenclave_attestation::testing::{self, Fault, FaultySource, judge, reference};
-use easyenclave_attestation::{Binding, Collateral, TrustRoot, collect, report_data};
-use easyenclave_schemas::evidence::{MeasurementDigest, ReasonCode, RootKeyId};
+use easyenclave_attestation::{Binding, Collateral, Policy, TrustRoot, collect, report_data};
+use easyenclave_schemas::evidence::{Evidence, MeasurementDigest, ReasonCode, RootKeyId};
 
 use crate::bench::{Bench, data, evidence, now};
 
@@ -39,6 +39,43 @@ fn a_quote_for_another_nonce_or_key_is_refused() {
             ReasonCode::BindingMismatch
         );
     }
+}
+
+/// Whose evidence was refused is said of what was seen, and nothing is guessed.
+#[test]
+fn a_refusal_names_the_root_of_the_platform_where_its_quote_shows_that() {
+    let bench = Bench::new();
+    let own = bench.platform.root_key_id();
+    let root = |evidence: &Evidence, policy: &Policy| {
+        let verdict = judge(evidence, &bench.binding, &bench.collateral, policy, now());
+        verdict.expect_err("refused").trust_root
+    };
+    let unknown = Policy {
+        references: Vec::new(),
+        ..bench.policy.clone()
+    };
+    assert_eq!(root(&bench.evidence(), &unknown), Some(own), "EE-ATT-014");
+    let other = Binding {
+        nonce: [9; 32],
+        ..bench.binding.clone()
+    };
+    let unbound = judge(
+        &bench.evidence(),
+        &other,
+        &bench.collateral,
+        &bench.policy,
+        now(),
+    );
+    assert_eq!(unbound.expect_err("refused").trust_root, Some(own));
+    let intel = Policy {
+        trust_root: TrustRoot::Intel,
+        ..bench.policy.clone()
+    };
+    assert_eq!(root(&bench.evidence(), &intel), None, "an untrusted root");
+    let altered = bench.faulty(Fault::Tampered);
+    assert_eq!(root(&altered, &bench.policy), None, "an altered quote");
+    let no_quote = evidence(&[7; 900]);
+    assert_eq!(root(&no_quote, &bench.policy), None, "no quote");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use easyenclave_schemas::evidence::stamp;
 use easyenclave_schemas::status::paths;
 
 use super::Args;
@@ -75,10 +76,15 @@ fn counted(text: &mut String, found: &Audit, args: &Args) {
     let tally = &found.verdicts;
     let _ = writeln!(
         text,
-        "  verdicts       {} made again from their evidence, {} of them simulated",
-        tally.recomputed, tally.simulated
+        "  verdicts       {} made again from their evidence, {}",
+        tally.recomputed,
+        whose(tally.simulated, tally.root_not_known)
     );
     let _ = writeln!(text, "  policies       {policies}");
+    let not_accepted = format!(
+        "refused, and seen again only not to be accepted, {}",
+        whose(tally.not_accepted_simulated, 0)
+    );
     let rest = [
         (tally.not_kept, "not made again: digests only"),
         (
@@ -89,10 +95,7 @@ fn counted(text: &mut String, found: &Audit, args: &Args) {
             tally.not_opened,
             "not made again: sealed for others than the given identities",
         ),
-        (
-            tally.not_accepted,
-            "refused, and seen again only not to be accepted",
-        ),
+        (tally.not_accepted, not_accepted.as_str()),
         (
             tally.without_evidence,
             "times in an agent's file without evidence",
@@ -118,15 +121,13 @@ fn add_today(text: &mut String, today: &Today) {
         (Standing::Unknown, DIM),
     ] {
         let agents = today.agents.iter().filter(|it| it.standing == standing);
-        let (all, simulated) = agents.fold((0, 0), |(all, simulated), agent| {
-            (all + 1, simulated + usize::from(agent.simulated))
-        });
-        if all > 0 {
-            let word = paint(style, word(standing));
-            let _ = writeln!(
-                text,
-                "                 {all} {word}, {simulated} of them simulated"
-            );
+        let agents: Vec<_> = agents.collect();
+        let simulated = agents.iter().filter(|agent| agent.simulated).count();
+        let unknown = agents.iter().filter(|agent| agent.trust_root.is_none());
+        let whose = whose(simulated, unknown.count());
+        if !agents.is_empty() {
+            let (all, word) = (agents.len(), paint(style, word(standing)));
+            let _ = writeln!(text, "                 {all} {word}, {whose}");
         }
     }
     let others = || {
@@ -144,11 +145,19 @@ fn add_today(text: &mut String, today: &Today) {
     }
 }
 
+/// How many are simulated, and of how many nobody knows.
+fn whose(simulated: usize, unknown: usize) -> String {
+    match unknown {
+        0 => format!("{simulated} of them simulated"),
+        _ => format!("{simulated} of them simulated, the root of {unknown} not known"),
+    }
+}
+
 fn line(agent: &AgentToday) -> String {
     let name = agent.path.rsplit('/').next().unwrap_or_default();
     let name = name.strip_suffix(".yaml").unwrap_or(name);
     let code = agent.code.map(|code| format!(" {code}"));
-    let stamp = if agent.simulated { " (simulated)" } else { "" };
+    let stamp = stamp(agent.trust_root);
     format!(
         "{}{name}: {}{}{stamp}: {}",
         paths::AGENTS,
