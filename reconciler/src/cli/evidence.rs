@@ -43,7 +43,10 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Ended {
     let past = Past::open(&args.repo)?;
-    let status = past.resolve(args.at.as_ref().unwrap_or(&args.status))?;
+    let status = match &args.at {
+        Some(at) => verify::status_commit(&past, at, &args.status)?,
+        None => past.resolve(&args.status)?,
+    };
     let opener = verify::opener(&args.identity)?;
     let agent = AgentId::new(args.agent.as_str());
     let agent = agent.map_err(|_| unknown(&past, status, &args.agent))?;

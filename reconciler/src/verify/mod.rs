@@ -24,7 +24,7 @@ use serde::Serialize;
 use crate::seal::Opener;
 pub use kept::Kept;
 pub use shown::{Advice, Guest, LogShown, Nearest, PolicyShown, ShowError, Shown, shown};
-pub use signing::Signing;
+pub use signing::{Signing, is_status_commit};
 pub use tally::Tally;
 pub use today::{AgentToday, Standing, Today, today};
 use walk::Walk;

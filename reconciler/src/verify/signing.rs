@@ -40,6 +40,14 @@ struct Line {
     places: BTreeMap<CommitId, usize>,
 }
 
+/// Whether a commit says of which desired state it is the status.
+///
+/// # Errors
+/// When it is missing, or is none.
+pub fn is_status_commit(past: &Past, commit: CommitId) -> Result<bool, GitError> {
+    Ok(past.commit(commit)?.trailer(DESIRED).is_some())
+}
+
 impl<'a> Signing<'a> {
     /// These keys. The desired state is not looked at.
     pub fn given(signers: Signers) -> Self {

@@ -149,3 +149,27 @@ fn a_record_that_is_longer_than_any_is_named_and_not_held() {
         "{message}"
     );
 }
+
+#[test]
+fn a_commit_of_the_desired_state_is_told_to_be_no_status_commit() {
+    let (_dir, maker) = said(restarted);
+    let agent = maker.status.agents.keys().next().expect("two of them");
+    let range = ["verify", "--range", "main..status"];
+    for args in [
+        &["verify", "--at", "HEAD"],
+        &range,
+        &["evidence", agent.as_str(), "--at", "main"] as &[&str],
+    ] {
+        let output = easyenclave(&maker.made.state, args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        let error = text(&output.stderr);
+        let said = " is no status commit: expected one of the branch status, such as status or";
+        assert!(error.contains(said), "{args:?}: {error}");
+        assert_eq!(text(&output.stdout), "", "{args:?}");
+    }
+    let taken_back = git(&maker, &["rev-parse", "status"]);
+    git(&maker, &["branch", "--force", "status", "status~1"]);
+    let args = ["verify", "--at", &taken_back];
+    let output = easyenclave(&maker.made.state, &args);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}

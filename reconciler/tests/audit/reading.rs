@@ -130,7 +130,7 @@ fn an_altered_quote_is_said_to_be_of_nobody_knows_whom() {
     for part in [
         "2 made again from their evidence, 0 of them simulated, the root of 2 not known",
         "2 refused, 0 of them simulated, the root of 2 not known",
-        &format!("{agent}: refused EE-ATT-020 (root not known): "),
+        &format!("\n{agent}: refused EE-ATT-020 (root not known): "),
     ] {
         assert!(answer.contains(part), "{part} is missing: {answer}");
     }

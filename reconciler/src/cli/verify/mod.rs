@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use easyenclave_git::{Past, Signers, unbundle};
+use easyenclave_git::{CommitId, Past, Signers, unbundle};
 use tempfile::TempDir;
 
 use super::{Ended, Output, exit, out};
 use crate::clock::{Clock, System};
 use crate::config;
 use crate::seal::Opener;
-use crate::verify::{Audit, Scope, Signing, Today, audit, today};
+use crate::verify::{Audit, Scope, Signing, Today, audit, is_status_commit, today};
 
 /// A bundle is unpacked within this time.
 const UNPACK: Duration = Duration::from_secs(30 * 60);
@@ -137,7 +137,7 @@ fn of_today(
 
 fn scope(past: &Past, args: &Args) -> anyhow::Result<Scope> {
     if let Some(at) = &args.at {
-        return Ok(Scope::At(past.resolve(at)?));
+        return Ok(Scope::At(status_commit(past, at, &args.status)?));
     }
     let Some(range) = &args.range else {
         return Ok(Scope::Upto(past.resolve(&args.status)?));
@@ -146,7 +146,22 @@ fn scope(past: &Past, args: &Args) -> anyhow::Result<Scope> {
         .split_once("..")
         .context("--range is two commits, such as A..B")?;
     let to = if to.is_empty() { &args.status } else { to };
-    Ok(Scope::Range(past.resolve(after)?, past.resolve(to)?))
+    let of = |commit| status_commit(past, commit, &args.status);
+    Ok(Scope::Range(of(after)?, of(to)?))
+}
+
+/// A commit that is named as one of the status branch. One that was taken back from it says itself what it is.
+pub(super) fn status_commit(past: &Past, name: &str, branch: &str) -> anyhow::Result<CommitId> {
+    let commit = past.resolve(name)?;
+    let tip = past.resolve(branch).ok();
+    let is_there = |tip| tip == commit || past.descends(tip, commit).unwrap_or(false);
+    if tip.is_some_and(is_there) || is_status_commit(past, commit)? {
+        return Ok(commit);
+    }
+    bail!(
+        "{name} is no status commit: expected one of the branch {branch}, such as {branch} or {branch}~1; \
+         {commit} is not in its history"
+    )
 }
 
 /// Reads the identities; none when no file is named.

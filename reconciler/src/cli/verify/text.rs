@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use easyenclave_schemas::evidence::stamp;
-use easyenclave_schemas::status::paths;
 
 use super::Args;
 use crate::cli::style::{BAD, BUSY, DIM, GOOD, paint};
@@ -159,8 +158,7 @@ fn line(agent: &AgentToday) -> String {
     let code = agent.code.map(|code| format!(" {code}"));
     let stamp = stamp(agent.trust_root);
     format!(
-        "{}{name}: {}{}{stamp}: {}",
-        paths::AGENTS,
+        "{name}: {}{}{stamp}: {}",
         word(agent.standing),
         code.unwrap_or_default(),
         agent.message
