@@ -14,8 +14,11 @@ mod reading;
 mod statuses;
 mod times;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use flips::Extent;
 use maker::{Maker, Shape};
@@ -124,4 +127,39 @@ fn a_bundle_of_both_branches_is_as_good_as_a_clone_and_leaves_nothing_behind() {
     assert!(error.contains("no branch or commit main"), "{error}");
     let left = std::fs::read_dir(&scratch).expect("a folder").count();
     assert_eq!(left, 0, "folders are left in {}", scratch.display());
+}
+
+/// A `git` that never ends stands for a bundle that takes its time.
+#[test]
+fn a_bundle_that_is_given_up_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = |name: &str| {
+        let folder = dir.path().join(name);
+        std::fs::create_dir(&folder).expect("made");
+        folder
+    };
+    let (programs, scratch) = (folder("programs"), folder("scratch"));
+    let git = programs.join("git");
+    std::fs::write(&git, "#!/bin/sh\nexec /bin/sleep 600\n").expect("written");
+    std::fs::set_permissions(&git, Permissions::from_mode(0o755)).expect("runs");
+    let bundle = dir.path().join("bundle");
+    std::fs::write(&bundle, "a bundle").expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_easyenclave"));
+    let command = command.args(["verify", "--bundle"]).arg(&bundle);
+    let command = command.env("TMPDIR", &scratch).env("PATH", &programs);
+    let child = command.stderr(Stdio::piped()).spawn().expect("started");
+    let is_empty = || std::fs::read_dir(&scratch).expect("a folder").count() == 0;
+    let end = Instant::now() + Duration::from_secs(60);
+    while is_empty() {
+        assert!(Instant::now() < end, "nothing is unpacked");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let interrupt = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(interrupt.expect("it runs").success());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(text(&output.stderr), "error: interrupted\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(is_empty(), "folders are left in {}", scratch.display());
 }

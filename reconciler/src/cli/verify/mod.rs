@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use easyenclave_git::{CommitId, Past, Signers, unbundle};
-use tempfile::TempDir;
 
-use super::{Ended, Output, exit, out};
+use super::{Ended, Output, exit, out, shutdown};
 use crate::clock::{Clock, System};
 use crate::config;
 use crate::seal::Opener;
@@ -59,9 +58,29 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Ended {
-    let place = place(&args).await?;
-    let past = &place.past;
-    let scope = scope(past, &args)?;
+    match args.bundle.clone() {
+        Some(bundle) => unpacked(args, &bundle).await,
+        None => look(&args, &Past::open(&args.repo)?),
+    }
+}
+
+/// What is unpacked goes away with the command, also when that is interrupted.
+async fn unpacked(args: Args, bundle: &Path) -> Ended {
+    let folder = config::scratch()?;
+    let place = folder.path().join("state.git");
+    let looked = async {
+        let past = unbundle(bundle, &place, UNPACK).await?;
+        tokio::task::spawn_blocking(move || look(&args, &past)).await?
+    };
+    tokio::select! {
+        biased;
+        () = shutdown() => bail!("interrupted"),
+        looked = looked => looked,
+    }
+}
+
+fn look(args: &Args, past: &Past) -> Ended {
+    let scope = scope(past, args)?;
     let signing = match &args.signers {
         Some(file) => Signing::given(given(file)?),
         None => Signing::desired(past, &args.branch).map_err(anyhow::Error::msg)?,
@@ -70,15 +89,13 @@ pub(super) async fn run(args: Args) -> Ended {
     let opener = opener.as_ref();
     let mut found = audit(past, signing, scope, opener)?;
     // Said after what was found, which holds without it.
-    let unsaid = match args.today {
-        true => match of_today(past, &found, &args, opener) {
-            Ok(today) => {
-                found.today = Some(today);
-                None
-            }
-            Err(error) => Some(error),
-        },
-        false => None,
+    let today = args.today.then(|| of_today(past, &found, args, opener));
+    let unsaid = match today.transpose() {
+        Ok(today) => {
+            found.today = today;
+            None
+        }
+        Err(error) => Some(error),
     };
     if found.verdicts.not_opened > 0 {
         for file in opener.into_iter().flat_map(Opener::idle) {
@@ -86,37 +103,14 @@ pub(super) async fn run(args: Args) -> Ended {
         }
     }
     match args.output {
-        Output::Text => out::answer(text::text(&found, &args))?,
+        Output::Text => out::answer(text::text(&found, args))?,
         Output::Json => out::data(&(serde_json::to_string_pretty(&found)? + "\n"))?,
     }
-    if let Some(error) = unsaid {
-        return Err(error);
+    match (unsaid, found.findings.is_empty()) {
+        (Some(error), _) => Err(error),
+        (None, true) => Ok(exit::OK),
+        (None, false) => Ok(exit::FAILED),
     }
-    Ok(match found.findings.is_empty() {
-        true => exit::OK,
-        false => exit::FAILED,
-    })
-}
-
-/// Where the branch is. What was unpacked for this goes away with it.
-struct Place {
-    past: Past,
-    _unpacked: Option<TempDir>,
-}
-
-async fn place(args: &Args) -> anyhow::Result<Place> {
-    let Some(bundle) = &args.bundle else {
-        return Ok(Place {
-            past: Past::open(&args.repo)?,
-            _unpacked: None,
-        });
-    };
-    let folder = config::scratch()?;
-    let past = unbundle(bundle, &folder.path().join("state.git"), UNPACK).await?;
-    Ok(Place {
-        past,
-        _unpacked: Some(folder),
-    })
 }
 
 fn of_today(
