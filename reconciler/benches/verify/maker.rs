@@ -36,6 +36,9 @@ const POLICIES: u32 = 1000;
 /// Status commits between two pushes; a push keeps the writer's clone in few packs.
 const PUSH: u32 = 50;
 
+/// Where a part of the evidence is kept, and the file that has it.
+pub(crate) type Keep = Box<dyn Fn(Vec<u8>) -> (Kept, Option<Vec<u8>>)>;
+
 /// How much of it.
 pub(crate) struct Shape {
     pub(crate) agents: u32,
@@ -96,6 +99,8 @@ pub(crate) struct Maker {
     pub(crate) policy: JudgedPolicy,
     /// What agents measure as they boot, by register.
     pub(crate) boot: Vec<(usize, &'static str)>,
+    /// What is kept of it.
+    pub(crate) keep: Keep,
     /// Whether quotes are altered after they were signed.
     pub(crate) tampers: bool,
     /// Whether it writes as it did before refusals named the root of their platform.
@@ -134,6 +139,7 @@ impl Maker {
             platform,
             policy,
             boot: vec![(0, "settings"), (1, "kernel 1"), (2, "quiet")],
+            keep: Box::new(|bytes| (Kept::Full, Some(bytes))),
             tampers: false,
             of_before: false,
             random: Random::new(shape.seed),
@@ -269,9 +275,9 @@ impl Maker {
         collateral: &Collateral,
         judged: Result<Verdict, Rejection>,
     ) -> Vec<Vec<u8>> {
-        let quote = evidence.quote.as_bytes().to_vec();
+        let (quote, quote_file) = self.part(evidence.quote.as_bytes().to_vec());
         let log = evidence.event_log.as_ref().map(|log| log.as_bytes());
-        let log = log.expect("a log").to_vec();
+        let (log, log_file) = self.part(log.expect("a log").to_vec());
         let collateral = serde_json::to_vec(collateral).expect("plain data");
         let policy = self.policy.to_json();
         let record = EvidenceRecord {
@@ -280,8 +286,8 @@ impl Maker {
             nonce: hex::encode(binding.nonce),
             ita_nonce: None,
             nonce_failure: None,
-            quote: part(&quote),
-            event_log: Some(part(&log)),
+            quote,
+            event_log: Some(log),
             token: None,
             token_keys: None,
             collateral: Some(Digest::of(&collateral)),
@@ -293,7 +299,15 @@ impl Maker {
                 Err(rejection) => Outcome::Refused(rejection),
             },
         };
-        vec![record.to_json(), quote, log, collateral, policy]
+        let public = [record.to_json(), collateral, policy];
+        let kept = [quote_file, log_file].into_iter().flatten();
+        public.into_iter().chain(kept).collect()
+    }
+
+    fn part(&self, bytes: Vec<u8>) -> (Part, Option<Vec<u8>>) {
+        let digest = Digest::of(&bytes);
+        let (kept, file) = (self.keep)(bytes);
+        (Part { digest, kept }, file)
     }
 
     /// Puts evidence on the branch in place of the agent's older one, and answers its record.
@@ -327,13 +341,6 @@ impl Maker {
         let recorded = self.ledger.record(&message, seconds(self.now));
         recorded.expect("recorded").expect("a commit");
         self.published = Some(self.status.clone());
-    }
-}
-
-fn part(bytes: &[u8]) -> Part {
-    Part {
-        digest: Digest::of(bytes),
-        kept: Kept::Full,
     }
 }
 

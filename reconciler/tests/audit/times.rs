@@ -8,8 +8,8 @@ use easyenclave_git::{Past, commit_files};
 use easyenclave_schemas::Timestamp;
 use expect_test::expect;
 
-use crate::TWO;
 use crate::maker::Maker;
+use crate::{TWO, without_digests};
 
 const POLICY: &str = "policies/simulated.yaml";
 
@@ -142,27 +142,4 @@ fn the_json_of_an_audit_keeps_its_names() {
           }
         }
     "#]].assert_eq(&without_digests(&json));
-}
-
-/// Hexadecimal numbers of forty digits or more are other ones every time, and so are folders that are named after them.
-fn without_digests(text: &str) -> String {
-    let (mut out, mut word) = (String::new(), String::new());
-    for letter in text.chars().chain(['\n']) {
-        if letter.is_ascii_hexdigit() {
-            word.push(letter);
-            continue;
-        }
-        match word.len() {
-            0..40 => out += &word,
-            _ => out += "<digest>",
-        }
-        word.clear();
-        out.push(letter);
-    }
-    let mut parts = out.split("evidence/").map(str::to_owned);
-    let first = parts.next().unwrap_or_default();
-    let after = |part: String| part.split_once("<digest>").map(|(_, rest)| rest.to_owned());
-    parts.fold(first, |text, part| {
-        text + "<evidence>" + &after(part).unwrap_or_default()
-    })
 }

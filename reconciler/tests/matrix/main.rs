@@ -9,6 +9,7 @@ mod claims;
 mod codes;
 mod concurrency;
 mod deliveries;
+mod kept;
 mod launchers;
 mod leaps;
 mod listings;

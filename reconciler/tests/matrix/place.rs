@@ -12,6 +12,7 @@ use easyenclave::journal::Journal;
 use easyenclave::metrics::Metrics;
 use easyenclave::presence::Presence;
 use easyenclave::revision::Revision;
+use easyenclave::seal::Sealer;
 use easyenclave::trust::{self, Judge, Sources};
 use easyenclave::world::{Parts, World};
 use easyenclave_attestation::simulated::{Platform, TdBody};
@@ -124,6 +125,16 @@ impl Place {
     /// Puts another policy in force, whatever it says.
     pub(crate) fn adopt(&self, spec: PolicySpec) {
         self.world.adopt(Arc::new(revision(spec)));
+    }
+
+    /// The same, with how much evidence is kept.
+    pub(crate) fn keep(&self, spec: PolicySpec, evidence: EvidenceSpec) {
+        let sealer = Sealer::of(&evidence.auditors);
+        self.world.adopt(Arc::new(Revision {
+            evidence,
+            sealer,
+            ..revision(spec)
+        }));
     }
 
     /// As when the policy's document cannot be read and never could.
