@@ -42,6 +42,14 @@ struct Document {
     tcb_evaluation_data_number: u32,
 }
 
+/// A document with its signature, and the chain of who signed it.
+struct Text<'a> {
+    name: &'static str,
+    text: &'a str,
+    signature: &'a [u8],
+    chain: &'a str,
+}
+
 /// Times that narrow down when collateral counts.
 struct Window {
     from: Timestamp,
@@ -65,35 +73,20 @@ pub(crate) fn standing(
         until: Timestamp::from_millis(i64::MAX),
     };
     window.certificate(&anchor);
-    let document = |window: &mut Window, name, text: &str, signature: &[u8], chain: &str| {
-        let signer = issued_by(&anchor, chain)?;
-        window.certificate(&signer);
-        signed(
-            &signer,
-            &ECDSA_P256_SHA256_FIXED,
-            text.as_bytes(),
-            signature,
-        )
-        .map_err(|()| format!("{name} is not signed by its signer"))?;
-        let document: Document =
-            serde_json::from_str(text).map_err(|_| format!("{name} cannot be read"))?;
-        window.narrow(document.issue_date, document.next_update);
-        Ok::<_, String>(document)
+    let tcb = Text {
+        name: "the TCB information",
+        text: &parts.tcb_info,
+        signature: &parts.tcb_info_signature,
+        chain: &parts.tcb_info_issuer_chain,
     };
-    let tcb = document(
-        &mut window,
-        "the TCB information",
-        &parts.tcb_info,
-        &parts.tcb_info_signature,
-        &parts.tcb_info_issuer_chain,
-    )?;
-    let enclave = document(
-        &mut window,
-        "the quoting enclave's identity",
-        &parts.qe_identity,
-        &parts.qe_identity_signature,
-        &parts.qe_identity_issuer_chain,
-    )?;
+    let enclave = Text {
+        name: "the quoting enclave's identity",
+        text: &parts.qe_identity,
+        signature: &parts.qe_identity_signature,
+        chain: &parts.qe_identity_issuer_chain,
+    };
+    let tcb = window.document(&anchor, &tcb)?;
+    let enclave = window.document(&anchor, &enclave)?;
     let hex = tcb.fmspc.as_deref().unwrap_or_default().to_lowercase();
     if tcb.id != "TDX" || enclave.id != "TD_QE" || hex != fmspc.to_string() {
         return Err("it is for another type of platform".into());
@@ -119,6 +112,20 @@ impl Window {
     fn certificate(&mut self, certificate: &Certificate) {
         let validity = certificate.tbs_certificate().validity();
         self.narrow(time(&validity.not_before), time(&validity.not_after));
+    }
+
+    /// A document, which a signer under the root has to have signed.
+    fn document(&mut self, anchor: &Certificate, shown: &Text<'_>) -> Result<Document, String> {
+        let (name, text) = (shown.name, shown.text);
+        let signer = issued_by(anchor, shown.chain)?;
+        self.certificate(&signer);
+        let algorithm = &ECDSA_P256_SHA256_FIXED;
+        signed(&signer, algorithm, text.as_bytes(), shown.signature)
+            .map_err(|()| format!("{name} is not signed by its signer"))?;
+        let document: Document =
+            serde_json::from_str(text).map_err(|_| format!("{name} cannot be read"))?;
+        self.narrow(document.issue_date, document.next_update);
+        Ok(document)
     }
 
     /// A revocation list, which its issuer has to have signed.
