@@ -26,6 +26,9 @@ use crate::{
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// Where the certificates of a quote of version 4 begin, in bytes.
+const CHAIN: usize = 1258;
+
 /// Verifies such a case.
 ///
 /// # Errors
@@ -159,6 +162,30 @@ pub fn faulty_quote(
         quote[520] ^= 1;
     }
     Ok(quote)
+}
+
+/// A quote of version 4 with other certificates: those that it has, as PEM, and what becomes of them. Nobody signs them.
+pub fn with_certificates(quote: &[u8], change: impl FnOnce(&str) -> String) -> Vec<u8> {
+    let length = |at: usize| u32::from_le_bytes(quote[at..at + 4].try_into().expect("four bytes"));
+    let before = length(CHAIN - 4);
+    let end = CHAIN + usize::try_from(before).expect("short");
+    let chain = change(std::str::from_utf8(&quote[CHAIN..end]).expect("PEM"));
+    let after = u32::try_from(chain.len()).expect("short");
+    let mut changed = [&quote[..CHAIN], chain.as_bytes(), &quote[end..]].concat();
+    // The lengths of the signature part, of the quoting enclave's part in it, and of the chain in that.
+    for at in [632, 766, CHAIN - 4] {
+        let length = length(at) - before + after;
+        changed[at..at + 4].copy_from_slice(&length.to_le_bytes());
+    }
+    changed
+}
+
+/// The same quote without the last of its certificates, which is the root's.
+pub fn without_root(quote: &[u8]) -> Vec<u8> {
+    with_certificates(quote, |chain| {
+        let root = chain.rfind("-----BEGIN").expect("a certificate");
+        chain[..root].to_owned()
+    })
 }
 
 /// An event log of texts that were measured into registers, as a kernel has it.

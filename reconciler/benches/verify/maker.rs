@@ -103,6 +103,10 @@ pub(crate) struct Maker {
     pub(crate) keep: Keep,
     /// Whether quotes are altered after they were signed.
     pub(crate) tampers: bool,
+    /// Whether quotes are sent without the certificate of their root, which the verifier has anyway.
+    pub(crate) rootless: bool,
+    /// Whether what is refused was accepted before: a refusal then names the root of that verdict.
+    pub(crate) was_accepted: bool,
     /// Whether it writes as it did before refusals named the root of their platform.
     pub(crate) of_before: bool,
     random: Random,
@@ -141,6 +145,8 @@ impl Maker {
             boot: vec![(0, "settings"), (1, "kernel 1"), (2, "quiet")],
             keep: Box::new(|bytes| (Kept::Full, Some(bytes))),
             tampers: false,
+            rootless: false,
+            was_accepted: false,
             of_before: false,
             random: Random::new(shape.seed),
             now,
@@ -247,7 +253,10 @@ impl Maker {
             true => testing::faulty_quote(guest, data, &body, Fault::Tampered),
             false => guest.quote(data, &body),
         };
-        let quote = quote.expect("a quote");
+        let mut quote = quote.expect("a quote");
+        if self.rootless {
+            quote = testing::without_root(&quote);
+        }
         let mut evidence = Evidence::of_quote(QuoteBytes::new(quote).expect("short enough"));
         evidence.event_log = Some(EventLogBytes::new(log).expect("short enough"));
         let collateral = self.platform.collateral(self.now).expect("collateral");
@@ -257,6 +266,8 @@ impl Maker {
         if let (Err(rejection), true) = (&mut judged, self.of_before) {
             rejection.trust_root = None;
         }
+        let known = self.was_accepted.then_some(policy.trust_root.key_id());
+        judged = judged.map_err(|rejection| rejection.under(known));
         self.made.refusals += usize::from(judged.is_err());
         let files = self.files(agent, &binding, &evidence, &collateral, judged.clone());
         let record = self.shelve(agent, files);

@@ -166,8 +166,9 @@ impl Judge {
     /// The root of a policy, where it vouches for evidence that was refused before it was verified.
     async fn seen(&self, exhibit: &Exhibit, policy: &Policy) -> Option<RootKeyId> {
         let (evidence, at) = (exhibit.evidence.clone(), exhibit.at);
+        let collateral = exhibit.collateral.clone();
         let root = policy.trust_root.key_id();
-        let vouched = self.compute(move || vouches(root, &evidence, at));
+        let vouched = self.compute(move || vouches(root, &evidence, collateral.as_ref(), at));
         vouched.await.unwrap_or(false).then_some(root)
     }
 

@@ -312,7 +312,8 @@ fn root(
     policy: &Policy,
     outcome: &Outcome,
 ) -> Result<Option<RootKeyId>, String> {
-    let is_seen = |root: &RootKeyId| vouches(*root, &exhibit.evidence, exhibit.at);
+    let (shown, collateral) = (&exhibit.evidence, exhibit.collateral.as_ref());
+    let is_seen = |root: &RootKeyId| vouches(*root, shown, collateral, exhibit.at);
     match outcome.trust_root() {
         None => Ok(Some(policy.trust_root.key_id()).filter(is_seen)),
         Some(root) if matches!(outcome, Outcome::Accepted(_)) || is_seen(&root) => Ok(Some(root)),

@@ -114,6 +114,32 @@ fn a_refusal_is_of_the_platform_that_its_evidence_shows_whatever_its_record_name
     }
 }
 
+/// Certificates in a quote are under no signature, so an accepted agent may leave out its root.
+#[test]
+fn a_quote_without_its_root_is_of_its_platform_accepted_or_refused() {
+    for (outlaws, part) in [(false, "accepted under"), (true, "refused (simulated): ")] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut maker = Maker::new(dir.path(), &TWO);
+        (maker.rootless, maker.was_accepted) = (true, true);
+        if outlaws {
+            maker.policy.spec.measurements.clear();
+        }
+        maker.round(0);
+        maker.push();
+        let agent = first_agent(&maker);
+        let output = easyenclave(&maker.made.state, &["evidence", &agent]);
+        let answer = text(&output.stdout);
+        assert!(answer.contains(part), "{answer}");
+        let found = audit::run(&maker.made.state, None).found;
+        let findings = found["findings"].as_array().expect("a list").iter();
+        let of_evidence = findings.filter(|finding| finding["kind"] != "policy");
+        assert_eq!(of_evidence.count(), 0, "{found}");
+        let verdicts = &found["verdicts"];
+        assert_eq!(verdicts["recomputed"], 2, "{found}");
+        assert_eq!(verdicts["rootNotKnown"], 0, "{found}");
+    }
+}
+
 #[test]
 fn an_altered_quote_is_said_to_be_of_nobody_knows_whom() {
     let dir = tempfile::tempdir().expect("a folder");

@@ -12,7 +12,7 @@ use easyenclave_schemas::evidence::{
 };
 use easyenclave_schemas::{Digest, Timestamp};
 
-use crate::verify::appraise;
+use crate::verify::{appraise, vouches};
 use crate::{
     Binding, Collateral, PckCa, PlatformFacts, PlatformFlags, Policy, QuoteView, TrustRoot, testing,
 };
@@ -184,6 +184,20 @@ fn facts_of_a_real_quote_name_the_collateral_to_ask_for() {
         (facts.fmspc.to_string().as_str(), facts.ca),
         ("b0c06f000000", PckCa::Platform)
     );
+}
+
+#[test]
+fn a_real_quote_without_its_root_is_accepted_and_of_its_platform() {
+    let mut sample = version_4();
+    sample.quote = testing::without_root(&sample.quote);
+    let accepted = sample.appraise(&policy(&sample.quote[184..232]));
+    assert_eq!(accepted.expect("accepted").trust_root, RootKeyId::INTEL);
+    assert!(vouches(
+        RootKeyId::INTEL,
+        &sample.evidence(),
+        None,
+        sample.now
+    ));
 }
 
 #[test]

@@ -60,7 +60,8 @@ struct Findings {
 pub fn verify(case: &Case<'_>) -> Result<Verdict, Rejection> {
     judged(case).map_err(|rejection| {
         let root = case.policy.trust_root.key_id();
-        rejection.under(vouches(root, case.evidence, case.now).then_some(root))
+        let vouched = vouches(root, case.evidence, case.collateral, case.now);
+        rejection.under(vouched.then_some(root))
     })
 }
 
@@ -83,7 +84,7 @@ pub(crate) fn appraise(
         (body, Some(findings))
     } else {
         let body = facts::Body::read(quote)?;
-        signed::check(quote, policy.trust_root.key_id(), case.now)?;
+        signed::check(quote, policy.trust_root.key_id(), case.collateral, case.now)?;
         (body, None)
     };
     let ita = match &policy.ita {

@@ -15,8 +15,12 @@ use super::reasons;
 use crate::collateral::Collateral;
 use crate::layout::QuoteView;
 
-/// How many certificates of an issuer chain are looked at. Real chains have two.
-const LONGEST_CHAIN: usize = 4;
+/// How many certificates of a chain are looked at, its first one among them: as many as the library takes. Real quotes
+/// have three, real issuer chains two.
+pub(super) const LONGEST_CHAIN: usize = 5;
+
+/// The certificate of Intel's root, the one that the library has compiled in and does not show.
+const INTEL: &[u8] = include_bytes!("intel.der");
 
 /// The verifier under the policy's root: Intel's is compiled in; a simulated root's certificate comes with
 /// the collateral and is taken only when it carries the key that the policy names.
@@ -67,22 +71,37 @@ fn chain(quote: &QuoteView<'_>) -> Vec<Vec<u8>> {
 
 fn simulated(key_id: RootKeyId, collateral: &Collateral) -> Result<Vec<u8>, Rejection> {
     let known = collateral.roots(|| roots(collateral));
-    let roots = known.ok_or(ReasonCode::CollateralUnusable)?;
-    let root = roots.iter().find(|(root, _)| *root == key_id);
-    root.map(|(_, der)| der.clone()).ok_or_else(|| {
-        Rejection::new(
-            ReasonCode::TrustRootMismatch,
-            "the collateral does not come from the simulated root that the policy names",
-        )
-    })
+    known.ok_or(ReasonCode::CollateralUnusable)?;
+    published(key_id, collateral)
+        .map(<[u8]>::to_vec)
+        .ok_or_else(|| {
+            Rejection::new(
+                ReasonCode::TrustRootMismatch,
+                "the collateral does not come from the simulated root that the policy names",
+            )
+        })
+}
+
+/// The certificate of a root: Intel's is compiled in, and a simulated one's may come with the collateral or, where there
+/// is none, in the quote. The key is what was asked for, so it does not matter who sent the certificate.
+pub(super) fn anchor<'a>(
+    root: RootKeyId,
+    collateral: Option<&'a Collateral>,
+    quoted: &'a [Vec<u8>],
+) -> Option<&'a [u8]> {
+    if root == RootKeyId::INTEL {
+        return Some(INTEL);
+    }
+    let published = collateral.and_then(|collateral| published(root, collateral));
+    let mut quoted = quoted.iter().map(Vec::as_slice);
+    published.or_else(|| quoted.find(|der| is_root(der, root)))
 }
 
 /// The certificate of this root that comes with the collateral.
-#[cfg(feature = "fetch")]
-pub(super) fn anchor(root: &TrustRoot, collateral: &Collateral) -> Option<Vec<u8>> {
+pub(super) fn published(root: RootKeyId, collateral: &Collateral) -> Option<&[u8]> {
     let known = collateral.roots(|| roots(collateral))?;
-    let named = known.iter().find(|(key_id, _)| *key_id == root.key_id());
-    named.map(|(_, der)| der.clone())
+    let named = known.iter().find(|(key_id, _)| *key_id == root);
+    named.map(|(_, der)| der.as_slice())
 }
 
 /// The roots that come with the collateral; none where its chain cannot be read. None of them is trusted for that.
@@ -96,7 +115,7 @@ fn roots(collateral: &Collateral) -> Option<Vec<(RootKeyId, Vec<u8>)>> {
 
 /// Whether a certificate carries the named key and is signed with it. The key alone would not do: the rest
 /// of the certificate would be anybody's, and the library panics on a root that another name issued.
-pub(super) fn is_root(der: &[u8], key_id: RootKeyId) -> bool {
+fn is_root(der: &[u8], key_id: RootKeyId) -> bool {
     self_signed(der) == Some(key_id)
 }
 
@@ -116,4 +135,14 @@ fn self_signed(der: &[u8]) -> Option<RootKeyId> {
         .ok()?;
     let key_id = digest(&SHA384, key).as_ref().try_into().ok()?;
     Some(RootKeyId::new(key_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_that_is_compiled_in_is_intels() {
+        assert!(is_root(INTEL, RootKeyId::INTEL));
+    }
 }

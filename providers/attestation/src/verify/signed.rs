@@ -1,4 +1,4 @@
-//! What a quote's own signatures prove without any collateral: its certificates lead to the root that is asked about,
+//! What a quote's own signatures prove, whatever collateral says: its certificates lead to the root that is asked about,
 //! the platform vouches for the key, and that key signed these bytes. It says nothing of revocation, of the quoting
 //! enclave or of how current the platform is; where this is used, Intel Trust Authority does.
 
@@ -14,28 +14,33 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
 use super::{facts, root};
+use crate::collateral::Collateral;
 use crate::layout::QuoteView;
-
-/// How many certificates a quote may carry. Real quotes have three.
-const LONGEST_CHAIN: usize = 4;
 
 /// Where a quoting enclave's report holds what it vouches for.
 const REPORT_DATA: std::ops::Range<usize> = 320..352;
 
-/// Whether a platform under this root made the quote, as far as that is seen from the quote alone: for saying whose
-/// evidence was refused, and never for accepting any.
-pub fn vouches(root: RootKeyId, evidence: &Evidence, at: Timestamp) -> bool {
-    facts::read(evidence).is_ok_and(|quote| check(&quote, root, at).is_ok())
+/// Whether a platform under this root made the quote, as far as its own signatures show that: for saying whose evidence
+/// was refused, and never for accepting any. What the verifier accepts under a root with this collateral, that vouches
+/// for; collateral is looked at for the root's certificate alone.
+pub fn vouches(
+    root: RootKeyId,
+    evidence: &Evidence,
+    collateral: Option<&Collateral>,
+    at: Timestamp,
+) -> bool {
+    facts::read(evidence).is_ok_and(|quote| check(&quote, root, collateral, at).is_ok())
 }
 
 /// Checks them all.
 pub(super) fn check(
     view: &QuoteView<'_>,
     root: RootKeyId,
+    collateral: Option<&Collateral>,
     now: Timestamp,
 ) -> Result<(), Rejection> {
     let quote = facts::parse(view)?;
-    let leaf = leaf(&quote, root, now)?;
+    let leaf = leaf(&quote, root, collateral, now)?;
     let auth = quote.auth_data.clone().into_v3();
     let of_platform = is_signed(&leaf, &auth.qe_report, &auth.qe_report_signature);
     let of_key = auth.qe_report[REPORT_DATA] == *vouched(&auth).as_ref();
@@ -53,13 +58,17 @@ pub(super) fn check(
 }
 
 /// The key of the platform's certificate, once its path to the root is verified.
-fn leaf(quote: &Quote, root: RootKeyId, now: Timestamp) -> Result<Vec<u8>, Rejection> {
+fn leaf(
+    quote: &Quote,
+    root: RootKeyId,
+    collateral: Option<&Collateral>,
+    now: Timestamp,
+) -> Result<Vec<u8>, Rejection> {
     let chain = intel::extract_cert_chain(quote).unwrap_or_default();
-    if chain.len() > LONGEST_CHAIN {
+    if chain.len() > root::LONGEST_CHAIN {
         return refuse("the quote carries too many certificates");
     }
-    // The key of the root is what the policy names, so it does not matter who sent the certificate.
-    let anchor = chain.iter().find(|der| root::is_root(der, root));
+    let anchor = root::anchor(root, collateral, &chain);
     let anchor = CertificateDer::from_slice(anchor.ok_or(ReasonCode::TrustRootMismatch)?);
     let anchor = anchor_from_trusted_cert(&anchor).map_err(|_| ReasonCode::TrustRootMismatch)?;
     let certificates: Vec<_> = chain

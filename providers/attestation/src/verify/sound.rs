@@ -66,8 +66,9 @@ pub(crate) fn standing(
     collateral: &Collateral,
 ) -> Result<Standing, String> {
     let parts = collateral.as_dcap();
-    let anchor = root::anchor(root, collateral).ok_or("it does not come from the trusted root")?;
-    let anchor = certificate(&anchor)?;
+    let anchor = root::published(root.key_id(), collateral);
+    let anchor = anchor.ok_or("it does not come from the trusted root")?;
+    let anchor = certificate(anchor)?;
     let mut window = Window {
         from: Timestamp::default(),
         until: Timestamp::from_millis(i64::MAX),

@@ -320,7 +320,8 @@ async fn another_root_in_the_quote_is_not_its_root() {
     let collateral = other.collateral(now()).expect("collateral");
     let chain = &collateral.as_dcap().tcb_info_issuer_chain;
     let root = &chain[chain.rfind("-----BEGIN").expect("a certificate")..];
-    let quote = with_certificate(shown.evidence.quote.as_bytes(), root.as_bytes());
+    let quote =
+        testing::with_certificates(shown.evidence.quote.as_bytes(), |own| own.to_owned() + root);
     shown.evidence.quote = QuoteBytes::new(quote).expect("short");
     bench
         .judge(&shown, Some(&keys), now())
@@ -330,19 +331,6 @@ async fn another_root_in_the_quote_is_not_its_root() {
         .judge(&shown, Some(&keys), now())
         .expect_err("refused");
     assert_eq!(refused.code, ReasonCode::TrustRootMismatch);
-}
-
-/// A quote of version 4 whose chain goes on with another certificate.
-fn with_certificate(quote: &[u8], pem: &[u8]) -> Vec<u8> {
-    let mut quote = quote.to_vec();
-    // The lengths of the signature part, of the quoting enclave's part in it, and of the chain in that.
-    for at in [632, 766, 1254] {
-        let length = u32::from_le_bytes(quote[at..at + 4].try_into().expect("four bytes"));
-        let longer = length + u32::try_from(pem.len()).expect("short");
-        quote[at..at + 4].copy_from_slice(&longer.to_le_bytes());
-    }
-    quote.extend_from_slice(pem);
-    quote
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use easyenclave_attestation::testing::{self, Fault, FaultySource, judge, reference};
-use easyenclave_attestation::{Binding, Collateral, Policy, TrustRoot, collect, report_data};
+use easyenclave_attestation::{
+    Binding, Collateral, Policy, TrustRoot, collect, report_data, vouches,
+};
 use easyenclave_schemas::evidence::{Evidence, MeasurementDigest, ReasonCode, RootKeyId};
 
 use crate::bench::{Bench, data, evidence, now};
@@ -76,6 +78,40 @@ fn a_refusal_names_the_root_of_the_platform_where_its_quote_shows_that() {
     assert_eq!(root(&altered, &bench.policy), None, "an altered quote");
     let no_quote = evidence(&[7; 900]);
     assert_eq!(root(&no_quote, &bench.policy), None, "no quote");
+}
+
+/// The certificates in a quote are under no signature: whoever sends it leaves out the root, or adds others.
+#[test]
+fn a_refusal_names_the_root_of_the_platform_whatever_certificates_go_along() {
+    let bench = Bench::new();
+    let own = bench.platform.root_key_id();
+    let without = testing::without_root(&bench.quote);
+    let longest = testing::with_certificates(&bench.quote, |chain| {
+        let root = &chain[chain.rfind("-----BEGIN").expect("a certificate")..];
+        format!("{chain}{root}{root}")
+    });
+    let too_long = testing::with_certificates(&longest, |chain| chain.repeat(2));
+    let unknown = Policy {
+        references: Vec::new(),
+        ..bench.policy.clone()
+    };
+    for (quote, is_taken) in [(without, true), (longest, true), (too_long, false)] {
+        let evidence = evidence(&quote);
+        assert_eq!(bench.verify(&evidence).is_ok(), is_taken);
+        let judged = judge(
+            &evidence,
+            &bench.binding,
+            &bench.collateral,
+            &unknown,
+            now(),
+        );
+        let named = judged.expect_err("refused").trust_root;
+        assert_eq!(named, is_taken.then_some(own), "as the verifier takes it");
+    }
+    let without = evidence(&testing::without_root(&bench.quote));
+    assert!(!vouches(own, &without, None, now()), "nobody brought it");
+    let other = Bench::new().collateral;
+    assert!(!vouches(own, &without, Some(&other), now()), "of another");
 }
 
 #[test]
