@@ -146,7 +146,8 @@ pub(super) async fn heartbeat(
     let path = routes::heartbeat(&record.agent);
     let session = sessions::of(&world, &record, &headers)?;
     let verified = match &session {
-        Some(session) => sessions::verified(session, &path, &headers, &body, now),
+        Some(session) => sessions::verified(session, &path, &headers, &body, now)
+            .map_err(|refused| sessions::noted(&world, &record, refused)),
         None => verified(&world, &record, &path, &headers, &body, now),
     }?;
     let mut beat: HeartbeatRequest = parse(&body)?;
@@ -344,7 +345,7 @@ fn find(world: &World, agent: String) -> Result<Arc<AgentRecord>, Refused> {
         .ok_or_else(unknown)
 }
 
-fn note(world: &World, subject: &str, refused: Refused) -> Refused {
+pub(super) fn note(world: &World, subject: &str, refused: Refused) -> Refused {
     world.refuse(&refused.code, subject, &refused.message);
     refused
 }

@@ -8,9 +8,12 @@ use easyenclave_schemas::signature::{
     Session, SessionOffer, SignatureError, Verified, is_in_session, verify_request,
 };
 
-use super::agents::signature_error;
+use super::agents::{note, signature_error};
 use super::{Refused, WINDOW};
 use crate::world::World;
+
+/// The code of a refusal that is nobody's fault.
+const UNKNOWN: &str = "session_unknown";
 
 /// The session that a heartbeat says it is signed in, if it does. A session ends with the key that agreed on it.
 pub(super) fn of(
@@ -40,6 +43,14 @@ pub(super) fn verified(
     })
 }
 
+/// A refusal in a session is told as any other, unless the session is not known.
+pub(super) fn noted(world: &World, record: &AgentRecord, refused: Refused) -> Refused {
+    match refused.code == UNKNOWN {
+        true => refused,
+        false => note(world, record.agent.as_str(), refused),
+    }
+}
+
 /// Agrees on a session with an agent that has proved its key and asks for one. Answers our half of the exchange.
 pub(super) fn agreed(world: &World, record: &AgentRecord, asked: &str) -> Option<String> {
     let offer = SessionOffer::new().ok()?;
@@ -53,5 +64,5 @@ pub(super) fn agreed(world: &World, record: &AgentRecord, asked: &str) -> Option
 /// Not told as a refusal of the agent: when a reconciler is started again, all agents are in a session of before.
 fn unknown() -> Refused {
     let message = "no such session: sign with the agent's own key, and ask for a new one";
-    Refused::new(StatusCode::UNAUTHORIZED, "session_unknown", message)
+    Refused::new(StatusCode::UNAUTHORIZED, UNKNOWN, message)
 }

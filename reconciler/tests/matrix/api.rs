@@ -70,18 +70,29 @@ pub(crate) async fn send(
     path: &str,
     request: &impl Serialize,
 ) -> (u16, HeaderMap, Vec<u8>) {
+    let body = serde_json::to_vec(request).expect("plain data");
+    let now = easyenclave::clock::Clock::now(&crate::place::SetClock::default());
+    let signed = sign_request(key, "POST", path, &body, now, NONCE);
+    deliver(served, path, signed, body).await
+}
+
+/// Sends a message with a signature that may be of another one.
+pub(crate) async fn deliver(
+    served: &Served,
+    path: &str,
+    signed: [(&'static str, String); 3],
+    body: Vec<u8>,
+) -> (u16, HeaderMap, Vec<u8>) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
         .timeout(Duration::from_secs(30))
         .no_proxy();
-    let body = serde_json::to_vec(request).expect("plain data");
-    let now = easyenclave::clock::Clock::now(&crate::place::SetClock::default());
     let mut call = client
         .build()
         .expect("a client")
         .post(format!("{}{path}", served.url))
         .header("content-type", "application/json");
-    for (name, value) in sign_request(key, "POST", path, &body, now, NONCE) {
+    for (name, value) in signed {
         call = call.header(name, value);
     }
     let answer = call.body(body).send().await.expect("an answer");

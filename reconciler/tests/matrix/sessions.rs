@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use easyenclave::api::WINDOW;
 use easyenclave::clock::Clock;
 use easyenclave_schemas::Generation;
+use easyenclave_schemas::evidence::ReasonCode;
 use easyenclave_schemas::signature::{
-    Keypair, PublicKey, Session, SessionOffer, Signs, verify_response,
+    Keypair, PublicKey, Session, SessionOffer, Signs, sign_request, verify_response,
 };
 use easyenclave_schemas::wire::{CallRefusals, HeartbeatRequest, routes};
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use crate::api::{NONCE, Served, send, serve};
+use crate::api::{NONCE, Served, deliver, send, serve};
 use crate::place::{Agent, Place};
 
 fn beat(sequence: u64, offer: Option<&SessionOffer>) -> HeartbeatRequest {
@@ -138,6 +140,39 @@ async fn a_session_is_good_for_heartbeats_only_and_not_twice() {
     let path = routes::attest(&heart.agent.order.agent());
     let (status, _, body) = send(&heart.served, &session, &path, &json!({})).await;
     assert_eq!(status, 401, "{}", String::from_utf8_lossy(&body));
+}
+
+/// Who stands between reads the name of a session, and guesses.
+#[tokio::test]
+async fn what_is_wrong_in_a_session_that_is_known_is_told_as_any_refusal() {
+    for (wrong, code) in [
+        ("tag", ReasonCode::SignatureInvalid),
+        ("body", ReasonCode::SignatureInvalid),
+        ("age", ReasonCode::MessageReplayed),
+    ] {
+        let heart = Heart::new().await;
+        let session = heart.session(1).await;
+        let agent = heart.agent.order.agent();
+        let (path, now) = (routes::heartbeat(&agent), heart.place.clock.now());
+        let mut body = serde_json::to_vec(&beat(2, None)).expect("plain data");
+        let of = if wrong == "tag" {
+            "/another"
+        } else {
+            path.as_str()
+        };
+        let signed = sign_request(&session, "POST", of, &body, now, NONCE);
+        match wrong {
+            "body" => body.push(b' '),
+            "age" => heart.place.clock.forward(2 * WINDOW),
+            _ => {}
+        }
+        let (status, _, _) = deliver(&heart.served, &path, signed, body).await;
+        assert_eq!((status, heart.heard()), (401, 1), "{wrong}");
+        let told = heart.place.world.refusals.list().into_iter();
+        let told: Vec<_> = told.map(|told| (told.code, told.subject)).collect();
+        let expected = (code.code().to_owned(), agent.to_string());
+        assert_eq!(told, [expected], "{wrong}");
+    }
 }
 
 fn other_session(agent: &PublicKey) -> Session {
