@@ -16,11 +16,13 @@ mod statuses;
 mod times;
 
 use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use easyenclave_git::Signer;
 use flips::Extent;
 use maker::{Maker, Shape};
 
@@ -173,17 +175,67 @@ fn a_bundle_that_is_given_up_leaves_nothing_behind() {
     let command = command.env("TMPDIR", &scratch).env("PATH", &programs);
     let child = command.stderr(Stdio::piped()).spawn().expect("started");
     let is_empty = || std::fs::read_dir(&scratch).expect("a folder").count() == 0;
-    let end = Instant::now() + Duration::from_secs(60);
-    while is_empty() {
-        assert!(Instant::now() < end, "nothing is unpacked");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let interrupt = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(interrupt.expect("it runs").success());
+    until("it is unpacked", || (!is_empty()).then_some(()));
+    interrupt(&child);
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(text(&output.stderr), "error: interrupted\n");
     assert_eq!(output.status.code(), Some(1));
     assert!(is_empty(), "folders are left in {}", scratch.display());
+}
+
+/// Keys that do not come stand for a branch that takes long to check. They do come when the command has given it up.
+#[test]
+fn a_bundle_that_is_given_up_while_it_is_checked_is_not_answered() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let made = maker::make(dir.path(), &TWO);
+    let (keys, scratch) = (dir.path().join("keys"), dir.path().join("scratch"));
+    std::fs::create_dir(&scratch).expect("made");
+    let bundle = dir.path().join("bundle");
+    let mut git = Command::new("git");
+    git.current_dir(&made.state);
+    git.args(["bundle", "create", "--quiet"]).arg(&bundle);
+    assert!(ran(git.args(["main", "status"])));
+    assert!(ran(Command::new("mkfifo").arg(&keys)));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_easyenclave"));
+    command.args(["verify", "--bundle"]).arg(&bundle);
+    command.arg("--signers").arg(&keys).env("TMPDIR", &scratch);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("started");
+    let mut open = std::fs::File::options();
+    let open = open.write(true).custom_flags(NONBLOCK);
+    let mut writer = until("it wants the keys", || open.open(&keys).ok());
+    interrupt(&child);
+    let is_empty = || std::fs::read_dir(&scratch).expect("a folder").count() == 0;
+    until("it has given up", || is_empty().then_some(()));
+    let signer = Signer::open_or_create(&dir.path().join("key")).expect("a key");
+    // Nobody may be there to read them any more.
+    let _ = writeln!(writer, "{}", signer.public_openssh());
+    drop(writer);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(text(&output.stdout), "");
+    assert_eq!(text(&output.stderr), "error: interrupted\n");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+/// To open a pipe for writing fails while nobody reads it, with `O_NONBLOCK`.
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+
+fn until<T>(what: &str, find: impl Fn() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = find() {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn interrupt(child: &Child) {
+    let id = child.id().to_string();
+    assert!(ran(Command::new("kill").args(["-INT", &id])));
+}
+
+fn ran(command: &mut Command) -> bool {
+    command.status().expect("it runs").success()
 }

@@ -5,10 +5,12 @@ mod text;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use easyenclave_git::{CommitId, Past, Signers, unbundle};
+use tokio::sync::oneshot;
 
 use super::{Ended, Output, exit, out, shutdown};
 use crate::clock::{Clock, System};
@@ -60,17 +62,30 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> Ended {
     match args.bundle.clone() {
         Some(bundle) => unpacked(args, &bundle).await,
-        None => look(&args, &Past::open(&args.repo)?),
+        None => answered(&args, look(&args, &Past::open(&args.repo)?)?),
     }
 }
 
-/// What is unpacked goes away with the command, also when that is interrupted.
+/// What was found, and what else is to be said.
+struct Looked {
+    found: Audit,
+    /// Files of identities that open nothing of it.
+    idle: Vec<String>,
+    /// Why today cannot be told of.
+    unsaid: Option<anyhow::Error>,
+}
+
+/// What is unpacked goes away with the command, also when that is interrupted: then nothing more is said, and nothing
+/// waited for.
 async fn unpacked(args: Args, bundle: &Path) -> Ended {
     let folder = config::scratch()?;
     let place = folder.path().join("state.git");
     let looked = async {
         let past = unbundle(bundle, &place, UNPACK).await?;
-        tokio::task::spawn_blocking(move || look(&args, &past)).await?
+        let args = Arc::new(args);
+        let (theirs, ours) = (Arc::clone(&args), args);
+        let looked = beside(move || look(&theirs, &past)).await??;
+        beside(move || answered(&ours, looked)).await?
     };
     tokio::select! {
         biased;
@@ -79,7 +94,14 @@ async fn unpacked(args: Args, bundle: &Path) -> Ended {
     }
 }
 
-fn look(args: &Args, past: &Past) -> Ended {
+/// Does what takes long on a thread that ends with the program; threads of the runtime are waited for.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+    let (tell, told) = oneshot::channel();
+    std::thread::Builder::new().spawn(move || drop(tell.send(work())))?;
+    told.await.context("the check broke off")
+}
+
+fn look(args: &Args, past: &Past) -> anyhow::Result<Looked> {
     let scope = scope(past, args)?;
     let signing = match &args.signers {
         Some(file) => Signing::given(given(file)?),
@@ -97,16 +119,25 @@ fn look(args: &Args, past: &Past) -> Ended {
         }
         Err(error) => Some(error),
     };
-    if found.verdicts.not_opened > 0 {
-        for file in opener.into_iter().flat_map(Opener::idle) {
-            out::tell(format_args!("{file} opens nothing of this"));
-        }
+    let opener = opener.filter(|_| found.verdicts.not_opened > 0);
+    let idle = opener.into_iter().flat_map(Opener::idle);
+    Ok(Looked {
+        idle: idle.map(str::to_owned).collect(),
+        found,
+        unsaid,
+    })
+}
+
+fn answered(args: &Args, looked: Looked) -> Ended {
+    for file in looked.idle {
+        out::tell(format_args!("{file} opens nothing of this"));
     }
+    let found = &looked.found;
     match args.output {
-        Output::Text => out::answer(text::text(&found, args))?,
-        Output::Json => out::data(&(serde_json::to_string_pretty(&found)? + "\n"))?,
+        Output::Text => out::answer(text::text(found, args))?,
+        Output::Json => out::data(&(serde_json::to_string_pretty(found)? + "\n"))?,
     }
-    match (unsaid, found.findings.is_empty()) {
+    match (looked.unsaid, found.findings.is_empty()) {
         (Some(error), _) => Err(error),
         (None, true) => Ok(exit::OK),
         (None, false) => Ok(exit::FAILED),
