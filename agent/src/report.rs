@@ -93,7 +93,8 @@ impl Pulse {
     }
 
     /// Sends a heartbeat in the session, if there is one. A reconciler that was started again knows none, so what it
-    /// refuses is sent once more with the agent's own key, and asks for a session.
+    /// refuses is sent once more with the agent's own key, and asks for a session. As another message, with a number of
+    /// its own: the first one may have been taken, and only its answer lost to whoever stands between.
     async fn send(
         &mut self,
         node: &Node,
@@ -106,6 +107,8 @@ impl Pulse {
                 self.session = Some(session);
                 return answer;
             }
+            self.sequence += 1;
+            request.sequence = self.sequence;
         }
         let offer = SessionOffer::new().ok();
         request.session = offer.as_ref().map(|offer| offer.public().to_owned());

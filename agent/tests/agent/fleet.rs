@@ -72,6 +72,8 @@ pub(crate) struct Script {
     pub(crate) grants: bool,
     /// The session that the agent got, until it is forgotten.
     pub(crate) session: Option<Session>,
+    /// So many heartbeats in a session are taken, and whoever stands between gives another answer.
+    pub(crate) replaced: u32,
     /// The numbers of heartbeats that came in a session.
     pub(crate) in_session: Vec<u64>,
     agent_key: Option<PublicKey>,
@@ -122,6 +124,7 @@ impl Reconciler {
             ita: None,
             grants: false,
             session: None,
+            replaced: 0,
             in_session: Vec::new(),
             agent_key: None,
         };
@@ -293,6 +296,10 @@ async fn heartbeat(
         .filter(|_| script.grants)
         .map(|asked| agree(&mut script, asked, &key));
     script.beats.push(beat);
+    if session.is_some() && script.replaced > 0 {
+        script.replaced -= 1;
+        return refuse(StatusCode::FORBIDDEN, "");
+    }
     let answer = HeartbeatResponse {
         epoch: script.epoch,
         heartbeat_millis: script.heartbeat_millis,

@@ -113,11 +113,33 @@ async fn heartbeats_go_in_a_session_and_without_a_break_when_it_is_forgotten() {
     agent.reconciler.until("they go in another", again).await;
     {
         let script = agent.reconciler.script();
-        let numbers = script.beats.iter().map(|beat| beat.sequence);
-        assert!(numbers.eq(1..=script.beats.len() as u64), "none was lost");
+        let last = script.beats.last().map(|beat| beat.sequence);
+        let sent = script.beats.len() as u64 + 1;
+        assert_eq!(last, Some(sent), "one was sent anew, none lost");
         let asked = script.beats.iter().map(|beat| beat.session.is_some());
         let asked: Vec<_> = asked.enumerate().filter(|(_, asks)| *asks).collect();
         assert_eq!(asked, [(0, true), (beats, true)], "once for each session");
+    }
+    agent.stop().await;
+}
+
+/// The script takes no number twice.
+#[tokio::test]
+async fn a_heartbeat_whose_answer_was_replaced_is_sent_as_another_one() {
+    let agent = Agent::with(|script| script.grants = true).await;
+    let first = |script: &Script| script.in_session.first().copied();
+    agent.reconciler.until("it is in a session", first).await;
+    let calls = {
+        let mut script = agent.reconciler.script();
+        script.replaced = 1;
+        script.in_session.len()
+    };
+    let again = |script: &Script| script.in_session.get(calls + 1).copied();
+    agent.reconciler.until("it is in another", again).await;
+    {
+        let script = agent.reconciler.script();
+        let asked = script.beats.iter().filter(|beat| beat.session.is_some());
+        assert_eq!((asked.count(), script.registrations.len()), (2, 1));
     }
     agent.stop().await;
 }
