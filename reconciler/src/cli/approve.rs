@@ -1,6 +1,7 @@
 //! `easyenclave approve DIGEST`: approves a held plan by a commit to the state repository.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use easyenclave_plan::Approval;
@@ -40,13 +41,13 @@ pub(super) async fn run(args: Args) -> Ended {
     }
     let read::Shown { status, .. } = args.from.status().await?;
     let place = args.from.desired(args.branch.as_deref())?;
-    let approved = approved::all(&place).await?;
+    let approved = approved::of(&place, &args.digest.to_lowercase()).await?;
     let held = match held::chosen(&status.fleet.held, &args.digest) {
         Ok(held) => held,
         Err(why) => return gone(&args, &status, &approved, &why),
     };
     match approved.iter().find(|one| counts(&status, one, held)) {
-        Some(one) => already(one, "nothing is committed"),
+        Some(one) => already(one, &nothing_committed(&args)),
         None => commit(&args, &status, held, &place).await,
     }
 }
@@ -71,6 +72,16 @@ fn gone(args: &Args, status: &Status, approved: &[Approved], why: &str) -> Ended
             args.from.hints().line("status")
         ),
     }
+}
+
+/// A clone's commits are its own until somebody pushes them, so that the reconciler may not have read this one.
+fn nothing_committed(args: &Args) -> String {
+    let is_here = |repository: &String| Path::new(repository).exists();
+    let push = match args.from.repo.as_ref().is_some_and(is_here) {
+        true => "; push it, if this is a clone",
+        false => "",
+    };
+    format!("nothing is committed{push}")
 }
 
 /// The answer is the same as that of the first time.

@@ -4,10 +4,11 @@
 use easyenclave_git::{Brought, CommitId, Source};
 use easyenclave_plan::Approval;
 use easyenclave_schemas::Timestamp;
-use easyenclave_schemas::decode::{MAX_BYTES, decode};
-use easyenclave_schemas::documents::Document;
+use easyenclave_schemas::documents::{ApprovalSpec, Document};
 
+use super::plan::load;
 use super::read::{self, Place};
+use crate::desired::Loader;
 
 /// An approval, and where it is.
 pub(super) struct Approved {
@@ -45,37 +46,34 @@ impl Approved {
     }
 }
 
-/// The approvals of a branch, by path.
-pub(super) async fn all(place: &Place) -> anyhow::Result<Vec<Approved>> {
+/// The approvals of a plan, by the digits that its digest begins with, that are in force at the tip of a branch: a
+/// document that the reconciler refuses approves nothing.
+pub(super) async fn of(place: &Place, digits: &str) -> anyhow::Result<Vec<Approved>> {
     read::at_tip(place, |source, tip| {
-        let mut all = Vec::new();
-        for (path, blob) in source.entries(tip, &crate::desired::is_document)? {
-            let bytes = source.blob(blob, MAX_BYTES).unwrap_or_default();
-            all.extend(approved(source, tip, path, &bytes));
-        }
-        Ok(all)
+        let mut loader = Loader::default();
+        load(&mut loader, source, tip)?;
+        let approvals = loader.by_path().filter_map(|(path, document)| {
+            let Document::Approval(document) = document else {
+                return None;
+            };
+            let spec = &document.spec;
+            let is_asked = spec.plan_digest.to_string().starts_with(digits);
+            is_asked.then(|| approved(source, tip, path, spec))
+        });
+        Ok(approvals.collect())
     })
     .await
 }
 
-/// What is no approval, or a broken one, approves nothing.
-fn approved(source: &Source, tip: CommitId, path: String, bytes: &[u8]) -> Option<Approved> {
-    let word = b"Approval";
-    if !bytes.windows(word.len()).any(|part| part == word) {
-        return None;
-    }
-    let Document::Approval(document) = decode(bytes).ok()?.document else {
-        return None;
-    };
-    let spec = document.spec;
-    Some(Approved {
+fn approved(source: &Source, tip: CommitId, path: &str, spec: &ApprovalSpec) -> Approved {
+    Approved {
         approval: Approval {
             held: spec.plan_digest,
-            revision: spec.revision,
+            revision: spec.revision.clone(),
         },
-        brought: source.brought(&path, tip).ok().flatten(),
-        path,
-        reason: spec.reason,
+        brought: source.brought(path, tip).ok().flatten(),
+        path: path.into(),
+        reason: spec.reason.clone(),
         tip,
-    })
+    }
 }

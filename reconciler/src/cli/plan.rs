@@ -270,7 +270,11 @@ fn taken_back(source: &Source, base: CommitId, head: CommitId) -> anyhow::Result
     )))
 }
 
-fn load(loader: &mut Loader, source: &Source, commit: CommitId) -> anyhow::Result<Loaded> {
+pub(super) fn load(
+    loader: &mut Loader,
+    source: &Source,
+    commit: CommitId,
+) -> anyhow::Result<Loaded> {
     let files = files(source, commit)?;
     let blob = |id: [u8; 20]| document(source, BlobId::from_bytes(id));
     let history = |path: &str| older(source, path, commit);

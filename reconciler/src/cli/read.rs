@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use easyenclave_git::{CommitId, GitError, Saying, Source};
+use easyenclave_git::{CommitId, Saying, Source};
 
 use super::hint::Hints;
 use super::seen::{self, Seen};
@@ -169,7 +169,7 @@ pub(super) async fn documents(place: &Place) -> anyhow::Result<Vec<(String, Stri
 /// What somebody reads at the newest tip of a branch.
 pub(super) async fn at_tip<T>(
     place: &Place,
-    read: impl FnOnce(&Source, CommitId) -> Result<T, GitError>,
+    read: impl FnOnce(&Source, CommitId) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let (repository, branch) = (&place.repository, &place.branch);
     let scratch = config::scratch()?;
@@ -177,7 +177,7 @@ pub(super) async fn at_tip<T>(
         let source = Source::open(repository, scratch.path(), branch)?;
         source.fetch(DEADLINE).await?;
         let tip = source.head()?.context("the branch does not exist")?;
-        anyhow::Ok(read(&source, tip)?)
+        read(&source, tip)
     };
     read.await.with_context(|| {
         let repository = easyenclave_git::redact(repository);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use easyenclave_schemas::decode::Problem;
-use easyenclave_schemas::documents::Identity;
+use easyenclave_schemas::documents::{Document, Identity};
 use easyenclave_schemas::status::ProblemStatus;
 
 use super::blobs::{BlobKey, Blobs, Read, ReadBlob};
@@ -93,6 +93,11 @@ impl Loader {
     /// The documents in force since the revision that was loaded last.
     pub fn in_force(&self) -> InForce {
         self.past.in_force()
+    }
+
+    /// The same, by path.
+    pub fn by_path(&self) -> impl Iterator<Item = (&str, &Document)> {
+        self.past.by_path()
     }
 
     /// What is wrong with files that have no past.

@@ -100,6 +100,12 @@ impl Past {
             .collect()
     }
 
+    /// The documents that were in force, by path.
+    pub(super) fn by_path(&self) -> impl Iterator<Item = (&str, &Document)> {
+        let all = self.accepted.iter();
+        all.map(|(path, (_, read))| (path.as_str(), &read.located.document))
+    }
+
     /// Every version that was in force.
     pub(super) fn keys(&self) -> impl Iterator<Item = BlobKey> {
         self.accepted.values().map(|(key, _)| *key)

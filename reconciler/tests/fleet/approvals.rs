@@ -109,7 +109,36 @@ fn what_is_approved_already_stays_as_it_was_approved() {
         said.contains("already approved by Ada") && said.contains("cleaning up"),
         "{said}"
     );
+    assert!(said.contains("push it, if this is a clone"), "{said}");
     assert_eq!(text(&again.stdout).trim(), approved, "the same answer");
+}
+
+#[test]
+fn an_approval_that_the_reconciler_refuses_is_none() {
+    let document = |digest: &str| {
+        format!(
+            "apiVersion: easyenclave.dev/v1\nkind: Approval\nmetadata:\n  name: mine\nspec:\n  \
+             planDigest: {digest:?}\n"
+        )
+    };
+    let (this, other) = ("ab".repeat(32), "cd".repeat(32));
+    let misplaced: &[(&str, &str)] = &[("deployments/acme/mine.yaml", &this)];
+    let double = &[
+        ("approvals/a.yaml", other.as_str()),
+        ("approvals/b.yaml", &this),
+    ];
+    for files in [misplaced, double] {
+        let state = State::holding(3, 0);
+        for (path, digest) in files {
+            state.commit("main", path, &document(digest));
+        }
+        let there = state.tip("main");
+        let approved = state.approve("Bob", "it is meant");
+        let said = text(&approved.stderr);
+        let in_force = said.contains("already approved");
+        assert!(approved.status.success() && !in_force, "{files:?}: {said}");
+        assert_ne!(state.tip("main"), there, "{files:?}: {said}");
+    }
 }
 
 #[test]
