@@ -27,6 +27,8 @@ pub(super) struct Change {
 enum What {
     /// The document is new.
     New,
+    /// A field of a new document that gives somebody more to do, or has more be trusted.
+    Given(Difference),
     /// It is removed.
     Removed,
     /// One of its fields differs.
@@ -40,6 +42,7 @@ impl Change {
         match &self.what {
             What::New => guards::empowers(kind),
             What::Removed => false,
+            What::Given(difference) => guards::is_guarded(kind, difference),
             What::Field(difference) => guards::weakens(kind, difference),
         }
     }
@@ -48,40 +51,71 @@ impl Change {
     pub(super) fn json(&self) -> Value {
         let Identity { kind, owner, name } = &self.document;
         let document = json!({ "kind": kind, "owner": owner, "name": name });
-        let (change, field, old, new) = match &self.what {
-            What::New => ("added", None, None, None),
-            What::Removed => ("removed", None, None, None),
-            What::Field(it) => (
-                "changed",
-                Some(it.field()),
-                it.old.as_ref(),
-                it.new.as_ref(),
-            ),
+        let (change, difference) = match &self.what {
+            What::New => ("added", None),
+            What::Removed => ("removed", None),
+            What::Given(it) => ("added", Some(it)),
+            What::Field(it) => ("changed", Some(it)),
         };
         json!({
             "document": document,
             "change": change,
-            "field": field,
-            "old": old,
-            "new": new,
+            "field": difference.map(Difference::field),
+            "old": difference.and_then(|it| it.old.as_ref()),
+            "new": difference.and_then(|it| it.new.as_ref()),
             "weakens": self.weakens(),
         })
+    }
+
+    /// The document and the field of its `spec` that it is under, as lines have them.
+    fn part(&self) -> String {
+        let (document, what) = (name(&self.document), &self.what);
+        match what {
+            What::New | What::Removed => document,
+            What::Given(it) | What::Field(it) => {
+                let field = it.pattern().next().unwrap_or_default();
+                format!("{document}: {field}")
+            }
+        }
     }
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Identity { kind, owner, name } = &self.document;
-        write!(f, "{} ", word(*kind))?;
-        if let Some(owner) = owner {
-            write!(f, "{owner}/")?;
-        }
+        let name = name(&self.document);
         match &self.what {
             What::New => write!(f, "{name}: new"),
             What::Removed => write!(f, "{name}: removed"),
-            What::Field(difference) => write!(f, "{name}: {difference}"),
+            What::Given(difference) | What::Field(difference) => write!(f, "{name}: {difference}"),
         }
     }
+}
+
+/// A document as lines have it.
+fn name(Identity { kind, owner, name }: &Identity) -> String {
+    let word = word(*kind);
+    match owner {
+        Some(owner) => format!("{word} {owner}/{name}"),
+        None => format!("{word} {name}"),
+    }
+}
+
+/// So many changes of one field of a document that weaken are shown in front: many harmless ones hide none of another
+/// field or document.
+const FOREMOST: usize = 10;
+
+/// What weakens what protects the fleet, a line each, within bounds. What is left out is counted.
+pub(super) fn weaker(changes: &[Change]) -> Vec<String> {
+    let weaker: Vec<_> = changes.iter().filter(|change| change.weakens()).collect();
+    let mut lines = Vec::new();
+    for part in weaker.chunk_by(|one, next| one.part() == next.part()) {
+        let shown = part.iter().take(FOREMOST);
+        lines.extend(shown.map(ToString::to_string));
+        if let (Some(first), Some(more)) = (part.first(), part.len().checked_sub(FOREMOST + 1)) {
+            lines.push(format!("{}: … and {} more", first.part(), more + 1));
+        }
+    }
+    lines
 }
 
 /// What is new, gone or changed among the documents in force.
@@ -95,7 +129,11 @@ pub(super) fn between(old: &InForce, new: &InForce) -> Vec<Change> {
             changes.push(Change { document, what });
         };
         match (old.get(key), new.get(key)) {
-            (None, Some((is, _))) => note((is, What::New)),
+            (None, Some(new)) => {
+                note((new.0, What::New));
+                let given = given(new).into_iter().map(What::Given);
+                given.for_each(|what| note((new.0, what)));
+            }
             (Some((was, _)), None) => note((was, What::Removed)),
             (Some(old), Some(new)) if old != new => {
                 let differences = diff::between(&fields(old), &fields(new));
@@ -106,6 +144,14 @@ pub(super) fn between(old: &InForce, new: &InForce) -> Vec<Change> {
         }
     }
     changes
+}
+
+/// The fields of a new document, as far as they are for a reviewer to see.
+fn given(new: &Entry<'_>) -> Vec<Difference> {
+    match guards::empowers(new.0.kind) {
+        true => diff::between(&json!({}), &fields(new)),
+        false => Vec::new(),
+    }
 }
 
 type Entry<'a> = (&'a Identity, &'a Document);
@@ -270,11 +316,8 @@ mod tests {
             ),
             ("Provider", "local", "{ process: { maxAgents: 64 } }"),
         ]);
-        assert_eq!(
-            lines(&old, &same),
-            Vec::<String>::new(),
-            "written out, and the same"
-        );
+        let none = lines(&old, &same);
+        assert!(none.is_empty(), "written out, and the same: {none:?}");
         let new = documents(&[
             ("Fleet", "other", "{ breaker: { maxPercent: 100 } }"),
             (
@@ -297,6 +340,7 @@ mod tests {
                 "fleet other: metadata.name: \"demo\" -> \"other\"",
                 "! owner acme: github: added {\"organization\":\"evil\"}",
                 "! owner more: new",
+                "! owner more: quota.agents: not given -> 100",
                 "! policy strict: modes.tcb: \"strict\" -> \"warn\"",
                 "provider local: process.maxAgents: 64 -> 65",
             ]
@@ -307,6 +351,83 @@ mod tests {
                 "owner acme: github: removed {\"organization\":\"evil\"}",
                 "owner more: removed"
             ]
+        );
+    }
+
+    const LOOSE: &str = "{ measurements: [], modes: { rtmr: disabled }, tcbGrace: 900d }";
+
+    const TARGET: &str =
+        "{ datacenter: here, nodeSize: tiny, provider: local, policy: loose, max: 9 }";
+
+    #[test]
+    fn a_new_document_that_empowers_is_loud_and_shown_field_by_field() {
+        let new = documents(&[
+            ("AttestationPolicy", "loose", LOOSE),
+            ("CapacityTarget", "loose", TARGET),
+            ("Provider", "local", "{ process: {} }"),
+            (
+                "Approval",
+                "all",
+                &format!("{{ planDigest: \"{}\", reason: meant }}", "ab".repeat(32)),
+            ),
+        ]);
+        let lines = lines(&InForce::new(), &new);
+        for line in [
+            "! policy loose: new",
+            "! policy loose: allowedTcbStatuses: added \"UpToDate\"",
+            "! policy loose: modes.rtmr: not given -> \"disabled\"",
+            "! policy loose: tcbGrace: not given -> \"900d\"",
+            "! target loose: new",
+            "! target loose: policy: not given -> \"loose\"",
+            "! target loose: max: not given -> 9",
+            "target loose: warm: not given -> 0",
+            "provider local: new",
+            "! approval all: new",
+            "approval all: reason: not given -> \"meant\"",
+        ] {
+            assert!(lines.iter().any(|one| one == line), "{line}: {lines:#?}");
+        }
+        let provider = lines.iter().filter(|line| line.contains("provider local"));
+        assert_eq!(provider.count(), 1, "it empowers nobody: {lines:#?}");
+    }
+
+    #[test]
+    fn a_target_under_another_name_is_as_loud_as_one_with_another_policy() {
+        let target = |name, policy: &str| {
+            documents(&[("CapacityTarget", name, &TARGET.replace("loose", policy))])
+        };
+        let lines = lines(&target("tiny", "strict"), &target("tiny2", "loose"));
+        assert_eq!(lines[0], "target tiny: removed");
+        assert_eq!(lines[1], "! target tiny2: new");
+        let policy = "! target tiny2: policy: not given -> \"loose\"".to_owned();
+        assert!(lines.contains(&policy), "{lines:#?}");
+    }
+
+    #[test]
+    fn many_changes_of_one_field_hide_none_of_another() {
+        let policy = |images: usize, mode: &str| {
+            let image = |n| format!("{{ name: image-{n}, mrtd: \"{n:096x}\" }}");
+            let images: Vec<_> = (0..images).map(image).collect();
+            let images = images.join(", ");
+            let spec = format!("{{ measurements: [{images}], modes: {{ tcb: {mode} }} }}");
+            documents(&[("AttestationPolicy", "a", &spec)])
+        };
+        let changes = between(&policy(0, "strict"), &policy(200, "warn"));
+        assert_eq!(changes.len(), 201, "programs have all");
+        let lines = weaker(&changes);
+        assert_eq!(lines.len(), FOREMOST + 2, "{lines:#?}");
+        assert_eq!(
+            lines[FOREMOST..],
+            [
+                "policy a: measurements: … and 190 more",
+                "policy a: modes.tcb: \"strict\" -> \"warn\""
+            ]
+        );
+        let lines = weaker(&between(&policy(0, "warn"), &policy(FOREMOST, "warn")));
+        assert_eq!(
+            lines.len(),
+            FOREMOST,
+            "what fits is shown whole: {lines:#?}"
         );
     }
 

@@ -32,6 +32,10 @@ pub(super) struct Difference {
     pub(super) old: Option<Value>,
     /// What is there, if anything.
     pub(super) new: Option<Value>,
+    /// It is an entry of a list that had none.
+    pub(super) was_empty: bool,
+    /// It is an entry of a list that has none.
+    pub(super) is_empty: bool,
 }
 
 /// One step from a value to a value in it.
@@ -65,6 +69,8 @@ impl Difference {
             path: path.to_vec(),
             old: old.map(clean),
             new: new.map(clean),
+            was_empty: false,
+            is_empty: false,
         }
     }
 
@@ -117,7 +123,14 @@ fn descend(path: &[Step], old: Option<&Value>, new: Option<&Value>, found: &mut 
         (Some(old), Some(new), ..) if !(old.is_empty() && new.is_empty()) => {
             each_field(path, old, new, found);
         }
-        (.., Some(old), Some(new)) if is_set(path) => each_entry(path, old, new, found),
+        (.., Some(old), Some(new)) if is_set(path) => {
+            let first = found.len();
+            each_entry(path, old, new, found);
+            let is_entry = |one: &&mut Difference| one.path.len() == path.len() + 1;
+            for entry in found[first..].iter_mut().filter(is_entry) {
+                (entry.was_empty, entry.is_empty) = (old.is_empty(), new.is_empty());
+            }
+        }
         _ => found.push(Difference::new(path, old, new)),
     }
 }

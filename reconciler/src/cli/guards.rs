@@ -18,15 +18,17 @@ enum Guard {
     Loss,
     /// A number or duration grows.
     Rise,
+    /// The list admits more. It names what is admitted, and everything when it is empty.
+    Admits,
     /// A word further on in this list takes the place of one before it. The empty word stands for what is left out.
     Towards(&'static [&'static str]),
 }
 
-use Guard::{Change, Gain, Loss, Nothing, Rise, Towards};
+use Guard::{Admits, Change, Gain, Loss, Nothing, Rise, Towards};
 
-/// Fields by kind and path, `*` for any entry or field. The longest path that fits decides. Under a fleet, an owner and a
-/// policy, whose fields are mostly there to protect, what is not named here counts as weakening: a new field is loud until
-/// somebody decides otherwise.
+/// Fields by kind and path, `*` for any entry or field. The longest path that fits decides. Under a fleet, an owner, a
+/// policy, a target and an approval, whose fields are mostly there to protect, what is not named here counts as weakening:
+/// a new field is loud until somebody decides otherwise.
 const GUARDS: &[(Kind, &str, Guard)] = &[
     (Kind::Fleet, "", Change),
     (Kind::Fleet, "breaker", Rise),
@@ -82,31 +84,59 @@ const GUARDS: &[(Kind, &str, Guard)] = &[
         "verifiers.ita.trustEnds",
         Towards(&["", "token", "maxAge"]),
     ),
-    (Kind::CapacityTarget, "policy", Change),
+    (Kind::CapacityTarget, "", Change),
+    (Kind::CapacityTarget, "max", Rise),
+    (Kind::CapacityTarget, "min", Nothing),
+    (Kind::CapacityTarget, "warm", Nothing),
+    (Kind::Deployment, "placement.allowedDatacenters", Admits),
+    (Kind::Deployment, "placement.deniedDatacenters", Loss),
+    (Kind::Deployment, "placement.targets", Admits),
+    (Kind::Approval, "", Change),
+    (Kind::Approval, "reason", Nothing),
 ];
 
-/// Whether a document of this kind gives somebody more to do by being there: an owner, or an approval.
+/// Whether a document of this kind gives somebody more to do by being there, or has more be trusted. A target does: it
+/// chooses a policy, and deployments that name no target are placed there at once.
 pub(super) fn empowers(kind: Kind) -> bool {
-    matches!(kind, Kind::Owner | Kind::Approval)
+    match kind {
+        Kind::Fleet
+        | Kind::Owner
+        | Kind::AttestationPolicy
+        | Kind::CapacityTarget
+        | Kind::Approval => true,
+        Kind::Provider | Kind::CapacityReservation | Kind::Deployment => false,
+    }
+}
+
+/// Whether a field is one whose change could weaken what protects the fleet, so that a new document shows it in front.
+pub(super) fn is_guarded(kind: Kind, difference: &Difference) -> bool {
+    !matches!(guard(kind, difference), Nothing)
 }
 
 /// Whether what differs in a document of this kind weakens what protects the fleet.
 pub(super) fn weakens(kind: Kind, difference: &Difference) -> bool {
-    let path: Vec<_> = difference.pattern().collect();
-    let fitting = GUARDS.iter().filter_map(|(of, pattern, guard)| {
-        let length = (*of == kind).then(|| fits(pattern, &path))??;
-        Some((length, *guard))
-    });
-    let guard = fitting.max_by_key(|(length, _)| *length);
     let (old, new) = (difference.old.as_ref(), difference.new.as_ref());
-    match guard.map_or(Nothing, |(_, guard)| guard) {
+    match guard(kind, difference) {
         Nothing => false,
         Change => true,
         Gain => new.is_some(),
         Loss => old.is_some(),
         Rise => number(old) < number(new),
+        Admits if new.is_some() => !difference.was_empty,
+        Admits => difference.is_empty,
         Towards(words) => place(words, old) < place(words, new),
     }
+}
+
+/// The guard of a field.
+fn guard(kind: Kind, difference: &Difference) -> Guard {
+    let path: Vec<_> = difference.pattern().collect();
+    let fitting = GUARDS.iter().filter_map(|(of, pattern, guard)| {
+        let length = (*of == kind).then(|| fits(pattern, &path))??;
+        Some((length, *guard))
+    });
+    let longest = fitting.max_by_key(|(length, _)| *length);
+    longest.map_or(Nothing, |(_, guard)| guard)
 }
 
 /// How many steps of a path a pattern fits, if it fits.
@@ -167,6 +197,41 @@ mod tests {
         [loud(&low, &high), loud(&high, &low)]
     }
 
+    /// The first value becoming the second is loud, and the way back is not.
+    fn opens(kind: Kind, path: &str, values: [Value; 2]) {
+        assert_eq!(ways(kind, path, values), [true, false], "{kind} {path}");
+    }
+
+    #[test]
+    fn what_admits_more_agents_or_places_is_loud() {
+        let deployment = Kind::Deployment;
+        for (kind, path, closed, open) in [
+            (Kind::CapacityTarget, "max", json!(3), json!(100_000)),
+            (deployment, "placement.targets", json!(["a"]), json!([])),
+            (deployment, "placement.targets", json!(["a"]), json!(null)),
+            (
+                deployment,
+                "placement.targets",
+                json!(["a"]),
+                json!(["a", "b"]),
+            ),
+            (
+                deployment,
+                "placement.allowedDatacenters",
+                json!(["a", "b"]),
+                json!(["c", "a", "b"]),
+            ),
+            (
+                deployment,
+                "placement.deniedDatacenters",
+                json!(["a", "b"]),
+                json!(["b"]),
+            ),
+        ] {
+            opens(kind, path, [closed, open]);
+        }
+    }
+
     #[test]
     fn what_opens_a_guard_is_loud_and_what_closes_it_is_not() {
         let policy = Kind::AttestationPolicy;
@@ -219,11 +284,7 @@ mod tests {
             ),
             (policy, "measurements", json!([]), image(json!("1"))),
         ] {
-            assert_eq!(
-                ways(kind, path, [closed, open]),
-                [true, false],
-                "{kind} {path}"
-            );
+            opens(kind, path, [closed, open]);
         }
         let [exact, any] = [image(json!("1")), json!([{ "name": "a", "mrtd": "1" }])];
         assert_eq!(ways(policy, "measurements", [exact, any]), [true, false]);
@@ -231,7 +292,7 @@ mod tests {
 
     #[test]
     fn what_may_weaken_either_way_is_loud_either_way() {
-        let (fleet, target) = (Kind::Fleet, Kind::CapacityTarget);
+        let (fleet, target, approval) = (Kind::Fleet, Kind::CapacityTarget, Kind::Approval);
         for (kind, path, values) in [
             (
                 fleet,
@@ -240,6 +301,14 @@ mod tests {
             ),
             (fleet, "evidence.keep", [json!("full"), json!("digest")]),
             (target, "policy", [json!("a"), json!("b")]),
+            (target, "datacenter", [json!("a"), json!("b")]),
+            (approval, "planDigest", [json!("a"), json!("b")]),
+            (approval, "revision", [json!("a"), json!(null)]),
+            (
+                Kind::Deployment,
+                "placement.targets",
+                [json!(["a"]), json!(["b"])],
+            ),
             (fleet, "whatComesLater", [json!(1), json!(2)]),
         ] {
             assert_eq!(ways(kind, path, values), [true, true], "{kind} {path}");
@@ -251,8 +320,11 @@ mod tests {
         for (kind, path) in [
             (Kind::Fleet, "timing.lostAfter"),
             (Kind::Fleet, "collateral.urls"),
-            (Kind::CapacityTarget, "max"),
+            (Kind::CapacityTarget, "min"),
+            (Kind::CapacityTarget, "warm"),
             (Kind::Deployment, "replicas"),
+            (Kind::Deployment, "nodeSize"),
+            (Kind::Approval, "reason"),
         ] {
             assert_eq!(
                 ways(kind, path, [json!("a"), json!("b")]),
@@ -262,20 +334,61 @@ mod tests {
         }
     }
 
+    /// The schema of a kind.
+    fn schema(kind: Kind) -> Value {
+        let folder = env!("CARGO_MANIFEST_DIR");
+        let path = format!("{folder}/../schemas/json/{kind}.schema.json");
+        let text = std::fs::read(path).expect("a schema");
+        serde_json::from_slice(&text).expect("JSON")
+    }
+
+    /// Whether a document has a field at this place: its name alone may stand anywhere.
+    fn has(schema: &Value, pattern: &str) -> bool {
+        let steps = pattern.split('.').filter(|step| !step.is_empty());
+        let spec = (pattern != "metadata").then_some("spec");
+        let path = spec.into_iter().chain(steps);
+        let mut at = Some(schema);
+        for step in path {
+            at = at.and_then(|at| below(schema, at, step));
+        }
+        at.is_some()
+    }
+
+    /// What a schema says of a field, of the entries of a list, or of any field.
+    fn below<'a>(schema: &'a Value, mut at: &'a Value, step: &str) -> Option<&'a Value> {
+        if let Some(name) = at.get("$ref").and_then(Value::as_str) {
+            at = schema.pointer(name.strip_prefix('#')?)?;
+        }
+        let fields = at.get("properties").and_then(Value::as_object);
+        match step {
+            "*" => at.get("items").or_else(|| fields?.values().next()),
+            name => fields?.get(name),
+        }
+    }
+
     #[test]
-    fn every_guard_is_a_field_of_its_kind() {
-        let schema = |kind: Kind| {
-            let path = format!(
-                "{}/../schemas/json/{kind}.schema.json",
-                env!("CARGO_MANIFEST_DIR")
-            );
-            std::fs::read_to_string(path).expect("a schema")
-        };
+    fn every_guard_is_a_field_of_its_kind_at_that_place() {
         for (kind, pattern, _) in GUARDS {
-            let schema = schema(*kind);
-            for step in pattern.split('.').filter(|step| !matches!(*step, "" | "*")) {
-                assert!(schema.contains(&format!("\"{step}\":")), "{kind} {pattern}");
-            }
+            assert!(has(&schema(*kind), pattern), "{kind} {pattern}");
+        }
+        let policy = schema(Kind::AttestationPolicy);
+        for moved in [
+            "root.keyId",
+            "keyId",
+            "trustRoot.issuer",
+            "measurements.mrtd",
+        ] {
+            assert!(!has(&policy, moved), "{moved}");
+        }
+    }
+
+    #[test]
+    fn what_empowers_is_loud_until_somebody_decides_otherwise() {
+        for kind in Kind::ALL.into_iter().filter(|kind| empowers(*kind)) {
+            let loud = |(of, pattern, guard): &(Kind, &str, Guard)| {
+                *of == kind && pattern.is_empty() && !matches!(guard, Nothing)
+            };
+            assert!(GUARDS.iter().any(loud), "{kind}");
         }
     }
 }

@@ -6,7 +6,7 @@ use easyenclave_plan::{Action, Hold};
 use easyenclave_schemas::status::ProblemStatus;
 use serde_json::json;
 
-use super::changes::Change;
+use super::changes::{self, Change};
 use super::out::is_harmful;
 use super::plan::Preview;
 use super::style::{BAD, BUSY, DIM, GOOD, HEAD, paint};
@@ -83,12 +83,9 @@ fn planned(preview: &Preview, text: &mut String) {
 
 /// What stands first: what nobody may overlook, and what weakens the fleet's protection.
 fn loud(preview: &Preview) -> Vec<String> {
-    let weaker = weaker(preview).map(|change| format!("WEAKER PROTECTION: {change}"));
+    let weaker = changes::weaker(&preview.changes).into_iter();
+    let weaker = weaker.map(|line| format!("WEAKER PROTECTION: {line}"));
     preview.alarms.iter().cloned().chain(weaker).collect()
-}
-
-fn weaker(preview: &Preview) -> impl Iterator<Item = &Change> {
-    preview.changes.iter().filter(|change| change.weakens())
 }
 
 /// For a comment: bounded, the digest always in it, what a person must look at first.
@@ -97,7 +94,8 @@ pub(super) fn markdown(preview: &Preview) -> String {
     let held: usize = held.iter().map(|held| held.actions.len()).sum();
     let alarms = preview.alarms.iter();
     let mut alarms: String = alarms.map(|alarm| format!("**{alarm}**\n\n")).collect();
-    let weaker = weaker(preview).count();
+    let weaker = preview.changes.iter().filter(|change| change.weakens());
+    let weaker = weaker.count();
     if weaker > 0 {
         let weaker = plural(weaker, "change");
         alarms += &format!("**WEAKER PROTECTION: {weaker}, listed first**\n\n");
@@ -121,7 +119,7 @@ fn sections(preview: &Preview) -> Vec<(String, Vec<String>)> {
     let of_problem = |problem| of_problem(preview, problem);
     let problems = preview.problems.iter().map(of_problem).collect();
     let text = |change: &Change| change.to_string();
-    let weaker = weaker(preview).map(text).collect();
+    let weaker = changes::weaker(&preview.changes);
     let mut sections = vec![
         ("Weaker protection".to_owned(), weaker),
         ("Problems".to_owned(), problems),
