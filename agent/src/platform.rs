@@ -38,8 +38,9 @@ impl Platform {
     /// When a simulated one cannot be opened, or this is real hardware.
     pub(crate) fn of(config: &AgentConfig) -> anyhow::Result<Self> {
         let (source, guest): (Arc<dyn QuoteSource>, _) = match &config.platform {
-            PlatformConfig::Simulated { dir } => {
-                let body = TdBody::of_image(config.node_size.as_str());
+            PlatformConfig::Simulated { dir, image } => {
+                let label = image.as_deref().unwrap_or(config.node_size.as_str());
+                let body = TdBody::of_image(label);
                 (
                     Arc::new(SimulatedSource::new(Guest::open(dir)?, body)),
                     None,

@@ -10,7 +10,8 @@ use easyenclave_schemas::records::{
     AgentRecord, AssignmentRecord, OrderPhase, OrderRecord, QuarantineRecord, WorkRecord,
 };
 use easyenclave_schemas::{
-    AgentId, Datacenter, Generation, OrderId, ProviderName, TargetName, Timestamp, WorkerId,
+    AgentId, Datacenter, Generation, OrderId, ProviderName, StageTimes, TargetName, Timestamp,
+    WorkerId,
 };
 
 use crate::journal::{Change, JournalError, Records};
@@ -264,6 +265,9 @@ impl Decide {
             opened_at: self.now,
             claim: known.and_then(|known| known.claim.clone()),
             error: None,
+            cause: None,
+            console: None,
+            times: StageTimes::default(),
         });
         Ok(())
     }
@@ -310,6 +314,8 @@ impl Decide {
             failures,
             datacenter,
             provider,
+            zone,
+            shape,
             size,
             policy,
         } = action
@@ -332,11 +338,16 @@ impl Decide {
                 failures: *failures,
                 size: size.clone(),
                 policy: policy.clone(),
+                zone: zone.clone(),
+                shape: shape.clone(),
             },
             state: OrderPhase::Open,
             opened_at: self.now,
             claim: None,
             error: None,
+            cause: None,
+            console: None,
+            times: StageTimes::default(),
         });
         Ok(())
     }

@@ -76,6 +76,7 @@ fn agent_by(record: &AgentRecord, now: Timestamp) -> AgentRecord {
 fn order_by(record: &OrderRecord, now: Timestamp) -> OrderRecord {
     let mut order = record.clone();
     order.opened_at = order.opened_at.min(now);
+    order.times = order.times.by(now);
     if let OrderPhase::Failed(at) = order.state {
         order.state = OrderPhase::Failed(at.min(now));
     }

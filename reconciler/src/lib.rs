@@ -34,6 +34,7 @@ pub mod settings;
 mod shelf;
 pub mod source;
 pub mod status;
+mod terms;
 pub mod tokens;
 pub mod trust;
 mod verifiers;

@@ -51,6 +51,7 @@ pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
         orphans: orphans(revision, &records, &listings, &homes),
         spent: world.spent.all(),
         unheard: unheard(world, revision, &listings, now),
+        shortages: BTreeMap::new(),
     }
 }
 
@@ -254,6 +255,8 @@ fn launch(order: &OrderRecord) -> Option<LaunchOrder> {
         generation: *generation,
         failures: *failures,
         opened: order.opened_at,
+        times: order.times,
+        cause: order.cause,
         state: match order.state {
             OrderPhase::Open => OrderState::Open,
             OrderPhase::Claimed => OrderState::Claimed,

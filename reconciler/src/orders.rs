@@ -7,14 +7,14 @@ use axum::http::StatusCode;
 use easyenclave_plan::Frozen;
 use easyenclave_schemas::records::{ClaimRecord, OrderPhase, OrderRecord, WorkRecord};
 use easyenclave_schemas::wire::{
-    ClaimRequest, ClaimResponse, LaunchSpec, Order, OrderReport, OrderStatus, OrderUpdate,
-    OrderWork, Superseded, Unit, WorkKind,
+    ClaimRequest, ClaimResponse, OrderReport, OrderStatus, OrderUpdate, Superseded, Unit, WorkKind,
 };
-use easyenclave_schemas::{FleetId, OrderId, ProviderName, Timestamp};
+use easyenclave_schemas::{OrderId, Timestamp};
 
 use crate::api::Refused;
 use crate::journal::{Change, JournalError, Records};
 use crate::revision::Revision;
+use crate::terms;
 use crate::world::World;
 
 /// A claim lapses after this long without a report.
@@ -57,7 +57,7 @@ pub async fn claim(world: &World, request: &ClaimRequest) -> Result<ClaimRespons
                 .tokens
                 .bootstrap(&order.order, order.claim.as_ref().map_or(0, |c| c.fence))
         });
-        Some((to_wire(world, &revision, &order)?, token))
+        Some((terms::of(world, &revision, &order)?, token))
     });
     let Some((order, bootstrap_token)) = order else {
         return Ok(nothing);
@@ -329,42 +329,10 @@ fn status(record: &OrderRecord) -> OrderStatus {
     }
 }
 
-fn to_wire(world: &World, revision: &Revision, order: &OrderRecord) -> Option<Order> {
-    let claim = order.claim.as_ref()?;
-    let fleet: FleetId = revision.desired.fleet.clone();
-    let work = match &order.work {
-        WorkRecord::Launch { size, .. } => OrderWork::Launch(LaunchSpec {
-            node_size: size.clone(),
-            max_units: max_units(revision, &order.provider),
-            reconciler_url: world.public_url.clone(),
-            reconciler_key: world.keypair.public().to_string(),
-        }),
-        WorkRecord::Retire { agent, .. } => OrderWork::Retire {
-            unit: agent.order(),
-        },
-    };
-    Some(Order {
-        order_id: order.order.clone(),
-        fleet_id: fleet,
-        datacenter: order.datacenter.clone(),
-        provider: order.provider.clone(),
-        epoch: world.epoch,
-        fence: claim.fence,
-        claim_expires_at: claim.expires_at,
-        work,
-    })
-}
-
-/// The worker's own ceiling. A provider whose document is gone makes nothing more.
-fn max_units(revision: &Revision, provider: &ProviderName) -> u32 {
-    revision
-        .providers
-        .get(provider)
-        .map_or(0, |provider| provider.process.max_agents)
-}
-
 #[cfg(test)]
 pub(crate) mod testing {
+    use easyenclave_schemas::StageTimes;
+
     use super::*;
 
     /// A launch order that a worker holds or held.
@@ -381,6 +349,8 @@ pub(crate) mod testing {
                 failures: 0,
                 size: "tiny".parse().expect("a name"),
                 policy: "simulated".parse().expect("a name"),
+                zone: None,
+                shape: None,
             },
             state,
             opened_at: Timestamp::default(),
@@ -390,6 +360,9 @@ pub(crate) mod testing {
                 expires_at: Timestamp::default().plus(CLAIM),
             }),
             error: None,
+            cause: None,
+            console: None,
+            times: StageTimes::default(),
         }
     }
 }

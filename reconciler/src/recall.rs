@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use easyenclave_schemas::records::{ClaimRecord, OrderPhase, OrderRecord, WorkRecord};
-use easyenclave_schemas::{FleetId, OrderId, TargetName, Timestamp};
+use easyenclave_schemas::{FleetId, OrderId, StageTimes, TargetName, Timestamp};
 
 use crate::journal::Records;
 use crate::revision::Revision;
@@ -135,6 +135,8 @@ pub fn order(
             failures: 0,
             size: spec.size.clone(),
             policy: spec.policy.clone(),
+            zone: None,
+            shape: None,
         },
         state: OrderPhase::Provisioning,
         opened_at: now,
@@ -144,6 +146,9 @@ pub fn order(
             expires_at: now,
         }),
         error: None,
+        cause: None,
+        console: None,
+        times: StageTimes::default(),
     })
 }
 

@@ -6,6 +6,10 @@ pub mod decode;
 mod digest;
 pub mod documents;
 pub mod evidence;
+#[cfg(test)]
+mod former;
+mod launch;
+mod money;
 mod names;
 pub mod records;
 mod secret;
@@ -16,6 +20,8 @@ mod time;
 pub mod wire;
 
 pub use digest::Digest;
+pub use launch::{FailureCause, Spot, Stage, StageTimes};
+pub use money::{MicroUsd, MicroUsdError};
 pub use names::*;
 pub use secret::Secret;
 pub use time::{Timestamp, TimestampError};

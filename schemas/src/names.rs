@@ -136,6 +136,10 @@ name!(/// A place where agents run, such as `local` or `gcp-us-central1-a`.
     Datacenter, 40);
 name!(/// A size of agent, such as `tiny`, `standard` or `llm`.
     NodeSize, 40);
+name!(/// A provider's zone, such as `us-central1-a`: a part of a datacenter that may run short of room by itself.
+    Zone, 63);
+name!(/// A provider's own name for a kind of machine, such as `c3-standard-4`.
+    Shape, 63);
 name!(/// The id of a worker process, stable over its restarts.
     WorkerId, 63);
 name!(/// The id of an order; the join key of unit, agent and evidence.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::documents::{Health, Workload};
 use crate::evidence::{RootKeyId, Verdict};
 use crate::{
-    AgentId, Datacenter, DeploymentId, Digest, Generation, NodeSize, OrderId, PolicyName,
-    ProviderName, TargetName, Timestamp, WorkerId,
+    AgentId, Datacenter, DeploymentId, Digest, FailureCause, Generation, NodeSize, OrderId,
+    PolicyName, ProviderName, Shape, Spot, StageTimes, TargetName, Timestamp, WorkerId, Zone,
 };
 
 /// What is in force: a commit, and what differs from its files. It names versions that are in Git and
@@ -164,6 +164,30 @@ pub struct OrderRecord {
     /// What went wrong last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Why it failed; not known of records of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<FailureCause>,
+    /// The end of what its machine has put out, at most [`crate::wire::CONSOLE`] bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console: Option<String>,
+    /// When it reached its stages.
+    #[serde(default, skip_serializing_if = "StageTimes::is_empty")]
+    pub times: StageTimes,
+}
+
+impl OrderRecord {
+    /// Where its machine is to be made, if it asks for one.
+    pub fn spot(&self) -> Option<Spot> {
+        let WorkRecord::Launch { zone, shape, .. } = &self.work else {
+            return None;
+        };
+        Some(Spot {
+            provider: self.provider.clone(),
+            datacenter: self.datacenter.clone(),
+            zone: zone.clone(),
+            shape: shape.clone(),
+        })
+    }
 }
 
 /// What an order asks for.
@@ -185,6 +209,12 @@ pub enum WorkRecord {
         size: NodeSize,
         /// The policy that the agent must satisfy.
         policy: PolicyName,
+        /// The provider's zone, where it has such.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zone: Option<Zone>,
+        /// The provider's own kind of machine, where it has such.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shape: Option<Shape>,
     },
     /// The end of a machine.
     #[serde(rename_all = "camelCase")]

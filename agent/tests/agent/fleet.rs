@@ -375,10 +375,14 @@ pub(crate) fn config(url: &str, key: &PublicKey, folder: &std::path::Path) -> Ag
         node_size: "tiny".parse().expect("a name"),
         platform: PlatformConfig::Simulated {
             dir: Platform::guest_dir(&platform),
+            image: None,
         },
         trust_authority: None,
         data_dir: folder.join("state"),
         worker_id: "worker-1".parse().expect("a name"),
+        listen: None,
+        address: None,
+        workload: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use easyenclave_schemas::wire::{LaunchSpec, Unit};
+use easyenclave_schemas::wire::{LaunchSpec, Machine, Unit};
 use easyenclave_schemas::{Datacenter, FleetId, NodeSize, OrderId, Secret, WorkerId};
 use tokio::time::{Instant, sleep};
 
@@ -23,6 +23,22 @@ pub trait Stand: Send {
     /// The agent of a unit dies at once, without a chance to clean up.
     async fn crash(&self, order: &OrderId);
 
+    /// From now on, no listing can be complete: what the provider asks does not tell all.
+    async fn blind(&mut self);
+
+    /// From now on it can again.
+    async fn see(&mut self);
+
+    /// How long the agents of this provider may take to be seen as dead, or as gone.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    /// The machine that orders ask for, for providers that make one.
+    fn machine(&self) -> Option<Machine> {
+        None
+    }
+
     /// How many things of a unit there are, seen without the provider: processes, folders.
     async fn things(&self, order: &OrderId) -> usize;
 }
@@ -36,6 +52,7 @@ pub async fn conformance<S: Stand>(make: impl Fn() -> S) {
     no_more_than_the_limit(make()).await;
     calls_at_once_for_one_unit_and_for_many(make()).await;
     claims_are_told_apart(make()).await;
+    a_listing_that_is_not_complete_is_an_error_and_removes_nothing(make()).await;
 }
 
 /// A request for this unit.
@@ -51,9 +68,18 @@ pub fn request(name: &str, max_units: u32) -> LaunchRequest {
             max_units,
             reconciler_url: "http://127.0.0.1:9".into(),
             reconciler_key: "ab".repeat(32),
+            machine: None,
+            simulated: true,
         },
         bootstrap_token: Secret::new("token".into()),
     }
+}
+
+/// The same for the machines of this stand.
+fn ask(stand: &impl Stand, name: &str, max_units: u32) -> LaunchRequest {
+    let mut request = request(name, max_units);
+    request.spec.machine = stand.machine();
+    request
 }
 
 fn order(name: &str) -> OrderId {
@@ -61,7 +87,7 @@ fn order(name: &str) -> OrderId {
 }
 
 async fn ensure(stand: &impl Stand, name: &str) {
-    let ensured = stand.provider().ensure(&request(name, 10)).await;
+    let ensured = stand.provider().ensure(&ask(stand, name, 10)).await;
     ensured.unwrap_or_else(|error| panic!("ensure {name}: {error:?}"));
 }
 
@@ -92,7 +118,7 @@ fn units(expected: &[(&str, bool)]) -> Vec<(String, bool)> {
 
 /// Waits for a listing: a death is seen a moment later.
 async fn until_listed(stand: &impl Stand, expected: &[(&str, bool)]) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + stand.patience();
     while listing(stand).await != units(expected) {
         assert!(
             Instant::now() < deadline,
@@ -156,13 +182,16 @@ async fn a_dead_agent_is_listed_and_can_be_removed_or_replaced(mut stand: impl S
 
 async fn no_more_than_the_limit(stand: impl Stand) {
     let provider = stand.provider();
-    provider.ensure(&request("a", 1)).await.expect("the first");
     provider
-        .ensure(&request("a", 1))
+        .ensure(&ask(&stand, "a", 1))
+        .await
+        .expect("the first");
+    provider
+        .ensure(&ask(&stand, "a", 1))
         .await
         .expect("it is there");
     let refused = provider
-        .ensure(&request("b", 1))
+        .ensure(&ask(&stand, "b", 1))
         .await
         .expect_err("one is enough");
     assert!(
@@ -176,7 +205,7 @@ async fn no_more_than_the_limit(stand: impl Stand) {
     );
     remove(&stand, "a").await;
     provider
-        .ensure(&request("b", 1))
+        .ensure(&ask(&stand, "b", 1))
         .await
         .expect("there is room again");
     remove(&stand, "b").await;
@@ -185,8 +214,8 @@ async fn no_more_than_the_limit(stand: impl Stand) {
 async fn calls_at_once_for_one_unit_and_for_many(stand: impl Stand) {
     let mut calls = tokio::task::JoinSet::new();
     for name in ["a", "a", "a", "b", "b", "c"] {
-        let provider = stand.provider();
-        calls.spawn(async move { provider.ensure(&request(name, 3)).await });
+        let (provider, request) = (stand.provider(), ask(&stand, name, 3));
+        calls.spawn(async move { provider.ensure(&request).await });
     }
     while let Some(ensured) = calls.join_next().await {
         ensured.expect("no panic").expect("ensured");
@@ -218,7 +247,7 @@ async fn claims_are_told_apart(mut stand: impl Stand) {
     }
     let newer = LaunchRequest {
         fence: 5,
-        ..request("a", 1)
+        ..ask(&stand, "a", 1)
     };
     let made = stand.provider().ensure(&newer).await;
     made.expect("it takes the place of the older");
@@ -229,4 +258,19 @@ async fn claims_are_told_apart(mut stand: impl Stand) {
     assert_eq!(stand.things(&order("a")).await, 0, "something is left");
     let again = stand.provider().remove_older(&order("a"), 6).await;
     again.expect("no unit is no error");
+}
+
+async fn a_listing_that_is_not_complete_is_an_error_and_removes_nothing(mut stand: impl Stand) {
+    ensure(&stand, "a").await;
+    let before = stand.things(&order("a")).await;
+    stand.blind().await;
+    for _ in 0..2 {
+        let listed = stand.provider().list().await;
+        assert!(listed.is_err(), "{listed:?} is taken for all there is");
+    }
+    let left = stand.things(&order("a")).await;
+    assert!(left >= before, "{left} of {before} things are left");
+    stand.see().await;
+    assert_eq!(listing(&stand).await, units(&[("a", true)]));
+    remove(&stand, "a").await;
 }

@@ -21,6 +21,7 @@ struct State {
     units: BTreeMap<OrderId, FakeUnit>,
     faults: VecDeque<ProvideError>,
     jammed: BTreeSet<OrderId>,
+    blind: bool,
 }
 
 #[derive(Debug)]
@@ -47,6 +48,11 @@ impl FakeProvider {
     /// A unit cannot be removed from now on.
     pub fn jam(&self, order: &OrderId) {
         self.state().jammed.insert(order.clone());
+    }
+
+    /// No listing is complete from now on, or it is again.
+    pub fn set_blind(&self, blind: bool) {
+        self.state().blind = blind;
     }
 
     /// What a unit was made from.
@@ -119,6 +125,12 @@ impl Provider for FakeProvider {
 
     async fn list(&self) -> Result<Vec<Unit>, ProvideError> {
         let state = self.faultless()?;
+        if state.blind {
+            return Err(ProvideError::Retry {
+                what: "units cannot be listed".into(),
+                source: std::io::Error::other("blind"),
+            });
+        }
         let unit = |(order, unit): (&OrderId, &FakeUnit)| Unit {
             order_id: order.clone(),
             alive: unit.alive,
@@ -134,5 +146,9 @@ impl Provider for FakeProvider {
             .get(order)
             .map(|unit| unit.words.clone())
             .unwrap_or_default())
+    }
+
+    async fn console(&self, order: &OrderId) -> Result<String, ProvideError> {
+        self.last_words(order).await
     }
 }

@@ -15,7 +15,7 @@ use std::io;
 use async_trait::async_trait;
 pub use config::AgentProgram;
 use easyenclave_schemas::wire::{LaunchSpec, Unit};
-use easyenclave_schemas::{Datacenter, FleetId, OrderId, Secret, WorkerId};
+use easyenclave_schemas::{Datacenter, FailureCause, FleetId, OrderId, Secret, WorkerId};
 
 /// Makes, removes and lists units: machines with one agent each. A unit is named by the launch order that
 /// made it.
@@ -68,6 +68,13 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// When it cannot be read.
     async fn last_words(&self, order: &OrderId) -> Result<String, ProvideError>;
+
+    /// The end of all that a unit has put out, at most [`CONSOLE`](easyenclave_schemas::wire::CONSOLE) bytes of UTF-8,
+    /// with no control characters but line feeds; empty when it put out nothing.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn console(&self, order: &OrderId) -> Result<String, ProvideError>;
 }
 
 /// All that is needed to make a unit.
@@ -107,6 +114,22 @@ pub enum ProvideError {
         /// The most that are allowed.
         limit: u32,
     },
+    /// There is no room for such a machine in this zone at the moment.
+    #[error("{what}")]
+    Stockout {
+        /// The zone.
+        zone: String,
+        /// The kind of machine.
+        shape: String,
+        /// What was tried, and what was answered, in words.
+        what: String,
+    },
+    /// What this account or project may have is used up.
+    #[error("{what}")]
+    Quota {
+        /// What was tried, and what was answered, in words.
+        what: String,
+    },
     /// It will not work before somebody changes something.
     #[error("{what}")]
     NeedsPerson {
@@ -119,6 +142,16 @@ pub enum ProvideError {
 }
 
 impl ProvideError {
+    /// What an order that ends with this has failed of.
+    pub fn cause(&self) -> FailureCause {
+        match self {
+            Self::Retry { .. } => FailureCause::ProviderDown,
+            Self::NoCapacity { .. } | Self::Stockout { .. } => FailureCause::NoCapacity,
+            Self::Quota { .. } => FailureCause::Quota,
+            Self::NeedsPerson { .. } => FailureCause::Refused,
+        }
+    }
+
     /// Sorts an error of the system: what is missing or forbidden does not come right by itself.
     pub(crate) fn of(what: impl Into<String>, source: io::Error) -> Self {
         let what = what.into();

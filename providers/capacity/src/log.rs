@@ -6,6 +6,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use easyenclave_schemas::wire::CONSOLE;
+
 /// A log is cut when it is longer than this, in bytes; its predecessor is never longer.
 const LONGEST: u64 = 1024 * 1024;
 
@@ -75,6 +77,33 @@ pub(crate) fn last_line(folder: &Path) -> io::Result<String> {
     Ok(String::new())
 }
 
+/// The end of the log in a unit's folder, at most [`CONSOLE`] bytes; that of its predecessor when it has just been cut.
+pub(crate) fn tail(folder: &Path) -> io::Result<String> {
+    for name in [NAME, PREDECESSOR] {
+        let text = match File::open(folder.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            file => tail_of(&mut file?)?,
+        };
+        if !text.trim().is_empty() {
+            return Ok(text);
+        }
+    }
+    Ok(String::new())
+}
+
+/// What is no UTF-8 grows when it is made to be, so the end is taken of what came of it.
+fn tail_of(file: &mut File) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    end_of(file, CONSOLE as u64)?.read_to_end(&mut bytes)?;
+    let text: String = String::from_utf8_lossy(&bytes)
+        .chars()
+        .filter(|c| *c == '\n' || !c.is_control())
+        .collect();
+    let start = text.len().saturating_sub(CONSOLE);
+    let start = (start..=text.len()).find(|at| text.is_char_boundary(*at));
+    Ok(start.map(|at| text[at..].to_owned()).unwrap_or_default())
+}
+
 fn last_line_of(file: &mut File) -> io::Result<String> {
     let mut bytes = Vec::new();
     end_of(file, SEARCHED)?.read_to_end(&mut bytes)?;
@@ -140,5 +169,27 @@ mod tests {
         let length = |name| fs::metadata(folder.path().join(name)).expect("there").len();
         assert_eq!((length(NAME), length(PREDECESSOR)), (0, LONGEST));
         assert_eq!(last_line(folder.path()).expect("read"), "last words");
+        assert!(
+            tail(folder.path())
+                .expect("read")
+                .ends_with("x\nlast words\n\n")
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_log_is_bounded_text_whatever_was_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(tail(folder.path()).expect("nothing"), "");
+        let mut writer = open(folder.path()).expect("opened");
+        writer.write_all(b"one\r\n\x1b[1mtwo\n").expect("written");
+        assert_eq!(tail(folder.path()).expect("read"), "one\n[1mtwo\n");
+        writer.write_all(&[0xff; 3 * CONSOLE]).expect("written");
+        let text = tail(folder.path()).expect("read");
+        assert!(
+            text.len() <= CONSOLE && text.len() > CONSOLE - 4,
+            "{}",
+            text.len()
+        );
+        assert!(text.chars().all(|c| c == char::REPLACEMENT_CHARACTER));
     }
 }

@@ -173,6 +173,9 @@ impl ProcessProvider {
             trust_authority: self.program.trust_authority.clone(),
             data_dir: folder.join("state"),
             worker_id: request.worker.clone(),
+            listen: None,
+            address: None,
+            workload: None,
         };
         serde_json::to_vec_pretty(&config).expect("a configuration is plain data")
     }
@@ -260,6 +263,11 @@ impl Provider for ProcessProvider {
 
     async fn last_words(&self, order: &OrderId) -> Result<String, ProvideError> {
         log::last_line(&self.folder(order))
+            .map_err(|error| ProvideError::of(format!("log of {order}"), error))
+    }
+
+    async fn console(&self, order: &OrderId) -> Result<String, ProvideError> {
+        log::tail(&self.folder(order))
             .map_err(|error| ProvideError::of(format!("log of {order}"), error))
     }
 }

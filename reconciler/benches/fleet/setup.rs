@@ -17,7 +17,7 @@ use easyenclave_schemas::records::{
     AgentRecord, AssignmentRecord, ClaimRecord, OrderPhase, OrderRecord, TrustRecord, WorkRecord,
 };
 use easyenclave_schemas::signature::Keypair;
-use easyenclave_schemas::{FleetId, Generation, OrderId, TargetName, WorkerId};
+use easyenclave_schemas::{FleetId, Generation, OrderId, StageTimes, TargetName, WorkerId};
 use easyenclave_store::SledStore;
 
 use crate::{AGENTS, DEPLOYMENTS};
@@ -138,6 +138,8 @@ fn order_record(order: &OrderId, slot: u32) -> OrderRecord {
             failures: 0,
             size: "tiny".parse().expect("a name"),
             policy: "simulated".parse().expect("a name"),
+            zone: None,
+            shape: None,
         },
         state: OrderPhase::Fulfilled,
         opened_at: System.now(),
@@ -147,6 +149,9 @@ fn order_record(order: &OrderId, slot: u32) -> OrderRecord {
             expires_at: System.now(),
         }),
         error: None,
+        cause: None,
+        console: None,
+        times: StageTimes::default(),
     }
 }
 

@@ -9,7 +9,9 @@ use easyenclave_schemas::status::{
     OrderKind, OrderStatus, PlacedReplica, ReplicaStatus, TrustStatus,
 };
 use easyenclave_schemas::wire::WorkloadState;
-use easyenclave_schemas::{AgentId, DeploymentId, Digest, FleetId, Generation, OrderId, Timestamp};
+use easyenclave_schemas::{
+    AgentId, DeploymentId, Digest, FleetId, Generation, OrderId, StageTimes, Timestamp,
+};
 
 use crate::maker::SIZE;
 
@@ -160,6 +162,8 @@ fn launch(order: OrderId, slot: u32, now: Timestamp) -> OrderStatus {
             slot,
             generation: 1,
             failures: 0,
+            zone: None,
+            shape: None,
         },
         datacenter: name("local"),
         provider: name("local"),
@@ -168,6 +172,9 @@ fn launch(order: OrderId, slot: u32, now: Timestamp) -> OrderStatus {
         failed_at: None,
         worker: None,
         error: None,
+        cause: None,
+        console: None,
+        times: StageTimes::default(),
         conditions: vec![condition(ConditionType::Fulfilled, true, now)],
         waits: Vec::new(),
     }
@@ -232,6 +239,7 @@ fn whole(fleet: FleetId, now: Timestamp) -> FleetStatus {
         orphans: Vec::new(),
         unowned: BTreeMap::new(),
         unheard: Vec::new(),
+        shortages: Vec::new(),
         conditions: vec![condition(ConditionType::Readable, true, now)],
     }
 }

@@ -2,7 +2,7 @@
 
 use easyenclave_schemas::{
     AgentId, Datacenter, DeploymentId, Digest, Generation, NodeSize, OrderId, OwnerName,
-    PolicyName, ProviderName, ReservationId, TargetName, Timestamp,
+    PolicyName, ProviderName, ReservationId, Shape, TargetName, Timestamp, Zone,
 };
 
 use crate::Quarantine;
@@ -71,6 +71,8 @@ pub enum Action {
         failures: u32,
         datacenter: Datacenter,
         provider: ProviderName,
+        zone: Option<Zone>,
+        shape: Option<Shape>,
         size: NodeSize,
         policy: PolicyName,
     },

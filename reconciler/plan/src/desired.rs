@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use easyenclave_schemas::{
     Datacenter, DeploymentId, Digest, FleetId, NodeSize, OwnerName, PolicyName, ProviderName,
-    ReservationId, TargetName, Timestamp,
+    ReservationId, Spot, TargetName, Timestamp,
 };
 
 /// The desired state of a fleet.
@@ -54,10 +54,20 @@ pub struct Limits {
     pub breaker: Breaker,
     /// An agent silent for so long counts as lost.
     pub lost_after: Duration,
+    /// A launch order that nobody has claimed after this time says so.
+    pub claim_within: Duration,
+    /// The machine of a claimed launch order must have been started within this time.
+    pub make_within: Duration,
+    /// Something must be heard from inside a machine within this time.
+    pub boot_within: Duration,
     /// A launch order must be fulfilled within this time.
     pub register_within: Duration,
     /// An assigned workload must be ready within this time, or it is reported as failing.
     pub ready_within: Duration,
+    /// A machine that belongs to nothing goes after this time.
+    pub orphan_after: Duration,
+    /// A worker silent for so long counts as lost.
+    pub worker_lost_after: Duration,
 }
 
 /// A plan that removes more than `max_removals` and more than `max_percent` of a pool is held.
@@ -78,6 +88,8 @@ pub struct Target {
     pub size: NodeSize,
     /// Who makes them.
     pub provider: ProviderName,
+    /// Where they can be made, the preferred first. When it is empty, there is no choice: `provider` in `datacenter`.
+    pub spots: Vec<Spot>,
     /// The policy they must satisfy.
     pub policy: PolicyName,
     /// What becomes of a workload on an agent that is not trusted any more.

@@ -52,6 +52,8 @@ fn launch(action: &Action, f: &mut Formatter<'_>) -> Result {
         failures,
         datacenter,
         provider,
+        zone,
+        shape,
         size,
         policy,
     } = action
@@ -61,8 +63,17 @@ fn launch(action: &Action, f: &mut Formatter<'_>) -> Result {
     write!(
         f,
         "launch {order} for {target} slot {slot} generation {generation} failures {failures} \
-         size {size} in {datacenter} by {provider} under {policy}"
-    )
+         size {size} in {datacenter}"
+    )?;
+    // Only what there is, so that the lines of other providers, and their digests, are as they were.
+    if let Some(zone) = zone {
+        write!(f, " zone {zone}")?;
+    }
+    write!(f, " by {provider}")?;
+    if let Some(shape) = shape {
+        write!(f, " shape {shape}")?;
+    }
+    write!(f, " under {policy}")
 }
 
 impl Display for CancelReason {

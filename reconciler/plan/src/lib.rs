@@ -40,6 +40,6 @@ pub use desired::{
 };
 pub use observed::{
     Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Quarantine,
-    Remedy, Replica, Reported, RetireOrder, Trust,
+    Remedy, Replica, Reported, RetireOrder, Shortage, Trust,
 };
 pub use plan::plan;

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use easyenclave_schemas::{
-    AgentId, Datacenter, DeploymentId, Digest, Generation, NodeSize, OrderId, PolicyName,
-    ProviderName, TargetName, Timestamp,
+    AgentId, Datacenter, DeploymentId, Digest, FailureCause, Generation, NodeSize, OrderId,
+    PolicyName, ProviderName, Spot, StageTimes, TargetName, Timestamp,
 };
 
 use crate::Approval;
@@ -26,6 +26,19 @@ pub struct Observed {
     pub spent: BTreeSet<Approval>,
     /// Where no worker has listed its machines since the reconciler started: what is there is unknown.
     pub unheard: BTreeSet<(ProviderName, Datacenter)>,
+    /// Where machines cannot be had for now.
+    pub shortages: BTreeMap<Spot, Shortage>,
+}
+
+/// Why machines cannot be had at a spot for now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortage {
+    /// Why launches failed there.
+    pub cause: FailureCause,
+    /// So many failed in a row.
+    pub failures: u32,
+    /// When it is tried again.
+    pub until: Timestamp,
 }
 
 /// One agent.
@@ -160,6 +173,10 @@ pub struct LaunchOrder {
     pub state: OrderState,
     /// When it was opened.
     pub opened: Timestamp,
+    /// When it reached its stages.
+    pub times: StageTimes,
+    /// Why it failed, if it did and that is known.
+    pub cause: Option<FailureCause>,
 }
 
 /// Where a launch order stands.

@@ -94,6 +94,7 @@ fn launch(view: &View, target: TargetIx, slot: u32, first: u64, failures: u32) -
     let (generation, order) = (first..)
         .map(|g| (g, id(g)))
         .find(|(_, id)| !is_taken(view, id))?;
+    let spot = spec.spots.first();
     Some(Action::Launch {
         order,
         target: facts.name.clone(),
@@ -102,6 +103,8 @@ fn launch(view: &View, target: TargetIx, slot: u32, first: u64, failures: u32) -
         failures,
         datacenter: spec.datacenter.clone(),
         provider: spec.provider.clone(),
+        zone: spot.and_then(|spot| spot.zone.clone()),
+        shape: spot.and_then(|spot| spot.shape.clone()),
         size: spec.size.clone(),
         policy: spec.policy.clone(),
     })

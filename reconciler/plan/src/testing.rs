@@ -6,7 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use easyenclave_schemas::{
-    AgentId, Digest, FleetId, Generation, OrderId, PolicyName, ProviderName, Timestamp,
+    AgentId, Digest, FleetId, Generation, OrderId, PolicyName, ProviderName, Spot, StageTimes,
+    Timestamp,
 };
 
 use crate::{
@@ -80,8 +81,13 @@ pub(crate) fn nothing() -> Desired {
                 max_percent: 25,
             },
             lost_after: Duration::from_secs(30),
+            claim_within: Duration::from_secs(60),
+            make_within: Duration::from_secs(300),
+            boot_within: Duration::from_secs(300),
             register_within: Duration::from_secs(600),
             ready_within: Duration::from_secs(300),
+            orphan_after: Duration::from_secs(30),
+            worker_lost_after: Duration::from_secs(600),
         },
         quotas: BTreeMap::new(),
         targets: BTreeMap::new(),
@@ -119,12 +125,13 @@ pub(crate) fn desired(text: &str) -> Desired {
     desired
 }
 
-/// `target NAME MIN MAX [warm N] [size S] [in DATACENTER]`
+/// `target NAME MIN MAX [warm N] [size S] [in DATACENTER] [at ZONE SHAPE]...`
 fn target(mut words: Words) -> Target {
     let mut target = Target {
         datacenter: name("local"),
         size: name("tiny"),
         provider: name::<ProviderName>("process"),
+        spots: Vec::new(),
         policy: name::<PolicyName>("sim"),
         on_lapse: OnLapse::Keep,
         min: words.number(),
@@ -136,6 +143,12 @@ fn target(mut words: Words) -> Target {
         "stops" => target.on_lapse = OnLapse::Stop,
         "size" => target.size = words.name(),
         "in" => target.datacenter = words.name(),
+        "at" => target.spots.push(Spot {
+            provider: target.provider.clone(),
+            datacenter: target.datacenter.clone(),
+            zone: Some(words.name()),
+            shape: Some(words.name()),
+        }),
         other => panic!("no such field of a target: {other}"),
     });
     target
@@ -293,6 +306,8 @@ fn launch(mut words: Words) -> (OrderId, LaunchOrder) {
         failures: 0,
         state: OrderState::Open,
         opened: NOW,
+        times: StageTimes::default(),
+        cause: None,
     };
     words.each(|words, word| match word {
         "open" => order.state = OrderState::Open,

@@ -503,6 +503,7 @@ fn backwards_world(observed: &Observed) -> Observed {
         orphans: observed.orphans.clone().into_iter().rev().collect(),
         spent: observed.spent.clone(),
         unheard: observed.unheard.clone().into_iter().rev().collect(),
+        shortages: observed.shortages.clone().into_iter().rev().collect(),
     }
 }
 

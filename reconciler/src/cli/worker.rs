@@ -134,6 +134,7 @@ pub(super) fn local(
         data_dir: data_dir.into(),
         platform: PlatformConfig::Simulated {
             dir: Platform::guest_dir(platform),
+            image: None,
         },
         trust_authority: None,
         agent_program: std::env::current_exe().context("finding this program")?,

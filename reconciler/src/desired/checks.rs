@@ -3,6 +3,7 @@
 
 mod fleet;
 mod limits;
+mod providers;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,7 +47,7 @@ impl Finding {
 
 type Check = fn(&Facts<'_>, &mut Vec<Finding>);
 
-const CHECKS: [Check; 13] = [
+const CHECKS: [Check; 15] = [
     places,
     identities_are_unique,
     owners_exist,
@@ -54,6 +55,8 @@ const CHECKS: [Check; 13] = [
     reservation_targets,
     placement_targets,
     sizes_are_offered,
+    providers::have_the_sizes,
+    providers::make_what_can_be_trusted,
     quotas,
     reservations_fit,
     fleet::auditors_are_readable,

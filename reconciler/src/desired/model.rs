@@ -12,7 +12,7 @@ use easyenclave_schemas::documents::{
 };
 use easyenclave_schemas::{
     DeploymentId, DeploymentName, Digest, FleetId, OwnerName, PolicyName, ProviderName,
-    ReservationId, ReservationName, TargetName,
+    ReservationId, ReservationName, Spot, TargetName,
 };
 
 use super::facts::{Facts, Held};
@@ -112,8 +112,13 @@ fn limits(spec: &FleetSpec) -> Limits {
             max_percent: spec.breaker.max_percent,
         },
         lost_after: spec.timing.lost_after.get(),
+        claim_within: spec.timing.claim_within.get(),
+        make_within: spec.timing.make_within.get(),
+        boot_within: spec.timing.boot_within.get(),
         register_within: spec.timing.register_within.get(),
         ready_within: spec.timing.ready_within.get(),
+        orphan_after: spec.timing.orphan_after.get(),
+        worker_lost_after: spec.timing.worker_lost_after.get(),
     }
 }
 
@@ -145,6 +150,7 @@ fn add_target(desired: &mut Desired, facts: &Facts<'_>, held: &Held<'_, TargetSp
         datacenter: spec.datacenter.clone(),
         size: spec.node_size.clone(),
         provider: spec.provider.clone(),
+        spots: spots(facts, spec),
         policy: spec.policy.clone(),
         on_lapse: on_lapse(facts, &spec.policy),
         min: spec.min,
@@ -152,6 +158,19 @@ fn add_target(desired: &mut Desired, facts: &Facts<'_>, held: &Held<'_, TargetSp
         warm: spec.warm,
     };
     desired.targets.insert(name, target);
+}
+
+/// Zones and kinds of machine, where the target's provider has such.
+fn spots(facts: &Facts<'_>, spec: &TargetSpec) -> Vec<Spot> {
+    let provider = facts.providers.get(spec.provider.as_str());
+    let found = provider.map(|held| held.object.spec.spots(&spec.node_size));
+    let spot = |(zone, shape)| Spot {
+        provider: spec.provider.clone(),
+        datacenter: spec.datacenter.clone(),
+        zone: Some(zone),
+        shape: Some(shape),
+    };
+    found.unwrap_or_default().into_iter().map(spot).collect()
 }
 
 fn on_lapse(facts: &Facts<'_>, policy: &PolicyName) -> OnLapse {

@@ -836,6 +836,28 @@ fn the_valid_example_is_valid() {
     let checked = check_dir(&root().join("valid")).expect("readable");
     assert_eq!(checked.text(), "");
     assert_eq!(checked.summary(), "7 documents, no problems");
+    let checked = check_dir(&root().join("qemu")).expect("readable");
+    assert_eq!(checked.text(), "");
+    assert_eq!(checked.summary(), "6 documents, no problems");
+}
+
+#[test]
+fn a_cloud_gives_its_targets_zones_and_machine_types_in_the_order_of_preference() {
+    let mut story = Story::example();
+    let cloud = "apiVersion: easyenclave.dev/v1\nkind: Provider\nmetadata:\n  name: local\nspec:\n  gcp:\n    \
+                 project: p\n    image: projects/p/global/images/i\n    zones: [z-a, z-b]\n    sizes:\n      tiny:\n        \
+                 machineTypes: [c3, n4]\n        pricePerHour: \"0.25\"\n";
+    story.write("providers/local.yaml", cloud);
+    let loaded = story.load();
+    assert_eq!(loaded.problems, []);
+    let model = loaded.model.expect("a model");
+    let spots = model.desired.targets["tiny"].spots.iter();
+    let shown: Vec<_> = spots.map(ToString::to_string).collect();
+    assert_eq!(
+        shown.join("\n"),
+        "local in local zone z-a shape c3\nlocal in local zone z-a shape n4\n\
+         local in local zone z-b shape c3\nlocal in local zone z-b shape n4"
+    );
 }
 
 /// As a revision with the same files would be, whatever their names.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use easyenclave_plan::{Hold, Orphan};
+use easyenclave_plan::{Hold, Orphan, Shortage};
 use easyenclave_schemas::status::{
     AgentStatus, Condition, ConditionType, Counts, DeploymentPhase, DeploymentStatus, FleetStatus,
-    HeldStatus, UnheardStatus, UnownedStatus,
+    HeldStatus, ShortageStatus, UnheardStatus, UnownedStatus,
 };
-use easyenclave_schemas::{AgentId, Datacenter, DeploymentId, OrderId, ProviderName};
+use easyenclave_schemas::{AgentId, Datacenter, DeploymentId, OrderId, ProviderName, Spot};
 
 use super::conditions::{Conditions, when};
 use super::{Notes, Sight};
@@ -44,6 +44,7 @@ pub(super) fn fleet(
             .collect(),
         unowned: report.observed.orphans.iter().map(unowned).collect(),
         unheard: report.observed.unheard.iter().map(unheard).collect(),
+        shortages: report.observed.shortages.iter().map(shortage).collect(),
         conditions: conditions(sight, notes),
     }
 }
@@ -58,6 +59,15 @@ fn unowned((id, orphan): (&OrderId, &Orphan)) -> (OrderId, UnownedStatus) {
         since: orphan.since.trunc_secs(),
     };
     (id.clone(), status)
+}
+
+fn shortage((spot, shortage): (&Spot, &Shortage)) -> ShortageStatus {
+    ShortageStatus {
+        spot: spot.clone(),
+        cause: shortage.cause,
+        failures: shortage.failures,
+        until: shortage.until.trunc_secs(),
+    }
 }
 
 fn unheard((provider, datacenter): &(ProviderName, Datacenter)) -> UnheardStatus {

@@ -2,13 +2,14 @@
 
 use easyenclave_plan::{
     Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Quarantine,
-    Remedy, Replica, Reported, RetireOrder, Trust,
+    Remedy, Replica, Reported, RetireOrder, Shortage, Trust,
 };
 use easyenclave_schemas::status::{
-    AgentStatus, LivenessStatus, OrderKind, OrderStatus, TrustStatus, UnheardStatus, UnownedStatus,
+    AgentStatus, LivenessStatus, OrderKind, OrderStatus, ShortageStatus, TrustStatus,
+    UnheardStatus, UnownedStatus,
 };
 use easyenclave_schemas::wire::WorkloadState;
-use easyenclave_schemas::{OrderId, Timestamp};
+use easyenclave_schemas::{OrderId, Spot, Timestamp};
 
 use super::Status;
 use crate::approvals::approval;
@@ -31,6 +32,7 @@ pub fn in_whole_seconds(mut observed: Observed) -> Observed {
     }
     for order in observed.launches.values_mut() {
         cut(&mut order.opened);
+        order.times = order.times.trunc_secs();
         if let OrderState::Failed(at) = &mut order.state {
             cut(at);
         }
@@ -39,6 +41,8 @@ pub fn in_whole_seconds(mut observed: Observed) -> Observed {
     retires.for_each(|order| cut(&mut order.opened));
     let orphans = observed.orphans.values_mut();
     orphans.for_each(|orphan| cut(&mut orphan.since));
+    let shortages = observed.shortages.values_mut();
+    shortages.for_each(|shortage| cut(&mut shortage.until));
     observed
 }
 
@@ -61,6 +65,7 @@ pub fn observed(status: &Status) -> Observed {
                 slot,
                 generation,
                 failures,
+                ..
             } => {
                 let launch = LaunchOrder {
                     target: target.clone(),
@@ -69,6 +74,8 @@ pub fn observed(status: &Status) -> Observed {
                     failures: *failures,
                     state: state(order),
                     opened: order.opened_at,
+                    times: order.times,
+                    cause: order.cause,
                 };
                 observed.launches.insert(order.order.clone(), launch);
             }
@@ -86,7 +93,18 @@ pub fn observed(status: &Status) -> Observed {
     let unheard = status.fleet.unheard.iter();
     let place = |place: &UnheardStatus| (place.provider.clone(), place.datacenter.clone());
     observed.unheard = unheard.map(place).collect();
+    let shortages = status.fleet.shortages.iter();
+    observed.shortages = shortages.map(shortage).collect();
     observed
+}
+
+fn shortage(status: &ShortageStatus) -> (Spot, Shortage) {
+    let shortage = Shortage {
+        cause: status.cause,
+        failures: status.failures,
+        until: status.until,
+    };
+    (status.spot.clone(), shortage)
 }
 
 fn orphan((id, status): (&OrderId, &UnownedStatus)) -> (OrderId, Orphan) {

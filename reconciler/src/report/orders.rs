@@ -45,6 +45,9 @@ fn status(sight: &Sight<'_>, order: &OrderRecord) -> OrderStatus {
         },
         worker: order.claim.as_ref().map(|claim| claim.worker.clone()),
         error: order.error.clone(),
+        cause: order.cause,
+        console: order.console.clone(),
+        times: order.times.trunc_secs(),
         conditions: Conditions::new(previous, sight.now())
             .add(ConditionType::Fulfilled, status, reason, message)
             .done(),
@@ -59,12 +62,16 @@ fn work(work: &WorkRecord) -> OrderKind {
             slot,
             generation,
             failures,
+            zone,
+            shape,
             ..
         } => OrderKind::Launch {
             target: target.clone(),
             slot: *slot,
             generation: *generation,
             failures: *failures,
+            zone: zone.clone(),
+            shape: shape.clone(),
         },
         WorkRecord::Retire { agent, reason } => OrderKind::Retire {
             agent: agent.clone(),

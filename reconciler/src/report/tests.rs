@@ -17,7 +17,7 @@ use easyenclave_schemas::records::{
     TrustRecord, WorkRecord,
 };
 use easyenclave_schemas::wire::{CallRefusals, HeartbeatRequest, WorkloadReport, WorkloadState};
-use easyenclave_schemas::{Digest, Generation, OrderId, Timestamp};
+use easyenclave_schemas::{Digest, Generation, OrderId, StageTimes, Timestamp};
 use expect_test::expect_file;
 
 use super::{Notes, Status, observed, read, status};
@@ -148,6 +148,8 @@ impl Scene {
             failures: 0,
             size: name("tiny"),
             policy: name("simulated"),
+            zone: None,
+            shape: None,
         };
         let launch = LaunchOrder {
             target: name("tiny"),
@@ -160,6 +162,8 @@ impl Scene {
                 _ => OrderState::Open,
             },
             opened: NOW,
+            times: StageTimes::default(),
+            cause: None,
         };
         self.observed.launches.insert(order.clone(), launch);
         self.record(order, work, state);
@@ -182,6 +186,9 @@ impl Scene {
             opened_at: NOW,
             claim: Some(claim),
             error,
+            cause: None,
+            console: None,
+            times: StageTimes::default(),
         };
         self.records.orders.insert(order, Arc::new(record));
     }

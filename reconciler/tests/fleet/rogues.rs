@@ -158,6 +158,9 @@ impl Rogue {
             fence: order.fence,
             status: OrderReport::Provisioning,
             error: None,
+            cause: None,
+            console: None,
+            stage: None,
         };
         self.as_worker(&routes::order(&order.order_id), &update);
         Claimed {

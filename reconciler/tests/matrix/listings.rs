@@ -8,11 +8,11 @@ use easyenclave::clock::Clock;
 use easyenclave::observe::observe;
 use easyenclave::orders::{claim, update};
 use easyenclave_plan::Liveness;
-use easyenclave_schemas::OrderId;
 use easyenclave_schemas::records::{OrderPhase, OrderRecord, WorkRecord};
 use easyenclave_schemas::wire::{
     ClaimRequest, InventoryRequest, OrderReport, OrderStatus, OrderUpdate, Unit, WorkKind,
 };
+use easyenclave_schemas::{OrderId, StageTimes};
 use serde_json::json;
 
 use crate::place::{Agent, Place, name};
@@ -100,6 +100,9 @@ async fn retire(place: &Place, agent: &Agent) -> (OrderId, u64) {
         opened_at: place.clock.now(),
         claim: None,
         error: None,
+        cause: None,
+        console: None,
+        times: StageTimes::default(),
     };
     let opened = place.world.journal.transact(move |_, change| {
         change.put_order(order);
@@ -132,6 +135,9 @@ async fn removed(
         fence,
         status: OrderReport::Removed,
         error: None,
+        cause: None,
+        console: None,
+        stage: None,
     };
     update(&place.world, order, update_of).await
 }

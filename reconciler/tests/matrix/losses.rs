@@ -65,6 +65,9 @@ async fn remove(place: &Place, order: &Order, fence: u64) -> Option<String> {
         fence,
         status: OrderReport::Removed,
         error: None,
+        cause: None,
+        console: None,
+        stage: None,
     };
     let removed = update(&place.world, &order.order_id, report).await;
     removed.ok().map(|order| order.status)

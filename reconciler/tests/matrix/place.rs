@@ -26,7 +26,7 @@ use easyenclave_schemas::evidence::{Evidence, QuoteBytes, Rejection, Verdict};
 use easyenclave_schemas::records::{ClaimRecord, OrderPhase, OrderRecord, WorkRecord};
 use easyenclave_schemas::signature::Keypair;
 use easyenclave_schemas::wire::{AttestRequest, RegisterRequest};
-use easyenclave_schemas::{Generation, OrderId, Secret, Timestamp};
+use easyenclave_schemas::{Generation, OrderId, Secret, StageTimes, Timestamp};
 use easyenclave_store::{Batch, SledStore, Space, Store, StoreError};
 use serde_json::{Value, json};
 
@@ -265,6 +265,7 @@ fn revision(spec: PolicySpec) -> Revision {
         datacenter: name("local"),
         size: name("tiny"),
         provider: name("local"),
+        spots: Vec::new(),
         policy: name("simulated"),
         on_lapse: OnLapse::Keep,
         min: 0,
@@ -277,8 +278,13 @@ fn revision(spec: PolicySpec) -> Revision {
             max_percent: 10,
         },
         lost_after: Duration::from_secs(60),
+        claim_within: Duration::from_secs(60),
+        make_within: Duration::from_secs(300),
+        boot_within: Duration::from_secs(300),
         register_within: Duration::from_secs(600),
         ready_within: Duration::from_secs(60),
+        orphan_after: Duration::from_secs(30),
+        worker_lost_after: Duration::from_secs(600),
     };
     Revision {
         commit: "0".repeat(40),
@@ -318,6 +324,8 @@ fn order(id: &str) -> OrderRecord {
             failures: 0,
             size: name("tiny"),
             policy: name("simulated"),
+            zone: None,
+            shape: None,
         },
         state: OrderPhase::Provisioning,
         opened_at: Timestamp::default(),
@@ -327,6 +335,9 @@ fn order(id: &str) -> OrderRecord {
             expires_at: Timestamp::default().plus(Duration::from_secs(60)),
         }),
         error: None,
+        cause: None,
+        console: None,
+        times: StageTimes::default(),
     }
 }
 

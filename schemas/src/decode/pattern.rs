@@ -1,8 +1,8 @@
 //! The patterns and formats of our schemas, each in words and as a function. A test holds the functions to
 //! the regular expressions.
 
-use crate::Timestamp;
 use crate::documents::Span;
+use crate::{MicroUsd, Timestamp};
 
 /// A pattern.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) fn named(rule: &str) -> Option<&'static Pattern> {
     PATTERNS.iter().find(|pattern| pattern.rule == rule)
 }
 
-static PATTERNS: [Pattern; 7] = [
+static PATTERNS: [Pattern; 10] = [
     Pattern {
         rule: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         words: "a-z, 0-9 and '-', starting and ending with a letter or digit",
@@ -51,6 +51,21 @@ static PATTERNS: [Pattern; 7] = [
         fits: is_span,
     },
     Pattern {
+        rule: r"^[0-9]{1,6}(\.[0-9]{1,4})?$",
+        words: "US dollars such as \"0.04\" or \"12\", at most four digits behind the point",
+        fits: |text| text.parse::<MicroUsd>().is_ok(),
+    },
+    Pattern {
+        rule: r"^projects/[-a-z0-9]+/global/images/[-a-z0-9]+$",
+        words: "an image such as projects/p/global/images/name, and no family",
+        fits: is_cloud_image,
+    },
+    Pattern {
+        rule: r"^[-a-z0-9]+@[-.a-z0-9]+$",
+        words: "an account such as name@project.iam.gserviceaccount.com",
+        fits: is_account,
+    },
+    Pattern {
         rule: "date-time",
         words: "a time such as 2026-01-31T12:00:00Z",
         fits: |text| text.parse::<Timestamp>().is_ok(),
@@ -78,53 +93,85 @@ fn is_span(text: &str) -> bool {
     digits <= 9 && text.parse::<Span>().is_ok()
 }
 
+fn is_cloud_image(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('/').collect();
+    let [projects, project, global, images, image] = parts.as_slice() else {
+        return false;
+    };
+    (*projects, *global, *images) == ("projects", "global", "images")
+        && is_made_of(project, b"-")
+        && is_made_of(image, b"-")
+}
+
+fn is_account(text: &str) -> bool {
+    text.split_once('@')
+        .is_some_and(|(name, host)| is_made_of(name, b"-") && is_made_of(host, b"-."))
+}
+
+/// Small letters, digits and these; one at least.
+fn is_made_of(text: &str, others: &[u8]) -> bool {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || others.contains(&b);
+    !text.is_empty() && text.bytes().all(fits)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
+    const SAMPLES: [&str; 39] = [
+        "",
+        "a",
+        "-a",
+        "a-",
+        "a-1",
+        "A",
+        "a_b",
+        "é",
+        "/",
+        "/a b",
+        "/a%20b?c=d",
+        "a/",
+        "/é",
+        "1s",
+        "0ms",
+        "30d",
+        "s",
+        "1",
+        "1.5s",
+        "-1s",
+        "1 s",
+        "1234567890ms",
+        "999999999ms",
+        "0.04",
+        "0.",
+        ".5",
+        "1.23456",
+        "1234567",
+        "projects/p-1/global/images/i-2",
+        "projects/p/global/images/family/i",
+        "projects//global/images/i",
+        "projects/P/global/images/i",
+        "a-b@p.iam.example",
+        "a@b@c",
+        "@b",
+        "a@",
+        "a\n",
+        "/\n",
+        "5m\n",
+    ];
+
     #[test]
     fn functions_accept_what_the_expressions_accept() {
         let hex = "0123456789abcdef".repeat(8);
-        let samples = [
-            "",
-            "a",
-            "-a",
-            "a-",
-            "a-1",
-            "A",
-            "a_b",
-            "é",
-            "/",
-            "/a b",
-            "/a%20b?c=d",
-            "a/",
-            "/é",
-            "1s",
-            "0ms",
-            "30d",
-            "s",
-            "1",
-            "1.5s",
-            "-1s",
-            "1 s",
-            "1234567890ms",
-            "999999999ms",
-            &hex[..64],
-            &hex[..63],
-            &hex[..96],
-            &hex[..97],
-            "a\n",
-            "/\n",
-            "5m\n",
-        ];
+        let hexes = [&hex[..64], &hex[..63], &hex[..96], &hex[..97]];
         for pattern in PATTERNS
             .iter()
             .filter(|pattern| pattern.rule != "date-time")
         {
             let schema = json!({ "type": "string", "pattern": pattern.rule });
             let validator = jsonschema::validator_for(&schema).expect("a schema");
-            for sample in samples {
+            for sample in SAMPLES.into_iter().chain(hexes) {
                 let expected = validator.is_valid(&json!(sample));
                 assert_eq!(
                     (pattern.fits)(sample),

@@ -3,6 +3,7 @@
 
 mod address;
 mod policy;
+mod provider;
 
 use super::walk::push_field;
 use crate::documents::{DeploymentSpec, Document, FleetSpec, Health, Probe, Span, TargetSpec};
@@ -28,10 +29,8 @@ pub(super) fn judge(document: &Document) -> Vec<Finding> {
         Document::AttestationPolicy(object) => apply(policy::RULES, &object.spec),
         Document::CapacityTarget(object) => apply(TARGET, &object.spec),
         Document::Deployment(object) => apply(DEPLOYMENT, &object.spec),
-        Document::Owner(_)
-        | Document::Provider(_)
-        | Document::CapacityReservation(_)
-        | Document::Approval(_) => Vec::new(),
+        Document::Provider(object) => apply(provider::RULES, &object.spec),
+        Document::Owner(_) | Document::CapacityReservation(_) | Document::Approval(_) => Vec::new(),
     }
 }
 
@@ -56,13 +55,20 @@ fn timing(spec: &FleetSpec, findings: &mut Vec<Finding>) {
     let timing = &spec.timing;
     let fields = [
         ("lostAfter", timing.lost_after),
+        ("claimWithin", timing.claim_within),
+        ("makeWithin", timing.make_within),
+        ("bootWithin", timing.boot_within),
         ("registerWithin", timing.register_within),
         ("readyWithin", timing.ready_within),
+        ("workerLostAfter", timing.worker_lost_after),
     ];
     for (name, span) in fields {
         let pointer = format!("/spec/timing/{name}");
         at_least(findings, &pointer, span, "100ms");
     }
+    // A machine whose agent is about to register again, as after the store was lost, must not go before that.
+    let pointer = "/spec/timing/orphanAfter";
+    at_least(findings, pointer, timing.orphan_after, "10s");
 }
 
 fn min_max(spec: &TargetSpec, findings: &mut Vec<Finding>) {

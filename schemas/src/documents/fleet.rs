@@ -139,18 +139,33 @@ impl Default for Breaker {
 pub struct Timing {
     /// An agent that is silent for so long counts as lost.
     pub lost_after: Span,
+    /// A launch that no worker has claimed by then says so.
+    pub claim_within: Span,
+    /// A claimed launch whose machine has not been started by then has failed.
+    pub make_within: Span,
+    /// A machine from inside which nothing was heard by then has failed.
+    pub boot_within: Span,
     /// A launched agent that has not registered by then has failed.
     pub register_within: Span,
     /// A workload that is not ready by then has failed to start.
     pub ready_within: Span,
+    /// A machine that belongs to nothing goes after so long, unless its owner turns up.
+    pub orphan_after: Span,
+    /// A worker that is silent for so long counts as lost: others may take over what it had claimed.
+    pub worker_lost_after: Span,
 }
 
 impl Default for Timing {
     fn default() -> Self {
         Self {
             lost_after: Span::from_secs(30),
+            claim_within: Span::from_secs(60),
+            make_within: Span::from_secs(300),
+            boot_within: Span::from_secs(300),
             register_within: Span::from_secs(600),
             ready_within: Span::from_secs(300),
+            orphan_after: Span::from_secs(30),
+            worker_lost_after: Span::from_secs(600),
         }
     }
 }

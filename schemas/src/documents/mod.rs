@@ -29,7 +29,10 @@ pub use policy::{
     NonceMode, OnLapse, PlatformFlags, PlatformPreset, PolicySpec, SigningAlgorithm, TdAttribute,
     TdAttributes, TrustEnds, TrustRootKind, TrustRootSpec, Verifiers,
 };
-pub use provider::{ProcessProvider, ProviderSpec};
+pub use provider::{
+    Accelerator, GcpProvider, GcpSize, ProcessProvider, ProviderSpec, QemuProvider, QemuSize,
+    TdxUse,
+};
 pub use reservation::ReservationSpec;
 pub use span::{Span, SpanError};
 pub use target::TargetSpec;

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Condition, Sighting};
 use crate::{
-    Datacenter, Digest, FleetId, OrderId, PolicyName, ProviderName, TargetName, Timestamp,
+    Datacenter, Digest, FailureCause, FleetId, OrderId, PolicyName, ProviderName, Spot, TargetName,
+    Timestamp,
 };
 
 /// The fleet, as last seen.
@@ -44,6 +45,9 @@ pub struct FleetStatus {
     /// Where no worker has listed its machines since the reconciler started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unheard: Vec<UnheardStatus>,
+    /// Where machines cannot be had for now, sorted by place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shortages: Vec<ShortageStatus>,
     /// Its conditions.
     pub conditions: Vec<Condition>,
 }
@@ -67,6 +71,20 @@ pub struct UnownedStatus {
     pub slot: Option<u32>,
     /// Since when it has been listed without an owner, in whole seconds.
     pub since: Timestamp,
+}
+
+/// Where machines cannot be had for now. Nothing is launched there before its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShortageStatus {
+    /// The place.
+    pub spot: Spot,
+    /// Why launches failed there.
+    pub cause: FailureCause,
+    /// So many failed in a row.
+    pub failures: u32,
+    /// When it is tried again, in whole seconds.
+    pub until: Timestamp,
 }
 
 /// Where no worker has listed its machines.

@@ -17,7 +17,8 @@ pub use capacity::{CapacityStatus, ReservationStatus};
 pub use condition::{Condition, ConditionStatus, ConditionType, WaitStatus};
 pub use deployment::{DeploymentPhase, DeploymentStatus, PlacedReplica};
 pub use fleet::{
-    Counts, FleetStatus, HeldStatus, Refusal, SpentApproval, UnheardStatus, UnownedStatus,
+    Counts, FleetStatus, HeldStatus, Refusal, ShortageStatus, SpentApproval, UnheardStatus,
+    UnownedStatus,
 };
 pub use order::{OrderKind, OrderStatus};
 pub use problem::ProblemStatus;

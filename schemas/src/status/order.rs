@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Condition, WaitStatus};
-use crate::{AgentId, Datacenter, OrderId, ProviderName, TargetName, Timestamp, WorkerId};
+use crate::{
+    AgentId, Datacenter, FailureCause, OrderId, ProviderName, Shape, StageTimes, TargetName,
+    Timestamp, WorkerId, Zone,
+};
 
 /// One order, as last seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +33,15 @@ pub struct OrderStatus {
     /// What went wrong last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<FailureCause>,
+    /// The end of what its machine has put out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console: Option<String>,
+    /// When it reached its stages, in whole seconds.
+    #[serde(default, skip_serializing_if = "StageTimes::is_empty")]
+    pub times: StageTimes,
     /// Its conditions.
     pub conditions: Vec<Condition>,
     /// What it waits for.
@@ -51,6 +63,12 @@ pub enum OrderKind {
         generation: u64,
         /// Failed orders of the slot just before this one.
         failures: u32,
+        /// The provider's zone, where it has such.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zone: Option<Zone>,
+        /// The provider's own kind of machine, where it has such.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shape: Option<Shape>,
     },
     /// The end of a machine.
     #[serde(rename_all = "camelCase")]

@@ -1,5 +1,6 @@
 //! What a worker hands to an agent that it starts.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,24 @@ pub struct AgentConfig {
     pub data_dir: PathBuf,
     /// The worker that started it.
     pub worker_id: WorkerId,
+    /// Where its API listens; a port of 127.0.0.1 that the system chooses when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// Where others reach its API, such as `http://127.0.0.1:40001`; where it listens when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Where its workload is reached from outside its machine; at the workload's own port when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<WorkloadPort>,
+}
+
+/// Where a workload is reached from outside its machine. The workload itself listens on 127.0.0.1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkloadPort {
+    /// Where the agent takes connections for it.
+    pub listen: SocketAddr,
+    /// Where others reach that, such as `http://127.0.0.1:40002`.
+    pub address: String,
 }
 
 /// Who makes an agent's quotes.
@@ -42,6 +61,9 @@ pub enum PlatformConfig {
     Simulated {
         /// The folder.
         dir: PathBuf,
+        /// The name of the image that is measured; that of the node size when left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<String>,
     },
     /// The kernel of the TDX guest in which it runs.
     Tdx {

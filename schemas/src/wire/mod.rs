@@ -6,6 +6,7 @@ mod config;
 mod deploy;
 mod error;
 mod health;
+mod machine;
 mod orders;
 mod refusals;
 
@@ -13,12 +14,13 @@ pub use agents::{
     AttestRequest, Challenge, HeartbeatRequest, HeartbeatResponse, ItaChallenge, ItaMint,
     RegisterRequest, RegisterResponse, WorkloadReport, WorkloadState,
 };
-pub use config::{AgentConfig, PlatformConfig, TrustAuthorityConfig};
+pub use config::{AgentConfig, PlatformConfig, TrustAuthorityConfig, WorkloadPort};
 pub use deploy::{DeployAccepted, DeployRequest, UndeployRequest};
 pub use error::ErrorBody;
 pub use health::{AgentActivity, AgentHealth, VerdictSummary};
+pub use machine::{GcpMachine, Machine, QemuMachine};
 pub use orders::{
-    ClaimRequest, ClaimResponse, InventoryRequest, InventoryResponse, LaunchSpec, Order,
+    CONSOLE, ClaimRequest, ClaimResponse, InventoryRequest, InventoryResponse, LaunchSpec, Order,
     OrderReport, OrderStatus, OrderUpdate, OrderWork, Superseded, Unit, WorkKind,
 };
 pub use refusals::{CallRefusal, CallRefusals};

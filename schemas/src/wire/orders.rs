@@ -2,9 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Machine;
 use crate::{
-    Datacenter, Epoch, FleetId, NodeSize, OrderId, ProviderName, Secret, Timestamp, WorkerId,
+    Datacenter, Epoch, FailureCause, FleetId, NodeSize, OrderId, ProviderName, Secret, Stage,
+    Timestamp, WorkerId,
 };
+
+/// The longest end of a console in a report, in bytes of UTF-8.
+pub const CONSOLE: usize = 4096;
 
 /// A worker asks for the oldest order that it can serve.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -99,6 +104,12 @@ pub struct LaunchSpec {
     pub reconciler_url: String,
     /// The reconciler's Ed25519 key in 64 hex digits.
     pub reconciler_key: String,
+    /// The machine, for providers that make one. Without it they refuse the order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
+    /// Whether the target's policy trusts a simulated root. Unless it surely does, nobody makes a plain machine for it.
+    #[serde(default)]
+    pub simulated: bool,
 }
 
 /// What became of an order.
@@ -113,6 +124,15 @@ pub struct OrderUpdate {
     /// What went wrong, at most 450 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Why it failed, of those causes that are known. A failure without one has [`FailureCause::NotMade`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<FailureCause>,
+    /// The end of what the machine has put out, at most [`CONSOLE`] bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console: Option<String>,
+    /// How far it has come: `made` once the machine has been started. A worker says nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
 }
 
 /// What a worker may report. Only a registration makes a launch order fulfilled.

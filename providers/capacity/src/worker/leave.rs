@@ -66,6 +66,9 @@ impl Leave {
             fence,
             status: OrderReport::Removed,
             error: None,
+            cause: None,
+            console: None,
+            stage: None,
         };
         if let Err(error) = self.client.update(&unit.order_id, &update).await {
             let away = error.code().is_empty();

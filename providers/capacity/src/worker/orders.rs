@@ -224,6 +224,9 @@ impl Job<'_> {
             fence: self.order.fence,
             status,
             error: error.map(line),
+            cause: None,
+            console: None,
+            stage: None,
         };
         let answer = self.desk.client.update(&self.order.order_id, &update).await;
         let (epoch, standing) = match &answer {

@@ -42,6 +42,7 @@ pub(crate) fn program(script: &str) -> AgentProgram {
 pub(crate) fn open(folder: &Path, script: &str) -> Result<ProcessProvider, ProvideError> {
     let platform = PlatformConfig::Simulated {
         dir: folder.join("guest"),
+        image: None,
     };
     ProcessProvider::open(folder, program(script), platform)
 }
@@ -87,6 +88,10 @@ impl ProcessStand {
         self.folder.path().join("units").join(order.as_str())
     }
 
+    fn aside(&self) -> PathBuf {
+        self.folder.path().join("aside")
+    }
+
     fn of(&self, order: &OrderId) -> Vec<Process> {
         let mut found = processes(self.folder.path());
         found.retain(|process| process.label(labels::ORDER) == Some(order.as_str()));
@@ -126,8 +131,22 @@ impl Stand for ProcessStand {
         }
     }
 
+    /// The folder of units is put aside, and a file is in its place.
+    async fn blind(&mut self) {
+        let units = self.folder.path().join("units");
+        std::fs::rename(&units, self.aside()).expect("put aside");
+        std::fs::write(units, "no folder").expect("written");
+    }
+
+    async fn see(&mut self) {
+        let units = self.folder.path().join("units");
+        std::fs::remove_file(&units).expect("removed");
+        std::fs::rename(self.aside(), units).expect("put back");
+    }
+
     async fn things(&self, order: &OrderId) -> usize {
-        self.of(order).len() + usize::from(self.unit(order).exists())
+        let folders = [self.unit(order), self.aside().join(order.as_str())];
+        self.of(order).len() + folders.iter().filter(|folder| folder.exists()).count()
     }
 }
 
@@ -143,6 +162,14 @@ impl Stand for FakeStand {
 
     async fn crash(&self, order: &OrderId) {
         self.0.crash(order, "");
+    }
+
+    async fn blind(&mut self) {
+        self.0.set_blind(true);
+    }
+
+    async fn see(&mut self) {
+        self.0.set_blind(false);
     }
 
     async fn things(&self, order: &OrderId) -> usize {
@@ -334,6 +361,7 @@ async fn a_program_that_is_missing_needs_a_person_and_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let platform = PlatformConfig::Simulated {
         dir: folder.path().into(),
+        image: None,
     };
     let missing = AgentProgram {
         program: "/nowhere/agent".into(),

@@ -34,6 +34,7 @@ fn config(url: &str, folder: &Path) -> WorkerConfig {
         data_dir: folder.into(),
         platform: PlatformConfig::Simulated {
             dir: folder.join("guest"),
+            image: None,
         },
         trust_authority: None,
         agent_program: "sh".into(),

@@ -247,6 +247,17 @@ mod tests {
     }
 
     #[test]
+    fn where_there_is_a_choice_a_launch_names_the_preferred_spot() {
+        check(
+            "target tiny 1 9 at us-a c3-4 at us-b c3-4",
+            "",
+            expect![
+                "launch tiny-55bb1394b081 for tiny slot 0 generation 1 failures 0 size tiny in local zone us-a by process shape c3-4 under sim"
+            ],
+        );
+    }
+
+    #[test]
     fn everything_that_may_be_a_machine_counts_against_the_maximum() {
         let world = "agent a tiny #0 refused out-refused\nagent b tiny #1 gone\nretiring b\n\
                      order tiny #2 g1 open\norphan x 5 of tiny";

@@ -1,8 +1,6 @@
 //! Destroys machines that are lost, gone, of a removed target, or nobody's. Never one that is merely silent,
 //! and never many at once without a person's approval.
 
-use std::time::Duration;
-
 use easyenclave_schemas::{AgentId, Digest, OrderId};
 
 use crate::breaker::{self, Verdict};
@@ -14,10 +12,6 @@ use crate::view::{
 use crate::{
     Action, Frozen, HoldReason, Orphan, Quarantine, Remedy, RetireReason, Subject, WaitReason,
 };
-
-/// How long a machine may be listed without an owner. An agent that registers again after the store was
-/// lost needs a few heartbeats.
-const ORPHAN_AFTER: Duration = Duration::from_secs(30);
 
 pub(crate) fn rule(view: &View, draft: &mut Draft) {
     frozen(view, draft);
@@ -286,7 +280,7 @@ fn orphans(view: &View, draft: &mut Draft) {
             }),
             Some(reason) => {
                 let until = (reason == WaitReason::OrphanUnconfirmed)
-                    .then(|| orphan.since.plus(ORPHAN_AFTER));
+                    .then(|| orphan.since.plus(view.desired.limits.orphan_after));
                 draft.wait(Subject::Order(order.clone()), reason, until);
             }
         }
@@ -311,7 +305,7 @@ fn orphans(view: &View, draft: &mut Draft) {
 
 /// Whether a machine's agent is still given time to register again: until then it may serve, and carry anything.
 pub(crate) fn is_returning(view: &View, orphan: &Orphan) -> bool {
-    orphan.slot.is_some() && view.now < orphan.since.plus(ORPHAN_AFTER)
+    orphan.slot.is_some() && view.now < orphan.since.plus(view.desired.limits.orphan_after)
 }
 
 fn retired(action: &Action) -> Option<AgentId> {
@@ -335,7 +329,7 @@ fn orphan_state(view: &View, order: &OrderId, orphan: &Orphan) -> Option<WaitRea
         Some(WaitReason::Frozen)
     } else if launch.is_some_and(|launch| launch.state.is_pending())
         || view.observed.agents.contains_key(order.as_str())
-        || view.now < orphan.since.plus(ORPHAN_AFTER)
+        || view.now < orphan.since.plus(view.desired.limits.orphan_after)
     {
         Some(WaitReason::OrphanUnconfirmed)
     } else {

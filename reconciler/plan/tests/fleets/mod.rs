@@ -10,7 +10,8 @@ use easyenclave_plan::{
     RetireOrder, Target, Trust,
 };
 use easyenclave_schemas::{
-    AgentId, DeploymentId, Digest, Generation, OrderId, ReservationId, TargetName, Timestamp,
+    AgentId, DeploymentId, Digest, Generation, OrderId, ReservationId, StageTimes, TargetName,
+    Timestamp,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -60,6 +61,7 @@ pub(crate) fn target() -> impl Strategy<Value = Target> {
         datacenter: name(place(far)),
         size: name(size(big)),
         provider: name("process"),
+        spots: Vec::new(),
         policy: name("sim"),
         min,
         max: min + more,
@@ -301,6 +303,8 @@ fn order() -> impl Strategy<Value = LaunchOrder> {
             failures,
             state,
             opened: ago(opened),
+            times: StageTimes::default(),
+            cause: None,
         },
     )
 }

@@ -9,7 +9,9 @@ use easyenclave_plan::{
     Observed, OrderState, Plan, Quarantine, Remedy, Replica, Reported, RetireOrder, Trust, audit,
     plan, spent,
 };
-use easyenclave_schemas::{AgentId, Digest, Generation, OrderId, TargetName, Timestamp};
+use easyenclave_schemas::{
+    AgentId, Digest, Generation, OrderId, StageTimes, TargetName, Timestamp,
+};
 
 use crate::testing::{NOW, desired, observed, text, version};
 
@@ -211,6 +213,8 @@ impl World {
             failures: *failures,
             state: OrderState::Open,
             opened: self.now,
+            times: StageTimes::default(),
+            cause: None,
         };
         let same = |o: &LaunchOrder| o.target == *target && o.slot == *slot;
         self.observed.launches.retain(|_, other| !same(other));
