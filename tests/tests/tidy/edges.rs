@@ -22,14 +22,16 @@ const CAPACITY: &str = "easyenclave-capacity";
 const ATTESTATION: &str = "easyenclave-attestation";
 const AGENT: &str = "easyenclave-agent";
 const PROCESSES: &str = "easyenclave-processes";
+const IMAGE: &str = "easyenclave-image";
 
 /// The edges of the programs. A new one needs a page in docs/decisions.
-const EDGES: [Row; 10] = [
+const EDGES: [Row; 11] = [
     (SCHEMAS, &[]),
     (PLAN, &[(SCHEMAS, &[])]),
     (GIT, &[]),
     (STORE, &[]),
     (PROCESSES, &[]),
+    (IMAGE, &[(SCHEMAS, &[])]),
     (CAPACITY, &[(SCHEMAS, &[]), (PROCESSES, &[])]),
     (ATTESTATION, &[(SCHEMAS, &[])]),
     ("hello-tdx", &[]),
@@ -52,6 +54,7 @@ const EDGES: [Row; 10] = [
             (CAPACITY, &[]),
             (ATTESTATION, &["fetch", "simulated", "verify"]),
             (AGENT, &[]),
+            (IMAGE, &[]),
             ("hello-tdx", &[]),
         ],
     ),

@@ -1,0 +1,97 @@
+//! Puts an image where it was asked for: whole or not at all, also where another one is.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use crate::manifest::Parts;
+use crate::{ImageError, Manifest};
+
+/// Writes an image beside the folder and puts it there in one step. Whoever opens the folder has the old image or the
+/// new one; an old one is gone afterwards.
+///
+/// # Errors
+/// When it cannot be written, or the folder holds something else than an image.
+pub(crate) fn place(parts: &Parts, manifest: &Manifest, out: &Path) -> Result<(), ImageError> {
+    let out = std::path::absolute(out).map_err(ImageError::file(out))?;
+    refuse_strangers(&out)?;
+    let beside = out.parent().unwrap_or(&out);
+    fs::create_dir_all(beside).map_err(ImageError::file(beside))?;
+    let draft = tempfile::tempdir_in(beside).map_err(ImageError::file(beside))?;
+    let image = draft.path().join("image");
+    fs::create_dir(&image).map_err(ImageError::file(&image))?;
+    let write = |path: PathBuf, bytes: &[u8]| put(&path, bytes).map_err(ImageError::file(&path));
+    write(manifest.kernel_in(&image), &parts.kernel)?;
+    write(manifest.initramfs_in(&image), &parts.initramfs)?;
+    write(image.join(Manifest::FILE), manifest.text().as_bytes())?;
+    exchange(&image, &out).map_err(ImageError::file(&out))
+}
+
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn exchange(image: &Path, out: &Path) -> io::Result<()> {
+    match renameat_with(CWD, image, CWD, out, RenameFlags::EXCHANGE) {
+        Err(rustix::io::Errno::NOENT) => fs::rename(image, out),
+        exchanged => Ok(exchanged?),
+    }
+}
+
+fn refuse_strangers(out: &Path) -> Result<(), ImageError> {
+    let mut entries = match fs::read_dir(out) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(ImageError::file(out))?,
+    };
+    match entries.next().is_none() || out.join(Manifest::FILE).exists() {
+        true => Ok(()),
+        false => Err(ImageError::Occupied(out.to_path_buf())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(kernel: &[u8]) -> Parts {
+        Parts {
+            kernel: kernel.to_vec(),
+            initramfs: b"archive".to_vec(),
+            agent: Vec::new(),
+            programs: Vec::new(),
+            packages: Vec::new(),
+        }
+    }
+
+    fn put_image(kernel: &[u8], out: &Path) -> Result<Manifest, ImageError> {
+        let parts = parts(kernel);
+        let manifest = Manifest::of(&parts);
+        place(&parts, &manifest, out).map(|()| manifest)
+    }
+
+    #[test]
+    fn an_image_takes_the_place_of_another_and_leaves_nothing_beside_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let out = dir.path().join("images/one");
+        put_image(b"old", &out).expect("put");
+        let new = put_image(b"new", &out).expect("put");
+        assert_eq!(Manifest::open(&out).expect("whole"), new);
+        let beside = fs::read_dir(dir.path().join("images"))
+            .expect("there")
+            .count();
+        assert_eq!(beside, 1, "a draft or the old image is left");
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_left_alone() {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::write(dir.path().join("thesis.txt"), "dear").expect("written");
+        let error = put_image(b"new", dir.path()).expect_err("occupied");
+        assert!(matches!(error, ImageError::Occupied(_)), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).expect("there").count(), 1);
+    }
+}

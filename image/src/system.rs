@@ -1,0 +1,183 @@
+//! The system around the agent: what the archive holds, and why.
+
+use std::fs;
+use std::path::Path;
+
+use crate::cpio::Tree;
+use crate::deb::{Unpacked, scratch};
+use crate::kernel::Kernel;
+use crate::{ImageError, elf};
+
+/// The first program of the machine.
+const INIT: &str = include_str!("init.sh");
+
+/// What a DHCP client does with an answer.
+const LEASE: &str = include_str!("lease.sh");
+
+/// Commands of busybox under their own names: what the first program runs, and what small workloads expect.
+const COMMANDS: [&str; 39] = [
+    "awk", "basename", "cat", "chmod", "cp", "cut", "date", "dd", "df", "dirname", "echo", "env",
+    "expr", "false", "free", "grep", "head", "httpd", "insmod", "ip", "kill", "ln", "ls", "mkdir",
+    "mke2fs", "mount", "mv", "poweroff", "ps", "rm", "sed", "sh", "sleep", "sync", "tail", "tr",
+    "true", "udhcpc", "wc",
+];
+
+/// Folders in which something is mounted or written.
+const FOLDERS: [&str; 7] = [
+    "dev",
+    "proc",
+    "root",
+    "run",
+    "sys",
+    "tmp",
+    "var/lib/easyenclave",
+];
+
+/// Texts that the C library looks for.
+const TEXTS: [(&str, &str); 4] = [
+    ("etc/group", "root:x:0:\n"),
+    ("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
+    ("etc/nsswitch.conf", "hosts: files dns\n"),
+    ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
+];
+
+/// Where libraries are looked for in packages and put in the machine.
+const LIBRARIES: &str = "lib/x86_64-linux-gnu";
+
+/// The program that loads those that name libraries has one fixed place.
+const LOADER: &str = "ld-linux-x86-64.so.2";
+
+/// The packages that the system is made of.
+pub(crate) struct Sources {
+    pub(crate) busybox: Unpacked,
+    pub(crate) certificates: Unpacked,
+    /// Those that hold libraries.
+    pub(crate) libraries: Vec<Unpacked>,
+}
+
+/// A program of ours.
+pub(crate) struct Ours<'a> {
+    pub(crate) file: &'a Path,
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Everything but the kernel.
+///
+/// # Errors
+/// When a package lacks something, or a program needs what no package has.
+pub(crate) async fn system(
+    sources: &Sources,
+    kernel: &Kernel,
+    programs: &[Ours<'_>],
+    command: &[String],
+) -> Result<Tree, ImageError> {
+    let mut tree = Tree::default();
+    tree.program("init", INIT.as_bytes().to_vec());
+    tree.program("etc/udhcpc.sh", LEASE.as_bytes().to_vec());
+    tree.file("etc/easyenclave/agent", line(command));
+    FOLDERS.iter().for_each(|path| tree.folder(path));
+    for (path, text) in TEXTS {
+        tree.file(path, text.as_bytes().to_vec());
+    }
+    busybox(&mut tree, sources)?;
+    tree.file("etc/ssl/certs/ca-certificates.crt", roots(sources)?);
+    modules(&mut tree, kernel);
+    for program in programs {
+        tree.program(&format!("usr/bin/{}", program.name), program.bytes.clone());
+    }
+    libraries(&mut tree, sources, programs).await?;
+    Ok(tree)
+}
+
+fn line(words: &[String]) -> Vec<u8> {
+    (words.join(" ") + "\n").into_bytes()
+}
+
+fn busybox(tree: &mut Tree, sources: &Sources) -> Result<(), ImageError> {
+    let program = sources.busybox.read(&["bin/busybox", "usr/bin/busybox"])?;
+    tree.program("bin/busybox", program);
+    for command in COMMANDS {
+        tree.link(&format!("bin/{command}"), "busybox");
+    }
+    Ok(())
+}
+
+/// The roots for TLS in one file, as the package's own script would make it.
+fn roots(sources: &Sources) -> Result<Vec<u8>, ImageError> {
+    let files = sources.certificates.files("usr/share/ca-certificates");
+    let mut all = Vec::new();
+    for file in files
+        .iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "crt"))
+    {
+        all.extend(fs::read(file).map_err(ImageError::file(file))?);
+        all.push(b'\n');
+    }
+    match all.is_empty() {
+        true => Err(sources.certificates.lacks("certificates")),
+        false => Ok(all),
+    }
+}
+
+/// The modules, and the order in which they are loaded.
+fn modules(tree: &mut Tree, kernel: &Kernel) {
+    let names = kernel.modules.iter().map(|(name, _)| format!("{name}\n"));
+    tree.file("lib/modules/order", names.collect::<String>().into_bytes());
+    for (name, bytes) in &kernel.modules {
+        tree.file(&format!("lib/modules/{name}.ko"), bytes.clone());
+    }
+}
+
+/// The libraries that our programs need, and those that these need.
+async fn libraries(
+    tree: &mut Tree,
+    sources: &Sources,
+    programs: &[Ours<'_>],
+) -> Result<(), ImageError> {
+    let scratch = scratch()?;
+    let mut put: Vec<String> = Vec::new();
+    for program in programs {
+        let mut waiting = elf::libraries(&program.bytes, scratch.path()).await?;
+        while let Some(name) = waiting.pop() {
+            if put.contains(&name) {
+                continue;
+            }
+            let bytes = library(sources, &name).ok_or_else(|| ImageError::Library {
+                program: program.file.to_path_buf(),
+                library: name.clone(),
+            })??;
+            waiting.extend(elf::libraries(&bytes, scratch.path()).await?);
+            let folder = if name == LOADER { "lib64" } else { LIBRARIES };
+            tree.program(&format!("{folder}/{name}"), bytes);
+            put.push(name);
+        }
+    }
+    Ok(())
+}
+
+fn library(sources: &Sources, name: &str) -> Option<Result<Vec<u8>, ImageError>> {
+    let paths = [
+        format!("{LIBRARIES}/{name}"),
+        format!("usr/{LIBRARIES}/{name}"),
+    ];
+    let find = |package: &Unpacked| paths.iter().find_map(|path| package.find(path));
+    let file = sources.libraries.iter().find_map(find)?;
+    Some(fs::read(&file).map_err(ImageError::file(&file)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    #[test]
+    fn the_scripts_of_the_machine_can_be_read_to_their_end() {
+        for script in ["init.sh", "lease.sh"] {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
+            let mut shell = Command::new("sh");
+            let read = shell.arg("-n").arg(format!("{path}{script}")).output();
+            let read = read.expect("a shell");
+            assert!(read.status.success(), "{script}: {read:?}");
+        }
+    }
+}

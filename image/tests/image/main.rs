@@ -1,0 +1,185 @@
+//! Images made of real packages, and booted: what is the same in two of them, and what the machine does with what it
+//! was given.
+
+mod machine;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use easyenclave_image::{Agent, DEFAULT_KERNEL, ImageError, Manifest, Spec, build};
+use machine::Machine;
+use tempfile::TempDir;
+
+/// What the machines run here in the agent's place: it says what it was given, and counts its boots on its disk.
+const AGENT: &str = "#!/bin/sh
+echo \"given: $*\"
+cat \"$3\" /run/easyenclave/platform/pck.key
+echo boot >>/var/lib/easyenclave/boots
+echo \"boots: $(wc -l </var/lib/easyenclave/boots)\"
+ip -4 addr show eth0 | grep -o 'inet [0-9.]*'
+program --list | tail -n 1
+exit 7
+";
+
+/// Where packages are kept between runs.
+fn cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("image-cache")
+}
+
+/// An agent that is a script, and a program with libraries: that of this test.
+fn spec(folder: &Path, agent: &str) -> Spec {
+    let (script, program) = (folder.join("agent"), folder.join("program"));
+    fs::write(&script, agent).expect("written");
+    fs::copy(std::env::current_exe().expect("a program"), &program).expect("copied");
+    Spec {
+        kernel: DEFAULT_KERNEL.into(),
+        agent: Agent {
+            program: script,
+            args: vec!["stub".into()],
+        },
+        programs: vec![program],
+        lock: None,
+    }
+}
+
+/// A new image in a folder of its own. None where packages cannot be had.
+async fn image(agent: &str) -> Option<(TempDir, Manifest)> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let spec = spec(dir.path(), agent);
+    let start = tokio::time::Instant::now();
+    match build(&spec, &dir.path().join("image"), &cache()).await {
+        Ok(manifest) => {
+            println!("built in {:.1} s", start.elapsed().as_secs_f64());
+            Some((dir, manifest))
+        }
+        Err(error) if error.is_of_the_machine() => {
+            skip(&error);
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Says what is missing, and fails where everything is required. Machines of other distributions have other packages.
+fn skip(error: &ImageError) {
+    println!("SKIPPED: needs packages of Debian: {error}");
+    let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|value| value == "all");
+    let debian = system.lines().any(|line| line == "ID=debian");
+    assert!(!required || !debian, "{error}");
+}
+
+/// Another place, another time, other names of folders, another order in which files were made.
+#[tokio::test]
+async fn two_builds_give_the_same_image_to_the_byte() {
+    let Some((first, one)) = image(AGENT).await else {
+        return;
+    };
+    let second = tempfile::tempdir().expect("a folder");
+    let other = second.path().join("another/cache");
+    fs::create_dir_all(&other).expect("made");
+    let packages = fs::read_dir(cache()).expect("kept").flatten();
+    let mut packages: Vec<PathBuf> = packages.map(|entry| entry.path()).collect();
+    packages.sort_by(|a, b| b.cmp(a));
+    for package in packages.iter().filter(|path| path.is_file()) {
+        fs::copy(package, other.join(package.file_name().expect("a name"))).expect("copied");
+    }
+    let spec = Spec {
+        lock: Some(one.clone()),
+        ..spec(second.path(), AGENT)
+    };
+    let out = second.path().join("another/image");
+    let two = build(&spec, &out, &other).await.expect("built");
+    println!("digests: {} and {}", one.digest(), two.digest());
+    println!(
+        "kernel {} bytes, archive {} bytes",
+        one.kernel.bytes, one.initramfs.bytes
+    );
+    assert_eq!(one, two);
+    for file in ["image.json", "vmlinuz", "initramfs.cpio"] {
+        let read = |folder: &Path| fs::read(folder.join(file)).expect("there");
+        assert!(read(&first.path().join("image")) == read(&out), "{file}");
+    }
+    assert_eq!(Manifest::open(&out).expect("whole"), two);
+}
+
+#[tokio::test]
+async fn another_byte_of_the_agent_is_another_image() {
+    let Some((_first, one)) = image(AGENT).await else {
+        return;
+    };
+    let Some((_second, two)) = image(&AGENT.replace("exit 7", "exit 8")).await else {
+        return;
+    };
+    assert_ne!(one.digest(), two.digest());
+    assert_ne!(one.programs[0].sha256, two.programs[0].sha256);
+    assert_eq!((one.kernel, one.packages), (two.kernel, two.packages));
+}
+
+#[tokio::test]
+async fn a_program_whose_library_is_nowhere_is_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    // The package manager needs a library of its own, which no image has.
+    let mut spec = spec(dir.path(), AGENT);
+    spec.programs = vec!["/usr/bin/apt-get".into()];
+    let built = build(&spec, &dir.path().join("image"), &cache()).await;
+    match built {
+        Err(ImageError::Library { library, .. }) => assert!(library.starts_with("lib")),
+        Err(error) if error.is_of_the_machine() => skip(&error),
+        other => panic!("an image with a program that cannot run: {other:?}"),
+    }
+    assert!(!dir.path().join("image").exists());
+}
+
+#[tokio::test]
+async fn a_machine_without_a_configuration_says_so_and_ends() {
+    let Some((dir, manifest)) = image(AGENT).await else {
+        return;
+    };
+    let machine = Machine::of(dir.path().join("image"), manifest);
+    let Some(console) = machine.boot().await else {
+        return;
+    };
+    let last = console.lines().last().unwrap_or_default();
+    assert!(
+        last.starts_with("easyenclave: no configuration"),
+        "{console}"
+    );
+}
+
+/// The second time with an address from DHCP, and with the disk of the first.
+#[tokio::test]
+async fn a_machine_runs_the_agent_with_what_it_was_given_and_ends_with_it() {
+    let Some((dir, manifest)) = image(AGENT).await else {
+        return;
+    };
+    let disk = dir.path().join("disk");
+    let file = fs::File::create(&disk).expect("made");
+    file.set_len(64 * 1024 * 1024).expect("a length");
+    let mut machine = Machine::of(dir.path().join("image"), manifest);
+    machine.give("config", "{\"order_id\":\"tiny-1\"}\n");
+    machine.give("platform/pck.key", "a simulated key\n");
+    machine.disk = Some(disk);
+    for boots in 1..=2 {
+        if boots == 1 {
+            machine.give("net", "user");
+        } else {
+            machine.given.retain(|(name, _)| name != "net");
+        }
+        let Some(console) = machine.boot().await else {
+            return;
+        };
+        let count = format!("boots: {boots}");
+        let expected = [
+            "easyenclave: starting /usr/bin/agent stub",
+            "given: stub --config /run/easyenclave/config.json",
+            "{\"order_id\":\"tiny-1\"}",
+            "a simulated key",
+            count.as_str(),
+            "inet 10.0.2.15",
+            "5 tests, 0 benchmarks",
+            "easyenclave: the agent ended with 7",
+        ];
+        assert_eq!(console.lines().collect::<Vec<_>>(), expected, "{console}");
+    }
+}
