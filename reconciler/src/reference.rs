@@ -3,10 +3,11 @@
 
 use std::fmt::Write;
 
-use easyenclave_schemas::PolicyName;
 use easyenclave_schemas::decode::decode;
 use easyenclave_schemas::documents::{Document, Measurement, PolicySpec};
+use easyenclave_schemas::evidence::MeasurementDigest;
 use easyenclave_schemas::status::Sighting;
+use easyenclave_schemas::{NodeSize, PolicyName};
 
 /// A sighting as an entry of `measurements`, in YAML, without indentation.
 pub fn entry(seen: &Sighting, name: Option<&str>) -> String {
@@ -17,14 +18,6 @@ pub fn entry(seen: &Sighting, name: Option<&str>) -> String {
         "hardware"
     };
     let name = name.map_or_else(|| format!("{} of {day}", seen.agent), str::to_owned);
-    let mut text = String::new();
-    let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
-    let _ = writeln!(text, "- name: {}", quoted(&name));
-    let _ = writeln!(text, "  nodeSize: {}", seen.node_size);
-    let _ = writeln!(text, "  mrtd: \"{}\"", seen.mrtd);
-    for (index, rtmr) in seen.rtmrs.iter().enumerate().take(3) {
-        let _ = writeln!(text, "  rtmr{index}: \"{rtmr}\"");
-    }
     let mut provenance = format!(
         "seen on {day}: agent {} on a {kind}, refused as {}",
         seen.agent, seen.refused
@@ -33,7 +26,40 @@ pub fn entry(seen: &Sighting, name: Option<&str>) -> String {
         let _ = write!(provenance, "\n{event}");
     }
     let provenance: String = provenance.chars().take(2000).collect();
-    let _ = writeln!(text, "  provenance: {}", quoted(&provenance));
+    recorded(&Recorded {
+        name: &name,
+        size: &seen.node_size,
+        mrtd: seen.mrtd,
+        rtmrs: &seen.rtmrs,
+        provenance: &provenance,
+    })
+}
+
+/// What is to stand in a policy, and where it comes from.
+pub struct Recorded<'a> {
+    /// What was measured, for people.
+    pub name: &'a str,
+    /// The size that it holds for.
+    pub size: &'a NodeSize,
+    /// The initial image.
+    pub mrtd: MeasurementDigest,
+    /// The runtime registers, of which the last belongs to workloads and is left out.
+    pub rtmrs: &'a [MeasurementDigest; 4],
+    /// Where the values come from.
+    pub provenance: &'a str,
+}
+
+/// A measurement as an entry of `measurements`, in YAML, without indentation.
+pub fn recorded(what: &Recorded<'_>) -> String {
+    let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
+    let mut text = String::new();
+    let _ = writeln!(text, "- name: {}", quoted(what.name));
+    let _ = writeln!(text, "  nodeSize: {}", what.size);
+    let _ = writeln!(text, "  mrtd: \"{}\"", what.mrtd);
+    for (index, rtmr) in what.rtmrs.iter().enumerate().take(3) {
+        let _ = writeln!(text, "  rtmr{index}: \"{rtmr}\"");
+    }
+    let _ = writeln!(text, "  provenance: {}", quoted(what.provenance));
     text
 }
 

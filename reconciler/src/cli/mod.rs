@@ -13,6 +13,7 @@ mod foresight;
 mod guards;
 mod held;
 mod hint;
+mod image;
 mod init;
 mod leftout;
 mod measure;
@@ -94,6 +95,9 @@ enum Command {
     Verify(verify::Args),
     /// Show what one agent's evidence says, and what came of it, from a clone
     Evidence(evidence::Args),
+    /// Make the image that machines boot, and show what it measures
+    #[command(subcommand)]
+    Image(image::What),
     /// Run the example workload
     #[command(hide = true)]
     HelloTdx,
@@ -132,6 +136,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Measure(args) => wait(measure::run(args)),
         Command::Verify(args) => wait(verify::run(args)),
         Command::Evidence(args) => evidence::run(&args),
+        Command::Image(what) => wait(image::run(what)),
         Command::HelloTdx => wait(async { hello_tdx::run().await.map(|()| exit::OK) }),
     };
     match ended {
