@@ -26,6 +26,8 @@ pub struct Spec {
     pub agent: Agent,
     /// Programs that workloads are.
     pub programs: Vec<PathBuf>,
+    /// Packages of libraries that agent or programs need beside the C library and the compiler's own.
+    pub libraries: Vec<String>,
     /// An image whose packages are used again, so that the same programs give the same image.
     pub lock: Option<Manifest>,
 }
@@ -40,28 +42,27 @@ pub struct Agent {
 }
 
 impl Spec {
-    /// The agent alone, of today's packages.
-    pub fn of(agent: Agent) -> Self {
+    /// The agent's own program and nothing else, of today's packages.
+    pub fn small(agent: PathBuf) -> Self {
         Self {
             kernel: DEFAULT_KERNEL.into(),
-            agent,
+            agent: Agent {
+                program: agent,
+                args: Vec::new(),
+            },
             programs: Vec::new(),
+            libraries: Vec::new(),
             lock: None,
         }
     }
-}
 
-impl Agent {
-    /// The agent's own program.
-    pub fn small(program: PathBuf) -> Self {
-        let args = Vec::new();
-        Self { program, args }
-    }
-
-    /// The `easyenclave` program, which is an agent among other things.
+    /// The `easyenclave` program, which is an agent and the example workload among other things.
     pub fn one_binary(program: PathBuf) -> Self {
-        let args = vec!["agent".into()];
-        Self { program, args }
+        let mut spec = Self::small(program);
+        spec.agent.args = vec!["agent".into()];
+        // libgit2 uses the system's zlib where it was built with it.
+        spec.libraries = vec!["zlib1g".into()];
+        spec
     }
 }
 
@@ -72,7 +73,11 @@ impl Agent {
 pub async fn build(spec: &Spec, out: &Path, cache: &Path) -> Result<Manifest, ImageError> {
     std::fs::create_dir_all(cache).map_err(ImageError::file(cache))?;
     let cache = &std::path::absolute(cache).map_err(ImageError::file(cache))?;
-    let chosen = choose(&spec.kernel, &PACKAGES, spec.lock.as_ref()).await?;
+    let others = PACKAGES
+        .into_iter()
+        .chain(spec.libraries.iter().map(String::as_str));
+    let others: Vec<_> = others.collect();
+    let chosen = choose(&spec.kernel, &others, spec.lock.as_ref()).await?;
     let fetched = fetch(chosen, cache).await?;
     let programs = programs(spec).await?;
     let agent = command(spec, &programs[0].name)?;
@@ -91,7 +96,7 @@ pub async fn build(spec: &Spec, out: &Path, cache: &Path) -> Result<Manifest, Im
     Ok(manifest)
 }
 
-/// Unpacks the packages beside the kernel's, in the order of [`PACKAGES`].
+/// Unpacks the packages beside the kernel's, in the order of [`PACKAGES`], with those of more libraries behind them.
 async fn unpack(fetched: &[Fetched]) -> Result<Sources, ImageError> {
     let mut unpacked = Vec::new();
     for package in fetched {

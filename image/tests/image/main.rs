@@ -6,7 +6,7 @@ mod machine;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use easyenclave_image::{Agent, DEFAULT_KERNEL, ImageError, Manifest, Spec, build};
+use easyenclave_image::{ImageError, Manifest, Spec, build};
 use machine::Machine;
 use tempfile::TempDir;
 
@@ -31,15 +31,10 @@ fn spec(folder: &Path, agent: &str) -> Spec {
     let (script, program) = (folder.join("agent"), folder.join("program"));
     fs::write(&script, agent).expect("written");
     fs::copy(std::env::current_exe().expect("a program"), &program).expect("copied");
-    Spec {
-        kernel: DEFAULT_KERNEL.into(),
-        agent: Agent {
-            program: script,
-            args: vec!["stub".into()],
-        },
-        programs: vec![program],
-        lock: None,
-    }
+    let mut spec = Spec::small(script);
+    spec.agent.args = vec!["stub".into()];
+    spec.programs = vec![program];
+    spec
 }
 
 /// A new image in a folder of its own. None where packages cannot be had.

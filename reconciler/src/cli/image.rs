@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use easyenclave_attestation::simulated::TdBody;
-use easyenclave_image::{Agent, DEFAULT_KERNEL, Manifest, Spec, build};
+use easyenclave_image::{DEFAULT_KERNEL, Manifest, Spec, build};
 use easyenclave_schemas::NodeSize;
 
 use super::{Ended, exit, hint::Hints, out, shutdown};
@@ -34,6 +34,9 @@ pub(super) struct Build {
     /// A program that workloads may be; again for each [default: hello-tdx beside this program, if it is there]
     #[arg(long = "program", value_name = "FILE")]
     programs: Vec<PathBuf>,
+    /// A package with a library that a program needs; again for each
+    #[arg(long = "library", value_name = "PACKAGE")]
+    libraries: Vec<String>,
     /// The kernel's package, or one that depends on the newest kernel
     #[arg(long, value_name = "PACKAGE", default_value = DEFAULT_KERNEL)]
     kernel: String,
@@ -85,23 +88,20 @@ async fn make(args: Build) -> anyhow::Result<()> {
 fn spec(args: Build) -> anyhow::Result<Spec> {
     let own = std::env::current_exe().context("finding this program")?;
     let beside = |name: &str| own.with_file_name(name);
-    let mut programs = args.programs;
-    let agent = match (args.agent, args.one_binary) {
-        (_, true) => Agent::one_binary(own.clone()),
-        (Some(named), false) => Agent::small(named),
-        (None, false) => Agent::small(small_agent(&beside("easyenclave-agent"))?),
+    let mut spec = match (args.agent, args.one_binary) {
+        (_, true) => Spec::one_binary(own.clone()),
+        (Some(named), false) => Spec::small(named),
+        (None, false) => Spec::small(small_agent(&beside("easyenclave-agent"))?),
     };
     let hello = beside("hello-tdx");
-    if programs.is_empty() && !args.one_binary && hello.exists() {
-        programs.push(hello);
+    spec.programs = args.programs;
+    if spec.programs.is_empty() && !args.one_binary && hello.exists() {
+        spec.programs.push(hello);
     }
-    let lock = args.lock.as_deref().map(Manifest::load).transpose()?;
-    Ok(Spec {
-        kernel: args.kernel,
-        agent,
-        programs,
-        lock,
-    })
+    spec.libraries.extend(args.libraries);
+    spec.kernel = args.kernel;
+    spec.lock = args.lock.as_deref().map(Manifest::load).transpose()?;
+    Ok(spec)
 }
 
 /// The agent's own program, which is what an image for real hardware holds (decision 0003).
