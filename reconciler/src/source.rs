@@ -1,6 +1,7 @@
 //! The source: the newest commit of the state repository becomes the revision in force, or the reason
 //! why it does not. It can only read.
 
+mod astray;
 mod kept;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use crate::seal::Sealer;
 use crate::trust;
 use crate::world::World;
 
+pub(crate) use astray::Astray;
 pub use kept::{keep, kept};
 
 /// The repository cannot be read at the moment.
@@ -46,6 +48,8 @@ pub struct Source(Arc<Mutex<Reader>>);
 struct Reader {
     git: easyenclave_git::Source,
     loader: Loader,
+    /// What is not read.
+    astray: Astray,
     /// The newest commit that was considered, and what came of it.
     considered: Option<(CommitId, Option<Trouble>)>,
     /// The commit in force, or the one that was before a restart.
@@ -85,6 +89,7 @@ impl Source {
         let reader = Reader {
             git: easyenclave_git::Source::open(repository, mirror, branch)?,
             loader: Loader::default(),
+            astray: Astray::default(),
             considered: None,
             accepted: last.and_then(|last| last.commit.parse().ok()),
             besides: last.map(besides).unwrap_or_default(),
@@ -268,6 +273,8 @@ impl Reader {
             return Err(Trouble { reason, message });
         };
         self.besides = self.loader.besides(&files);
+        let mut problems = loaded.problems;
+        problems.extend(self.astray.of(git, head));
         let revision = Revision {
             commit: head.to_string(),
             effective: head.to_string(),
@@ -280,7 +287,7 @@ impl Reader {
             collateral: model.collateral,
             sealer: Sealer::of(&model.evidence.auditors),
             evidence: model.evidence,
-            problems: loaded.problems,
+            problems,
         };
         Ok((revision, loaded.outage))
     }

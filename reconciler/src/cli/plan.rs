@@ -18,8 +18,9 @@ use super::{Ended, exit, foresight, leftout, out, preview, read};
 use crate::clock::{Clock, System};
 use crate::desired::{Loaded, Loader};
 use crate::report::{self, Status};
-use crate::source::{document, files, older};
+use crate::source::{Astray, document, files, older};
 use crate::verify::Kept;
+use crate::words::plural;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -237,6 +238,7 @@ fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Res
     let planned = plan(&model.desired, &foreseen, now);
     let mut alarms = foresight::outages(&observed, &foreseen, now);
     alarms.extend(taken_back(&source, base, head)?);
+    alarms.extend(not_read(&source, base, head));
     Ok(Preview {
         head,
         against,
@@ -268,6 +270,20 @@ fn taken_back(source: &Source, base: CommitId, head: CommitId) -> anyhow::Result
         head.to_string(),
         base.to_string()
     )))
+}
+
+/// Documents that the change puts where none is read. What was there before is on the status branch.
+fn not_read(source: &Source, base: CommitId, head: CommitId) -> Option<String> {
+    let mut astray = Astray::default();
+    let before = astray.of(source, base);
+    let mut found = astray.of(source, head);
+    found.retain(|one| !before.contains(one));
+    let first = found.first()?;
+    let more = match found.len() {
+        1 => String::new(),
+        count => format!(" (and {} more)", plural(count - 1, "file")),
+    };
+    Some(format!("NOT READ: {}{more}: {}", first.file, first.message))
 }
 
 pub(super) fn load(

@@ -10,11 +10,15 @@ use std::path::{Path, PathBuf};
 use easyenclave_git::name_as_text;
 use easyenclave_schemas::decode::{MAX_BYTES, Problem};
 
+use super::astray::{BEGINNING, astray, may_be_astray};
 use super::blobs::{BlobKey, NOT_A_FILE};
 use super::loader::Loader;
 use super::paths::{FLEET, FOLDERS, is_document};
 use super::report::{Checked, FileProblem};
 use crate::examples::NO_ROOT;
+
+/// The most files and folders among which documents are sought that lie in no place of theirs.
+const LOOKED_AT: usize = 100_000;
 
 /// Checks all documents of a directory that is laid out like a state repository.
 ///
@@ -23,10 +27,37 @@ use crate::examples::NO_ROOT;
 pub fn check_dir(dir: &Path) -> io::Result<Checked> {
     let mut files = BTreeMap::new();
     for (path, file) in paths(dir)? {
-        let text = file.map(|file| read(&file)).transpose()?;
+        let text = file.map(|file| read(&file, MAX_BYTES + 1)).transpose()?;
         files.insert(path, text);
     }
-    Ok(check(&files))
+    let mut checked = check(&files);
+    checked.add_astray(strays(dir)?);
+    Ok(checked)
+}
+
+/// Documents that lie where none is read. Repositories of others that lie inside are passed over, as Git does.
+fn strays(dir: &Path) -> io::Result<Vec<FileProblem>> {
+    let (mut found, mut looked_at) = (Vec::new(), 0);
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(dir.join(&folder))? {
+            let entry = entry?;
+            looked_at += 1;
+            if looked_at > LOOKED_AT {
+                return Ok(found);
+            }
+            let name = name_as_text(entry.file_name().as_bytes());
+            let (path, kind) = (format!("{folder}{name}"), entry.file_type()?);
+            let is_others = name.starts_with('.') || entry.path().join(".git").exists();
+            if kind.is_dir() && !is_others {
+                folders.push(path + "/");
+            } else if kind.is_file() && may_be_astray(&path) {
+                found.extend(astray(&path, &read(&entry.path(), BEGINNING)?));
+            }
+        }
+    }
+    found.sort_by(|one, other| one.file.cmp(&other.file));
+    Ok(found)
 }
 
 /// Checks documents by their paths, relative to the repository's root. Other files are passed over.
@@ -130,12 +161,10 @@ fn collect(dir: &Path, folder: &str, paths: &mut Paths) -> io::Result<()> {
     Ok(())
 }
 
-/// One byte more than a document may have, so that the decoder sees that it is too long.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// The beginning of a file. One byte more than a document may have tells the decoder that it is too long.
+fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    File::open(path)?
-        .take(MAX_BYTES as u64 + 1)
-        .read_to_end(&mut text)?;
+    File::open(path)?.take(most as u64).read_to_end(&mut text)?;
     Ok(text)
 }
 
@@ -160,6 +189,42 @@ mod tests {
         files.remove(FLEET);
         let said = check_files(&files).text();
         assert!(said.contains("there is no fleet.yaml"), "{said}");
+    }
+
+    #[test]
+    fn a_folder_that_is_misspelt_is_told_and_other_yaml_is_not() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let write = |path: &str, bytes: &[u8]| {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().expect("below")).expect("made");
+            fs::write(path, bytes).expect("written");
+        };
+        for (path, bytes) in examples::files(Some(&"ab".repeat(48))) {
+            write(&path.replace("deployments/", "deployment/"), &bytes);
+        }
+        write(".github/workflows/test.yaml", b"on: push");
+        write(
+            "charts/web.yaml",
+            b"apiVersion: apps/v1\nkind: Deployment\n",
+        );
+        write("fleet/.git/HEAD", b"");
+        write(
+            "fleet/fleet.yaml",
+            b"apiVersion: easyenclave.dev/v1\nkind: Fleet\n",
+        );
+        let checked = check_dir(dir.path()).expect("read");
+        let said = checked.text();
+        assert_eq!(checked.problems.len(), 2, "{said}");
+        assert!(
+            said.contains(
+                "deployment/acme/hello.yaml:2:1: this says that it is a document Deployment"
+            ),
+            "{said}"
+        );
+        assert!(
+            said.contains("did you mean `deployments/acme/hello.yaml`?"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Files of the state repository → the model. Documents are decoded, held against each other, and put in
 //! force as far as they are good. Nothing here knows Git: files come by path and blob id.
 
+mod astray;
 mod blobs;
 mod checks;
 mod dir;
@@ -14,6 +15,7 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
+pub use astray::{BEGINNING, astray, may_be_astray};
 pub use blobs::NOT_A_FILE;
 pub use dir::{check_dir, check_files};
 pub use loader::{Loaded, Loader};

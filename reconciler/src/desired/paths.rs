@@ -84,6 +84,16 @@ pub(super) fn may_hold(path: &str, identity: &Identity) -> bool {
     }
 }
 
+/// Whether some document of a kind has its place at this path.
+pub(super) fn may_hold_at(path: &str, kind: Kind) -> bool {
+    let owner = match kind {
+        Kind::Deployment => owner_folder(path, "deployments"),
+        Kind::CapacityReservation => owner_folder(path, "reservations"),
+        _ => return true,
+    };
+    owner.is_some()
+}
+
 /// The folder below `deployments/` or `reservations/` that a file lies in, if it lies in one.
 pub(super) fn owner_folder<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
     let below = path.strip_prefix(folder)?.strip_prefix('/')?;

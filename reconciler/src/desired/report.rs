@@ -25,7 +25,7 @@ pub struct FileProblem {
 
 impl FileProblem {
     /// The problem as status shows it.
-    pub(super) fn to_status(&self) -> ProblemStatus {
+    pub fn to_status(&self) -> ProblemStatus {
         let Problem {
             line, column, code, ..
         } = self.problem;
@@ -60,6 +60,14 @@ pub struct Checked {
 }
 
 impl Checked {
+    /// Takes documents in that are not read.
+    pub(super) fn add_astray(&mut self, found: Vec<FileProblem>) {
+        self.documents += found.len();
+        self.problems.extend(found);
+        let place = |one: &FileProblem| (one.file.clone(), one.problem.line, one.problem.column);
+        self.problems.sort_by_key(place);
+    }
+
     /// For people: `file:line:col: message`, with a line of help where there is a suggestion.
     pub fn text(&self) -> String {
         let mut text = String::new();

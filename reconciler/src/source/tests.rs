@@ -206,3 +206,39 @@ fn a_link_or_submodule_in_place_of_a_document_takes_nothing_away() {
         assert_eq!(problems, [(HELLO, "not-a-file")]);
     }
 }
+
+#[test]
+fn a_document_that_lies_where_none_is_read_is_a_problem_until_it_is_gone() {
+    let (mut place, _) = Place::example();
+    let text = place.git(&["show", &format!("main:{HELLO}")]);
+    let kubernetes = "apiVersion: apps/v1\nkind: Deployment\n";
+    let misspelt = "deployment/acme/hello.yaml";
+    place.commit(&[
+        (misspelt, Some(&text)),
+        (HELLO, None),
+        ("charts/a.yaml", Some(kubernetes)),
+    ]);
+    for _ in 0..2 {
+        let Seen::New(revision) = place.reader.look() else {
+            panic!("the others are in force");
+        };
+        let named: Vec<_> = revision
+            .problems
+            .iter()
+            .map(|problem| &problem.file)
+            .collect();
+        assert_eq!(named, [misspelt]);
+        assert!(revision.problems[0].message.contains(HELLO));
+        assert_eq!(
+            revision.desired.deployments.len(),
+            1,
+            "what is not read does not count"
+        );
+        place.commit(&[("notes.md", Some("x"))]);
+    }
+    place.commit(&[(HELLO, Some(&text)), (misspelt, None)]);
+    let Seen::New(revision) = place.reader.look() else {
+        panic!("it is back");
+    };
+    assert_eq!(revision.problems, vec![]);
+}
