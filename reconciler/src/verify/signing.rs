@@ -93,10 +93,13 @@ impl<'a> Signing<'a> {
         }
         let tip = line.commits.last().copied();
         let is_aside = tip.is_some_and(|tip| past.descends(tip, commit).unwrap_or(false));
-        let branch = self.branch;
+        let (branch, status) = (self.branch, saying.commit);
         Err(match is_aside {
             true => {
-                format!("{DESIRED} {commit} came to {branch} within a merge, and was never its tip")
+                format!(
+                    "{DESIRED} {commit} came to {branch} within a merge, and was never its tip: whoever pushed that had \
+                     pulled by a merge, where `git pull --rebase` keeps the line; `--range {status}..` begins after it"
+                )
             }
             false => format!("{DESIRED} {commit} is not in the history of {branch}"),
         })

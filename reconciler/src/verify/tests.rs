@@ -214,6 +214,8 @@ fn a_key_of_a_side_branch_signs_nothing() {
         finding.contains("within a merge, and was never its tip"),
         "{finding}"
     );
+    assert!(finding.contains("git pull --rebase"), "{finding}");
+    assert!(finding.contains("--range "), "{finding}");
 }
 
 #[test]
