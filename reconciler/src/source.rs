@@ -27,6 +27,7 @@ use crate::trust;
 use crate::world::World;
 
 pub(crate) use astray::Astray;
+use kept::besides;
 pub use kept::{keep, kept};
 
 /// The repository cannot be read at the moment.
@@ -331,13 +332,6 @@ fn failed(error: GitError) -> Trouble {
         reason: UNREADABLE,
         message: error.to_string().chars().take(200).collect(),
     }
-}
-
-fn besides(record: &InForceRecord) -> Besides {
-    let key = |text: &String| text.parse().ok().map(|id: BlobId| *id.as_bytes());
-    let all = record.besides.iter();
-    all.map(|(path, id)| (path.clone(), id.as_ref().and_then(key)))
-        .collect()
 }
 
 /// A document's bytes; of one that is too long, enough for the decoder to see that it is.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ struct Inner {
     url: Option<String>,
     path: PathBuf,
     branch: String,
+    /// Whether a remote has answered since this was opened.
+    has_fetched: AtomicBool,
     last: Mutex<Last>,
 }
 
@@ -54,6 +57,7 @@ impl Source {
             url,
             path,
             branch: branch.into(),
+            has_fetched: AtomicBool::new(false),
             last: Mutex::default(),
         })))
     }
@@ -89,6 +93,7 @@ impl Source {
             false => git(path, "fetch", &args, deadline).await?,
         };
         if output.success {
+            self.0.has_fetched.store(true, Ordering::Relaxed);
             tidy(path, deadline).await;
             return Ok(());
         }
@@ -107,8 +112,19 @@ impl Source {
         let name = format!("refs/heads/{}", self.0.branch);
         match repository.find_reference(&name) {
             Ok(reference) => Ok(Some(CommitId::of(reference.peel_to_commit()?.id()))),
-            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            Err(error) if error.code() == ErrorCode::NotFound => self.absent(),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A mirror that has never been filled tells nothing of its remote.
+    fn absent(&self) -> Result<Option<CommitId>, GitError> {
+        match self.is_local() || self.0.has_fetched.load(Ordering::Relaxed) {
+            true => Ok(None),
+            false => Err(GitError::Unreachable {
+                operation: "reading",
+                message: "nothing has been fetched yet".into(),
+            }),
         }
     }
 
@@ -406,6 +422,20 @@ mod tests {
             source.blob(older[0], 0),
             Err(GitError::TooLarge(_))
         ));
+    }
+
+    #[tokio::test]
+    async fn a_branch_is_absent_only_once_the_remote_has_answered() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (state, mirror) = (dir.path().join("state.git"), dir.path().join("mirror.git"));
+        let url = format!("file://{}", state.display());
+        let source = Source::open(&url, &mirror, "main").expect("opened");
+        let limit = Duration::from_secs(60);
+        assert!(source.fetch(limit).await.is_err());
+        assert!(matches!(source.head(), Err(GitError::Unreachable { .. })));
+        Repository::init_bare(&state).expect("made");
+        source.fetch(limit).await.expect("fetched");
+        assert_eq!(source.head().expect("readable"), None);
     }
 
     #[test]

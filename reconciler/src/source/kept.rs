@@ -1,8 +1,10 @@
 //! What is in force is kept over restarts, so that neither history nor a conflict is decided anew.
 
+use easyenclave_git::BlobId;
 use easyenclave_schemas::records::InForceRecord;
 use easyenclave_store::Space;
 
+use crate::desired::Besides;
 use crate::journal::{Journal, JournalError};
 
 const KEY: &str = "accepted-commit";
@@ -23,6 +25,14 @@ pub async fn kept(journal: &Journal) -> Result<Option<InForceRecord>, JournalErr
 pub async fn keep(journal: &Journal, in_force: &InForceRecord) -> Result<(), JournalError> {
     let record = serde_json::to_vec(in_force).expect("a record is plain data");
     journal.keep(Space::Meta, KEY, record).await
+}
+
+/// What differed from the files of the commit.
+pub(super) fn besides(record: &InForceRecord) -> Besides {
+    let key = |text: &String| text.parse().ok().map(|id: BlobId| *id.as_bytes());
+    let all = record.besides.iter();
+    all.map(|(path, id)| (path.clone(), id.as_ref().and_then(key)))
+        .collect()
 }
 
 /// Before there were records, the commit alone was kept, as text.
