@@ -67,6 +67,11 @@ fn gone(args: &Args, status: &Status, approved: &[Approved], why: &str) -> Ended
     let approved = approved.iter().find(|one| begins(&one.approval.held));
     match approved.filter(|_| !is_held && digits.len() >= held::FEWEST) {
         Some(one) => already(one, "it is no longer held"),
+        _ if digits.len() >= held::FEWEST && begins(&status.fleet.plan_digest) => bail!(
+            "{}; `{}` shows what is held",
+            held::whole(&status.fleet.held),
+            args.from.hints().line("status")
+        ),
         _ => bail!(
             "{why}; `{}` shows what is",
             args.from.hints().line("status")
@@ -105,7 +110,8 @@ async fn commit(args: &Args, status: &Status, held: &HeldStatus, place: &read::P
     let commit = edit::commit(place, files, &message).await;
     let commit = commit.context("the approval was not committed")?;
     out::tell(format_args!(
-        "approved: committed {path} to {} of {}: it goes ahead when the reconciler has read that, within moments",
+        "approved: committed {path} to {} of {}: it goes ahead when the reconciler has read that, within moments; \
+         in a clone, `git pull --rebase` before your next push",
         place.branch,
         easyenclave_git::redact(&place.repository)
     ));

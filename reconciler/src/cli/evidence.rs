@@ -11,7 +11,7 @@ use easyenclave_schemas::status::paths;
 use easyenclave_schemas::{AgentId, Timestamp};
 
 use super::style::{BAD, BUSY, DIM, GOOD, HEAD, paint};
-use super::{Ended, Output, exit, out, verify};
+use super::{Ended, Output, exit, out, read, verify};
 use crate::clock::{Clock, System};
 use crate::verify::{Guest, LogShown, ShowError, Shown, shown};
 use crate::words::span;
@@ -41,8 +41,11 @@ pub(super) struct Args {
     output: Output,
 }
 
+/// So many agents are named to whoever names none.
+const NAMED: usize = 5;
+
 pub(super) fn run(args: &Args) -> Ended {
-    let past = Past::open(&args.repo)?;
+    let past = read::clone(&args.repo)?;
     let status = match &args.at {
         Some(at) => verify::status_commit(&past, at, &args.status)?,
         None => past.resolve(&args.status)?,
@@ -66,9 +69,25 @@ fn unknown(past: &Past, status: CommitId, name: &str) -> anyhow::Error {
     let files = past.files(status).unwrap_or_default();
     let agents = files.keys().filter(|path| path.starts_with(paths::AGENTS));
     let agents = agents.filter_map(|path| path.rsplit('/').next()?.strip_suffix(".yaml"));
-    let near = did_you_mean(name, agents).map(|near| format!("; did you mean `{near}`?"));
-    let near = near.unwrap_or_default();
+    let agents: Vec<_> = agents.collect();
+    let near = match did_you_mean(name, agents.iter().copied()) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None => format!("; {}", some(&agents)),
+    };
     anyhow::anyhow!("there is no agent {name} in {status}{near}")
+}
+
+/// Agents that there are, the first few by name.
+fn some(agents: &[&str]) -> String {
+    match agents {
+        [] => "it has no agents".into(),
+        [few @ ..] if few.len() <= NAMED => format!("its agents are {}", few.join(", ")),
+        [..] => format!(
+            "its agents are {} and {} more",
+            agents[..NAMED].join(", "),
+            agents.len() - NAMED
+        ),
+    }
 }
 
 fn text(found: &Shown, now: Timestamp) -> String {

@@ -73,6 +73,19 @@ pub(super) fn chosen<'a>(held: &'a [HeldStatus], digits: &str) -> Result<&'a Hel
     }
 }
 
+/// What to say to whoever names the plan as a whole.
+pub(super) fn whole(held: &[HeldStatus]) -> String {
+    let digests: Vec<_> = held.iter().map(|held| held.digest.short(16)).collect();
+    let is = match digests.is_empty() {
+        true => "nothing of it is held".into(),
+        false => format!(
+            "what is held, and can be approved, is {}",
+            digests.join(", ")
+        ),
+    };
+    format!("that is the digest of the whole plan: {is}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +113,16 @@ mod tests {
         assert!(refused("ffffffff").contains("begins with ffffffff"));
         let none = chosen(&[], "ab123456").expect_err("nothing is held");
         assert_eq!(none, "nothing is held");
+    }
+
+    #[test]
+    fn whoever_names_the_whole_plan_is_told_what_is_held() {
+        let said = whole(&[held("ab12345678")]);
+        assert!(
+            said.ends_with("can be approved, is ab12345678000000"),
+            "{said}"
+        );
+        assert!(whole(&[]).ends_with("nothing of it is held"));
     }
 
     #[test]

@@ -259,6 +259,7 @@ fn clone(repo: &str, shown: &str) -> anyhow::Result<Source> {
     if !Path::new(repo).exists() {
         bail!("{shown} is not a clone on this machine: clone it, and name the folder");
     }
+    read::clone(Path::new(repo))?;
     Source::open(repo, Path::new(repo), "main").with_context(|| format!("opening {shown}"))
 }
 

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use easyenclave_schemas::status::{AgentPhase, AgentStatus, DeploymentPhase, DeploymentStatus};
+use easyenclave_schemas::status::{
+    AgentPhase, AgentStatus, Condition, ConditionStatus, ConditionType, DeploymentPhase,
+    DeploymentStatus,
+};
 use tokio::sync::watch;
 
 use super::hint::Hints;
@@ -102,7 +105,8 @@ impl Progress {
 
     fn summary(&mut self, status: &Status) {
         let counts = &status.fleet.counts;
-        let complete = counts.deployments > 0 && counts.deployments_running == counts.deployments;
+        let runs = counts.deployments > 0 && counts.deployments_running == counts.deployments;
+        let complete = runs && status.deployments.values().all(is_published);
         if complete && !self.complete {
             let seconds = self.started.elapsed().as_secs_f64();
             let all = match counts.deployments {
@@ -153,6 +157,13 @@ fn of_agent(agent: &AgentStatus) -> String {
         paint(style, word),
         runs.unwrap_or_default()
     )
+}
+
+/// Whether all addresses are known. What is ready is published a moment later.
+fn is_published(deployment: &DeploymentStatus) -> bool {
+    let waits =
+        |one: &Condition| one.kind == ConditionType::Exposed && one.status != ConditionStatus::True;
+    !deployment.conditions.iter().any(waits)
 }
 
 fn of_deployment(deployment: &DeploymentStatus) -> String {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use easyenclave_git::{CommitId, Saying, Source};
+use easyenclave_git::{CommitId, GitError, Past, Saying, Source};
 
 use super::hint::Hints;
 use super::seen::{self, Seen};
@@ -182,6 +182,16 @@ pub(super) async fn at_tip<T>(
     read.await.with_context(|| {
         let repository = easyenclave_git::redact(repository);
         format!("reading {branch} of {repository}")
+    })
+}
+
+/// The clone that a command reads.
+pub(super) fn clone(repo: &Path) -> anyhow::Result<Past> {
+    Past::open(repo).map_err(|error| match error {
+        GitError::NotARepository(_) | GitError::Absent(_) => anyhow::anyhow!(
+            "{error}: run this in a clone of the state repository, or name one with --repo DIR"
+        ),
+        error => error.into(),
     })
 }
 

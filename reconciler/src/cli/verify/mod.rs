@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use easyenclave_git::{CommitId, Past, Signers, unbundle};
 use tokio::sync::oneshot;
 
-use super::{Ended, Output, exit, out, shutdown};
+use super::{Ended, Output, exit, out, read, shutdown};
 use crate::clock::{Clock, System};
 use crate::config;
 use crate::seal::Opener;
@@ -62,7 +62,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> Ended {
     match args.bundle.clone() {
         Some(bundle) => unpacked(args, &bundle).await,
-        None => answered(&args, look(&args, &Past::open(&args.repo)?)?),
+        None => answered(&args, look(&args, &read::clone(&args.repo)?)?),
     }
 }
 
