@@ -31,33 +31,36 @@ pub fn check_dir(dir: &Path) -> io::Result<Checked> {
         files.insert(path, text);
     }
     let mut checked = check(&files);
-    checked.add_astray(strays(dir)?);
+    checked.add_astray(strays(dir));
     Ok(checked)
 }
 
-/// Documents that lie where none is read. Repositories of others that lie inside are passed over, as Git does.
-fn strays(dir: &Path) -> io::Result<Vec<FileProblem>> {
+/// Documents that lie where none is read. What cannot be looked at would not count anyway, and repositories of others that
+/// lie inside are passed over, as Git does.
+fn strays(dir: &Path) -> Vec<FileProblem> {
     let (mut found, mut looked_at) = (Vec::new(), 0);
     let mut folders = vec![String::new()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(dir.join(&folder))? {
-            let entry = entry?;
+        let entries = fs::read_dir(dir.join(&folder)).into_iter().flatten();
+        for entry in entries.flatten() {
             looked_at += 1;
             if looked_at > LOOKED_AT {
-                return Ok(found);
+                return found;
             }
             let name = name_as_text(entry.file_name().as_bytes());
-            let (path, kind) = (format!("{folder}{name}"), entry.file_type()?);
+            let path = format!("{folder}{name}");
             let is_others = name.starts_with('.') || entry.path().join(".git").exists();
-            if kind.is_dir() && !is_others {
-                folders.push(path + "/");
-            } else if kind.is_file() && may_be_astray(&path) {
-                found.extend(astray(&path, &read(&entry.path(), BEGINNING)?));
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() && !is_others => folders.push(path + "/"),
+                Ok(kind) if kind.is_file() && may_be_astray(&path) => {
+                    let text = read(&entry.path(), BEGINNING).unwrap_or_default();
+                    found.extend(astray(&path, &text));
+                }
+                _ => {}
             }
         }
     }
-    found.sort_by(|one, other| one.file.cmp(&other.file));
-    Ok(found)
+    found
 }
 
 /// Checks documents by their paths, relative to the repository's root. Other files are passed over.
