@@ -2,7 +2,7 @@
 //! beginning of a file and no further, and names nothing that is another program's.
 
 use easyenclave_schemas::decode::{Problem, did_you_mean};
-use easyenclave_schemas::documents::{API_VERSION, Kind};
+use easyenclave_schemas::documents::Kind;
 
 use super::paths::{FLEET, FOLDERS, is_document, may_hold_at};
 use super::report::FileProblem;
@@ -28,16 +28,15 @@ pub fn may_be_astray(path: &str) -> bool {
 pub fn astray(path: &str, text: &[u8]) -> Option<FileProblem> {
     let text = String::from_utf8_lossy(&text[..text.len().min(BEGINNING)]);
     let claim = Claim::of(&text)?;
-    let what = claim
-        .kind
-        .map_or("a document".into(), |kind| format!("a document {kind}"));
+    let kind = claim.kind.map(|kind| format!(" ({kind})"));
     let problem = Problem {
         line: claim.line,
         column: 1,
         pointer: String::new(),
         code: NOT_READ,
         message: format!(
-            "this says that it is {what} of {API_VERSION}, but it is not read here: {}",
+            "this says that it is a document of EasyEnclave{}, but it is not read here: {}",
+            kind.unwrap_or_default(),
             place(claim.kind)
         ),
         suggestion: meant(path, claim.kind),
@@ -88,9 +87,13 @@ fn place(kind: Option<Kind>) -> String {
         ),
         Some(FLEET) => format!("it belongs in {FLEET}"),
         Some(folder @ ("deployments" | "reservations")) => {
-            format!("it belongs below {folder}/<owner>/, in a file whose name ends in .yaml")
+            format!(
+                "it belongs below {folder}/<owner>/, in a file whose name ends in .yaml and is not that of a Compose file"
+            )
         }
-        Some(folder) => format!("it belongs below {folder}/, in a file whose name ends in .yaml"),
+        Some(folder) => format!(
+            "it belongs below {folder}/, in a file whose name ends in .yaml and is not that of a Compose file"
+        ),
     }
 }
 

@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(checked.problems.len(), 2, "{said}");
         assert!(
             said.contains(
-                "deployment/acme/hello.yaml:2:1: this says that it is a document Deployment"
+                "deployment/acme/hello.yaml:2:1: this says that it is a document of EasyEnclave (Deployment)"
             ),
             "{said}"
         );

@@ -218,7 +218,7 @@ fn a_document_that_lies_where_none_is_read_is_a_problem_until_it_is_gone() {
         (HELLO, None),
         ("charts/a.yaml", Some(kubernetes)),
     ]);
-    for _ in 0..2 {
+    for round in ["1", "2"] {
         let Seen::New(revision) = place.reader.look() else {
             panic!("the others are in force");
         };
@@ -234,7 +234,7 @@ fn a_document_that_lies_where_none_is_read_is_a_problem_until_it_is_gone() {
             1,
             "what is not read does not count"
         );
-        place.commit(&[("notes.md", Some("x"))]);
+        place.commit(&[("notes.md", Some(round))]);
     }
     place.commit(&[(HELLO, Some(&text)), (misspelt, None)]);
     let Seen::New(revision) = place.reader.look() else {
