@@ -50,7 +50,8 @@ if [ "$(cat "$given/net/raw" 2>/dev/null)" = user ]; then
   ip route add default via 10.0.2.2
   echo 'nameserver 10.0.2.3' >/etc/resolv.conf
 else
-  udhcpc -q -n -f -i eth0 -t 5 -T 2 -s /etc/udhcpc.sh >/dev/null 2>&1 || say 'no DHCP server has answered'
+  # It stays, and renews the address for as long as the machine runs.
+  udhcpc -n -i eth0 -t 5 -T 2 -s /etc/udhcpc.sh >/dev/null 2>&1 || say 'no DHCP server has answered'
 fi
 
 # A disk is the host's to read. Where memory is not, nothing is written to it.
@@ -59,8 +60,13 @@ if [ -b /dev/vda ]; then
   if grep -qw tdx_guest /proc/cpuinfo; then
     say 'the data disk is not used: the host could read it'
   else
-    # Only a disk on which nothing was ever written is made new.
-    [ "$(head -c 65536 /dev/vda | tr -d '\0' | wc -c)" = 0 ] && mke2fs /dev/vda >/dev/null 2>&1
+    # Only a disk on which nothing was ever written is made new, and none that cannot be read.
+    sh /etc/blank.sh /dev/vda "$(cat /sys/class/block/vda/size)"
+    case $? in
+    0) mke2fs /dev/vda >/dev/null 2>&1 || end 'the data disk cannot be made new' ;;
+    1) ;;
+    *) end 'the data disk cannot be read' ;;
+    esac
     mount -t ext4 -o nosuid,nodev /dev/vda "$data" || end 'the data disk cannot be used'
   fi
 fi

@@ -14,12 +14,15 @@ const INIT: &str = include_str!("init.sh");
 /// What a DHCP client does with an answer.
 const LEASE: &str = include_str!("lease.sh");
 
+/// Tells a new disk from one that holds something.
+const BLANK: &str = include_str!("blank.sh");
+
 /// Commands of busybox under their own names: what the first program runs, and what small workloads expect.
-const COMMANDS: [&str; 39] = [
-    "awk", "basename", "cat", "chmod", "cp", "cut", "date", "dd", "df", "dirname", "echo", "env",
-    "expr", "false", "free", "grep", "head", "httpd", "insmod", "ip", "kill", "ln", "ls", "mkdir",
-    "mke2fs", "mount", "mv", "poweroff", "ps", "rm", "sed", "sh", "sleep", "sync", "tail", "tr",
-    "true", "udhcpc", "wc",
+const COMMANDS: [&str; 40] = [
+    "awk", "basename", "cat", "chmod", "cmp", "cp", "cut", "date", "dd", "df", "dirname", "echo",
+    "env", "expr", "false", "free", "grep", "head", "httpd", "insmod", "ip", "kill", "ln", "ls",
+    "mkdir", "mke2fs", "mount", "mv", "poweroff", "ps", "rm", "sed", "sh", "sleep", "sync", "tail",
+    "tr", "true", "udhcpc", "wc",
 ];
 
 /// Folders in which something is mounted or written.
@@ -75,6 +78,7 @@ pub(crate) async fn system(
     let mut tree = Tree::default();
     tree.program("init", INIT.as_bytes().to_vec());
     tree.program("etc/udhcpc.sh", LEASE.as_bytes().to_vec());
+    tree.program("etc/blank.sh", BLANK.as_bytes().to_vec());
     tree.file("etc/easyenclave/agent", line(command));
     FOLDERS.iter().for_each(|path| tree.folder(path));
     for (path, text) in TEXTS {
@@ -168,16 +172,56 @@ fn library(sources: &Sources, name: &str) -> Option<Result<Vec<u8>, ImageError>>
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+    use std::os::unix::fs::FileExt;
     use std::process::Command;
 
     #[test]
     fn the_scripts_of_the_machine_can_be_read_to_their_end() {
-        for script in ["init.sh", "lease.sh"] {
+        for script in ["init.sh", "lease.sh", "blank.sh"] {
             let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
             let mut shell = Command::new("sh");
             let read = shell.arg("-n").arg(format!("{path}{script}")).output();
             let read = read.expect("a shell");
             assert!(read.status.success(), "{script}: {read:?}");
         }
+    }
+
+    /// How `blank.sh` ends for a disk with these bytes in it, and said to be of so many MiB.
+    fn blank(bytes: &[(u64, u8)], length: u64, said: u64) -> Option<i32> {
+        let dir = tempfile::tempdir().expect("a folder");
+        let disk = dir.path().join("disk");
+        let file = File::create(&disk).expect("made");
+        file.set_len(length << 20).expect("a length");
+        for (at, byte) in bytes {
+            file.write_all_at(&[*byte], *at).expect("written");
+        }
+        let mut shell = Command::new("sh");
+        shell.args(["-c", super::BLANK, "blank.sh"]).arg(&disk);
+        shell.arg((said * 2048).to_string());
+        shell.env("TMPDIR", dir.path());
+        let code = shell.status().expect("a shell").code();
+        let left = fs::read_dir(dir.path()).expect("there").count();
+        assert_eq!(left, 1, "a part of the disk is left");
+        code
+    }
+
+    #[test]
+    fn a_disk_is_new_only_when_both_its_ends_were_read_and_are_zeros() {
+        let (new, used, unknown) = (Some(0), Some(1), Some(2));
+        assert_eq!(blank(&[], 4, 4), new);
+        assert_eq!(blank(&[], 1, 1), new);
+        // Where btrfs begins, and where a table of partitions has its copy.
+        assert_eq!(blank(&[(65_600, b'B')], 4, 4), used);
+        assert_eq!(blank(&[(0, 1)], 4, 4), used);
+        assert_eq!(blank(&[((4 << 20) - 1, 1)], 4, 4), used);
+        // The first MiB can be read and the last cannot, or only a part of the first.
+        assert_eq!(blank(&[], 4, 8), unknown);
+        assert_eq!(blank(&[], 0, 4), unknown);
+        assert_eq!(blank(&[], 4, 0), unknown);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", super::BLANK, "blank.sh", "/no/such/disk", "8192"]);
+        shell.env("TMPDIR", std::env::temp_dir());
+        assert_eq!(shell.status().expect("a shell").code(), unknown);
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Machine {
     pub(crate) given: Vec<(String, String)>,
     /// A raw disk.
     pub(crate) disk: Option<PathBuf>,
+    /// A sector of the disk that cannot be read.
+    pub(crate) broken_sector: Option<u32>,
 }
 
 impl Machine {
@@ -29,6 +31,7 @@ impl Machine {
             manifest,
             given: Vec::new(),
             disk: None,
+            broken_sector: None,
         }
     }
 
@@ -90,8 +93,17 @@ impl Machine {
             qemu.args(["-fw_cfg", &given]);
         }
         if let Some(disk) = &self.disk {
-            let drive = format!("file={},format=raw,if=none,id=d0", disk.display());
-            qemu.args(["-drive", &drive, "-device", "virtio-blk-pci,drive=d0"]);
+            let file = format!("driver=file,node-name=f0,filename={}", disk.display());
+            let mut faults = "driver=blkdebug,node-name=d0,image=f0".to_owned();
+            if let Some(sector) = self.broken_sector {
+                let fault = format!("event=none,iotype=read,sector={sector},errno=5");
+                let fault = fault
+                    .split(',')
+                    .map(|part| format!(",inject-error.0.{part}"));
+                faults.extend(fault);
+            }
+            qemu.args(["-blockdev", &file, "-blockdev", &faults]);
+            qemu.args(["-device", "virtio-blk-pci,drive=d0"]);
         }
         qemu.stdin(Stdio::null()).kill_on_drop(true);
         qemu

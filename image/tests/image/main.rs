@@ -4,6 +4,7 @@
 mod machine;
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use easyenclave_image::{ImageError, Manifest, Spec, build};
@@ -17,6 +18,7 @@ cat \"$3\" /run/easyenclave/platform/pck.key
 echo boot >>/var/lib/easyenclave/boots
 echo \"boots: $(wc -l </var/lib/easyenclave/boots)\"
 ip -4 addr show eth0 | grep -o 'inet [0-9.]*'
+echo \"renewing: $(ps | grep -c '[u]dhcpc')\"
 program --list | tail -n 1
 exit 7
 ";
@@ -156,10 +158,13 @@ async fn a_machine_runs_the_agent_with_what_it_was_given_and_ends_with_it() {
     machine.give("platform/pck.key", "a simulated key\n");
     machine.disk = Some(disk);
     for boots in 1..=2 {
-        if boots == 1 {
-            machine.give("net", "user");
-        } else {
-            machine.given.retain(|(name, _)| name != "net");
+        let renewing = match boots {
+            1 => "renewing: 0",
+            _ => "renewing: 1",
+        };
+        match boots {
+            1 => machine.give("net", "user"),
+            _ => machine.given.retain(|(name, _)| name != "net"),
         }
         let Some(console) = machine.boot().await else {
             return;
@@ -172,9 +177,41 @@ async fn a_machine_runs_the_agent_with_what_it_was_given_and_ends_with_it() {
             "a simulated key",
             count.as_str(),
             "inet 10.0.2.15",
-            "5 tests, 0 benchmarks",
+            renewing,
+            "6 tests, 0 benchmarks",
             "easyenclave: the agent ended with 7",
         ];
         assert_eq!(console.lines().collect::<Vec<_>>(), expected, "{console}");
     }
+}
+
+/// One holds something behind its first 64 KiB, the other has a sector that cannot be read.
+#[tokio::test]
+async fn a_disk_that_is_in_use_or_cannot_be_read_is_left_as_it_is() {
+    let Some((dir, manifest)) = image(AGENT).await else {
+        return;
+    };
+    let disk = dir.path().join("disk");
+    let file = fs::File::create(&disk).expect("made");
+    file.set_len(8 * 1024 * 1024).expect("a length");
+    file.write_all_at(b"_BHRfS_M", 65_600).expect("written");
+    let before = fs::read(&disk).expect("there");
+    let mut machine = Machine::of(dir.path().join("image"), manifest);
+    machine.give("config", "{}\n");
+    machine.disk = Some(disk.clone());
+    for (broken, reason) in [(None, "used"), (Some(64), "read")] {
+        if broken.is_some() {
+            file.write_all_at(&[0; 8], 65_600).expect("written");
+        }
+        machine.broken_sector = broken;
+        let Some(console) = machine.boot().await else {
+            return;
+        };
+        let last = console.lines().last().unwrap_or_default();
+        let expected = format!("easyenclave: the data disk cannot be {reason}");
+        assert_eq!(last, expected, "{console}");
+    }
+    let mut expected = before;
+    expected[65_600..65_608].fill(0);
+    assert!(fs::read(&disk).expect("there") == expected, "written to");
 }
