@@ -1,5 +1,7 @@
 //! Makes an image: fetches packages, takes out of them what is needed, and packs it with our programs.
 
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use easyenclave_schemas::Digest;
@@ -71,8 +73,10 @@ impl Spec {
 /// # Errors
 /// When something cannot be fetched, read, run or written, or is not what it should be. Then `out` is as it was.
 pub async fn build(spec: &Spec, out: &Path, cache: &Path) -> Result<Manifest, ImageError> {
-    std::fs::create_dir_all(cache).map_err(ImageError::file(cache))?;
+    let out = &std::path::absolute(out).map_err(ImageError::file(out))?;
     let cache = &std::path::absolute(cache).map_err(ImageError::file(cache))?;
+    place::refuse_strangers(out)?;
+    open_cache(cache, out)?;
     let others = PACKAGES
         .into_iter()
         .chain(spec.libraries.iter().map(String::as_str));
@@ -83,6 +87,7 @@ pub async fn build(spec: &Spec, out: &Path, cache: &Path) -> Result<Manifest, Im
     let agent = command(spec, &programs[0].name)?;
     let kernel = Kernel::of(&Unpacked::of(&fetched[0]).await?).await?;
     let sources = unpack(&fetched[1..]).await?;
+    let strip = stripped_by(&programs).await?;
     let tree = system(&sources, &kernel, &programs, &agent).await?;
     let parts = Parts {
         kernel: kernel.program,
@@ -90,10 +95,27 @@ pub async fn build(spec: &Spec, out: &Path, cache: &Path) -> Result<Manifest, Im
         agent,
         programs: programs.iter().map(Ours::entry).collect(),
         packages: by_name(&fetched),
+        strip,
     };
     let manifest = Manifest::of(&parts);
     place::place(&parts, &manifest, out)?;
     Ok(manifest)
+}
+
+/// Makes the folder where packages are kept, for its owner to write in; what others can write in is not used.
+fn open_cache(cache: &Path, out: &Path) -> Result<(), ImageError> {
+    if cache.starts_with(out) {
+        return Err(ImageError::Inside(cache.to_path_buf()));
+    }
+    let mut folder = DirBuilder::new();
+    folder.recursive(true).mode(0o755);
+    folder.create(cache).map_err(ImageError::file(cache))?;
+    let found = fs::metadata(cache).map_err(ImageError::file(cache))?;
+    let ours = [0, rustix::process::geteuid().as_raw()].contains(&found.uid());
+    match ours && found.mode() & 0o022 == 0 {
+        true => Ok(()),
+        false => Err(ImageError::Shared(cache.to_path_buf())),
+    }
 }
 
 /// Unpacks the packages beside the kernel's, in the order of [`PACKAGES`], with those of more libraries behind them.
@@ -126,7 +148,17 @@ impl Ours<'_> {
         Program {
             name: self.name.clone(),
             sha256: Digest::of(&self.bytes),
+            given: Some(self.given),
         }
+    }
+}
+
+/// What took the symbols away, where there were any: another version of it may lay out the same program otherwise.
+async fn stripped_by(programs: &[Ours<'_>]) -> Result<Option<String>, ImageError> {
+    let is_changed = |program: &Ours<'_>| Digest::of(&program.bytes) != program.given;
+    match programs.iter().any(is_changed) {
+        true => elf::version().await.map(Some),
+        false => Ok(None),
     }
 }
 
@@ -146,9 +178,14 @@ async fn programs(spec: &Spec) -> Result<Vec<Ours<'_>>, ImageError> {
         if programs.iter().any(|program| program.name == name) {
             return Err(wrong("another one has its name"));
         }
-        let bytes = elf::stripped(file, scratch.path()).await?;
+        let (given, bytes) = elf::stripped(file, scratch.path()).await?;
         let name = name.to_owned();
-        programs.push(Ours { file, name, bytes });
+        programs.push(Ours {
+            file,
+            name,
+            given,
+            bytes,
+        });
     }
     Ok(programs)
 }
@@ -169,4 +206,39 @@ fn command(spec: &Spec, name: &str) -> Result<Vec<String>, ImageError> {
 fn is_word(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.=/:".contains(&byte);
     !text.is_empty() && text.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_cannot_end_well_is_said_before_anything_is_fetched() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (out, cache) = (dir.path().join("out"), dir.path().join("cache"));
+        // Nobody has such a package, which is what would be said otherwise.
+        let mut spec = Spec::small("/no/agent".into());
+        spec.kernel = "no-such-package-at-all".into();
+        let error = build(&spec, &out, &out.join("cache")).await;
+        let error = error.expect_err("inside");
+        assert!(matches!(error, ImageError::Inside(_)), "{error}");
+        fs::create_dir(&out).expect("made");
+        fs::write(out.join("thesis.txt"), "dear").expect("written");
+        let error = build(&spec, &out, &cache).await.expect_err("occupied");
+        assert!(matches!(error, ImageError::Occupied(_)), "{error}");
+        assert!(!cache.exists());
+    }
+
+    #[test]
+    fn a_cache_that_others_can_write_in_is_not_used() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (out, cache) = (dir.path().join("out"), dir.path().join("a/cache"));
+        open_cache(&cache, &out).expect("made");
+        for (mode, is_used) in [(0o700, true), (0o775, false), (0o1777, false)] {
+            fs::set_permissions(&cache, fs::Permissions::from_mode(mode)).expect("set");
+            assert_eq!(open_cache(&cache, &out).is_ok(), is_used, "{mode:o}");
+        }
+    }
 }

@@ -86,6 +86,11 @@ pub enum ImageError {
         /// What it lacks.
         missing: String,
     },
+    /// A kernel's module that is compressed in a way we do not undo.
+    #[error(
+        "the module {0} is neither plain nor compressed with xz: take another kernel's package"
+    )]
+    Module(String),
     /// A program that needs a library which the image does not have.
     #[error("{} needs {library}, which is in no package of the image", program.display())]
     Library {
@@ -102,9 +107,29 @@ pub enum ImageError {
         /// Why not.
         reason: &'static str,
     },
-    /// A folder that holds something else than an image is not replaced by one.
-    #[error("{} is not empty and holds no image: it is left as it is", .0.display())]
+    /// A program or library that needs a newer library than the image has.
+    #[error(
+        "{} needs {version} of {library}, and the image's {library} has no such version: build it where libraries are as old, or \
+         take packages of a newer system",
+        program.display()
+    )]
+    Version {
+        /// The program or library.
+        program: PathBuf,
+        /// The library that it needs.
+        library: String,
+        /// The version of symbols in that library, such as `GLIBC_2.39`.
+        version: String,
+    },
+    /// A folder that holds anything but an image is not replaced by one.
+    #[error("{} holds something else than an image: it is left as it is", .0.display())]
     Occupied(PathBuf),
+    /// Packages that lie in the image's own folder would be gone with the next image.
+    #[error("packages cannot be kept in {}, which is in the image's folder: --cache names another", .0.display())]
+    Inside(PathBuf),
+    /// Packages are not taken from, nor left to, a folder in which others can write.
+    #[error("others can write in {}, so no packages are kept there: `chmod go-w`, or --cache with a folder of your own", .0.display())]
+    Shared(PathBuf),
     /// A manifest that cannot be understood.
     #[error("{} is no manifest of an image: {reason}", path.display())]
     Manifest {

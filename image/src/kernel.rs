@@ -37,7 +37,7 @@ impl Kernel {
     /// # Errors
     /// When the package has no kernel, or a module that is needed is neither in it nor built in.
     pub(crate) async fn of(package: &Unpacked) -> Result<Self, ImageError> {
-        let boot = package.files("boot");
+        let boot = package.files("boot")?;
         let name = |path: &&PathBuf| file_name(path).starts_with("vmlinuz-");
         let program = boot
             .iter()
@@ -66,8 +66,8 @@ struct Modules {
 
 impl Modules {
     fn of(package: &Unpacked) -> Result<Self, ImageError> {
-        let mut files = package.files("lib/modules");
-        files.extend(package.files("usr/lib/modules"));
+        let mut files = package.files("lib/modules")?;
+        files.extend(package.files("usr/lib/modules")?);
         let list = files
             .iter()
             .find(|path| file_name(path) == "modules.builtin");
@@ -131,12 +131,14 @@ fn module_name(path: &Path) -> String {
 }
 
 async fn content(file: &Path) -> Result<Vec<u8>, ImageError> {
-    match file.extension().is_some_and(|end| end == "xz") {
-        true => {
+    match file.extension().and_then(|end| end.to_str()) {
+        Some("xz") => {
             let args = [Path::new("--decompress"), Path::new("--stdout"), file];
             UNPACK.run(Path::new("/"), &args).await
         }
-        false => fs::read(file).map_err(ImageError::file(file)),
+        Some("ko") => fs::read(file).map_err(ImageError::file(file)),
+        // The machine could not load it, and what it needs cannot be read.
+        _ => Err(ImageError::Module(file_name(file).to_owned())),
     }
 }
 
@@ -163,6 +165,21 @@ mod tests {
         assert_eq!(depends(module), ["virtio", "net_failover"]);
         assert!(depends(b"\0depends=\0name=virtio\0").is_empty());
         assert!(depends(b"nothing").is_empty() && depends(b"\0depends=cut").is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_module_in_an_unknown_form_is_refused() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for (name, taken) in [
+            ("tsm.ko", true),
+            ("tsm.ko.zst", false),
+            ("tsm.ko.gz", false),
+        ] {
+            let file = dir.path().join(name);
+            fs::write(&file, b"module").expect("written");
+            let content = content(&file).await;
+            assert_eq!(content.is_ok(), taken, "{name}: {content:?}");
+        }
     }
 
     #[test]

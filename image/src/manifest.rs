@@ -39,6 +39,9 @@ pub struct Manifest {
     pub programs: Vec<Program>,
     /// The packages that it is made of, by name.
     pub packages: Vec<Package>,
+    /// What took the programs' symbols away, with its version: another one may give other bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strip: Option<String>,
 }
 
 /// A file of an image, which lies beside the manifest.
@@ -61,6 +64,9 @@ pub struct Program {
     pub name: String,
     /// Its digest there.
     pub sha256: Digest,
+    /// The digest of the file that was given, with its symbols.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<Digest>,
 }
 
 /// A package of a distribution.
@@ -82,6 +88,7 @@ pub(crate) struct Parts {
     pub(crate) agent: Vec<String>,
     pub(crate) programs: Vec<Program>,
     pub(crate) packages: Vec<Package>,
+    pub(crate) strip: Option<String>,
 }
 
 impl Manifest {
@@ -106,6 +113,7 @@ impl Manifest {
             agent: parts.agent.clone(),
             programs: parts.programs.clone(),
             packages: parts.packages.clone(),
+            strip: parts.strip.clone(),
         }
     }
 
@@ -222,6 +230,7 @@ pub(crate) fn example(packages: Vec<Package>) -> Manifest {
         agent: vec!["/usr/bin/easyenclave-agent".into()],
         programs: Vec::new(),
         packages,
+        strip: None,
     })
 }
 

@@ -1,7 +1,9 @@
 //! Debian's packages, through the system's own package manager: it checks who signed its lists, and they say the SHA-256
 //! of every package. What was fetched is kept under that digest.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,17 +26,17 @@ const FETCH: Tool = Tool {
     limit: Duration::from_secs(5 * 60),
 };
 
-/// A package on this machine.
+/// A package with its bytes, which have its digest.
 #[derive(Debug)]
 pub(crate) struct Fetched {
     /// Its name, version and digest.
     pub(crate) package: Package,
-    /// The file.
-    pub(crate) file: PathBuf,
+    /// The file, read once.
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// The packages of these names: the kernel first, by its own package or one that only depends on the newest, then the
-/// others in their order. They are those that would be installed today, or those of another image.
+/// others in their order, each once. They are those that would be installed today, or those of another image.
 ///
 /// # Errors
 /// When one is in no list, or not in the lock.
@@ -48,17 +50,27 @@ pub(crate) async fn choose(
         let others = others
             .iter()
             .map(|name| locked(lock, name, |locked| locked == *name));
-        return std::iter::once(kernel).chain(others).collect();
+        let all: Result<_, _> = std::iter::once(kernel).chain(others).collect();
+        return all.map(distinct);
     }
     let names = [&[kernel], others].concat();
     let mut stanzas = candidates(&names).await?;
     if let Some(newest) = stanzas[0].kernel.take() {
         stanzas[0] = candidates(&[&newest]).await?.swap_remove(0);
     }
-    Ok(stanzas.into_iter().map(|stanza| stanza.package).collect())
+    let packages = stanzas.into_iter().map(|stanza| stanza.package);
+    Ok(distinct(packages.collect()))
 }
 
-/// Brings these packages to this machine, into a folder where they are kept under their digests.
+/// Each package where it is named first.
+fn distinct(packages: Vec<Package>) -> Vec<Package> {
+    let mut met = BTreeSet::new();
+    let is_new = |package: &Package| met.insert(package.name.clone());
+    packages.into_iter().filter(is_new).collect()
+}
+
+/// Brings these packages to this machine, into a folder where they are kept under their digests. What is given back is
+/// what was held against them: nothing that the folder holds later is believed.
 ///
 /// # Errors
 /// When one cannot be had any more, or is not what it should be.
@@ -66,39 +78,66 @@ pub(crate) async fn fetch(
     packages: Vec<Package>,
     cache: &Path,
 ) -> Result<Vec<Fetched>, ImageError> {
-    let kept = |package: Package| Fetched {
-        file: cache.join(format!("{}.deb", package.sha256)),
-        package,
-    };
-    let all: Vec<Fetched> = packages.into_iter().map(kept).collect();
     let mut missing = Vec::new();
-    for fetched in &all {
-        if !fetched.file.exists() || digest(&fetched.file)? != fetched.package.sha256 {
-            is_offered(&fetched.package).await?;
-            missing.push(fetched);
+    let mut there = BTreeMap::new();
+    for package in &packages {
+        match kept(package, cache)? {
+            Some(bytes) => {
+                there.insert(package.sha256, bytes);
+            }
+            None => missing.push(package),
         }
     }
-    if !missing.is_empty() {
-        download(&missing, cache).await?;
+    for package in &missing {
+        is_offered(package).await?;
     }
-    Ok(all)
+    if !missing.is_empty() {
+        there.extend(download(&missing, cache).await?);
+    }
+    let take = |package: Package| {
+        let bytes = there.remove(&package.sha256);
+        let bytes = bytes.ok_or_else(|| not_fetched(&package.name))?;
+        Ok(Fetched { package, bytes })
+    };
+    packages.into_iter().map(take).collect()
+}
+
+/// Where a package is kept.
+fn place_of(package: &Package, cache: &Path) -> PathBuf {
+    cache.join(format!("{}.deb", package.sha256))
+}
+
+/// The bytes of a package that is kept. What was cut short or changed is as good as none.
+fn kept(package: &Package, cache: &Path) -> Result<Option<Vec<u8>>, ImageError> {
+    let file = place_of(package, cache);
+    match fs::read(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(ImageError::file(&file)(error)),
+        Ok(bytes) => Ok(Some(bytes).filter(|bytes| Digest::of(bytes) == package.sha256)),
+    }
 }
 
 /// Has the package manager fetch them all at once, and keeps those that are what they should be.
-async fn download(missing: &[&Fetched], cache: &Path) -> Result<(), ImageError> {
+async fn download(
+    missing: &[&Package],
+    cache: &Path,
+) -> Result<Vec<(Digest, Vec<u8>)>, ImageError> {
     let folder = tempfile::tempdir_in(cache).map_err(ImageError::file(cache))?;
     // Without the option apt complains, as root, of a folder that its own user cannot write to.
     let mut args: Vec<String> = ["download", "-q", "-o", "APT::Sandbox::User=root"]
         .map(str::to_owned)
         .into();
-    args.extend(missing.iter().map(|fetched| versioned(&fetched.package)));
+    args.extend(missing.iter().map(|package| versioned(package)));
     FETCH.run(folder.path(), &args).await?;
-    for Fetched { package, file } in missing {
+    let take = |package: &&Package| {
         let fetched = named(folder.path(), &package.name)?;
-        expect(&package.name, digest(&fetched)?, package.sha256)?;
-        fs::rename(&fetched, file).map_err(ImageError::file(file))?;
-    }
-    Ok(())
+        let bytes = fs::read(&fetched).map_err(ImageError::file(&fetched))?;
+        expect(&package.name, Digest::of(&bytes), package.sha256)?;
+        let file = place_of(package, cache);
+        fs::rename(&fetched, &file).map_err(ImageError::file(&file))?;
+        Ok((package.sha256, bytes))
+    };
+    missing.iter().map(take).collect()
 }
 
 /// The package of a lock.
@@ -198,15 +237,14 @@ fn named(folder: &Path, package: &str) -> Result<PathBuf, ImageError> {
         let name = path.file_name().and_then(|name| name.to_str());
         name.is_some_and(|name| name.starts_with(&start))
     };
-    paths.find(is_it).ok_or_else(|| ImageError::Failed {
-        program: FETCH.program,
-        words: format!("it has not fetched {package}"),
-    })
+    paths.find(is_it).ok_or_else(|| not_fetched(package))
 }
 
-fn digest(file: &Path) -> Result<Digest, ImageError> {
-    let bytes = fs::read(file).map_err(ImageError::file(file))?;
-    Ok(Digest::of(&bytes))
+fn not_fetched(package: &str) -> ImageError {
+    ImageError::Failed {
+        program: FETCH.program,
+        words: format!("it has not fetched {package}"),
+    }
 }
 
 fn expect(what: &str, found: Digest, expected: Digest) -> Result<(), ImageError> {
@@ -292,7 +330,7 @@ mod tests {
         let kept = cache.path().join(format!("{sha256}.deb"));
         fs::write(&kept, b"a package").expect("written");
         let fetched = fetch(vec![gone.clone()], cache.path()).await.expect("kept");
-        assert_eq!(fetched[0].file, kept);
+        assert_eq!(fetched[0].bytes, b"a package");
         fs::write(&kept, b"a pack").expect("written");
         assert!(fetch(vec![gone], cache.path()).await.is_err());
     }
@@ -326,22 +364,36 @@ mod tests {
             return;
         };
         let other = package(&now.name, &now.version, Digest::of(b"another package"));
-        let file = cache.path().join("other.deb");
-        let arrives = [&Fetched {
-            package: other.clone(),
-            file: file.clone(),
-        }];
         let errors = [
             fetch(vec![other.clone()], cache.path())
                 .await
                 .expect_err("another"),
-            download(&arrives, cache.path()).await.expect_err("another"),
+            download(&[&other], cache.path())
+                .await
+                .expect_err("another"),
         ];
         for error in errors.map(|error| error.to_string()) {
             let both = [other.sha256, now.sha256].map(|sha256| sha256.to_string());
             assert!(both.iter().all(|sha256| error.contains(sha256)), "{error}");
         }
-        assert!(!file.exists());
+        assert!(!place_of(&other, cache.path()).exists());
+    }
+
+    /// The machine's list of packages names some that others ask for again.
+    #[tokio::test]
+    async fn a_package_that_is_named_twice_is_fetched_once() {
+        let cache = tempfile::tempdir().expect("a folder");
+        let Some(now) = offered("libgcc-s1").await else {
+            return;
+        };
+        let twice = ["libgcc-s1", "libgcc-s1"];
+        let chosen = choose("libgcc-s1", &twice, None).await.expect("chosen");
+        assert_eq!(chosen, [now.clone()]);
+        let lock = crate::manifest::example(vec![now.clone()]);
+        let locked = distinct(vec![lock.packages[0].clone(), now.clone()]);
+        assert_eq!(locked, chosen);
+        let fetched = fetch(chosen, cache.path()).await.expect("fetched");
+        assert_eq!(Digest::of(&fetched[0].bytes), now.sha256);
     }
 
     #[tokio::test]

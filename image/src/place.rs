@@ -13,7 +13,7 @@ use crate::{ImageError, Manifest};
 /// new one; an old one is gone afterwards.
 ///
 /// # Errors
-/// When it cannot be written, or the folder holds something else than an image.
+/// When it cannot be written, or the folder holds anything but an image.
 pub(crate) fn place(parts: &Parts, manifest: &Manifest, out: &Path) -> Result<(), ImageError> {
     let out = std::path::absolute(out).map_err(ImageError::file(out))?;
     refuse_strangers(&out)?;
@@ -26,7 +26,14 @@ pub(crate) fn place(parts: &Parts, manifest: &Manifest, out: &Path) -> Result<()
     write(manifest.kernel_in(&image), &parts.kernel)?;
     write(manifest.initramfs_in(&image), &parts.initramfs)?;
     write(image.join(Manifest::FILE), manifest.text().as_bytes())?;
-    exchange(&image, &out).map_err(ImageError::file(&out))
+    sync(&image).map_err(ImageError::file(&image))?;
+    exchange(&image, &out).map_err(ImageError::file(&out))?;
+    sync(beside).map_err(ImageError::file(beside))
+}
+
+/// Has the disk confirm the names in a folder.
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -42,14 +49,34 @@ fn exchange(image: &Path, out: &Path) -> io::Result<()> {
     }
 }
 
-fn refuse_strangers(out: &Path) -> Result<(), ImageError> {
-    let mut entries = match fs::read_dir(out) {
+/// Whether a folder may be replaced: there is none, nothing is in it, or an image's own files and nothing else.
+///
+/// # Errors
+/// When something of somebody else would be lost, or the folder cannot be read.
+pub(crate) fn refuse_strangers(out: &Path) -> Result<(), ImageError> {
+    let entries = match fs::read_dir(out) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(ImageError::file(out))?,
     };
-    match entries.next().is_none() || out.join(Manifest::FILE).exists() {
+    let entries: io::Result<Vec<_>> = entries.collect();
+    let entries = entries.map_err(ImageError::file(out))?;
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let occupied = || ImageError::Occupied(out.to_path_buf());
+    let manifest = Manifest::load(&out.join(Manifest::FILE)).map_err(|_| occupied())?;
+    let own = [
+        Manifest::FILE,
+        &manifest.kernel.file,
+        &manifest.initramfs.file,
+    ];
+    let is_own = |entry: &fs::DirEntry| {
+        let file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        file && own.iter().any(|name| entry.file_name() == *name)
+    };
+    match entries.iter().all(is_own) {
         true => Ok(()),
-        false => Err(ImageError::Occupied(out.to_path_buf())),
+        false => Err(occupied()),
     }
 }
 
@@ -64,6 +91,7 @@ mod tests {
             agent: Vec::new(),
             programs: Vec::new(),
             packages: Vec::new(),
+            strip: None,
         }
     }
 
@@ -93,5 +121,29 @@ mod tests {
         let error = put_image(b"new", dir.path()).expect_err("occupied");
         assert!(matches!(error, ImageError::Occupied(_)), "{error}");
         assert_eq!(fs::read_dir(dir.path()).expect("there").count(), 1);
+    }
+
+    /// Each is something that is not ours: what only calls itself an image, and what lies beside a real one.
+    #[test]
+    fn a_folder_with_more_than_an_image_is_left_alone() {
+        let cases: [(bool, &str); 4] = [
+            (false, "image.json"),
+            (true, "notes.txt"),
+            (true, "image-cache/libc6.deb"),
+            (true, ".lock"),
+        ];
+        for (is_image, stranger) in cases {
+            let dir = tempfile::tempdir().expect("a folder");
+            let out = dir.path().join("out");
+            if is_image {
+                put_image(b"old", &out).expect("put");
+            }
+            let stranger = out.join(stranger);
+            fs::create_dir_all(stranger.parent().expect("a folder")).expect("made");
+            fs::write(&stranger, "{\"mine\": true}").expect("written");
+            let error = put_image(b"new", &out).expect_err("occupied");
+            assert!(matches!(error, ImageError::Occupied(_)), "{error}");
+            assert!(stranger.exists(), "{} is gone", stranger.display());
+        }
     }
 }

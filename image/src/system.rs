@@ -1,10 +1,14 @@
 //! The system around the agent: what the archive holds, and why.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use easyenclave_schemas::Digest;
 
 use crate::cpio::Tree;
 use crate::deb::{Unpacked, scratch};
+use crate::elf::Linked;
 use crate::kernel::Kernel;
 use crate::{ImageError, elf};
 
@@ -62,6 +66,9 @@ pub(crate) struct Sources {
 pub(crate) struct Ours<'a> {
     pub(crate) file: &'a Path,
     pub(crate) name: String,
+    /// The digest of the file.
+    pub(crate) given: Digest,
+    /// What goes into the image.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -109,7 +116,7 @@ fn busybox(tree: &mut Tree, sources: &Sources) -> Result<(), ImageError> {
 
 /// The roots for TLS in one file, as the package's own script would make it.
 fn roots(sources: &Sources) -> Result<Vec<u8>, ImageError> {
-    let files = sources.certificates.files("usr/share/ca-certificates");
+    let files = sources.certificates.files("usr/share/ca-certificates")?;
     let mut all = Vec::new();
     for file in files
         .iter()
@@ -133,28 +140,53 @@ fn modules(tree: &mut Tree, kernel: &Kernel) {
     }
 }
 
-/// The libraries that our programs need, and those that these need.
+/// The libraries that our programs need, and those that these need, all of versions that serve whoever needs them.
 async fn libraries(
     tree: &mut Tree,
     sources: &Sources,
     programs: &[Ours<'_>],
 ) -> Result<(), ImageError> {
     let scratch = scratch()?;
-    let mut put: Vec<String> = Vec::new();
+    let mut put: BTreeMap<String, Linked> = BTreeMap::new();
+    let mut users = Vec::new();
     for program in programs {
-        let mut waiting = elf::libraries(&program.bytes, scratch.path()).await?;
+        let linked = elf::linked(&program.bytes, scratch.path()).await?;
+        let mut waiting = linked.libraries.clone();
+        users.push((program.file.to_path_buf(), linked));
         while let Some(name) = waiting.pop() {
-            if put.contains(&name) {
+            if put.contains_key(&name) {
                 continue;
             }
             let bytes = library(sources, &name).ok_or_else(|| ImageError::Library {
                 program: program.file.to_path_buf(),
                 library: name.clone(),
             })??;
-            waiting.extend(elf::libraries(&bytes, scratch.path()).await?);
+            let linked = elf::linked(&bytes, scratch.path()).await?;
+            waiting.extend(linked.libraries.clone());
             let folder = if name == LOADER { "lib64" } else { LIBRARIES };
             tree.program(&format!("{folder}/{name}"), bytes);
-            put.push(name);
+            put.insert(name, linked);
+        }
+    }
+    users.extend(
+        put.iter()
+            .map(|(name, linked)| (name.into(), linked.clone())),
+    );
+    versions(users, &put)
+}
+
+/// Whether everything that is needed of a library is in it: otherwise nothing would run, and only the machine would say so.
+fn versions(
+    users: Vec<(PathBuf, Linked)>,
+    libraries: &BTreeMap<String, Linked>,
+) -> Result<(), ImageError> {
+    for (program, linked) in users {
+        if let Some((library, version)) = linked.lacks(libraries) {
+            return Err(ImageError::Version {
+                program,
+                library,
+                version,
+            });
         }
     }
     Ok(())

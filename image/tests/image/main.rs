@@ -6,6 +6,7 @@ mod machine;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use easyenclave_image::{ImageError, Manifest, Spec, build};
 use machine::Machine;
@@ -66,9 +67,16 @@ fn skip(error: &ImageError) {
     assert!(!required || !debian, "{error}");
 }
 
-/// Another place, another time, other names of folders, another order in which files were made.
+/// Where the second build is to be made, in the child that makes it.
+const SECOND: &str = "EASYENCLAVE_TEST_SECOND_IMAGE";
+
+/// Another place, another time, other names of folders, another order in which files were made; and a process with
+/// other rights of new files, another language, zone of time and temporary folder.
 #[tokio::test]
 async fn two_builds_give_the_same_image_to_the_byte() {
+    if let Ok(folder) = std::env::var(SECOND) {
+        return build_second(Path::new(&folder)).await;
+    }
     let Some((first, one)) = image(AGENT).await else {
         return;
     };
@@ -81,12 +89,11 @@ async fn two_builds_give_the_same_image_to_the_byte() {
     for package in packages.iter().filter(|path| path.is_file()) {
         fs::copy(package, other.join(package.file_name().expect("a name"))).expect("copied");
     }
-    let spec = Spec {
-        lock: Some(one.clone()),
-        ..spec(second.path(), AGENT)
-    };
+    let lock = first.path().join("image/image.json");
+    fs::copy(lock, second.path().join("lock")).expect("copied");
+    run_as_somebody_else(second.path()).await;
     let out = second.path().join("another/image");
-    let two = build(&spec, &out, &other).await.expect("built");
+    let two = Manifest::open(&out).expect("whole");
     println!("digests: {} and {}", one.digest(), two.digest());
     println!(
         "kernel {} bytes, archive {} bytes",
@@ -97,7 +104,38 @@ async fn two_builds_give_the_same_image_to_the_byte() {
         let read = |folder: &Path| fs::read(folder.join(file)).expect("there");
         assert!(read(&first.path().join("image")) == read(&out), "{file}");
     }
-    assert_eq!(Manifest::open(&out).expect("whole"), two);
+}
+
+/// This test again in a process of its own, with an environment in which a careless build would give other bytes.
+async fn run_as_somebody_else(folder: &Path) {
+    let temporary = folder.join("another/tmp");
+    fs::create_dir(&temporary).expect("made");
+    let mut child = tokio::process::Command::new("sh");
+    child.args(["-c", "umask 077; exec \"$@\"", "sh"]);
+    child.arg(std::env::current_exe().expect("a program"));
+    child.args(["--exact", "two_builds_give_the_same_image_to_the_byte"]);
+    child.env(SECOND, folder).env("TMPDIR", temporary);
+    child
+        .env("LC_ALL", "tr_TR.UTF-8")
+        .env("LANG", "tr_TR.UTF-8");
+    child.env("TZ", "Asia/Kathmandu").kill_on_drop(true);
+    let ended = tokio::time::timeout(Duration::from_secs(180), child.output()).await;
+    let output = ended.expect("the build has not ended").expect("a shell");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{output:?}"
+    );
+}
+
+async fn build_second(folder: &Path) {
+    let lock = Manifest::load(&folder.join("lock")).expect("a lock");
+    let spec = Spec {
+        lock: Some(lock),
+        ..spec(folder, AGENT)
+    };
+    let (out, cache) = (folder.join("another/image"), folder.join("another/cache"));
+    build(&spec, &out, &cache).await.expect("built");
 }
 
 #[tokio::test]
@@ -122,6 +160,25 @@ async fn a_program_whose_library_is_nowhere_is_refused() {
     let built = build(&spec, &dir.path().join("image"), &cache()).await;
     match built {
         Err(ImageError::Library { library, .. }) => assert!(library.starts_with("lib")),
+        Err(error) if error.is_of_the_machine() => skip(&error),
+        other => panic!("an image with a program that cannot run: {other:?}"),
+    }
+    assert!(!dir.path().join("image").exists());
+}
+
+/// As when it was built on a newer system than that of the packages.
+#[tokio::test]
+async fn a_program_for_a_newer_library_than_that_of_the_image_is_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let spec = spec(dir.path(), AGENT);
+    let mut program = fs::read(&spec.programs[0]).expect("copied");
+    let (is, newer) = (b"\0GLIBC_2.34\0", b"\0GLIBC_9.99\0");
+    let at = program.windows(is.len()).position(|bytes| bytes == is);
+    let at = at.expect("a version that programs of today need");
+    program[at..at + is.len()].copy_from_slice(newer);
+    fs::write(&spec.programs[0], program).expect("written");
+    match build(&spec, &dir.path().join("image"), &cache()).await {
+        Err(ImageError::Version { version, .. }) => assert_eq!(version, "GLIBC_9.99"),
         Err(error) if error.is_of_the_machine() => skip(&error),
         other => panic!("an image with a program that cannot run: {other:?}"),
     }
@@ -178,7 +235,7 @@ async fn a_machine_runs_the_agent_with_what_it_was_given_and_ends_with_it() {
             count.as_str(),
             "inet 10.0.2.15",
             renewing,
-            "6 tests, 0 benchmarks",
+            "7 tests, 0 benchmarks",
             "easyenclave: the agent ended with 7",
         ];
         assert_eq!(console.lines().collect::<Vec<_>>(), expected, "{console}");
