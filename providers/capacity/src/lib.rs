@@ -8,6 +8,7 @@ pub mod conformance;
 pub mod fake;
 mod log;
 pub mod process;
+mod units;
 pub mod worker;
 
 use std::io;

@@ -72,30 +72,81 @@ pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
+/// A folder of units, seen without its provider.
+pub(crate) struct Ground(pub(crate) tempfile::TempDir);
+
+impl Ground {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn unit(&self, order: &OrderId) -> PathBuf {
+        self.path().join("units").join(order.as_str())
+    }
+
+    fn aside(&self) -> PathBuf {
+        self.path().join("aside")
+    }
+
+    pub(crate) fn of(&self, order: &OrderId) -> Vec<Process> {
+        let mut found = processes(self.path());
+        found.retain(|process| process.label(labels::ORDER) == Some(order.as_str()));
+        found
+    }
+
+    pub(crate) fn kill(&self, order: &OrderId) {
+        let agents = self
+            .of(order)
+            .into_iter()
+            .filter(|process| process.label(labels::ROLE) == Some(labels::AGENT));
+        for agent in agents {
+            let pid = agent.id().to_string();
+            let killed = Command::new("kill").args(["-9", &pid]).status();
+            assert!(killed.expect("kill").success());
+        }
+    }
+
+    /// The folder of units is put aside, and a file is in its place.
+    pub(crate) fn blind(&self) {
+        let units = self.path().join("units");
+        std::fs::rename(&units, self.aside()).expect("put aside");
+        std::fs::write(units, "no folder").expect("written");
+    }
+
+    pub(crate) fn see(&self) {
+        let units = self.path().join("units");
+        std::fs::remove_file(&units).expect("removed");
+        std::fs::rename(self.aside(), units).expect("put back");
+    }
+
+    pub(crate) fn things(&self, order: &OrderId) -> usize {
+        let folders = [self.unit(order), self.aside().join(order.as_str())];
+        self.of(order).len() + folders.iter().filter(|folder| folder.exists()).count()
+    }
+}
+
 struct ProcessStand {
-    folder: tempfile::TempDir,
+    ground: Ground,
     provider: Option<Arc<ProcessProvider>>,
 }
 
 impl ProcessStand {
     fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let provider = Some(Arc::new(open(folder.path(), KIND).expect("opened")));
-        Self { folder, provider }
+        let ground = Ground::new();
+        let provider = Some(Arc::new(open(ground.path(), KIND).expect("opened")));
+        Self { ground, provider }
     }
 
     fn unit(&self, order: &OrderId) -> PathBuf {
-        self.folder.path().join("units").join(order.as_str())
-    }
-
-    fn aside(&self) -> PathBuf {
-        self.folder.path().join("aside")
+        self.ground.unit(order)
     }
 
     fn of(&self, order: &OrderId) -> Vec<Process> {
-        let mut found = processes(self.folder.path());
-        found.retain(|process| process.label(labels::ORDER) == Some(order.as_str()));
-        found
+        self.ground.of(order)
     }
 }
 
@@ -107,46 +158,26 @@ impl Stand for ProcessStand {
 
     async fn restart(&mut self) {
         self.provider = None;
-        self.provider = Some(Arc::new(
-            open(self.folder.path(), KIND).expect("opened again"),
-        ));
+        let again = open(self.ground.path(), KIND).expect("opened again");
+        self.provider = Some(Arc::new(again));
     }
 
     async fn crash(&self, order: &OrderId) {
         // The script writes its line when the workload runs and the trap is set.
         until("the agent is up", || self.unit(order).join("up").exists()).await;
-        let agents = self
-            .of(order)
-            .into_iter()
-            .filter(|process| process.label(labels::ROLE) == Some(labels::AGENT));
-        for agent in agents {
-            let pid = agent.id().to_string();
-            assert!(
-                Command::new("kill")
-                    .args(["-9", &pid])
-                    .status()
-                    .expect("kill")
-                    .success()
-            );
-        }
+        self.ground.kill(order);
     }
 
-    /// The folder of units is put aside, and a file is in its place.
     async fn blind(&mut self) {
-        let units = self.folder.path().join("units");
-        std::fs::rename(&units, self.aside()).expect("put aside");
-        std::fs::write(units, "no folder").expect("written");
+        self.ground.blind();
     }
 
     async fn see(&mut self) {
-        let units = self.folder.path().join("units");
-        std::fs::remove_file(&units).expect("removed");
-        std::fs::rename(self.aside(), units).expect("put back");
+        self.ground.see();
     }
 
     async fn things(&self, order: &OrderId) -> usize {
-        let folders = [self.unit(order), self.aside().join(order.as_str())];
-        self.of(order).len() + folders.iter().filter(|folder| folder.exists()).count()
+        self.ground.things(order)
     }
 }
 
