@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use easyenclave_schemas::wire::image_label;
 use easyenclave_schemas::{Digest, NodeSize};
 use serde::{Deserialize, Serialize};
 
@@ -172,7 +173,7 @@ impl Manifest {
 
     /// What a simulated platform measures of a machine of this size with this image.
     pub fn label(&self, size: &NodeSize) -> String {
-        format!("image-{}-{size}", self.digest)
+        image_label(&self.digest, size)
     }
 
     /// The kernel's file in the image's folder.

@@ -11,7 +11,7 @@ use easyenclave_schemas::{Datacenter, NodeSize, ProviderName, Secret, WorkerId};
 /// All of the worker's environment that its agents get. The rest may hold secrets.
 const HANDED_ON: [&str; 2] = ["PATH", "EASYENCLAVE_LOG"];
 
-/// What a worker of the process provider needs.
+/// What a worker needs.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
     /// Where the reconciler answers.
@@ -56,14 +56,19 @@ impl WorkerConfig {
 
     /// How its agents are started.
     pub(crate) fn agent(&self) -> AgentProgram {
-        let handed_on = |name: &&str| Some(((*name).into(), env::var_os(name)?));
         AgentProgram {
             program: self.agent_program.clone(),
             arguments: self.agent_args.iter().map(OsString::from).collect(),
-            environment: HANDED_ON.iter().filter_map(handed_on).collect(),
+            environment: handed_on(),
             trust_authority: self.trust_authority.clone(),
         }
     }
+}
+
+/// The environment of whatever a provider starts, beside the labels.
+pub(crate) fn handed_on() -> Vec<(OsString, OsString)> {
+    let value = |name: &&str| Some(((*name).into(), env::var_os(name)?));
+    HANDED_ON.iter().filter_map(value).collect()
 }
 
 /// How an agent is started. `--config FILE` is added to the arguments.

@@ -8,6 +8,7 @@ pub mod conformance;
 pub mod fake;
 mod log;
 pub mod process;
+pub mod qemu;
 mod units;
 pub mod worker;
 

@@ -17,7 +17,7 @@ const WORDS: usize = 300;
 /// So much of a log is searched for its last line, in bytes.
 const SEARCHED: u64 = 8 * 1024;
 
-const NAME: &str = "agent.log";
+pub(crate) const NAME: &str = "agent.log";
 const PREDECESSOR: &str = "agent.log.1";
 
 /// Opens the log in a unit's folder. It is written at its end, wherever that is now, so that it can be cut while

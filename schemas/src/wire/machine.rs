@@ -34,6 +34,11 @@ pub struct QemuMachine {
     pub image: Option<Digest>,
 }
 
+/// What a simulated platform measures of a machine of this size that starts from this image.
+pub fn image_label(image: &Digest, size: &NodeSize) -> String {
+    format!("image-{image}-{size}")
+}
+
 /// A virtual machine of Google Cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GcpMachine {

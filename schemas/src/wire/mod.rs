@@ -18,7 +18,7 @@ pub use config::{AgentConfig, PlatformConfig, TrustAuthorityConfig, WorkloadPort
 pub use deploy::{DeployAccepted, DeployRequest, UndeployRequest};
 pub use error::ErrorBody;
 pub use health::{AgentActivity, AgentHealth, VerdictSummary};
-pub use machine::{GcpMachine, Machine, QemuMachine};
+pub use machine::{GcpMachine, Machine, QemuMachine, image_label};
 pub use orders::{
     CONSOLE, ClaimRequest, ClaimResponse, InventoryRequest, InventoryResponse, LaunchSpec, Order,
     OrderReport, OrderStatus, OrderUpdate, OrderWork, Superseded, Unit, WorkKind,
