@@ -57,10 +57,23 @@ impl Bounds {
 /// Serves connections for as long as it is polled; they end when it is dropped. What the system refuses is
 /// tried again.
 pub async fn serve(listener: TcpListener, routes: Router, bounds: Bounds) -> Infallible {
+    let hold = |stream| hold(stream, routes.clone(), bounds);
+    each(listener, bounds.connections, hold).await
+}
+
+/// Takes connections, at most so many at a time, and has each of them held.
+pub(crate) async fn each<F>(
+    listener: TcpListener,
+    most: usize,
+    hold: impl Fn(TcpStream) -> F,
+) -> Infallible
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let mut open = JoinSet::new();
     let mut refused = false;
     loop {
-        while open.len() >= bounds.connections.max(1) {
+        while open.len() >= most.max(1) {
             open.join_next().await;
         }
         let accepted = tokio::select! {
@@ -70,7 +83,7 @@ pub async fn serve(listener: TcpListener, routes: Router, bounds: Bounds) -> Inf
         match accepted {
             Ok((stream, _)) => {
                 refused = false;
-                open.spawn(hold(stream, routes.clone(), bounds));
+                open.spawn(hold(stream));
             }
             Err(error) if is_about_one(&error) => {}
             Err(error) => {

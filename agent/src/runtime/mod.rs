@@ -145,7 +145,7 @@ impl<'a> Life<'a> {
             Ok(running) => running,
             Err(error) => return Exit::NotStarted(error),
         };
-        self.report.url = Some(launch.url());
+        self.report.url = Some(self.place.url(&launch));
         let exited = running.take_exit();
         self.running = Some(running);
         let health = self.assignment.health.clone();
@@ -169,6 +169,9 @@ impl<'a> Life<'a> {
     async fn end(&mut self) {
         self.show(WorkloadState::Stopping, String::new());
         self.sweep(WorkloadState::Stopping, GRACE).await;
+        if let Some(door) = &self.place.door {
+            door.close();
+        }
         self.board.send_replace(None);
     }
 

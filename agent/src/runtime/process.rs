@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use super::log::Log;
 use crate::config::Surroundings;
+use crate::forward::Door;
 use crate::instructions::Assignment;
 
 /// How long the end of the output is waited for after all processes have gone.
@@ -35,6 +36,9 @@ pub(crate) struct Place {
     /// The workload's own folder.
     pub(crate) home: PathBuf,
     pub(crate) log: Log,
+    /// The way to the workload from outside this machine; others reach it as programs on this machine do where there
+    /// is none.
+    pub(crate) door: Option<Door>,
 }
 
 /// What tells the processes of one assignment from all others, and the port that it keeps.
@@ -117,6 +121,17 @@ impl Place {
         self.log.clear().await
     }
 
+    /// Where others reach what is started so. The way there is open from now on.
+    pub(super) fn url(&self, launch: &Launch) -> String {
+        match &self.door {
+            Some(door) => {
+                door.open(launch.port());
+                door.address.clone()
+            }
+            None => format!("http://127.0.0.1:{}", launch.port()),
+        }
+    }
+
     /// All that a start needs. The port stays the same for as long as nobody else takes it.
     pub(crate) async fn launch(
         &self,
@@ -172,11 +187,6 @@ fn free_port() -> io::Result<u16> {
 }
 
 impl Launch {
-    /// Where the workload should answer.
-    pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
     /// The port that the workload should listen on.
     pub(crate) fn port(&self) -> u16 {
         self.port

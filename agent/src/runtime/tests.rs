@@ -44,6 +44,7 @@ impl Stage {
             agent_url: "http://127.0.0.1:9".into(),
             home: folder.path().join("work"),
             log: Log::new(folder.path()),
+            door: None,
         };
         let board = Arc::new(watch::Sender::default());
         Self {

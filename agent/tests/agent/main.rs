@@ -1,6 +1,7 @@
 //! A whole agent against a reconciler that says what a test wants.
 
 mod connections;
+mod doors;
 mod evidence;
 mod fleet;
 mod instructions;
