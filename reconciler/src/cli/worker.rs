@@ -1,10 +1,13 @@
 //! `easyenclave worker`: a capacity worker. Beside a reconciler the data directory says all it needs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use easyenclave_attestation::simulated::Platform;
+use easyenclave_capacity::qemu::{Image, QemuProvider, Setup};
 use easyenclave_capacity::worker::{self, WorkerConfig, WorkerError};
+use easyenclave_image::Manifest;
 use easyenclave_schemas::documents::ItaSpec;
 use easyenclave_schemas::wire::{PlatformConfig, TrustAuthorityConfig};
 use easyenclave_schemas::{Datacenter, NodeSize, ProviderName, Secret};
@@ -12,6 +15,15 @@ use easyenclave_schemas::{Datacenter, NodeSize, ProviderName, Secret};
 use super::{Ended, absent, exit, read, shutdown};
 use crate::config::DataDir;
 use crate::settings::Settings;
+
+/// What agents run in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Machines {
+    /// Processes of this machine
+    Process,
+    /// Virtual machines on this machine
+    Qemu,
+}
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -37,6 +49,18 @@ pub(super) struct Args {
     /// Where the worker keeps its machines [default: worker under --data]
     #[arg(long, value_name = "DIR")]
     worker_data: Option<PathBuf>,
+    /// What agents run in; the provider document has to be of the same kind
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = Machines::Process)]
+    machines: Machines,
+    /// The folder of the image that virtual machines start from; see `image build`
+    #[arg(long, value_name = "DIR", required_if_eq("machines", "qemu"))]
+    image: Option<PathBuf>,
+    /// QEMU's program
+    #[arg(long, value_name = "FILE", default_value = "qemu-system-x86_64")]
+    qemu: PathBuf,
+    /// The firmware of trust domains that QEMU makes
+    #[arg(long, value_name = "FILE", default_value = "/usr/share/ovmf/OVMF.fd")]
+    firmware: PathBuf,
     /// Agents attest as TDX guests, through the kernel of the guest in which this worker runs
     #[arg(long)]
     tdx: bool,
@@ -58,13 +82,75 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Ended {
+    let machines = machines(&args)?;
     let config = config(args)?;
-    match worker::run(config, shutdown()).await {
+    let ended = match machines {
+        None => worker::run(config, shutdown()).await,
+        Some(machines) => {
+            let setup = machines.setup(&config.platform)?;
+            let provider = QemuProvider::open(&config.data_dir, setup).await?;
+            worker::run_on(Arc::new(provider), config, shutdown()).await
+        }
+    };
+    match ended {
         Err(error @ WorkerError::Refused(_)) => {
             tracing::error!(error = &error as &dyn std::error::Error, "refused for good");
             Ok(exit::REFUSED)
         }
         ended => ended.map(|_| exit::OK).map_err(Into::into),
+    }
+}
+
+/// The virtual machines that are asked for, if any.
+fn machines(args: &Args) -> anyhow::Result<Option<Virtual>> {
+    let image = match (args.machines, &args.image) {
+        (Machines::Process, None) => return Ok(None),
+        (Machines::Process, Some(_)) => bail!("--image is for --machines qemu"),
+        (Machines::Qemu, None) => bail!("--machines qemu takes an --image"),
+        (Machines::Qemu, Some(image)) => image,
+    };
+    if args.tdx {
+        bail!("--tdx is for agents that are processes: the order says what a virtual machine is");
+    }
+    if args.agent_ita_key.is_some() {
+        bail!("--agent-ita-key is for agents that are processes: a machine's host may see no key");
+    }
+    Ok(Some(Virtual {
+        image: self::image(image)?,
+        program: args.qemu.clone(),
+        firmware: args.firmware.clone(),
+    }))
+}
+
+/// The image in a folder, read to its last byte.
+pub(super) fn image(folder: &Path) -> anyhow::Result<Image> {
+    let manifest = Manifest::open(folder)?;
+    Ok(Image {
+        digest: manifest.digest(),
+        kernel: manifest.kernel_in(folder),
+        initramfs: manifest.initramfs_in(folder),
+        command_line: manifest.command_line.clone(),
+    })
+}
+
+/// Virtual machines, as far as the command line says how they are made.
+struct Virtual {
+    image: Image,
+    program: PathBuf,
+    firmware: PathBuf,
+}
+
+impl Virtual {
+    fn setup(self, platform: &PlatformConfig) -> anyhow::Result<Setup> {
+        let PlatformConfig::Simulated { dir, .. } = platform else {
+            bail!("plain machines take a simulated platform");
+        };
+        Ok(Setup {
+            program: self.program,
+            image: self.image,
+            platform: dir.clone(),
+            firmware: self.firmware,
+        })
     }
 }
 
@@ -117,8 +203,8 @@ fn config(args: Args) -> anyhow::Result<WorkerConfig> {
 
 /// A worker that starts agents as processes of this very program.
 pub(super) fn local(
-    data_dir: &std::path::Path,
-    platform: &std::path::Path,
+    data_dir: &Path,
+    platform: &Path,
     reconciler_url: String,
     launcher_key: &str,
 ) -> anyhow::Result<WorkerConfig> {
@@ -143,4 +229,54 @@ pub(super) fn local(
         max_orders: 0,
         stop_units_on_exit: false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Worker {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// Whether virtual machines are asked for, or why that is no use.
+    fn asked(words: &[&str]) -> Result<bool, String> {
+        let words = std::iter::once(&"worker").chain(words);
+        let worker = Worker::try_parse_from(words).map_err(|error| error.to_string())?;
+        let machines = machines(&worker.args).map_err(|error| format!("{error:#}"))?;
+        Ok(machines.is_some())
+    }
+
+    #[test]
+    fn machines_take_an_image_and_nothing_of_processes() {
+        assert_eq!(asked(&[]), Ok(false));
+        assert_eq!(asked(&["--machines", "process"]), Ok(false));
+        for (words, reason) in [
+            (&["--machines", "qemu"][..], "--image <DIR>"),
+            (&["--image", "/i"], "--image is for --machines qemu"),
+            (
+                &["--machines", "qemu", "--image", "/i", "--tdx"],
+                "--tdx is for agents",
+            ),
+            (
+                &[
+                    "--machines",
+                    "qemu",
+                    "--image",
+                    "/i",
+                    "--agent-ita-key",
+                    "/k",
+                ],
+                "--agent-ita-key is for agents",
+            ),
+            (&["--machines", "qemu", "--image", "/nowhere"], "/nowhere"),
+        ] {
+            let error = asked(words).expect_err(reason);
+            assert!(error.contains(reason), "{error}");
+        }
+    }
 }

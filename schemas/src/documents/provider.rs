@@ -94,7 +94,7 @@ pub enum Accelerator {
 #[cfg_attr(feature = "documents", derive(JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum TdxUse {
-    /// They are where the host can do that. Without it, only agents under a simulated root are made.
+    /// They are under policies that name Intel's root, on hosts that can do that; under a simulated root they are plain.
     #[default]
     Auto,
     /// They are, or are not made.

@@ -84,7 +84,18 @@ pub async fn run(
 ) -> Result<(), WorkerError> {
     let provider =
         ProcessProvider::open(&config.data_dir, config.agent(), config.platform.clone())?;
-    let provider: Arc<dyn Provider> = Arc::new(provider);
+    run_on(Arc::new(provider), config, shutdown).await
+}
+
+/// Runs a worker of this provider until `shutdown`. Its units stay, or end with it, as its configuration says.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_on(
+    provider: Arc<dyn Provider>,
+    config: WorkerConfig,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), WorkerError> {
     let result = run_with(Arc::clone(&provider), &config, shutdown).await;
     if config.stop_units_on_exit {
         leave::with_all(provider, &config).await?;
