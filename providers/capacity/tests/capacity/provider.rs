@@ -99,13 +99,18 @@ impl Ground {
     }
 
     pub(crate) fn kill(&self, order: &OrderId) {
+        self.signal(order, "-KILL");
+    }
+
+    /// Sends a signal to the agent of a unit.
+    pub(crate) fn signal(&self, order: &OrderId, signal: &str) {
         let agents = self
             .of(order)
             .into_iter()
             .filter(|process| process.label(labels::ROLE) == Some(labels::AGENT));
         for agent in agents {
             let pid = agent.id().to_string();
-            let killed = Command::new("kill").args(["-9", &pid]).status();
+            let killed = Command::new("kill").args([signal, &pid]).status();
             assert!(killed.expect("kill").success());
         }
     }

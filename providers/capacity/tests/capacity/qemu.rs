@@ -283,6 +283,23 @@ async fn a_machine_that_qemu_does_not_start_says_why() {
         .expect("removed");
 }
 
+/// A machine that hangs answers nobody, and neither does one whose socket somebody else holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_does_not_answer_is_listed_and_removed_all_the_same() {
+    if skipped() {
+        return;
+    }
+    let stand = QemuStand::new("up\n", Then::Wait);
+    let request = stand.request("a", |_| ());
+    let provider = stand.provider();
+    provider.ensure(&request).await.expect("ensured");
+    stand.ground.signal(&request.order, "-STOP");
+    let units = provider.list().await.expect("listed");
+    assert!(units.len() == 1 && units[0].alive, "{units:?}");
+    provider.remove(&request.order).await.expect("removed");
+    assert_eq!(stand.things(&request.order).await, 0);
+}
+
 /// What must not be made here is refused before anything of it is there, however often it is asked for.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_suit_this_host_is_refused_and_leaves_nothing() {
