@@ -17,6 +17,7 @@ mod secret;
 pub mod signature;
 pub mod status;
 mod time;
+mod token;
 pub mod wire;
 
 pub use digest::Digest;

@@ -1,12 +1,14 @@
-//! What anybody may ask: whether the daemon lives, whether it is ready, and its metrics.
+//! What anybody may ask: whether the daemon lives, whether it is ready, its metrics, and what workers say to it.
 
 use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
 use easyenclave_attestation::{PlatformFacts, Stock};
 use easyenclave_schemas::records::TrustRecord;
+use easyenclave_schemas::wire::LAUNCHER_OPENAPI;
 
 use crate::world::World;
 
@@ -24,6 +26,12 @@ pub(super) async fn readyz(State(world): State<Arc<World>>) -> (StatusCode, &'st
             "no revision of the state repository is read yet\n",
         ),
     }
+}
+
+/// The launcher protocol as an OpenAPI document.
+pub(super) async fn openapi() -> impl IntoResponse {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (json, LAUNCHER_OPENAPI)
 }
 
 /// Counts in the text format of Prometheus. Simulated and real agents are never one number.

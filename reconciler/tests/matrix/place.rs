@@ -137,6 +137,14 @@ impl Place {
         }));
     }
 
+    /// With this document of the provider that all orders are for.
+    pub(crate) fn provided(&self, spec: &Value) {
+        let mut revision = revision(self.spec());
+        let spec = serde_json::from_value(spec.clone()).expect("a provider's document");
+        revision.providers.insert(name("local"), spec);
+        self.world.adopt(Arc::new(revision));
+    }
+
     /// As when the policy's document cannot be read and never could.
     pub(crate) fn adopt_none(&self) {
         let mut revision = revision(self.spec());

@@ -7,6 +7,8 @@ mod deploy;
 mod error;
 mod health;
 mod machine;
+#[cfg(test)]
+mod openapi;
 mod orders;
 mod refusals;
 
@@ -25,6 +27,9 @@ pub use orders::{
 };
 pub use refusals::{CallRefusal, CallRefusals};
 
+/// The launcher protocol as an OpenAPI 3.1 document in JSON: what a worker of anybody's can rely on.
+pub const LAUNCHER_OPENAPI: &str = include_str!("../../openapi/launcher.json");
+
 /// The routes, named once for servers and clients.
 pub mod routes {
     /// GET: a nonce.
@@ -35,6 +40,8 @@ pub mod routes {
     pub const CLAIM: &str = "/api/v1/launchers/capacity/orders/claim";
     /// POST: a worker lists all its machines.
     pub const INVENTORY: &str = "/api/v1/launchers/capacity/inventory";
+    /// GET, public: the launcher protocol as an OpenAPI document.
+    pub const OPENAPI: &str = "/api/v1/openapi.json";
     /// On the agent, POST: run this.
     pub const DEPLOY: &str = "/api/deploy";
     /// On the agent, POST: stop what runs.

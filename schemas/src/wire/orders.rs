@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Machine;
 use crate::{
     Datacenter, Epoch, FailureCause, FleetId, NodeSize, OrderId, ProviderName, Secret, Stage,
-    Timestamp, WorkerId,
+    Timestamp, WorkerId, token,
 };
 
 /// The longest end of a console in a report, in bytes of UTF-8.
@@ -18,11 +18,11 @@ pub struct ClaimRequest {
     pub worker_id: WorkerId,
     /// The provider that it serves.
     pub provider: ProviderName,
-    /// Where it works; anywhere when left out.
-    #[serde(default)]
+    /// Where it works; anywhere when left out or empty. Tokens are read too, as [`Datacenter::of_token`] does.
+    #[serde(default, deserialize_with = "token::any_datacenter")]
     pub datacenter: Option<Datacenter>,
-    /// The size that it makes; any when left out.
-    #[serde(default)]
+    /// The size that it makes; any when left out or empty.
+    #[serde(default, deserialize_with = "token::any_size")]
     pub node_size: Option<NodeSize>,
     /// Orders that this process is working on. Others that the worker holds are given to it again at
     /// once: it held them before it was restarted.
@@ -170,7 +170,8 @@ pub struct InventoryRequest {
     pub worker_id: WorkerId,
     /// The provider.
     pub provider: ProviderName,
-    /// The datacenter that the listing covers.
+    /// The datacenter that the listing covers. Tokens are read too, as [`Datacenter::of_token`] does.
+    #[serde(deserialize_with = "token::datacenter")]
     pub datacenter: Datacenter,
     /// The machines.
     pub units: Vec<Unit>,
