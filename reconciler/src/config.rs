@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use easyenclave_schemas::Secret;
+
 /// The folder in which `up` and `serve` keep everything that is theirs.
 #[derive(Debug, Clone)]
 pub struct DataDir(PathBuf);
@@ -128,6 +130,28 @@ pub fn scratch() -> std::io::Result<tempfile::TempDir> {
 /// What the log shows: `EASYENCLAVE_LOG`, or else this.
 pub fn log_filter(default: &str) -> String {
     std::env::var("EASYENCLAVE_LOG").unwrap_or_else(|_| default.into())
+}
+
+/// The launcher key itself, where a worker's environment has it.
+pub fn launcher_api_key() -> Option<Secret<String>> {
+    let key = std::env::var("LAUNCHER_API_KEY").ok();
+    key.filter(|key| !key.is_empty()).map(Secret::new)
+}
+
+/// Names that the environment of workers had once, and what there is instead.
+const FORMER: [(&str, &str); 3] = [
+    (
+        "LAUNCHER_POLL_SECONDS",
+        "the reconciler answers as soon as there is an order",
+    ),
+    ("INTEL_API_KEY", "--agent-ita-key names a file"),
+    ("ITA_API_KEY", "--agent-ita-key names a file"),
+];
+
+/// What is set and changes nothing, with what there is instead. The values are not looked at.
+pub fn without_effect() -> Vec<(&'static str, &'static str)> {
+    let is_set = |(name, _): &(&str, &str)| std::env::var_os(name).is_some();
+    FORMER.into_iter().filter(is_set).collect()
 }
 
 /// Who makes a commit on a person's behalf: as Git itself would say, by its own variables.

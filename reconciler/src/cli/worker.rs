@@ -1,5 +1,6 @@
 //! `easyenclave worker`: a capacity worker. Beside a reconciler the data directory says all it needs.
 
+use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,10 +11,10 @@ use easyenclave_capacity::worker::{self, WorkerConfig, WorkerError};
 use easyenclave_image::Manifest;
 use easyenclave_schemas::documents::ItaSpec;
 use easyenclave_schemas::wire::{PlatformConfig, TrustAuthorityConfig};
-use easyenclave_schemas::{Datacenter, NodeSize, ProviderName, Secret};
+use easyenclave_schemas::{Datacenter, NameError, NodeSize, ProviderName, Secret};
 
 use super::{Ended, absent, exit, read, shutdown};
-use crate::config::DataDir;
+use crate::config::{self, DataDir};
 use crate::settings::Settings;
 
 /// What agents run in.
@@ -32,20 +33,21 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// The reconciler's URL [default: from --data]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "CP_URL")]
     reconciler: Option<String>,
-    /// A file that holds the launcher key [default: from --data]
+    /// A file that holds the launcher key [default: from --data, or LAUNCHER_API_KEY, the key itself]
     #[arg(long, value_name = "FILE")]
     launcher_key: Option<PathBuf>,
-    /// The provider document that this worker serves
-    #[arg(long, value_name = "NAME", default_value = "local")]
-    provider: String,
-    /// The datacenter that it works in
-    #[arg(long, value_name = "NAME", default_value = "local")]
-    datacenter: String,
-    /// Take launch orders of this size only
-    #[arg(long, value_name = "SIZE")]
-    node_size: Option<String>,
+    /// The one provider document that this worker serves
+    #[arg(long, value_name = "NAME", env = "LAUNCHER_PROVIDERS", default_value = LOCAL, value_parser = provider)]
+    provider: ProviderName,
+    /// The datacenter that it works in; `cloud:place` is read as `cloud-place`
+    #[arg(long, value_name = "NAME", env = "LAUNCHER_DATACENTER", default_value = LOCAL, value_parser = datacenter)]
+    datacenter: Datacenter,
+    /// Take launch orders of this size only [default: any]
+    #[arg(long, value_name = "SIZE", env = "LAUNCHER_NODE_SIZE", default_value = "", hide_default_value = true,
+        value_parser = size)]
+    node_size: Size,
     /// Where the worker keeps its machines [default: worker under --data]
     #[arg(long, value_name = "DIR")]
     worker_data: Option<PathBuf>,
@@ -74,16 +76,57 @@ pub(super) struct Args {
     #[arg(long)]
     one_shot: bool,
     /// Serve at most so many orders, then exit; 0 is no limit
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_name = "NUMBER", env = "LAUNCHER_MAX_ORDERS", default_value = "0", value_parser = number)]
     max_orders: u64,
     /// Stop all machines when the worker is stopped
     #[arg(long)]
     stop_units_on_exit: bool,
 }
 
+/// The name of what everything on one machine is called, if it is not called anything else.
+const LOCAL: &str = "local";
+
+/// A size, or any.
+#[derive(Debug, Clone)]
+struct Size(Option<NodeSize>);
+
+/// An environment often has a name with nothing in it, and means that it is not set.
+fn or<'a>(text: &'a str, default: &'a str) -> &'a str {
+    let text = text.trim();
+    if text.is_empty() { default } else { text }
+}
+
+fn provider(text: &str) -> anyhow::Result<ProviderName> {
+    if text.contains(',') {
+        bail!("a worker serves one provider; start one for each");
+    }
+    Ok(ProviderName::new(or(text, LOCAL))?)
+}
+
+fn datacenter(text: &str) -> Result<Datacenter, NameError> {
+    Datacenter::of_token(or(text, LOCAL))
+}
+
+fn size(text: &str) -> Result<Size, NameError> {
+    let text = or(text, "");
+    let size = (!text.is_empty()).then(|| NodeSize::new(text)).transpose();
+    size.map(Size)
+}
+
+fn number(text: &str) -> Result<u64, ParseIntError> {
+    or(text, "0").parse()
+}
+
 pub(super) async fn run(args: Args) -> Ended {
+    for (setting, instead) in config::without_effect() {
+        tracing::warn!(
+            setting,
+            instead,
+            "a setting of the environment has no effect"
+        );
+    }
     let machines = machines(&args)?;
-    let config = config(args)?;
+    let config = configured(args)?;
     let ended = match machines {
         None => worker::run(config, shutdown()).await,
         Some(machines) => {
@@ -154,9 +197,10 @@ impl Virtual {
     }
 }
 
-fn config(args: Args) -> anyhow::Result<WorkerConfig> {
+fn configured(args: Args) -> anyhow::Result<WorkerConfig> {
     let named = args.data.as_deref();
-    let (data, settings) = match &args.reconciler {
+    let url = args.reconciler.filter(|url| !url.is_empty());
+    let (data, settings) = match &url {
         Some(_) => (
             DataDir::new(named.unwrap_or(DataDir::DEFAULT.as_ref()))?,
             None,
@@ -167,27 +211,21 @@ fn config(args: Args) -> anyhow::Result<WorkerConfig> {
             (data, Some(settings))
         }
     };
-    let key = args.launcher_key.unwrap_or_else(|| data.launcher_key());
-    let launcher_key = std::fs::read_to_string(&key)
-        .map_err(|error| absent::because("the launcher key", &key, error))?;
+    let launcher_key = launcher_key(args.launcher_key, &data)?;
     let platform = settings
         .as_ref()
         .map_or_else(|| data.platform(), |s| s.platform.clone());
     let data_dir = args.worker_data.unwrap_or_else(|| data.worker());
-    let url = args.reconciler.or(settings.map(|settings| settings.url));
+    let url = url.or(settings.map(|settings| settings.url));
     let mut config = local(
         &data_dir,
         &platform,
         url.unwrap_or_default(),
-        launcher_key.trim(),
+        launcher_key.reveal().trim(),
     )?;
-    config.provider = ProviderName::new(args.provider).context("--provider")?;
-    config.datacenter = Datacenter::new(args.datacenter).context("--datacenter")?;
-    config.node_size = args
-        .node_size
-        .map(NodeSize::new)
-        .transpose()
-        .context("--node-size")?;
+    config.provider = args.provider;
+    config.datacenter = args.datacenter;
+    config.node_size = args.node_size.0;
     if args.tdx {
         config.platform = PlatformConfig::Tdx { root: "/".into() };
     }
@@ -201,6 +239,17 @@ fn config(args: Args) -> anyhow::Result<WorkerConfig> {
     Ok(config)
 }
 
+/// The key of a file that is named, or else of the environment, or else of the data directory.
+fn launcher_key(named: Option<PathBuf>, data: &DataDir) -> anyhow::Result<Secret<String>> {
+    if let Some(key) = config::launcher_api_key().filter(|_| named.is_none()) {
+        return Ok(key);
+    }
+    let file = named.unwrap_or_else(|| data.launcher_key());
+    let key = std::fs::read_to_string(&file);
+    let key = key.map_err(|error| absent::because("the launcher key", &file, error))?;
+    Ok(Secret::new(key))
+}
+
 /// A worker that starts agents as processes of this very program.
 pub(super) fn local(
     data_dir: &Path,
@@ -209,13 +258,12 @@ pub(super) fn local(
     launcher_key: &str,
 ) -> anyhow::Result<WorkerConfig> {
     std::fs::create_dir_all(data_dir)?;
-    let local = "local";
     Ok(WorkerConfig {
         reconciler_url,
         launcher_key: Secret::new(launcher_key.to_owned()),
         worker_id: worker::worker_id(data_dir)?,
-        provider: ProviderName::new(local)?,
-        datacenter: Datacenter::new(local)?,
+        provider: ProviderName::new(LOCAL)?,
+        datacenter: Datacenter::new(LOCAL)?,
         node_size: None,
         data_dir: data_dir.into(),
         platform: PlatformConfig::Simulated {

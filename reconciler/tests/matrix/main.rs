@@ -19,6 +19,7 @@ mod log;
 mod losses;
 mod lost;
 mod nonces;
+mod operators;
 mod place;
 mod protocol;
 mod pushes;
