@@ -238,7 +238,9 @@ async fn a_machine_runs_the_agent_with_what_it_was_given_and_ends_with_it() {
             "7 tests, 0 benchmarks",
             "easyenclave: the agent ended with 7",
         ];
-        assert_eq!(console.lines().collect::<Vec<_>>(), expected, "{console}");
+        // On a slow host the kernel finds fault with a timer; what it says begins with its clock.
+        let said = console.lines().filter(|line| !line.starts_with("[ "));
+        assert_eq!(said.collect::<Vec<_>>(), expected, "{console}");
     }
 }
 
