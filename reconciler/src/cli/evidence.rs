@@ -81,7 +81,7 @@ fn unknown(past: &Past, status: CommitId, name: &str) -> anyhow::Error {
 fn some(agents: &[&str]) -> String {
     match agents {
         [] => "it has no agents".into(),
-        [few @ ..] if few.len() <= NAMED => format!("its agents are {}", few.join(", ")),
+        few if few.len() <= NAMED => format!("its agents are {}", few.join(", ")),
         [..] => format!(
             "its agents are {} and {} more",
             agents[..NAMED].join(", "),
