@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
 
 use super::network::{AGENT, GUEST, Ports, WORKLOAD};
 use crate::log;
@@ -109,14 +108,12 @@ fn processor(line: &mut Line, plan: &Plan<'_>) {
             config_id,
             firmware,
         } => {
-            let guest = json!({
-                "qom-type": "tdx-guest",
-                "id": "tdx0",
-                "mrconfigid": STANDARD.encode(config_id),
-                // The host's quote generation service.
-                "quote-generation-socket": {"type": "vsock", "cid": "2", "port": "4050"},
-            });
-            line.add("-object", guest.to_string());
+            // The host's quote generation service is asked by vsock. As text, so that the order of the fields is one.
+            let guest = format!(
+                r#"{{"qom-type":"tdx-guest","id":"tdx0","mrconfigid":"{}","quote-generation-socket":{{"type":"vsock","cid":"2","port":"4050"}}}}"#,
+                STANDARD.encode(config_id)
+            );
+            line.add("-object", guest);
             let machine = "q35,kernel-irqchip=split,hpet=off,confidential-guest-support=tdx0";
             line.add("-machine", machine);
             line.add("-accel", "kvm");
