@@ -2,6 +2,7 @@
 //! It has no choices left. A record is the intent behind an effect: the delivery to an agent, the
 //! claim of a worker. After a crash the records are delivered again under the same generation and id.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +11,13 @@ use easyenclave_schemas::records::{
     AgentRecord, AssignmentRecord, OrderPhase, OrderRecord, QuarantineRecord, WorkRecord,
 };
 use easyenclave_schemas::{
-    AgentId, Datacenter, Generation, OrderId, ProviderName, StageTimes, TargetName, Timestamp,
-    WorkerId,
+    AgentId, Datacenter, FailureCause, Generation, OrderId, ProviderName, StageTimes, TargetName,
+    Timestamp, WorkerId,
 };
 
 use crate::journal::{Change, JournalError, Records};
 use crate::revision::Revision;
+use crate::stages;
 use crate::world::World;
 
 /// An agent that is lost later than this after it registered has shown that its kind can live. As long as the longest
@@ -57,6 +59,7 @@ pub async fn execute(
     let decide = Decide {
         revision: Arc::clone(revision),
         listed,
+        refused: stages::refused(world),
         now,
     };
     let actions = plan.actions.clone();
@@ -107,6 +110,8 @@ fn listed(world: &World) -> Vec<(OrderId, WorkerId, ProviderName)> {
 struct Decide {
     revision: Arc<Revision>,
     listed: Vec<(OrderId, WorkerId, ProviderName)>,
+    /// Orders whose agents' evidence was refused.
+    refused: BTreeSet<String>,
     now: Timestamp,
 }
 
@@ -223,14 +228,20 @@ impl Decide {
         if !record.state.is_pending() {
             return Err(Skipped::Overtaken);
         }
-        record.state = match reason {
-            CancelReason::Expired => OrderPhase::Failed(self.now),
-            CancelReason::Surplus | CancelReason::TargetRemoved => OrderPhase::Cancelled,
-        };
-        if reason == CancelReason::Expired {
-            record
-                .error
-                .get_or_insert_with(|| "no agent registered in time".into());
+        match reason {
+            CancelReason::Expired(cause) => {
+                let refused = self.refused.contains(order.as_str());
+                let cause = match cause {
+                    FailureCause::NotRegistered if refused => FailureCause::AttestationRefused,
+                    cause => cause,
+                };
+                record.state = OrderPhase::Failed(self.now);
+                record.cause = Some(cause);
+                record.error.get_or_insert_with(|| cause.to_string());
+            }
+            CancelReason::Surplus | CancelReason::TargetRemoved => {
+                record.state = OrderPhase::Cancelled;
+            }
         }
         draft.change.put_order(record);
         Ok(())
@@ -285,6 +296,7 @@ impl Decide {
             let mut order = OrderRecord::clone(order);
             order.state = OrderPhase::Failed(self.now);
             order.error = Some("its agent was lost soon after it registered".into());
+            order.cause = Some(FailureCause::MachineDied);
             draft.change.put_order(order);
         }
     }

@@ -206,6 +206,7 @@ async fn admit(
             let mut order = OrderRecord::clone(order);
             order.state = OrderPhase::Fulfilled;
             order.error = None;
+            order.times.registered_at.get_or_insert(now);
             change.put_order(order);
             Ok(())
         })

@@ -33,6 +33,7 @@ pub mod seal;
 pub mod settings;
 mod shelf;
 pub mod source;
+mod stages;
 pub mod status;
 mod terms;
 pub mod tokens;

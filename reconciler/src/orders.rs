@@ -14,14 +14,11 @@ use easyenclave_schemas::{OrderId, Timestamp};
 use crate::api::Refused;
 use crate::journal::{Change, JournalError, Records};
 use crate::revision::Revision;
-use crate::terms;
 use crate::world::World;
+use crate::{stages, terms};
 
 /// A claim lapses after this long without a report.
 pub const CLAIM: Duration = Duration::from_secs(60);
-
-/// The longest error text that is kept, in characters.
-const ERROR: usize = 450;
 
 /// Gives a worker an order: first what it holds already, then the oldest that is free.
 ///
@@ -83,6 +80,7 @@ pub async fn update(
     let id = order.clone();
     let removes = request.status == OrderReport::Removed;
     let worker = request.worker_id.clone();
+    let request = stages::plain(world, order, request);
     let unit = retired(&world.journal.read(), order).filter(|_| removes);
     let reported = world
         .journal
@@ -223,19 +221,20 @@ fn is_free(order: &OrderRecord, request: &ClaimRequest, now: Timestamp) -> bool 
 
 fn claimed(order: &OrderRecord, request: &ClaimRequest, now: Timestamp) -> OrderRecord {
     let mut order = order.clone();
-    let fence = match &order.claim {
-        Some(claim) if claim.worker == request.worker_id && order.state != OrderPhase::Open => {
-            claim.fence
-        }
-        Some(claim) => claim.fence + 1,
-        None => 1,
-    };
+    let same =
+        |claim: &ClaimRecord| claim.worker == request.worker_id && order.state != OrderPhase::Open;
+    let same = order.claim.as_ref().is_some_and(same);
+    let before = order.claim.as_ref().map_or(0, |claim| claim.fence);
+    let fence = if same { before } else { before + 1 };
     let worker = request.worker_id.clone();
     order.claim = Some(ClaimRecord {
         worker,
         fence,
         expires_at: now.plus(CLAIM),
     });
+    if matches!(order.work, WorkRecord::Launch { .. }) {
+        order.times = stages::claimed(order.times, same, now);
+    }
     order.state = OrderPhase::Claimed;
     order
 }
@@ -266,15 +265,15 @@ fn report(
     }
     let mut record = record.clone();
     match (request.status, launch) {
-        (OrderReport::Provisioning, _) => renew(&mut record, now),
-        (OrderReport::Failed, true) => record.state = OrderPhase::Failed(now),
+        (OrderReport::Provisioning, _) => {
+            stages::provisioning(&mut record, request, now);
+            renew(&mut record, now);
+        }
+        (OrderReport::Failed, true) => stages::failed(&mut record, request, now),
         (OrderReport::Failed, false) => renew(&mut record, now),
         (OrderReport::Removed, _) => return Ok(removed(&record, change)),
     }
-    record.error = request
-        .error
-        .as_ref()
-        .map(|error| error.chars().take(ERROR).collect());
+    record.error.clone_from(&request.error);
     let status = status(&record);
     change.put_order(record);
     Ok(status)

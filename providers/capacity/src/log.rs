@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use easyenclave_schemas::wire::CONSOLE;
+use easyenclave_schemas::wire::{CONSOLE, console};
 
 /// A log is cut when it is longer than this, in bytes; its predecessor is never longer.
 const LONGEST: u64 = 1024 * 1024;
@@ -95,13 +95,7 @@ pub(crate) fn tail(folder: &Path) -> io::Result<String> {
 fn tail_of(file: &mut File) -> io::Result<String> {
     let mut bytes = Vec::new();
     end_of(file, CONSOLE as u64)?.read_to_end(&mut bytes)?;
-    let text: String = String::from_utf8_lossy(&bytes)
-        .chars()
-        .filter(|c| *c == '\n' || !c.is_control())
-        .collect();
-    let start = text.len().saturating_sub(CONSOLE);
-    let start = (start..=text.len()).find(|at| text.is_char_boundary(*at));
-    Ok(start.map(|at| text[at..].to_owned()).unwrap_or_default())
+    Ok(console(&String::from_utf8_lossy(&bytes)))
 }
 
 fn last_line_of(file: &mut File) -> io::Result<String> {

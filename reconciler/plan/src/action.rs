@@ -1,8 +1,8 @@
 //! What the planner answers: actions, held removals and waits, as plain values that print one line each.
 
 use easyenclave_schemas::{
-    AgentId, Datacenter, DeploymentId, Digest, Generation, NodeSize, OrderId, OwnerName,
-    PolicyName, ProviderName, ReservationId, Shape, TargetName, Timestamp, Zone,
+    AgentId, Datacenter, DeploymentId, Digest, FailureCause, Generation, NodeSize, OrderId,
+    OwnerName, PolicyName, ProviderName, ReservationId, Shape, TargetName, Timestamp, Zone,
 };
 
 use crate::Quarantine;
@@ -88,8 +88,8 @@ pub enum Action {
 pub enum CancelReason {
     /// The agent is not needed any more.
     Surplus,
-    /// Nobody registered in time.
-    Expired,
+    /// It did not come as far as it should in time: this is the stage that it did not reach.
+    Expired(FailureCause),
     /// Its target is gone.
     TargetRemoved,
 }
@@ -199,6 +199,11 @@ pub enum WaitReason {
     QuotaExceeded { owner: OwnerName, quota: u32 },
     /// An order is not claimed, or its agent has not registered yet.
     OrderPending,
+    /// No worker has claimed the order in time. It stays open: whoever comes may take it.
+    OrderUnclaimed {
+        provider: ProviderName,
+        datacenter: Datacenter,
+    },
     /// So many machines are there that no record knows, and whose agents may register again.
     AgentsMayReturn { missing: u32 },
     /// No worker has listed its machines since the reconciler started, so there may be some that are not known.

@@ -78,11 +78,11 @@ fn launch(action: &Action, f: &mut Formatter<'_>) -> Result {
 
 impl Display for CancelReason {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        f.write_str(match self {
-            Self::Surplus => "not needed",
-            Self::Expired => "nobody registered in time",
-            Self::TargetRemoved => "its target is gone",
-        })
+        match self {
+            Self::Surplus => f.write_str("not needed"),
+            Self::Expired(cause) => Display::fmt(cause, f),
+            Self::TargetRemoved => f.write_str("its target is gone"),
+        }
     }
 }
 
@@ -193,6 +193,7 @@ impl WaitReason {
             Self::AboveMaximum { .. } => "AboveMaximum",
             Self::QuotaExceeded { .. } => "QuotaExceeded",
             Self::OrderPending => "OrderPending",
+            Self::OrderUnclaimed { .. } => "OrderUnclaimed",
             Self::AgentsMayReturn { .. } => "AgentsMayReturn",
             Self::WorkerNotHeardYet { .. } => "WorkerNotHeardYet",
             Self::LaunchBackoff { .. } => "LaunchBackoff",
@@ -249,6 +250,10 @@ impl Display for WaitReason {
             Self::TrustUnknown => f.write_str("its evidence cannot be judged now"),
             Self::AttestationUnderWay => f.write_str("asked for fresh evidence"),
             Self::OrderPending => f.write_str("its agent has not registered yet"),
+            Self::OrderUnclaimed {
+                provider,
+                datacenter,
+            } => write!(f, "no worker of {provider} in {datacenter} has claimed it"),
             Self::AgentsMayReturn { missing } => write!(
                 f,
                 "agents missing: {missing}; machines are there whose agents may register again"

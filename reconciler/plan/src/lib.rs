@@ -24,6 +24,7 @@ mod reserve;
 mod rules;
 mod shed;
 mod slots;
+mod stages;
 mod supply;
 #[cfg(test)]
 mod testing;

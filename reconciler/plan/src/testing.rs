@@ -6,8 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use easyenclave_schemas::{
-    AgentId, Digest, FleetId, Generation, OrderId, PolicyName, ProviderName, Spot, StageTimes,
-    Timestamp,
+    AgentId, Digest, FailureCause, FleetId, Generation, OrderId, PolicyName, ProviderName, Spot,
+    StageTimes, Timestamp,
 };
 
 use crate::{
@@ -49,6 +49,12 @@ impl<'t> Words<'t> {
     fn number<T: FromStr<Err: std::fmt::Debug>>(&mut self) -> T {
         let word = self.next().trim_start_matches(['#', 'x', 'g']);
         word.parse().expect("a number")
+    }
+
+    fn is_number(&mut self) -> bool {
+        self.0
+            .peek()
+            .is_some_and(|word| word.parse::<u64>().is_ok())
     }
 
     fn ago(&mut self) -> Timestamp {
@@ -295,7 +301,8 @@ fn carry(agent: &mut Agent, how: &str, words: &mut Words) {
     }
 }
 
-/// `order TARGET #SLOT gGENERATION open|claimed|provisioning|fulfilled|cancelled|failed SECONDS [failures N] [opened SECONDS]`
+/// `order TARGET #SLOT gGENERATION open|claimed|provisioning|fulfilled|cancelled|failed SECONDS [of CAUSE] [failures N]
+/// [opened SECONDS] [times ...]`
 fn launch(mut words: Words) -> (OrderId, LaunchOrder) {
     let (target, slot, generation) = (words.name(), words.number(), words.number());
     let id = OrderId::launch(&name("test"), &target, slot, generation);
@@ -317,10 +324,30 @@ fn launch(mut words: Words) -> (OrderId, LaunchOrder) {
         "cancelled" => order.state = OrderState::Cancelled,
         "failed" => order.state = OrderState::Failed(words.ago()),
         "failures" => order.failures = words.number(),
+        "of" => order.cause = Some(cause(words.next())),
+        "times" => order.times = times(words),
         "opened" => order.opened = words.ago(),
         other => panic!("no such field of an order: {other}"),
     });
     (id, order)
+}
+
+/// `times CLAIMED [MADE [BOOTED [REGISTERED]]]`, in seconds ago.
+fn times(words: &mut Words) -> StageTimes {
+    let mut next = || words.is_number().then(|| words.ago());
+    StageTimes {
+        claimed_at: next(),
+        made_at: next(),
+        booted_at: next(),
+        registered_at: next(),
+    }
+}
+
+/// A cause by the name of its variant.
+fn cause(word: &str) -> FailureCause {
+    let mut all = FailureCause::ALL.into_iter();
+    all.find(|cause| format!("{cause:?}") == word)
+        .expect("a cause")
 }
 
 /// `orphan NAME SECONDS [of TARGET] [slot #SLOT]`

@@ -22,7 +22,7 @@ fn once(state: &str, world: &str) {
 #[test]
 fn an_order_that_took_too_long_moves_no_share_to_another_target() {
     let state = "target alpha 0 3\ntarget beta 2 6\ndeploy acme/a x4 v1\ndeploy acme/b x1 v1";
-    let mut world = World::new(state, "order alpha #20 g1 open opened 600");
+    let mut world = World::new(state, "order alpha #20 g1 provisioning opened 600");
     world.pass();
     world.pass();
     let cancels = |plan: &Plan| {

@@ -463,11 +463,13 @@ fn a_launch_that_fails_rests_longer_each_time() {
 #[test]
 fn an_order_that_nobody_fulfils_in_time_counts_as_failed() {
     let mut world = World::new("target tiny 1 1", "");
+    world.turn();
+    world.turn();
+    world.advance(300);
+    expect!["cancel tiny#0: nothing was heard from inside the machine in time"]
+        .assert_eq(&world.text());
     world.pass();
-    world.advance(600);
-    expect!["cancel tiny#0: nobody registered in time"].assert_eq(&world.text());
-    world.pass();
-    expect!["wait: target tiny: launches failed in a row: 1 (until 2026-01-01T00:10:02Z)"]
+    expect!["wait: target tiny: launches failed in a row: 1 (until 2026-01-01T00:05:04Z)"]
         .assert_eq(&world.text());
 }
 

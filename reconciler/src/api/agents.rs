@@ -25,7 +25,7 @@ use crate::observe::HEARTBEAT;
 use crate::origin::is_origin;
 use crate::presence::Beat;
 use crate::world::World;
-use crate::{join, trust};
+use crate::{join, stages, trust};
 
 /// The longest name of a boot, in bytes.
 const BOOT_ID: usize = 100;
@@ -53,6 +53,9 @@ pub(super) async fn challenge(
     let record =
         order.and_then(|order| join::find_order(&world, &world.journal.read(), &order, now));
     let record = record.filter(|record| may_attest(&world, record, now));
+    if let Some(record) = &record {
+        stages::booted(&world, record, now).await;
+    }
     let applied = record
         .as_ref()
         .map(|record| join::policy_for(&world, record));

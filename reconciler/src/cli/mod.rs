@@ -15,6 +15,7 @@ mod held;
 mod hint;
 mod image;
 mod init;
+mod launch;
 mod leftout;
 mod measure;
 mod out;

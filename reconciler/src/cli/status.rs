@@ -10,7 +10,7 @@ use easyenclave_schemas::status::{
 use super::hint::Hints;
 use super::seen::Seen;
 use super::style::{BAD, BUSY, DIM, GOOD, HEAD, paint};
-use super::{Ended, Output, exit, held, out, read, why};
+use super::{Ended, Output, exit, held, launch, out, read, why};
 use crate::clock::{Clock, System};
 use crate::report::Status;
 use crate::words::{self, plural};
@@ -184,8 +184,9 @@ fn target(status: &Status, row: &CapacityStatus) -> Vec<String> {
     let mut lines = vec![head];
     lines.extend(row.waits.iter().map(wait));
     let rests = row.waits.iter().any(|wait| wait.reason == "LaunchBackoff");
-    let error = why::launch_error(status, &row.target).filter(|_| rests);
-    lines.extend(error.map(|error| reason(&format!("the last launch failed: {error}"))));
+    let failed = launch::last_failed(status, &row.target).filter(|_| rests);
+    let why = failed.and_then(launch::failure);
+    lines.extend(why.map(|why| reason(&format!("the last launch failed: {why}"))));
     lines
 }
 
@@ -216,7 +217,7 @@ fn agent(row: &AgentStatus) -> Vec<String> {
 fn order(row: &OrderStatus) -> Vec<String> {
     let head = format!("  {:<30} {}", row.order.to_string(), row.phase);
     let mut lines = vec![head];
-    lines.extend(row.error.as_deref().map(reason));
+    lines.extend(launch::failure(row).map(|failure| reason(&failure)));
     lines.extend(row.waits.iter().map(wait));
     lines
 }
@@ -290,7 +291,7 @@ mod tests {
               tiny                           scaling      2 agents, 1 in use, 0 idle, 1 ordered, at most 32
                   waits: agents missing: 1; machines are there whose agents may register again
                   waits: launches failed in a row: 1 (until 2027-01-15T08:00:02Z)
-                  the last launch failed: no room
+                  the last launch failed: the place has no room: no room
 
             agents
               tiny-5e62aa4020c4              running      accepted (simulated)  acme/hello
@@ -299,10 +300,10 @@ mod tests {
 
             orders
               tiny-06801d414c42              open
-                  waits: its agent has not registered yet (until 2027-01-15T08:10:00Z)
+                  waits: its agent has not registered yet (until 2027-01-15T08:01:00Z)
               tiny-9059dc068de8-x            open
               tiny-9c08a45e4bcf              failed
-                  no room
+                  the place has no room: no room
         "#]].assert_eq(&text);
     }
 

@@ -2,18 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use easyenclave_schemas::TargetName;
 use easyenclave_schemas::decode::did_you_mean;
 use easyenclave_schemas::evidence::ReasonCode;
 use easyenclave_schemas::status::{
-    Condition, ConditionStatus, ConditionType, DeploymentStatus, OrderKind, OrderStatus, WaitStatus,
+    Condition, ConditionStatus, ConditionType, DeploymentStatus, WaitStatus,
 };
 use easyenclave_schemas::wire::WorkloadState;
 use serde::Serialize;
 
 use super::hint::Hints;
 use super::style::{BAD, GOOD, HEAD, paint};
-use super::{Ended, Output, exit, held, out, read};
+use super::{Ended, Output, exit, held, launch, out, read};
 use crate::clock::{Clock, System};
 use crate::report::Status;
 
@@ -125,27 +124,19 @@ fn things(status: &Status, name: &str) -> Vec<Answer> {
     answers.extend(reservations(status, name));
     let targets = status.capacity.iter().filter(|(id, _)| id.as_str() == name);
     answers.extend(targets.map(|(id, thing)| {
-        let phase = thing.phase.clone();
-        answer(
-            status,
-            "target",
-            id.to_string(),
-            phase,
-            &thing.conditions,
-            &thing.waits,
-        )
+        let (name, phase) = (id.to_string(), thing.phase.clone());
+        let (conditions, waits) = (&thing.conditions, &thing.waits);
+        let mut answer = answer(status, "target", name, phase, conditions, waits);
+        answer.notes.extend(launch::target(status, id));
+        answer
     }));
     let orders = status.orders.iter().filter(|(id, _)| id.as_str() == name);
     answers.extend(orders.map(|(id, thing)| {
-        let phase = thing.phase.clone();
-        answer(
-            status,
-            "order",
-            id.to_string(),
-            phase,
-            &thing.conditions,
-            &thing.waits,
-        )
+        let (name, phase) = (id.to_string(), thing.phase.clone());
+        let (conditions, waits) = (&thing.conditions, &thing.waits);
+        let mut answer = answer(status, "order", name, phase, conditions, waits);
+        answer.notes.extend(launch::notes(thing));
+        answer
     }));
     if answers.is_empty() {
         answers.extend(unmade(status, name));
@@ -229,17 +220,6 @@ pub(super) fn complaints(status: &Status, thing: &DeploymentStatus) -> Vec<Strin
         .filter(|(_, replica)| replica.state != WorkloadState::Ready && !replica.message.is_empty())
         .map(|(agent, replica)| format!("on {agent}: {}", replica.message))
         .collect()
-}
-
-/// Why the last launch for a target failed.
-pub(super) fn launch_error<'a>(status: &'a Status, target: &TargetName) -> Option<&'a str> {
-    let is_of = |order: &&OrderStatus| match &order.work {
-        OrderKind::Launch { target: of, .. } => of == target,
-        OrderKind::Retire { .. } => false,
-    };
-    let failed = status.orders.values().filter(is_of);
-    let newest = failed.max_by_key(|order| order.failed_at)?;
-    newest.error.as_deref()
 }
 
 fn answer(

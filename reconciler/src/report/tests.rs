@@ -17,7 +17,7 @@ use easyenclave_schemas::records::{
     TrustRecord, WorkRecord,
 };
 use easyenclave_schemas::wire::{CallRefusals, HeartbeatRequest, WorkloadReport, WorkloadState};
-use easyenclave_schemas::{Digest, Generation, OrderId, StageTimes, Timestamp};
+use easyenclave_schemas::{Digest, FailureCause, Generation, OrderId, StageTimes, Timestamp};
 use expect_test::expect_file;
 
 use super::{Notes, Status, observed, read, status};
@@ -162,8 +162,8 @@ impl Scene {
                 _ => OrderState::Open,
             },
             opened: NOW,
-            times: StageTimes::default(),
-            cause: None,
+            times: times(state),
+            cause: cause(state),
         };
         self.observed.launches.insert(order.clone(), launch);
         self.record(order, work, state);
@@ -186,9 +186,9 @@ impl Scene {
             opened_at: NOW,
             claim: Some(claim),
             error,
-            cause: None,
-            console: None,
-            times: StageTimes::default(),
+            cause: cause(state),
+            console: cause(state).map(|_| "# kernel: up\n  no room: 'full'\n".into()),
+            times: times(state),
         };
         self.records.orders.insert(order, Arc::new(record));
     }
@@ -335,6 +335,17 @@ impl Scene {
             &Notes::default(),
             previous,
         )
+    }
+}
+
+fn cause(state: OrderPhase) -> Option<FailureCause> {
+    matches!(state, OrderPhase::Failed(_)).then_some(FailureCause::NoCapacity)
+}
+
+fn times(state: OrderPhase) -> StageTimes {
+    StageTimes {
+        claimed_at: matches!(state, OrderPhase::Failed(_)).then_some(NOW),
+        ..StageTimes::default()
     }
 }
 

@@ -26,4 +26,5 @@ mod pushes;
 mod registration;
 mod services;
 mod sessions;
+mod stages;
 mod stalled;

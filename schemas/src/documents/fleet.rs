@@ -145,7 +145,7 @@ pub struct Timing {
     pub make_within: Span,
     /// A machine from inside which nothing was heard by then has failed.
     pub boot_within: Span,
-    /// A launched agent that has not registered by then has failed.
+    /// A machine that has booted and whose agent has not registered by then has failed.
     pub register_within: Span,
     /// A workload that is not ready by then has failed to start.
     pub ready_within: Span,

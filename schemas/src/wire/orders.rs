@@ -11,6 +11,18 @@ use crate::{
 /// The longest end of a console in a report, in bytes of UTF-8.
 pub const CONSOLE: usize = 4096;
 
+/// The end of what a machine has put out, as it is reported and shown: at most [`CONSOLE`] bytes, with no control
+/// characters but line feeds.
+pub fn console(text: &str) -> String {
+    let plain: String = text
+        .chars()
+        .filter(|c| *c == '\n' || !c.is_control())
+        .collect();
+    let start = plain.len().saturating_sub(CONSOLE);
+    let start = (start..=plain.len()).find(|at| plain.is_char_boundary(*at));
+    start.map(|at| plain[at..].to_owned()).unwrap_or_default()
+}
+
 /// A worker asks for the oldest order that it can serve.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ClaimRequest {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave_schemas::wire::{LaunchSpec, Order, OrderReport, OrderUpdate, OrderWork};
-use easyenclave_schemas::{OrderId, Secret};
+use easyenclave_schemas::{FailureCause, OrderId, Secret, Stage};
 use tokio::time::sleep;
 
 use super::client::CallError;
@@ -13,7 +13,7 @@ use super::pace::Pace;
 use super::{Desk, chain};
 use crate::{LaunchRequest, ProvideError};
 
-/// The first look whether a launched agent has joined comes after this; later ones come more rarely …
+/// The second look whether a launched agent has joined comes after this; later ones come more rarely …
 const FIRST_LOOK: Duration = Duration::from_millis(250);
 /// … down to this. Each look also renews the claim, which lasts a minute.
 const RAREST_LOOK: Duration = Duration::from_secs(10);
@@ -28,6 +28,32 @@ const ERROR: usize = 450;
 pub(super) struct Claim {
     pub(super) order: Order,
     pub(super) bootstrap_token: Option<Secret<String>>,
+}
+
+/// What is reported of an order.
+#[derive(Default)]
+struct Words {
+    error: Option<String>,
+    cause: Option<FailureCause>,
+    console: Option<String>,
+    stage: Option<Stage>,
+}
+
+impl Words {
+    /// The machine has been started.
+    fn made() -> Self {
+        Self {
+            stage: Some(Stage::Made),
+            ..Self::default()
+        }
+    }
+
+    fn error(error: String) -> Self {
+        Self {
+            error: Some(error),
+            ..Self::default()
+        }
+    }
 }
 
 /// How an order stands.
@@ -58,7 +84,10 @@ pub(super) async fn work(desk: Arc<Desk>, claim: Claim) {
     };
     match (&order.work, bootstrap_token) {
         (OrderWork::Launch(spec), Some(token)) => job.launch(job.request(&desk, spec, token)).await,
-        (OrderWork::Launch(_), None) => job.fail("the order came without a bootstrap token").await,
+        (OrderWork::Launch(_), None) => {
+            let words = Words::error("the order came without a bootstrap token".into());
+            job.fail(words).await;
+        }
         (OrderWork::Retire { unit }, _) => job.retire(unit).await,
     }
 }
@@ -82,7 +111,10 @@ impl Job<'_> {
     }
 
     async fn launch(&self, request: LaunchRequest) {
-        match self.report(OrderReport::Provisioning, None).await {
+        match self
+            .report(OrderReport::Provisioning, &Words::default())
+            .await
+        {
             Standing::Lost => return self.clean_up(&request.order).await,
             Standing::Forgotten => return self.leave(&request.order),
             // An agent has joined under this claim, and no other can: what is there is not touched.
@@ -92,13 +124,28 @@ impl Job<'_> {
         match self.make(&request).await {
             Ok(()) => self.desk.changed.notify_one(),
             Err(error) => {
+                let words = self.words(&request, &chain(&error), error.cause()).await;
                 self.clean_up(&request.order).await;
-                return self.fail(&chain(&error)).await;
+                return self.fail(words).await;
             }
         }
-        if let Some(error) = self.watch(&request.order).await {
+        if let Some(words) = self.watch(&request).await {
             self.clean_up(&request.order).await;
-            self.fail(&error).await;
+            self.fail(words).await;
+        }
+    }
+
+    /// All that is known of a failed launch, before what is left of it is removed. The machine knows its token and may
+    /// have said it; nobody else needs to.
+    async fn words(&self, request: &LaunchRequest, error: &str, cause: FailureCause) -> Words {
+        let console = self.desk.provider.console(&request.order).await;
+        let console = console.ok().filter(|text| !text.trim().is_empty());
+        let token = &request.bootstrap_token;
+        Words {
+            error: Some(token.hide_in(error)),
+            cause: Some(cause),
+            console: console.map(|text| token.hide_in(&text)),
+            stage: None,
         }
     }
 
@@ -122,13 +169,14 @@ impl Job<'_> {
         }
     }
 
-    /// Waits until the order is over. Answers why the launch has failed, if it is this that knows.
-    async fn watch(&self, unit: &OrderId) -> Option<String> {
+    /// Waits until the order is over, and says first of all that the machine has been started. Answers why the launch has
+    /// failed, if it is this that knows.
+    async fn watch(&self, request: &LaunchRequest) -> Option<Words> {
+        let unit = &request.order;
         let mut pause = FIRST_LOOK;
         loop {
-            sleep(pause).await;
-            pause = (pause * 2).min(RAREST_LOOK);
-            match self.report(OrderReport::Provisioning, None).await {
+            let standing = self.report(OrderReport::Provisioning, &Words::made()).await;
+            match standing {
                 Standing::Done => return None,
                 Standing::Lost => {
                     self.clean_up(unit).await;
@@ -141,14 +189,14 @@ impl Job<'_> {
                 Standing::Held | Standing::Unknown => {}
             }
             if self.is_dead(unit).await {
-                let words = self
-                    .desk
-                    .provider
-                    .last_words(unit)
-                    .await
-                    .unwrap_or_default();
-                return Some(format!("the agent ended before it joined: {words}"));
+                let last = self.desk.provider.last_words(unit).await;
+                let last = last.unwrap_or_default();
+                let error = format!("the agent ended before it joined: {last}");
+                let cause = FailureCause::MachineDied;
+                return Some(self.words(request, &error, cause).await);
             }
+            sleep(pause).await;
+            pause = (pause * 2).min(RAREST_LOOK);
         }
     }
 
@@ -164,23 +212,21 @@ impl Job<'_> {
 
     async fn retire(&self, unit: &OrderId) {
         let mut pace = Pace::default();
-        let mut error = None;
+        let mut words = Words::default();
         loop {
-            let standing = self
-                .report(OrderReport::Provisioning, error.as_deref())
-                .await;
+            let standing = self.report(OrderReport::Provisioning, &words).await;
             match standing {
                 Standing::Lost | Standing::Done | Standing::Forgotten => return,
                 Standing::Held | Standing::Unknown => {}
             }
             match self.desk.remove(unit).await {
                 Ok(()) => break,
-                Err(failed) => error = Some(chain(&failed)),
+                Err(failed) => words = Words::error(chain(&failed)),
             }
             sleep(pace.failed()).await;
         }
         self.desk.changed.notify_one();
-        self.settle(OrderReport::Removed, None).await;
+        self.settle(OrderReport::Removed, &Words::default()).await;
         tracing::info!(unit = %unit, "unit removed");
     }
 
@@ -205,28 +251,29 @@ impl Job<'_> {
         self.desk.changed.notify_one();
     }
 
-    async fn fail(&self, error: &str) {
+    async fn fail(&self, words: Words) {
+        let error = words.error.as_deref().unwrap_or_default();
         tracing::warn!(order = %self.order.order_id, error, "order failed");
-        self.settle(OrderReport::Failed, Some(error)).await;
+        self.settle(OrderReport::Failed, &words).await;
     }
 
     /// Reports until the reconciler has heard it.
-    async fn settle(&self, status: OrderReport, error: Option<&str>) {
+    async fn settle(&self, status: OrderReport, words: &Words) {
         let mut pace = Pace::default();
-        while self.report(status, error).await == Standing::Unknown {
+        while self.report(status, words).await == Standing::Unknown {
             sleep(pace.failed()).await;
         }
     }
 
-    async fn report(&self, status: OrderReport, error: Option<&str>) -> Standing {
+    async fn report(&self, status: OrderReport, words: &Words) -> Standing {
         let update = OrderUpdate {
             worker_id: self.desk.worker.clone(),
             fence: self.order.fence,
             status,
-            error: error.map(line),
-            cause: None,
-            console: None,
-            stage: None,
+            error: words.error.as_deref().map(line),
+            cause: words.cause,
+            console: words.console.clone(),
+            stage: words.stage,
         };
         let answer = self.desk.client.update(&self.order.order_id, &update).await;
         let (epoch, standing) = match &answer {

@@ -42,6 +42,9 @@ pub(crate) struct Script {
     pub(crate) inventory: Option<InventoryResponse>,
 }
 
+/// The bootstrap token of every launch.
+pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
 pub(crate) struct Reconciler {
     pub(crate) url: String,
     script: Arc<Mutex<Script>>,
@@ -179,7 +182,7 @@ async fn claim(
     Json(ClaimResponse {
         claimed: order.is_some(),
         order,
-        bootstrap_token: launch.then(|| Secret::new("token".into())),
+        bootstrap_token: launch.then(|| Secret::new(TOKEN.into())),
     })
     .into_response()
 }

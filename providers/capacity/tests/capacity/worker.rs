@@ -12,13 +12,13 @@ use easyenclave_capacity::{ProvideError, Provider};
 use easyenclave_schemas::wire::{
     InventoryResponse, OrderReport, OrderUpdate, OrderWork, PlatformConfig, Superseded,
 };
-use easyenclave_schemas::{Epoch, OrderId, Secret};
+use easyenclave_schemas::{Epoch, FailureCause, OrderId, Secret, Stage};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::provider::{processes, until};
-use crate::reconciler::{KEY, Reconciler, Script};
+use crate::reconciler::{KEY, Reconciler, Script, TOKEN};
 
 const SOON: Duration = Duration::from_secs(15);
 
@@ -132,7 +132,7 @@ async fn a_launch_is_renewed_until_its_agent_has_joined() {
             made_of.bootstrap_token.reveal().as_str(),
             made_of.spec.max_units
         ),
-        ("token", 4)
+        (TOKEN, 4)
     );
     let in_hand = |script: &Script| script.claims.last()?.in_hand.contains(&order).then_some(());
     bench.reconciler.until("it is in hand", in_hand).await;
@@ -253,6 +253,24 @@ async fn an_agent_that_dies_before_it_joins_fails_its_order_with_its_last_words(
 }
 
 #[tokio::test]
+async fn a_failed_launch_is_reported_with_its_cause_and_console_and_without_its_token() {
+    let bench = Bench::new().await;
+    let order = bench.reconciler.launch("a");
+    let made = reported(&order, OrderReport::Provisioning, 2);
+    let update = bench.reconciler.until("it is made", made).await;
+    assert_eq!(update.stage, Some(Stage::Made));
+    let words = format!("token {TOKEN}");
+    bench.provider.crash(&order, &words);
+    let failed = reported(&order, OrderReport::Failed, 1);
+    let update = bench.reconciler.until("it fails", failed).await;
+    assert_eq!(update.cause, Some(FailureCause::MachineDied));
+    assert_eq!(update.console.as_deref(), Some("token <secret>"));
+    let error = update.error.expect("why");
+    assert_eq!(error, "the agent ended before it joined: token <secret>");
+    assert_eq!(update.stage, None);
+}
+
+#[tokio::test]
 async fn what_may_pass_is_tried_again_and_what_may_not_fails_the_order() {
     let bench = Bench::new().await;
     let retry = || ProvideError::Retry {
@@ -277,12 +295,9 @@ async fn what_may_pass_is_tried_again_and_what_may_not_fails_the_order() {
         let of = |order| reports(script, order, OrderReport::Failed).pop();
         orders.iter().find_map(of)
     };
-    let error = bench
-        .reconciler
-        .until("one fails", failed)
-        .await
-        .error
-        .expect("why");
+    let update = bench.reconciler.until("one fails", failed).await;
+    assert_eq!(update.cause, Some(FailureCause::NoCapacity));
+    let error = update.error.expect("why");
     assert_eq!(error, "4 agents are running, and no more are allowed here");
 }
 

@@ -3,13 +3,14 @@
 
 use std::cmp::Reverse;
 
-use easyenclave_schemas::Timestamp;
+use easyenclave_schemas::{FailureCause, Timestamp};
 
 use crate::draft::{Draft, Fate};
 use crate::explain::{self, Provided};
 use crate::pools::Pools;
 use crate::rules::place::is_free;
 use crate::slots::{self, Next};
+use crate::stages;
 use crate::view::{AgentIx, Instruction, OrderView, Standing, TargetIx, View, Wanted};
 use crate::{
     Action, CancelReason, OrderState, Quarantine, RetireReason, Subject, Target, WaitReason,
@@ -50,17 +51,18 @@ fn read_orders(view: &View, draft: &mut Draft, pools: &mut Pools, target: Target
                 draft.wait(subject, WaitReason::Frozen, None);
             }
             // It counts as it did until it is recorded as failed, and is replaced after a rest.
-            Wanted::Yes(_) if deadline(view, order) <= view.now => {
+            Wanted::Yes(_) => {
                 pools.ordered(target);
-                cancel(draft, order, CancelReason::Expired);
+                if let Some(cause) = expired(view, order) {
+                    cancel(draft, order, CancelReason::Expired(cause));
+                }
             }
-            Wanted::Yes(_) => pools.ordered(target),
         }
     }
 }
 
-fn deadline(view: &View, order: &OrderView) -> Timestamp {
-    order.fact.opened.plus(view.desired.limits.register_within)
+fn expired(view: &View, order: &OrderView) -> Option<FailureCause> {
+    stages::expired(&view.desired.limits, order.fact, view.now)
 }
 
 fn cancel(draft: &mut Draft, order: &OrderView, reason: CancelReason) {
@@ -148,18 +150,33 @@ impl Pool<'_, '_> {
     /// Withdraws orders that are not needed: those that nobody has claimed first, and none whose machine is
     /// being made already.
     fn withdraw(&self, draft: &mut Draft, excess: u32) {
-        let pending = |o: &&OrderView| o.pending && deadline(self.view, o) > self.view.now;
+        let pending = |o: &&OrderView| o.pending && expired(self.view, o).is_none();
         let mut orders: Vec<_> = self.view.orders_of(self.target).filter(pending).collect();
         orders.sort_unstable_by_key(|o| (claims(o.fact.state), Reverse(o.fact.slot)));
         for (order, at) in orders.into_iter().zip(0..) {
             if at < excess && order.fact.state != OrderState::Provisioning {
                 cancel(draft, order, CancelReason::Surplus);
             } else {
-                let until = Some(deadline(self.view, order));
-                let subject = Subject::Order(order.id.clone());
-                draft.wait(subject, WaitReason::OrderPending, until);
+                self.await_order(draft, order);
             }
         }
+    }
+
+    fn await_order(&self, draft: &mut Draft, order: &OrderView) {
+        let limits = &self.view.desired.limits;
+        let claim_by = stages::claim_by(limits, order.fact);
+        let (reason, until) = match stages::deadline(limits, order.fact) {
+            Some((at, _)) => (WaitReason::OrderPending, Some(at)),
+            None if self.view.now < claim_by => (WaitReason::OrderPending, Some(claim_by)),
+            None => {
+                let unclaimed = WaitReason::OrderUnclaimed {
+                    provider: self.spec.provider.clone(),
+                    datacenter: self.spec.datacenter.clone(),
+                };
+                (unclaimed, None)
+            }
+        };
+        draft.wait(Subject::Order(order.id.clone()), reason, until);
     }
 
     /// Retires agents that are not needed, few at a time: what is refused, then what has drifted, then the
@@ -265,13 +282,13 @@ mod tests {
             "target tiny 5 5",
             world,
             expect![[r#"
-            launch tiny-9e21383a4f14 for tiny slot 3 generation 1 failures 0 size tiny in local by process under sim
-            wait: target tiny: agents missing: 3; the maximum is reached
-            wait: agent a: in quarantine: its evidence is refused
-            wait: agent a: goes when those before it have gone
-            wait: agent b: the machine is being destroyed
-            wait: order tiny-32913ac7cea7: its agent has not registered yet (until 2026-01-01T00:10:00Z)
-            wait: order x: belongs to nothing; its owner may turn up (until 2026-01-01T00:00:25Z)"#]],
+                launch tiny-9e21383a4f14 for tiny slot 3 generation 1 failures 0 size tiny in local by process under sim
+                wait: target tiny: agents missing: 3; the maximum is reached
+                wait: agent a: in quarantine: its evidence is refused
+                wait: agent a: goes when those before it have gone
+                wait: agent b: the machine is being destroyed
+                wait: order tiny-32913ac7cea7: its agent has not registered yet (until 2026-01-01T00:01:00Z)
+                wait: order x: belongs to nothing; its owner may turn up (until 2026-01-01T00:00:25Z)"#]],
         );
     }
 
@@ -433,6 +450,49 @@ mod tests {
             expect![[r#"
                 retire a in local: not needed
                 launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size big in local by process under sim"#]],
+        );
+    }
+
+    #[test]
+    fn an_order_fails_of_the_stage_that_it_does_not_reach_in_time() {
+        let passed = |order: &str, expected| check("target tiny 1 1", order, expected);
+        passed(
+            "order tiny #0 g1 claimed opened 400 times 300",
+            expect!["cancel tiny-55bb1394b081: no machine came about"],
+        );
+        passed(
+            "order tiny #0 g1 provisioning opened 900 times 310 300",
+            expect!["cancel tiny-55bb1394b081: nothing was heard from inside the machine in time"],
+        );
+        passed(
+            "order tiny #0 g1 provisioning opened 900 times 700 600 600",
+            expect!["cancel tiny-55bb1394b081: its agent has not registered in time"],
+        );
+        passed(
+            "order tiny #0 g1 provisioning opened 900 times 700 600 500",
+            expect![
+                "wait: order tiny-55bb1394b081: its agent has not registered yet (until 2026-01-01T00:01:40Z)"
+            ],
+        );
+        passed(
+            "order tiny #0 g1 provisioning opened 600",
+            expect!["cancel tiny-55bb1394b081: its agent has not registered in time"],
+        );
+    }
+
+    #[test]
+    fn an_order_that_nobody_claims_stays_open_and_says_so() {
+        check(
+            "target tiny 1 1",
+            "order tiny #0 g1 open opened 59",
+            expect![
+                "wait: order tiny-55bb1394b081: its agent has not registered yet (until 2026-01-01T00:00:01Z)"
+            ],
+        );
+        check(
+            "target tiny 1 1",
+            "order tiny #0 g1 open opened 86400",
+            expect!["wait: order tiny-55bb1394b081: no worker of process in local has claimed it"],
         );
     }
 

@@ -158,10 +158,15 @@ impl World {
             }
             Action::Cancel { order, reason } => {
                 let order = self.observed.launches.get_mut(order).expect("the order");
-                order.state = match reason {
-                    CancelReason::Expired => OrderState::Failed(now),
-                    CancelReason::Surplus | CancelReason::TargetRemoved => OrderState::Cancelled,
-                };
+                match reason {
+                    CancelReason::Expired(cause) => {
+                        order.state = OrderState::Failed(now);
+                        order.cause = Some(*cause);
+                    }
+                    CancelReason::Surplus | CancelReason::TargetRemoved => {
+                        order.state = OrderState::Cancelled;
+                    }
+                }
             }
             Action::Launch { .. } => self.open(action),
             Action::Expose { agent, deployment } => {
@@ -289,10 +294,19 @@ impl World {
             return;
         };
         order.state = match order.state {
-            OrderState::Open => OrderState::Claimed,
+            OrderState::Open => {
+                order.times.claimed_at = Some(now);
+                OrderState::Claimed
+            }
             OrderState::Claimed if self.full.contains(&order.target) => OrderState::Failed(now),
-            OrderState::Claimed => OrderState::Provisioning,
-            OrderState::Provisioning => OrderState::Fulfilled,
+            OrderState::Claimed => {
+                order.times.made_at = Some(now);
+                OrderState::Provisioning
+            }
+            OrderState::Provisioning => {
+                order.times.registered_at = Some(now);
+                OrderState::Fulfilled
+            }
             OrderState::Fulfilled | OrderState::Failed(_) | OrderState::Cancelled => return,
         };
         let order = order.clone();
