@@ -211,8 +211,13 @@ pub enum WaitReason {
         provider: ProviderName,
         datacenter: Datacenter,
     },
-    /// The last launches for this slot failed.
-    LaunchBackoff { failures: u32 },
+    /// The last launches for this slot failed, the last of them for this cause, if that is known.
+    LaunchBackoff {
+        failures: u32,
+        cause: Option<FailureCause>,
+    },
+    /// The last launches for so many slots failed for one cause; one launch tries whether it is gone.
+    LaunchesProbing { cause: FailureCause, slots: u32 },
     /// A removal is held until a person approves the digest.
     Held { digest: Digest },
     /// The document cannot be read, so nothing of it is touched.

@@ -197,6 +197,7 @@ impl WaitReason {
             Self::AgentsMayReturn { .. } => "AgentsMayReturn",
             Self::WorkerNotHeardYet { .. } => "WorkerNotHeardYet",
             Self::LaunchBackoff { .. } => "LaunchBackoff",
+            Self::LaunchesProbing { .. } => "LaunchesProbing",
             Self::Held { .. } => "Held",
             Self::Frozen => "Frozen",
             Self::InQuarantine { .. } => "InQuarantine",
@@ -235,7 +236,17 @@ impl Display for WaitReason {
                 let agents = plural(*quota, "agent");
                 write!(f, "the quota of {owner}, {agents}, is used up")
             }
-            Self::LaunchBackoff { failures } => write!(f, "launches failed in a row: {failures}"),
+            Self::LaunchBackoff { failures, cause } => {
+                write!(f, "launches failed in a row: {failures}")?;
+                match cause {
+                    Some(cause) => write!(f, "; {cause}"),
+                    None => Ok(()),
+                }
+            }
+            Self::LaunchesProbing { cause, slots } => write!(
+                f,
+                "slots whose last launch failed: {slots}; {cause}; one launch tries for all"
+            ),
             Self::Held { digest } => write!(f, "held until a person approves {digest}"),
             Self::Frozen => f.write_str("a document cannot be read, so it stays as it is"),
             Self::InQuarantine { reason } => write!(f, "in quarantine: {reason}"),

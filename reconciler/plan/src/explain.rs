@@ -6,6 +6,7 @@ use crate::draft::Draft;
 use crate::pools::{Pools, Share, Shares};
 use crate::reserve::{self, Reserved};
 use crate::rules::place::is_free;
+use crate::slots::Rest;
 use crate::view::{DeploymentIx, TargetIx, View, Wanted};
 use crate::{Subject, WaitReason};
 
@@ -14,8 +15,8 @@ use crate::{Subject, WaitReason};
 pub(crate) struct Provided {
     /// Orders under way, those of this pass included.
     pub(crate) ordered: u32,
-    /// The failures in a row and the end of the longest rest, when launches rest.
-    pub(crate) rest: Option<(u32, Timestamp)>,
+    /// The rest after most failures, when launches rest.
+    pub(crate) rest: Option<Rest>,
     /// What is missing may turn up.
     pub(crate) returning: bool,
     /// Nothing is ordered before a worker has listed its machines.
@@ -78,7 +79,7 @@ fn of(
 ) -> (WaitReason, Option<Timestamp>) {
     let provided = provided[target.at()];
     match (provided.rest, view.target(target).state.spec()) {
-        (Some((failures, until)), _) => (WaitReason::LaunchBackoff { failures }, Some(until)),
+        (Some(rest), _) => (resting(rest), Some(rest.until)),
         (None, Some(spec)) if provided.unheard => {
             let reason = WaitReason::WorkerNotHeardYet {
                 provider: spec.provider.clone(),
@@ -90,6 +91,15 @@ fn of(
         _ if provided.ordered > 0 => (WaitReason::CapacityOrdered { missing }, None),
         _ => (WaitReason::FreeAgentsUnusable { missing }, None),
     }
+}
+
+/// What a resting launch waits for.
+pub(crate) fn resting(
+    Rest {
+        failures, cause, ..
+    }: Rest,
+) -> WaitReason {
+    WaitReason::LaunchBackoff { failures, cause }
 }
 
 /// Adds the waits of reservations that free agents do not cover.

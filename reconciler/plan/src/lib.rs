@@ -16,6 +16,7 @@ mod digest;
 mod display;
 mod draft;
 mod explain;
+mod failures;
 mod names;
 mod observed;
 mod plan;

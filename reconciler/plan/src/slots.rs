@@ -1,31 +1,60 @@
 //! Which slot, generation and order a launch gets, and how long a slot rests after a failure. The same world
 //! gives the same order id, so that a repeated decision is the same order.
 
-use std::time::Duration;
+use easyenclave_schemas::{FailureCause, OrderId, Timestamp};
 
-use easyenclave_schemas::{Digest, OrderId, Timestamp};
-
+use crate::failures::{Trouble, rest, trouble};
 use crate::rules::retire::is_returning;
 use crate::view::{TargetIx, View};
 use crate::{Action, LaunchOrder, OrderState};
-
-/// The first rest after a failure; it doubles with each further one.
-const FIRST_REST: Duration = Duration::from_secs(2);
-
-/// The longest rest, without jitter. A full zone is asked again this often.
-const LONGEST_REST: Duration = Duration::from_secs(10 * 60);
 
 /// What a slot does next.
 pub(crate) enum Next {
     /// It launches.
     Launch(Action),
-    /// So many launches failed in a row, and it rests until then.
-    Rest(u32, Timestamp),
+    /// It rests.
+    Rest(Rest),
+    /// It waits for a launch that tries whether the cause of so many failures is gone.
+    Probe { cause: FailureCause, slots: u32 },
+}
+
+/// Why a slot rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rest {
+    /// So many launches failed in a row.
+    pub(crate) failures: u32,
+    pub(crate) until: Timestamp,
+    /// Why the last one failed.
+    pub(crate) cause: Option<FailureCause>,
 }
 
 /// What the lowest `count` free slots of a target do. A resting slot is not skipped: the next one would
-/// meet the same cause.
+/// meet the same cause. While several have failed for one, one launch tries for all of them.
 pub(crate) fn next(view: &View, target: TargetIx, count: u32) -> Vec<Next> {
+    if count == 0 {
+        return Vec::new();
+    }
+    match trouble(view, target) {
+        None => of_slots(view, target, count, 0),
+        Some(trouble) if view.now < trouble.until => vec![Next::Rest(Rest {
+            failures: trouble.failures,
+            until: trouble.until,
+            cause: Some(trouble.cause),
+        })],
+        Some(trouble) if trouble.probing => vec![probe(trouble)],
+        Some(trouble) => {
+            let mut next = of_slots(view, target, 1, trouble.failures);
+            next.extend((count > 1).then(|| probe(trouble)));
+            next
+        }
+    }
+}
+
+fn probe(Trouble { cause, slots, .. }: Trouble) -> Next {
+    Next::Probe { cause, slots }
+}
+
+fn of_slots(view: &View, target: TargetIx, count: u32, failures: u32) -> Vec<Next> {
     let used = used(view, target);
     let free = (0..).filter(|slot| used.binary_search(slot).is_err());
     let last = last_orders(view, target);
@@ -33,12 +62,8 @@ pub(crate) fn next(view: &View, target: TargetIx, count: u32) -> Vec<Next> {
         .filter_map(|slot| {
             let at = last.partition_point(|(other, _)| other.slot <= slot);
             let last = at.checked_sub(1).map(|at| last[at]);
-            next_of(
-                view,
-                target,
-                slot,
-                last.filter(|(order, _)| order.slot == slot),
-            )
+            let last = last.filter(|(order, _)| order.slot == slot);
+            next_of(view, target, (slot, failures), last)
         })
         .collect()
 }
@@ -69,17 +94,20 @@ fn last_orders<'v>(view: &'v View, target: TargetIx) -> Vec<(&'v LaunchOrder, &'
 fn next_of(
     view: &View,
     target: TargetIx,
-    slot: u32,
+    (slot, mut failures): (u32, u32),
     last: Option<(&LaunchOrder, &OrderId)>,
 ) -> Option<Next> {
-    let mut failures = 0;
     if let Some((order, id)) = last
         && let OrderState::Failed(at) = order.state
     {
-        failures = order.failures.saturating_add(1);
+        failures = failures.max(order.failures.saturating_add(1));
         let until = at.plus(rest(order.failures, id));
         if view.now < until {
-            return Some(Next::Rest(failures, until));
+            return Some(Next::Rest(Rest {
+                failures,
+                until,
+                cause: order.cause,
+            }));
         }
     }
     let generation = last.map_or(1, |(order, _)| order.generation.saturating_add(1));
@@ -115,13 +143,4 @@ fn is_taken(view: &View, id: &OrderId) -> bool {
         || view.observed.orphans.contains_key(id)
         || view.observed.agents.contains_key(id.as_str())
         || view.observed.retires.contains_key(id.as_str())
-}
-
-/// Doubles with each failure. The jitter comes from the order's id, so that slots that failed together do
-/// not try again together, and yet the same inputs give the same time.
-fn rest(failures_before: u32, order: &OrderId) -> Duration {
-    let doubled = FIRST_REST.saturating_mul(1_u32.checked_shl(failures_before).unwrap_or(u32::MAX));
-    let rest = doubled.min(LONGEST_REST);
-    let noise = u32::from(Digest::of(order.as_str().as_bytes()).as_bytes()[0]);
-    rest + rest * noise / (5 * 255)
 }

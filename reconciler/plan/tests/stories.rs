@@ -452,12 +452,50 @@ fn a_launch_that_fails_rests_longer_each_time() {
         +38s after 4 failures
     "#]]
     .assert_eq(&story);
-    expect!["wait: target tiny: launches failed in a row: 5 (until 2026-01-01T00:01:12Z)"]
+    expect!["wait: target tiny: launches failed in a row: 5; the place has no room (until 2026-01-01T00:01:12Z)"]
         .assert_eq(&world.text());
     world.full.clear();
     world.advance(60);
     world.settle();
     assert_eq!(world.observed.agents.len(), 1);
+}
+
+#[test]
+fn twenty_slots_of_a_full_place_are_tried_by_one_launch_at_a_time_also_after_a_restart() {
+    let mut world = World::new("target tiny 20 20", "");
+    world.full.insert("tiny".parse().expect("a name"));
+    let mut story = String::new();
+    for second in 0..3600 {
+        let launched = world.turn().actions.len();
+        if launched > 0 {
+            story.push_str(&format!("+{second}s {launched}\n"));
+        }
+        // All that the planner knows is in the orders, so it knows the same after a restart.
+        let orders = std::mem::take(&mut world.observed.launches);
+        world.observed = Observed::default();
+        world.observed.launches = orders;
+    }
+    expect![[r#"
+        +0s 20
+        +4s 1
+        +10s 1
+        +20s 1
+        +38s 1
+        +73s 1
+        +145s 1
+        +297s 1
+        +588s 1
+        +1175s 1
+        +1854s 1
+        +2465s 1
+        +3167s 1
+    "#]]
+    .assert_eq(&story);
+    expect!["wait: target tiny: launches failed in a row: 13; the place has no room (until 2026-01-01T01:03:36Z)"].assert_eq(&world.text());
+    world.full.clear();
+    world.advance(600);
+    world.settle();
+    assert_eq!(world.observed.agents.len(), 20);
 }
 
 #[test]
@@ -469,7 +507,7 @@ fn an_order_that_nobody_fulfils_in_time_counts_as_failed() {
     expect!["cancel tiny#0: nothing was heard from inside the machine in time"]
         .assert_eq(&world.text());
     world.pass();
-    expect!["wait: target tiny: launches failed in a row: 1 (until 2026-01-01T00:05:04Z)"]
+    expect!["wait: target tiny: launches failed in a row: 1; nothing was heard from inside the machine in time (until 2026-01-01T00:05:04Z)"]
         .assert_eq(&world.text());
 }
 

@@ -285,12 +285,12 @@ mod tests {
             deployments
               acme/hello                     running      1 of 1 ready  http://127.0.0.1:40000/
               acme/hello-again               pending      0 of 2 ready
-                  waits: launches failed in a row: 1 (until 2027-01-15T08:00:02Z)
+                  waits: launches failed in a row: 1; the place has no room (until 2027-01-15T08:00:02Z)
 
             targets
               tiny                           scaling      2 agents, 1 in use, 0 idle, 1 ordered, at most 32
                   waits: agents missing: 1; machines are there whose agents may register again
-                  waits: launches failed in a row: 1 (until 2027-01-15T08:00:02Z)
+                  waits: launches failed in a row: 1; the place has no room (until 2027-01-15T08:00:02Z)
                   the last launch failed: the place has no room: no room
 
             agents

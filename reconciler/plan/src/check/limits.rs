@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use easyenclave_schemas::{AgentId, DeploymentId, OwnerName, TargetName};
+use easyenclave_schemas::{AgentId, DeploymentId, FailureCause, OrderId, OwnerName, TargetName};
 
 use super::Findings;
 use super::facts::Facts;
-use crate::{Action, Agent, Deployment, Liveness, Reported, RetireReason, Target};
+use crate::{
+    Action, Agent, Deployment, LaunchOrder, Liveness, OrderState, Reported, RetireReason, Target,
+};
 
 pub(super) fn check(facts: &Facts, findings: &mut Findings) {
     for (name, target) in &facts.desired.targets {
         maximum(facts, name, target, findings);
+        probing(facts, name, findings);
         minimum(facts, name, target, findings);
         reservations(facts, name, findings);
     }
@@ -56,6 +59,47 @@ fn maximum(facts: &Facts, name: &TargetName, target: &Target, findings: &mut Fin
         4,
         launched == 0 || there + launched <= target.max as usize,
         || format!("{name} has {there} machines and would get {launched} more"),
+    );
+}
+
+/// While the last launches of several slots failed for one cause and none came through since, one is tried at a time.
+fn probing(facts: &Facts, name: &TargetName, findings: &mut Findings) {
+    let ours = |a: &&Action| matches!(a, Action::Launch { target, .. } if target == name);
+    let launched = facts.plan.actions.iter().filter(ours).count();
+    let mut newest: BTreeMap<u32, (&OrderId, &LaunchOrder)> = BTreeMap::new();
+    let mut success = None;
+    for (id, order) in &facts.observed.launches {
+        if order.target != *name {
+            continue;
+        }
+        if order.state == OrderState::Fulfilled {
+            success = success.max(order.times.registered_at.or(Some(order.opened)));
+        }
+        let known = newest.entry(order.slot).or_insert((id, order));
+        if order.generation >= known.1.generation {
+            *known = (id, order);
+        }
+    }
+    let mut failed: BTreeMap<_, usize> = BTreeMap::new();
+    let mut last = None;
+    for (id, order) in newest.values() {
+        if let OrderState::Failed(at) = order.state
+            && success.is_none_or(|success| at >= success)
+        {
+            let cause = order.cause.unwrap_or(FailureCause::NotMade);
+            *failed.entry(cause).or_default() += 1;
+            last = last.max(Some((at, *id, cause)));
+        }
+    }
+    let alike = last.map_or(0, |(_, _, cause)| failed[&cause]);
+    let is_pending = |(id, order): &&(&OrderId, &LaunchOrder)| {
+        order.state.is_pending() && !facts.observed.agents.contains_key(id.as_str())
+    };
+    let pending = newest.values().filter(is_pending).count();
+    findings.must(
+        4,
+        launched == 0 || alike < 2 || launched + pending <= 1,
+        || format!("{name} would get {launched} more while its launches fail for one cause"),
     );
 }
 

@@ -133,9 +133,13 @@ impl Pool<'_, '_> {
                     provided.ordered += 1;
                     draft.act(action);
                 }
-                Next::Rest(failures, until) => {
-                    provided.rest = provided.rest.max(Some((failures, until)));
-                    self.wait(draft, WaitReason::LaunchBackoff { failures }, Some(until));
+                Next::Rest(rest) => {
+                    provided.rest = provided.rest.max(Some(rest));
+                    self.wait(draft, explain::resting(rest), Some(rest.until));
+                }
+                Next::Probe { cause, slots } => {
+                    let probing = WaitReason::LaunchesProbing { cause, slots };
+                    self.wait(draft, probing, None);
                 }
             }
         }

@@ -10,7 +10,7 @@ use easyenclave_plan::{
     plan, spent,
 };
 use easyenclave_schemas::{
-    AgentId, Digest, Generation, OrderId, StageTimes, TargetName, Timestamp,
+    AgentId, Digest, FailureCause, Generation, OrderId, StageTimes, TargetName, Timestamp,
 };
 
 use crate::testing::{NOW, desired, observed, text, version};
@@ -298,7 +298,10 @@ impl World {
                 order.times.claimed_at = Some(now);
                 OrderState::Claimed
             }
-            OrderState::Claimed if self.full.contains(&order.target) => OrderState::Failed(now),
+            OrderState::Claimed if self.full.contains(&order.target) => {
+                order.cause = Some(FailureCause::NoCapacity);
+                OrderState::Failed(now)
+            }
             OrderState::Claimed => {
                 order.times.made_at = Some(now);
                 OrderState::Provisioning
