@@ -17,8 +17,8 @@ use easyenclave_schemas::{
 
 use crate::journal::{Change, JournalError, Records};
 use crate::revision::Revision;
-use crate::stages;
 use crate::world::World;
+use crate::{shortages, stages};
 
 /// An agent that is lost later than this after it registered has shown that its kind can live. As long as the longest
 /// rest of a launch, so that what dies again and again never seems to be well.
@@ -59,6 +59,7 @@ pub async fn execute(
     let decide = Decide {
         revision: Arc::clone(revision),
         listed,
+        kept: shortages::kept(&world.journal.read(), now),
         refused: stages::refused(world),
         now,
     };
@@ -110,6 +111,8 @@ fn listed(world: &World) -> Vec<(OrderId, WorkerId, ProviderName)> {
 struct Decide {
     revision: Arc<Revision>,
     listed: Vec<(OrderId, WorkerId, ProviderName)>,
+    /// Failed orders that say how short a place is.
+    kept: BTreeSet<OrderId>,
     /// Orders whose agents' evidence was refused.
     refused: BTreeSet<String>,
     now: Timestamp,
@@ -337,7 +340,7 @@ impl Decide {
         if draft.records.orders.contains_key(order) {
             return Err(Skipped::Overtaken);
         }
-        forget_older(draft, target, *slot);
+        forget_older(draft, target, *slot, &self.kept);
         draft.change.put_order(OrderRecord {
             order: order.clone(),
             datacenter: datacenter.clone(),
@@ -380,8 +383,9 @@ fn instruct(
     Ok(())
 }
 
-/// Ended orders of a slot that made no agent are history once the slot has a newer one.
-fn forget_older(draft: &mut Draft<'_>, target: &TargetName, slot: u32) {
+/// Ended orders of a slot that made no agent are history once the slot has a newer one, unless they say how short a
+/// place is.
+fn forget_older(draft: &mut Draft<'_>, target: &TargetName, slot: u32, kept: &BTreeSet<OrderId>) {
     for order in draft.records.orders.values() {
         let WorkRecord::Launch {
             target: other,
@@ -394,7 +398,7 @@ fn forget_older(draft: &mut Draft<'_>, target: &TargetName, slot: u32) {
         let same_slot = other == target && *other_slot == slot;
         let over =
             !order.state.is_pending() && !draft.records.agents.contains_key(&order.order.agent());
-        if same_slot && over {
+        if same_slot && over && !kept.contains(&order.order) {
             draft.change.drop_order(&order.order);
         }
     }

@@ -32,6 +32,7 @@ pub mod revision;
 pub mod seal;
 pub mod settings;
 mod shelf;
+mod shortages;
 pub mod source;
 mod stages;
 pub mod status;

@@ -22,6 +22,7 @@ use crate::journal::Records;
 use crate::presence::{Heard, ListedUnit, Listing};
 use crate::recall::{Home, slots};
 use crate::revision::{Policies, Revision};
+use crate::shortages::shortages;
 use crate::world::World;
 
 /// Agents send a heartbeat this often.
@@ -51,7 +52,7 @@ pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
         orphans: orphans(revision, &records, &listings, &homes),
         spent: world.spent.all(),
         unheard: unheard(world, revision, &listings, now),
-        shortages: BTreeMap::new(),
+        shortages: shortages(&records, now),
     }
 }
 

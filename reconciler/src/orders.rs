@@ -1,6 +1,7 @@
 //! Orders as workers see them: claim, renewal, report. Every transition is guarded; a launch order
 //! is fulfilled only by an accepted registration, which is not here.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -9,13 +10,13 @@ use easyenclave_schemas::records::{ClaimRecord, OrderPhase, OrderRecord, WorkRec
 use easyenclave_schemas::wire::{
     ClaimRequest, ClaimResponse, OrderReport, OrderStatus, OrderUpdate, Superseded, Unit, WorkKind,
 };
-use easyenclave_schemas::{OrderId, Timestamp};
+use easyenclave_schemas::{OrderId, TargetName, Timestamp};
 
 use crate::api::Refused;
 use crate::journal::{Change, JournalError, Records};
 use crate::revision::Revision;
 use crate::world::World;
-use crate::{stages, terms};
+use crate::{shortages, stages, terms};
 
 /// A claim lapses after this long without a report.
 pub const CLAIM: Duration = Duration::from_secs(60);
@@ -110,7 +111,8 @@ fn retired(records: &Records, order: &OrderId) -> Option<OrderId> {
     }
 }
 
-/// Forgets the ended orders of targets that are no more. Those of a machine that is there still say whose it was.
+/// Forgets the ended orders of targets that are no more, and failed ones whose slots have newer ones and that say of no
+/// place any more that it is short. Those of a machine that is there still say whose it was.
 ///
 /// # Errors
 /// When the records cannot be written.
@@ -122,10 +124,17 @@ pub async fn forget_ended(world: &World) -> Result<(), JournalError> {
     let is_listed = |order: &OrderId| listings.values().any(|l| l.units.contains_key(order));
     let ended: Vec<OrderId> = {
         let records = world.journal.read();
+        let kept = shortages::kept(&records, world.clock.now());
+        let newest = newest(&records);
+        let is_outlived = |order: &OrderRecord| {
+            is_outlived(order, &newest)
+                && !kept.contains(&order.order)
+                && !records.agents.contains_key(&order.order.agent())
+        };
         let ended = records
             .orders
             .values()
-            .filter(|order| is_history(&records, &revision, order));
+            .filter(|order| is_history(&records, &revision, order) || is_outlived(order));
         let ended = ended.map(|order| order.order.clone());
         ended.filter(|order| !is_listed(order)).collect()
     };
@@ -138,6 +147,41 @@ pub async fn forget_ended(world: &World) -> Result<(), JournalError> {
     });
     forgotten.await?.unwrap_or_default();
     Ok(())
+}
+
+/// The newest generation of each slot.
+fn newest(records: &Records) -> BTreeMap<(&TargetName, u32), u64> {
+    let mut newest = BTreeMap::new();
+    for order in records.orders.values() {
+        if let WorkRecord::Launch {
+            target,
+            slot,
+            generation,
+            ..
+        } = &order.work
+        {
+            let known = newest.entry((target, *slot)).or_insert(*generation);
+            *known = (*known).max(*generation);
+        }
+    }
+    newest
+}
+
+/// Whether a launch failed and its slot has a newer one.
+fn is_outlived(order: &OrderRecord, newest: &BTreeMap<(&TargetName, u32), u64>) -> bool {
+    let WorkRecord::Launch {
+        target,
+        slot,
+        generation,
+        ..
+    } = &order.work
+    else {
+        return false;
+    };
+    let is_older = newest
+        .get(&(target, *slot))
+        .is_some_and(|newest| generation < newest);
+    is_older && matches!(order.state, OrderPhase::Failed(_))
 }
 
 /// An order that has ended changes no more, so what is found here is still so when it is dropped.

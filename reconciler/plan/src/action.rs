@@ -216,6 +216,8 @@ pub enum WaitReason {
         failures: u32,
         cause: Option<FailureCause>,
     },
+    /// None of the target's places has room now.
+    PlacesShort { places: u32, cause: FailureCause },
     /// The last launches for so many slots failed for one cause; one launch tries whether it is gone.
     LaunchesProbing { cause: FailureCause, slots: u32 },
     /// A removal is held until a person approves the digest.

@@ -197,6 +197,7 @@ impl WaitReason {
             Self::AgentsMayReturn { .. } => "AgentsMayReturn",
             Self::WorkerNotHeardYet { .. } => "WorkerNotHeardYet",
             Self::LaunchBackoff { .. } => "LaunchBackoff",
+            Self::PlacesShort { .. } => "PlacesShort",
             Self::LaunchesProbing { .. } => "LaunchesProbing",
             Self::Held { .. } => "Held",
             Self::Frozen => "Frozen",
@@ -242,6 +243,9 @@ impl Display for WaitReason {
                     Some(cause) => write!(f, "; {cause}"),
                     None => Ok(()),
                 }
+            }
+            Self::PlacesShort { places, cause } => {
+                write!(f, "places without room now: {places}; {cause}")
             }
             Self::LaunchesProbing { cause, slots } => write!(
                 f,

@@ -7,6 +7,7 @@ use crate::pools::{Pools, Share, Shares};
 use crate::reserve::{self, Reserved};
 use crate::rules::place::is_free;
 use crate::slots::Rest;
+use crate::spots::Short;
 use crate::view::{DeploymentIx, TargetIx, View, Wanted};
 use crate::{Subject, WaitReason};
 
@@ -17,6 +18,8 @@ pub(crate) struct Provided {
     pub(crate) ordered: u32,
     /// The rest after most failures, when launches rest.
     pub(crate) rest: Option<Rest>,
+    /// No place has room now.
+    pub(crate) short: Option<Short>,
     /// What is missing may turn up.
     pub(crate) returning: bool,
     /// Nothing is ordered before a worker has listed its machines.
@@ -78,6 +81,9 @@ fn of(
     missing: u32,
 ) -> (WaitReason, Option<Timestamp>) {
     let provided = provided[target.at()];
+    if let Some(none) = provided.short {
+        return (short(none), Some(none.until));
+    }
     match (provided.rest, view.target(target).state.spec()) {
         (Some(rest), _) => (resting(rest), Some(rest.until)),
         (None, Some(spec)) if provided.unheard => {
@@ -91,6 +97,11 @@ fn of(
         _ if provided.ordered > 0 => (WaitReason::CapacityOrdered { missing }, None),
         _ => (WaitReason::FreeAgentsUnusable { missing }, None),
     }
+}
+
+/// What a launch waits for that has no place.
+pub(crate) fn short(Short { places, cause, .. }: Short) -> WaitReason {
+    WaitReason::PlacesShort { places, cause }
 }
 
 /// What a resting launch waits for.

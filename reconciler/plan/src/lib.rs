@@ -25,6 +25,7 @@ mod reserve;
 mod rules;
 mod shed;
 mod slots;
+mod spots;
 mod stages;
 mod supply;
 #[cfg(test)]

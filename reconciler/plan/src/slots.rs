@@ -1,12 +1,13 @@
 //! Which slot, generation and order a launch gets, and how long a slot rests after a failure. The same world
 //! gives the same order id, so that a repeated decision is the same order.
 
-use easyenclave_schemas::{FailureCause, OrderId, Timestamp};
+use easyenclave_schemas::{FailureCause, OrderId, Spot, Timestamp};
 
 use crate::failures::{Trouble, rest, trouble};
 use crate::rules::retire::is_returning;
+use crate::spots::{self, Short};
 use crate::view::{TargetIx, View};
-use crate::{Action, LaunchOrder, OrderState};
+use crate::{Action, LaunchOrder, OrderState, Target};
 
 /// What a slot does next.
 pub(crate) enum Next {
@@ -14,6 +15,8 @@ pub(crate) enum Next {
     Launch(Action),
     /// It rests.
     Rest(Rest),
+    /// None of the target's places has room now.
+    Short(Short),
     /// It waits for a launch that tries whether the cause of so many failures is gone.
     Probe { cause: FailureCause, slots: u32 },
 }
@@ -34,16 +37,29 @@ pub(crate) fn next(view: &View, target: TargetIx, count: u32) -> Vec<Next> {
     if count == 0 {
         return Vec::new();
     }
+    let Some(spec) = view.target(target).state.spec() else {
+        return Vec::new();
+    };
+    let spot = match spots::choose(view, spec) {
+        Err(short) => return vec![Next::Short(short)],
+        Ok(spot) => spot,
+    };
+    let turn = Turn {
+        view,
+        target,
+        spec,
+        spot,
+    };
     match trouble(view, target) {
-        None => of_slots(view, target, count, 0),
-        Some(trouble) if view.now < trouble.until => vec![Next::Rest(Rest {
+        None => turn.of_slots(count, 0),
+        Some(trouble) if turn.rests(trouble.until, Some(trouble.cause)) => vec![Next::Rest(Rest {
             failures: trouble.failures,
             until: trouble.until,
             cause: Some(trouble.cause),
         })],
         Some(trouble) if trouble.probing => vec![probe(trouble)],
         Some(trouble) => {
-            let mut next = of_slots(view, target, 1, trouble.failures);
+            let mut next = turn.of_slots(1, trouble.failures);
             next.extend((count > 1).then(|| probe(trouble)));
             next
         }
@@ -54,18 +70,80 @@ fn probe(Trouble { cause, slots, .. }: Trouble) -> Next {
     Next::Probe { cause, slots }
 }
 
-fn of_slots(view: &View, target: TargetIx, count: u32, failures: u32) -> Vec<Next> {
-    let used = used(view, target);
-    let free = (0..).filter(|slot| used.binary_search(slot).is_err());
-    let last = last_orders(view, target);
-    free.take(count as usize)
-        .filter_map(|slot| {
-            let at = last.partition_point(|(other, _)| other.slot <= slot);
-            let last = at.checked_sub(1).map(|at| last[at]);
-            let last = last.filter(|(order, _)| order.slot == slot);
-            next_of(view, target, (slot, failures), last)
+/// The launches of a target in one pass, all at one place.
+struct Turn<'v, 'a> {
+    view: &'v View<'a>,
+    target: TargetIx,
+    spec: &'v Target,
+    spot: Option<&'v Spot>,
+}
+
+impl Turn<'_, '_> {
+    fn of_slots(&self, count: u32, failures: u32) -> Vec<Next> {
+        let used = used(self.view, self.target);
+        let free = (0..).filter(|slot| used.binary_search(slot).is_err());
+        let last = last_orders(self.view, self.target);
+        free.take(count as usize)
+            .filter_map(|slot| {
+                let at = last.partition_point(|(other, _)| other.slot <= slot);
+                let last = at.checked_sub(1).map(|at| last[at]);
+                let last = last.filter(|(order, _)| order.slot == slot);
+                self.next_of(slot, failures, last)
+            })
+            .collect()
+    }
+
+    /// Whether a launch rests until then after one that failed. Where there is a choice, a place without room is left
+    /// out by itself, and the next place need not wait for it.
+    fn rests(&self, until: Timestamp, cause: Option<FailureCause>) -> bool {
+        let elsewhere = self.spot.is_some() && cause.is_some_and(spots::is_of_place);
+        self.view.now < until && !elsewhere
+    }
+
+    fn next_of(
+        &self,
+        slot: u32,
+        mut failures: u32,
+        last: Option<(&LaunchOrder, &OrderId)>,
+    ) -> Option<Next> {
+        if let Some((order, id)) = last
+            && let OrderState::Failed(at) = order.state
+        {
+            failures = failures.max(order.failures.saturating_add(1));
+            let until = at.plus(rest(order.failures, id));
+            if self.rests(until, order.cause) {
+                return Some(Next::Rest(Rest {
+                    failures,
+                    until,
+                    cause: order.cause,
+                }));
+            }
+        }
+        let generation = last.map_or(1, |(order, _)| order.generation.saturating_add(1));
+        self.launch(slot, generation, failures).map(Next::Launch)
+    }
+
+    fn launch(&self, slot: u32, first: u64, failures: u32) -> Option<Action> {
+        let (name, spec) = (self.view.target(self.target).name, self.spec);
+        let id = |generation| OrderId::launch(&self.view.desired.fleet, name, slot, generation);
+        // After the store was lost the generations start again; an id that something still has is passed over.
+        let (generation, order) = (first..)
+            .map(|g| (g, id(g)))
+            .find(|(_, id)| !is_taken(self.view, id))?;
+        Some(Action::Launch {
+            order,
+            target: name.clone(),
+            slot,
+            generation,
+            failures,
+            datacenter: spec.datacenter.clone(),
+            provider: spec.provider.clone(),
+            zone: self.spot.and_then(|spot| spot.zone.clone()),
+            shape: self.spot.and_then(|spot| spot.shape.clone()),
+            size: spec.size.clone(),
+            policy: spec.policy.clone(),
         })
-        .collect()
+    }
 }
 
 fn used(view: &View, target: TargetIx) -> Vec<u32> {
@@ -89,53 +167,6 @@ fn last_orders<'v>(view: &'v View, target: TargetIx) -> Vec<(&'v LaunchOrder, &'
     let mut orders: Vec<_> = view.orders_of(target).map(|o| (o.fact, o.id)).collect();
     orders.sort_unstable_by_key(|(order, _)| (order.slot, order.generation));
     orders
-}
-
-fn next_of(
-    view: &View,
-    target: TargetIx,
-    (slot, mut failures): (u32, u32),
-    last: Option<(&LaunchOrder, &OrderId)>,
-) -> Option<Next> {
-    if let Some((order, id)) = last
-        && let OrderState::Failed(at) = order.state
-    {
-        failures = failures.max(order.failures.saturating_add(1));
-        let until = at.plus(rest(order.failures, id));
-        if view.now < until {
-            return Some(Next::Rest(Rest {
-                failures,
-                until,
-                cause: order.cause,
-            }));
-        }
-    }
-    let generation = last.map_or(1, |(order, _)| order.generation.saturating_add(1));
-    launch(view, target, slot, generation, failures).map(Next::Launch)
-}
-
-fn launch(view: &View, target: TargetIx, slot: u32, first: u64, failures: u32) -> Option<Action> {
-    let facts = view.target(target);
-    let spec = facts.state.spec()?;
-    let id = |generation| OrderId::launch(&view.desired.fleet, facts.name, slot, generation);
-    // After the store was lost the generations start again; an id that something still has is passed over.
-    let (generation, order) = (first..)
-        .map(|g| (g, id(g)))
-        .find(|(_, id)| !is_taken(view, id))?;
-    let spot = spec.spots.first();
-    Some(Action::Launch {
-        order,
-        target: facts.name.clone(),
-        slot,
-        generation,
-        failures,
-        datacenter: spec.datacenter.clone(),
-        provider: spec.provider.clone(),
-        zone: spot.and_then(|spot| spot.zone.clone()),
-        shape: spot.and_then(|spot| spot.shape.clone()),
-        size: spec.size.clone(),
-        policy: spec.policy.clone(),
-    })
 }
 
 fn is_taken(view: &View, id: &OrderId) -> bool {

@@ -13,7 +13,7 @@ use easyenclave_schemas::{
 use crate::{
     Agent, Assigned, Breaker, Deployment, Desired, Exposure, Frozen, LaunchOrder, Limits, Liveness,
     Observed, OnLapse, OrderState, Orphan, Placement, Plan, Quarantine, Remedy, Replica, Reported,
-    Reservation, RetireOrder, Target, Trust,
+    Reservation, RetireOrder, Shortage, Target, Trust,
 };
 
 /// 2026-01-01T00:00:00Z, when every test begins. Numbers in texts are seconds from here: ago for what has
@@ -218,12 +218,32 @@ pub(crate) fn observed(text: &str) -> Observed {
                     .retires
                     .insert(words.name(), RetireOrder { opened });
             }
+            "short" => {
+                let (spot, shortage) = shortage(&mut words);
+                observed.shortages.insert(spot, shortage);
+            }
             "unheard" => drop(observed.unheard.insert((words.name(), words.name()))),
             "orphan" => drop(observed.orphans.insert(words.name(), orphan(words))),
             other => panic!("no such thing: {other}"),
         }
     }
     observed
+}
+
+/// `short ZONE SHAPE CAUSE SECONDS`
+fn shortage(words: &mut Words) -> (Spot, Shortage) {
+    let spot = Spot {
+        provider: name("process"),
+        datacenter: name("local"),
+        zone: Some(words.name()),
+        shape: Some(words.name()),
+    };
+    let shortage = Shortage {
+        cause: cause(words.next()),
+        failures: 1,
+        until: words.ahead(),
+    };
+    (spot, shortage)
 }
 
 /// A trusted idle agent of a target.

@@ -128,6 +128,11 @@ fn wrong(status: &Status, hints: &Hints) -> Vec<String> {
         let word = paint(BAD, "problem");
         lines.push(format!("{word} {place}: {}", problem.message));
     }
+    for short in &fleet.shortages {
+        let word = paint(BAD, "short");
+        let (spot, cause, until) = (&short.spot, short.cause, short.until);
+        lines.push(format!("{word} {spot}: {cause} (until {until})"));
+    }
     for refusal in &fleet.refusals {
         let word = paint(BAD, "refused");
         let (code, subject) = (&refusal.code, &refusal.subject);
@@ -281,6 +286,7 @@ mod tests {
         expect![[r#"
             fleet demo  desired cccccccccccc  plan 33c71b83a681
             as of 2027-01-15T08:00:00Z, 12 s ago  commit 012345678901  signature good
+            short cloud in far zone far-a shape c3-4: the place has no room (until 2027-01-15T08:01:00Z)
 
             deployments
               acme/hello                     running      1 of 1 ready  http://127.0.0.1:40000/

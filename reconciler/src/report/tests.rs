@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use easyenclave_plan::{
     Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Plan,
-    Quarantine, Remedy, Replica, Reported, RetireOrder, Trust, plan,
+    Quarantine, Remedy, Replica, Reported, RetireOrder, Shortage, Trust, plan,
 };
 use easyenclave_schemas::documents::Modes;
 use easyenclave_schemas::evidence::{
@@ -17,7 +17,7 @@ use easyenclave_schemas::records::{
     TrustRecord, WorkRecord,
 };
 use easyenclave_schemas::wire::{CallRefusals, HeartbeatRequest, WorkloadReport, WorkloadState};
-use easyenclave_schemas::{Digest, FailureCause, Generation, OrderId, StageTimes, Timestamp};
+use easyenclave_schemas::{Digest, FailureCause, Generation, OrderId, Spot, StageTimes, Timestamp};
 use expect_test::expect_file;
 
 use super::{Notes, Status, observed, read, status};
@@ -132,6 +132,7 @@ impl Scene {
         scene.agent(1, None, Some(QuarantineRecord::TrustLapsed));
         scene.retire(1);
         scene.orphan();
+        scene.shortage();
         scene
     }
 
@@ -191,6 +192,21 @@ impl Scene {
             times: times(state),
         };
         self.records.orders.insert(order, Arc::new(record));
+    }
+
+    fn shortage(&mut self) {
+        let spot = Spot {
+            provider: name("cloud"),
+            datacenter: name("far"),
+            zone: Some(name("far-a")),
+            shape: Some(name("c3-4")),
+        };
+        let shortage = Shortage {
+            cause: FailureCause::NoCapacity,
+            failures: 2,
+            until: NOW.plus(std::time::Duration::from_secs(60)),
+        };
+        self.observed.shortages.insert(spot, shortage);
     }
 
     fn orphan(&mut self) {

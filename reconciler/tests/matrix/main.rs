@@ -26,5 +26,6 @@ mod pushes;
 mod registration;
 mod services;
 mod sessions;
+mod shortages;
 mod stages;
 mod stalled;

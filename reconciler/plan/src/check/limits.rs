@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use easyenclave_schemas::{AgentId, DeploymentId, FailureCause, OrderId, OwnerName, TargetName};
+use easyenclave_schemas::{
+    AgentId, DeploymentId, FailureCause, OrderId, OwnerName, Spot, TargetName,
+};
 
 use super::Findings;
 use super::facts::Facts;
@@ -22,6 +24,7 @@ pub(super) fn check(facts: &Facts, findings: &mut Findings) {
         breaker(facts, name, findings);
     }
     owners(facts, findings);
+    short(facts, findings);
     for (id, deployment) in &facts.desired.deployments {
         roll_out(facts, id, deployment, findings);
         replicas(facts, id, deployment, findings);
@@ -101,6 +104,35 @@ fn probing(facts: &Facts, name: &TargetName, findings: &mut Findings) {
         launched == 0 || alike < 2 || launched + pending <= 1,
         || format!("{name} would get {launched} more while its launches fail for one cause"),
     );
+}
+
+/// Nothing is launched where it is known that there is no room.
+fn short(facts: &Facts, findings: &mut Findings) {
+    for action in &facts.plan.actions {
+        let Action::Launch {
+            order,
+            provider,
+            datacenter,
+            zone,
+            shape,
+            ..
+        } = action
+        else {
+            continue;
+        };
+        let spot = Spot {
+            provider: provider.clone(),
+            datacenter: datacenter.clone(),
+            zone: zone.clone(),
+            shape: shape.clone(),
+        };
+        let is_choice = spot.zone.is_some() || spot.shape.is_some();
+        let shortage = facts.observed.shortages.get(&spot);
+        let is_short = shortage.is_some_and(|shortage| shortage.until > facts.now);
+        findings.must(4, !(is_choice && is_short), || {
+            format!("{order} would be made {spot}, which has no room")
+        });
+    }
 }
 
 /// Nothing that is needed is retired as surplus.

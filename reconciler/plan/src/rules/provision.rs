@@ -137,6 +137,10 @@ impl Pool<'_, '_> {
                     provided.rest = provided.rest.max(Some(rest));
                     self.wait(draft, explain::resting(rest), Some(rest.until));
                 }
+                Next::Short(short) => {
+                    provided.short = Some(short);
+                    self.wait(draft, explain::short(short), Some(short.until));
+                }
                 Next::Probe { cause, slots } => {
                     let probing = WaitReason::LaunchesProbing { cause, slots };
                     self.wait(draft, probing, None);

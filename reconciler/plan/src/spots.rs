@@ -1,0 +1,104 @@
+//! Where the next machine of a target is made: at the first of its places that is not short.
+
+use easyenclave_schemas::{FailureCause, Spot, Timestamp};
+
+use crate::view::View;
+use crate::{Shortage, Target};
+
+/// None of a target's places has room now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Short {
+    /// So many places it has.
+    pub(crate) places: u32,
+    /// Why the one failed that is tried next.
+    pub(crate) cause: FailureCause,
+    /// When that one is tried.
+    pub(crate) until: Timestamp,
+}
+
+/// The place of the next launch; none where a target has no choice.
+///
+/// # Errors
+/// When all of them are short.
+pub(crate) fn choose<'v>(view: &View<'v>, target: &'v Target) -> Result<Option<&'v Spot>, Short> {
+    let is_free = |spot: &&Spot| shortage(view, spot).is_none();
+    if let Some(spot) = target.spots.iter().find(is_free) {
+        return Ok(Some(spot));
+    }
+    let short = target.spots.iter().filter_map(|spot| shortage(view, spot));
+    match short.min_by_key(|shortage| shortage.until) {
+        None => Ok(None),
+        Some(first) => Err(Short {
+            places: u32::try_from(target.spots.len()).unwrap_or(u32::MAX),
+            cause: first.cause,
+            until: first.until,
+        }),
+    }
+}
+
+fn shortage<'v>(view: &View<'v>, spot: &Spot) -> Option<&'v Shortage> {
+    let shortage = view.observed.shortages.get(spot);
+    shortage.filter(|shortage| shortage.until > view.now)
+}
+
+/// Whether a launch that failed for this may well come through at another place.
+pub(crate) fn is_of_place(cause: FailureCause) -> bool {
+    matches!(cause, FailureCause::NoCapacity | FailureCause::Quota)
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::testing::check;
+
+    const STATE: &str = "target tiny 2 4 at us-a c3-4 at us-b c3-4";
+
+    #[test]
+    fn a_launch_takes_the_next_place_when_the_preferred_one_is_short() {
+        check(
+            STATE,
+            "short us-a c3-4 NoCapacity 20",
+            expect![[r#"
+            launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size tiny in local zone us-b by process shape c3-4 under sim
+            launch tiny-55bb1394b081 for tiny slot 0 generation 1 failures 0 size tiny in local zone us-b by process shape c3-4 under sim"#]],
+        );
+        check(
+            STATE,
+            "short us-a c3-4 NoCapacity 0",
+            expect![[r#"
+            launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size tiny in local zone us-a by process shape c3-4 under sim
+            launch tiny-55bb1394b081 for tiny slot 0 generation 1 failures 0 size tiny in local zone us-a by process shape c3-4 under sim"#]],
+        );
+    }
+
+    #[test]
+    fn a_launch_that_failed_at_a_short_place_needs_no_rest_at_another() {
+        check(
+            STATE,
+            "short us-a c3-4 NoCapacity 20\norder tiny #0 g1 failed 0 of NoCapacity failures 3\n\
+             order tiny #1 g1 failed 0 of NoCapacity",
+            expect![[r#"
+                launch tiny-4dfee8e46e1e for tiny slot 0 generation 2 failures 4 size tiny in local zone us-b by process shape c3-4 under sim
+                wait: target tiny: slots whose last launch failed: 2; the place has no room; one launch tries for all"#]],
+        );
+        check(
+            STATE,
+            "short us-a c3-4 NoCapacity 20\norder tiny #0 g1 failed 0 of MachineDied failures 3",
+            expect![[r#"
+                launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size tiny in local zone us-b by process shape c3-4 under sim
+                wait: target tiny: launches failed in a row: 4; the machine ended before its agent had registered (until 2026-01-01T00:00:16Z)"#]],
+        );
+    }
+
+    #[test]
+    fn nothing_is_launched_while_all_places_are_short() {
+        check(
+            "target tiny 0 4 at us-a c3-4 at us-b c3-4\ndeploy acme/a x1 v1",
+            "short us-a c3-4 NoCapacity 20\nshort us-b c3-4 Quota 10",
+            expect![[r#"
+                wait: deployment acme/a: places without room now: 2; the provider's quota is used up (until 2026-01-01T00:00:10Z)
+                wait: target tiny: places without room now: 2; the provider's quota is used up (until 2026-01-01T00:00:10Z)"#]],
+        );
+    }
+}
