@@ -32,7 +32,7 @@ use crate::source::{self, Source, keep, kept};
 use crate::status::{Publisher, recorded};
 use crate::trust;
 use crate::world::{Parts, World};
-use crate::{api, approvals, deliver, keys, orders, verifiers};
+use crate::{api, approvals, deliver, history, keys, verifiers};
 
 /// Without any news, the world is looked at this often.
 const IDLE: Duration = Duration::from_secs(5);
@@ -314,7 +314,7 @@ impl Turns {
         self.tidied = now;
         let (nonces, orders) = (
             self.world.journal.forget_nonces(now).await,
-            orders::forget_ended(&self.world).await,
+            history::forget_ended(&self.world).await,
         );
         for error in [nonces, orders].into_iter().filter_map(Result::err) {
             let error = &error as &dyn std::error::Error;

@@ -11,14 +11,14 @@ use easyenclave_schemas::records::{
     AgentRecord, AssignmentRecord, OrderPhase, OrderRecord, QuarantineRecord, WorkRecord,
 };
 use easyenclave_schemas::{
-    AgentId, Datacenter, FailureCause, Generation, OrderId, ProviderName, StageTimes, TargetName,
-    Timestamp, WorkerId,
+    AgentId, Datacenter, FailureCause, Generation, OrderId, ProviderName, StageTimes, Timestamp,
+    WorkerId,
 };
 
 use crate::journal::{Change, JournalError, Records};
 use crate::revision::Revision;
 use crate::world::World;
-use crate::{shortages, stages};
+use crate::{history, shortages, stages};
 
 /// An agent that is lost later than this after it registered has shown that its kind can live. As long as the longest
 /// rest of a launch, so that what dies again and again never seems to be well.
@@ -340,7 +340,9 @@ impl Decide {
         if draft.records.orders.contains_key(order) {
             return Err(Skipped::Overtaken);
         }
-        forget_older(draft, target, *slot, &self.kept);
+        for outlived in history::outlived(draft.records, (target, *slot), &self.kept) {
+            draft.change.drop_order(&outlived);
+        }
         draft.change.put_order(OrderRecord {
             order: order.clone(),
             datacenter: datacenter.clone(),
@@ -381,27 +383,6 @@ fn instruct(
     record.generation = generation;
     record.assigned = assigned;
     Ok(())
-}
-
-/// Ended orders of a slot that made no agent are history once the slot has a newer one, unless they say how short a
-/// place is.
-fn forget_older(draft: &mut Draft<'_>, target: &TargetName, slot: u32, kept: &BTreeSet<OrderId>) {
-    for order in draft.records.orders.values() {
-        let WorkRecord::Launch {
-            target: other,
-            slot: other_slot,
-            ..
-        } = &order.work
-        else {
-            continue;
-        };
-        let same_slot = other == target && *other_slot == slot;
-        let over =
-            !order.state.is_pending() && !draft.records.agents.contains_key(&order.order.agent());
-        if same_slot && over && !kept.contains(&order.order) {
-            draft.change.drop_order(&order.order);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod deliver;
 pub mod desired;
 pub mod examples;
 pub mod execute;
+pub mod history;
 mod http;
 pub mod join;
 pub mod journal;

@@ -1,22 +1,19 @@
 //! Orders as workers see them: claim, renewal, report. Every transition is guarded; a launch order
 //! is fulfilled only by an accepted registration, which is not here.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use easyenclave_plan::Frozen;
 use easyenclave_schemas::records::{ClaimRecord, OrderPhase, OrderRecord, WorkRecord};
 use easyenclave_schemas::wire::{
     ClaimRequest, ClaimResponse, OrderReport, OrderStatus, OrderUpdate, Superseded, Unit, WorkKind,
 };
-use easyenclave_schemas::{OrderId, TargetName, Timestamp};
+use easyenclave_schemas::{OrderId, Timestamp};
 
 use crate::api::Refused;
-use crate::journal::{Change, JournalError, Records};
-use crate::revision::Revision;
+use crate::journal::{Change, Records};
 use crate::world::World;
-use crate::{shortages, stages, terms};
+use crate::{stages, terms};
 
 /// A claim lapses after this long without a report.
 pub const CLAIM: Duration = Duration::from_secs(60);
@@ -109,91 +106,6 @@ fn retired(records: &Records, order: &OrderId) -> Option<OrderId> {
         WorkRecord::Retire { agent, .. } => Some(agent.order()),
         WorkRecord::Launch { .. } => None,
     }
-}
-
-/// Forgets the ended orders of targets that are no more, and failed ones whose slots have newer ones and that say of no
-/// place any more that it is short. Those of a machine that is there still say whose it was.
-///
-/// # Errors
-/// When the records cannot be written.
-pub async fn forget_ended(world: &World) -> Result<(), JournalError> {
-    let Some(revision) = world.revision() else {
-        return Ok(());
-    };
-    let listings = world.presence.listings();
-    let is_listed = |order: &OrderId| listings.values().any(|l| l.units.contains_key(order));
-    let ended: Vec<OrderId> = {
-        let records = world.journal.read();
-        let kept = shortages::kept(&records, world.clock.now());
-        let newest = newest(&records);
-        let is_outlived = |order: &OrderRecord| {
-            is_outlived(order, &newest)
-                && !kept.contains(&order.order)
-                && !records.agents.contains_key(&order.order.agent())
-        };
-        let ended = records
-            .orders
-            .values()
-            .filter(|order| is_history(&records, &revision, order) || is_outlived(order));
-        let ended = ended.map(|order| order.order.clone());
-        ended.filter(|order| !is_listed(order)).collect()
-    };
-    if ended.is_empty() {
-        return Ok(());
-    }
-    let forgotten = world.journal.transact(move |_, change| {
-        ended.iter().for_each(|order| change.drop_order(order));
-        Ok::<_, ()>(())
-    });
-    forgotten.await?.unwrap_or_default();
-    Ok(())
-}
-
-/// The newest generation of each slot.
-fn newest(records: &Records) -> BTreeMap<(&TargetName, u32), u64> {
-    let mut newest = BTreeMap::new();
-    for order in records.orders.values() {
-        if let WorkRecord::Launch {
-            target,
-            slot,
-            generation,
-            ..
-        } = &order.work
-        {
-            let known = newest.entry((target, *slot)).or_insert(*generation);
-            *known = (*known).max(*generation);
-        }
-    }
-    newest
-}
-
-/// Whether a launch failed and its slot has a newer one.
-fn is_outlived(order: &OrderRecord, newest: &BTreeMap<(&TargetName, u32), u64>) -> bool {
-    let WorkRecord::Launch {
-        target,
-        slot,
-        generation,
-        ..
-    } = &order.work
-    else {
-        return false;
-    };
-    let is_older = newest
-        .get(&(target, *slot))
-        .is_some_and(|newest| generation < newest);
-    is_older && matches!(order.state, OrderPhase::Failed(_))
-}
-
-/// An order that has ended changes no more, so what is found here is still so when it is dropped.
-fn is_history(records: &Records, revision: &Revision, order: &OrderRecord) -> bool {
-    let WorkRecord::Launch { target, .. } = &order.work else {
-        return false;
-    };
-    let desired = &revision.desired;
-    !order.state.is_pending()
-        && !desired.targets.contains_key(target)
-        && !desired.frozen.contains(&Frozen::Target(target.clone()))
-        && !records.agents.contains_key(&order.order.agent())
 }
 
 /// Listed machines that were made under an older claim than their order's newest. None of them can join: its

@@ -237,20 +237,6 @@ impl Display for WaitReason {
                 let agents = plural(*quota, "agent");
                 write!(f, "the quota of {owner}, {agents}, is used up")
             }
-            Self::LaunchBackoff { failures, cause } => {
-                write!(f, "launches failed in a row: {failures}")?;
-                match cause {
-                    Some(cause) => write!(f, "; {cause}"),
-                    None => Ok(()),
-                }
-            }
-            Self::PlacesShort { places, cause } => {
-                write!(f, "places without room now: {places}; {cause}")
-            }
-            Self::LaunchesProbing { cause, slots } => write!(
-                f,
-                "slots whose last launch failed: {slots}; {cause}; one launch tries for all"
-            ),
             Self::Held { digest } => write!(f, "held until a person approves {digest}"),
             Self::Frozen => f.write_str("a document cannot be read, so it stays as it is"),
             Self::InQuarantine { reason } => write!(f, "in quarantine: {reason}"),
@@ -264,24 +250,15 @@ impl Display for WaitReason {
             Self::OrphanUnconfirmed => f.write_str("belongs to nothing; its owner may turn up"),
             Self::TrustUnknown => f.write_str("its evidence cannot be judged now"),
             Self::AttestationUnderWay => f.write_str("asked for fresh evidence"),
-            Self::OrderPending => f.write_str("its agent has not registered yet"),
-            Self::OrderUnclaimed {
-                provider,
-                datacenter,
-            } => write!(f, "no worker of {provider} in {datacenter} has claimed it"),
-            Self::AgentsMayReturn { missing } => write!(
-                f,
-                "agents missing: {missing}; machines are there whose agents may register again"
-            ),
-            Self::WorkerNotHeardYet {
-                provider,
-                datacenter,
-            } => write!(
-                f,
-                "no worker of {provider} in {datacenter} has listed its machines since the start"
-            ),
             Self::RetireUnderWay => f.write_str("the machine is being destroyed"),
             Self::RetirePaced => f.write_str("goes when those before it have gone"),
+            Self::OrderPending
+            | Self::OrderUnclaimed { .. }
+            | Self::AgentsMayReturn { .. }
+            | Self::WorkerNotHeardYet { .. }
+            | Self::LaunchBackoff { .. }
+            | Self::PlacesShort { .. }
+            | Self::LaunchesProbing { .. } => launches(self, f),
             Self::CapacityOrdered { .. }
             | Self::CapacityExhausted { .. }
             | Self::NoTarget
@@ -289,6 +266,42 @@ impl Display for WaitReason {
             | Self::FreeAgentsUnusable { .. }
             | Self::AboveMaximum { .. } => capacity(self, f),
         }
+    }
+}
+
+fn launches(reason: &WaitReason, f: &mut Formatter<'_>) -> Result {
+    match reason {
+        WaitReason::LaunchBackoff { failures, cause } => {
+            write!(f, "launches failed in a row: {failures}")?;
+            match cause {
+                Some(cause) => write!(f, "; {cause}"),
+                None => Ok(()),
+            }
+        }
+        WaitReason::PlacesShort { places, cause } => {
+            write!(f, "places without room now: {places}; {cause}")
+        }
+        WaitReason::LaunchesProbing { cause, slots } => write!(
+            f,
+            "slots whose last launch failed: {slots}; {cause}; one launch tries for all"
+        ),
+        WaitReason::OrderPending => f.write_str("its agent has not registered yet"),
+        WaitReason::OrderUnclaimed {
+            provider,
+            datacenter,
+        } => write!(f, "no worker of {provider} in {datacenter} has claimed it"),
+        WaitReason::AgentsMayReturn { missing } => write!(
+            f,
+            "agents missing: {missing}; machines are there whose agents may register again"
+        ),
+        WaitReason::WorkerNotHeardYet {
+            provider,
+            datacenter,
+        } => write!(
+            f,
+            "no worker of {provider} in {datacenter} has listed its machines since the start"
+        ),
+        _ => Ok(()),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use easyenclave::clock::Clock;
+use easyenclave::history::forget_ended;
 use easyenclave::observe::observe;
-use easyenclave::orders::forget_ended;
 use easyenclave_schemas::evidence::ReasonCode;
 use easyenclave_schemas::records::{OrderPhase, WorkRecord};
 use easyenclave_schemas::signature::Keypair;
