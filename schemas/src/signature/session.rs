@@ -1,5 +1,5 @@
 //! Session keys: two that know each other's Ed25519 keys agree on a secret (X25519), and sign with it (HMAC-SHA-256)
-//! what they tell each other many times. Such a signature costs a fiftieth of an Ed25519 one.
+//! what they tell each other many times. Such a signature takes no arithmetic on a curve.
 
 use std::borrow::Cow;
 use std::fmt;
