@@ -152,10 +152,10 @@ async fn settle(world: &Arc<World>) -> u32 {
 }
 
 /// The thread that asks, in `/proc`.
-pub(crate) const OWN: &str = "thread-self";
+const OWN: &str = "thread-self";
 
 /// User and system time of a thread; the kernel counts in hundredths of a second.
-pub(crate) fn time_of(thread: &str) -> Duration {
+fn time_of(thread: &str) -> Duration {
     let stat = fs::read_to_string(Path::new("/proc").join(thread).join("stat")).expect("there");
     let fields: Vec<_> = stat
         .rsplit(')')
