@@ -6,6 +6,7 @@ mod approve;
 mod approved;
 mod changes;
 mod check;
+mod cost;
 mod diff;
 mod edit;
 mod evidence;

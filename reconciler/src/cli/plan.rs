@@ -1,6 +1,6 @@
 //! `easyenclave plan`: what a change would do. A clone is enough: what is comes from the status branch.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -10,9 +10,10 @@ use easyenclave_attestation::Policy;
 use easyenclave_git::{BlobId, CommitId, Past, Source};
 use easyenclave_plan::{Hold, Observed, Plan, plan};
 use easyenclave_schemas::status::ProblemStatus;
-use easyenclave_schemas::{AgentId, Digest, Timestamp};
+use easyenclave_schemas::{AgentId, Digest, TargetName, Timestamp};
 
 use super::changes::{self, Change};
+use super::cost::{self, Cost, Prices};
 use super::seen::{self, Seen};
 use super::{Ended, exit, foresight, leftout, out, preview, read};
 use crate::clock::{Clock, System};
@@ -79,6 +80,8 @@ pub(super) struct Preview {
     pub(super) weakened: Vec<String>,
     /// Agents that the change would judge otherwise, a line each.
     pub(super) trust: BTreeSet<String>,
+    /// What the plan changes in what machines cost, by target.
+    pub(super) cost: BTreeMap<TargetName, Cost>,
 }
 
 /// What a change was planned against: commits, and a time.
@@ -142,18 +145,21 @@ pub(super) struct Before {
     pub(super) held: BTreeSet<Digest>,
     /// Rejected documents.
     pub(super) problems: Vec<ProblemStatus>,
+    /// What costs more or less, a line each.
+    pub(super) cost: BTreeSet<String>,
 }
 
 impl Before {
-    fn of(loaded: Loaded, observed: &Observed, now: Timestamp) -> Self {
-        let plan = loaded
-            .model
-            .map(|model| plan(&model.desired, observed, now))
-            .unwrap_or_default();
+    fn of(loaded: &Loaded, observed: &Observed, now: Timestamp) -> Self {
+        let model = loaded.model.as_ref();
+        let plan = model.map(|model| plan(&model.desired, observed, now));
+        let plan = plan.unwrap_or_default();
+        let cost = cost::of(&plan, observed, &Prices::of(model));
         Self {
+            cost: cost::lines(&cost).into_iter().collect(),
             actions: plan.actions.iter().map(ToString::to_string).collect(),
             held: plan.held.iter().map(|held| held.digest).collect(),
-            problems: loaded.problems,
+            problems: loaded.problems.clone(),
         }
     }
 }
@@ -219,7 +225,7 @@ fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Res
     let against = Against::new(&seen, &status, base, System.now());
     let now = against.judged_at;
     let mut loader = Loader::default();
-    let before = load(&mut loader, &source, base)?;
+    let unchanged = load(&mut loader, &source, base)?;
     let was = loader.in_force();
     let after = load(&mut loader, &source, head)?;
     let Some(model) = after.model else {
@@ -230,12 +236,13 @@ fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Res
         bail!("{head} changes nothing: {}", first.unwrap_or_default());
     };
     let changes = changes::between(&was, &loader.in_force());
-    let before = Before::of(before, &observed, now);
+    let before = Before::of(&unchanged, &observed, now);
     let mut foreseen = observed.clone();
     let kept = Kept::new(Past::open(Path::new(repo))?, tip);
     let kept = |agent: &AgentId, policy: &Policy| kept.again(agent, policy);
     let trust = foresight::apply(&mut foreseen, &status, &model, &kept, now);
     let planned = plan(&model.desired, &foreseen, now);
+    let prices = Prices::of([&model].into_iter().chain(&unchanged.model));
     let mut alarms = foresight::outages(&observed, &foreseen, now);
     alarms.extend(taken_back(&source, base, head)?);
     alarms.extend(not_read(&source, base, head));
@@ -248,6 +255,7 @@ fn look(repo: &str, base: Option<&str>, head: &str, status: &str) -> anyhow::Res
         simulated: changes::simulated(&model, &status),
         weakened: changes::weakened(&model),
         trust,
+        cost: cost::of(&planned, &foreseen, &prices),
         plan: planned,
         before,
         problems: after.problems,

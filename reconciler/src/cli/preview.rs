@@ -7,6 +7,7 @@ use easyenclave_schemas::status::ProblemStatus;
 use serde_json::json;
 
 use super::changes::{self, Change};
+use super::cost;
 use super::out::is_harmful;
 use super::plan::Preview;
 use super::style::{BAD, BUSY, DIM, GOOD, HEAD, paint};
@@ -69,6 +70,9 @@ fn planned(preview: &Preview, text: &mut String) {
             let _ = writeln!(text, "  {}", paint(BAD, action));
         }
     }
+    for line in costs(preview) {
+        let _ = writeln!(text, "{} {line}", paint(HEAD, "cost"));
+    }
     for wait in &preview.plan.waits {
         let _ = writeln!(text, "  {} {wait}", paint(BUSY, "wait"));
     }
@@ -79,6 +83,17 @@ fn planned(preview: &Preview, text: &mut String) {
         };
         let _ = writeln!(text, "  {none}");
     }
+}
+
+/// What machines cost more or less an hour.
+fn costs(preview: &Preview) -> Vec<String> {
+    let mut lines = cost::lines(&preview.cost);
+    for line in &mut lines {
+        if preview.before.cost.contains(line) {
+            line.push_str(ANYWAY);
+        }
+    }
+    lines
 }
 
 /// What stands first: what nobody may overlook, and what weakens the fleet's protection.
@@ -135,6 +150,7 @@ fn sections(preview: &Preview) -> Vec<(String, Vec<String>)> {
     sections.push(("Weakened checks".into(), preview.weakened.clone()));
     let changes = preview.changes.iter().map(text).collect();
     sections.push(("Changes".into(), changes));
+    sections.push(("Cost".into(), costs(preview)));
     let (before, new) = lines(&preview.plan.actions)
         .into_iter()
         .partition(|line| preview.before.actions.contains(line));
@@ -208,6 +224,7 @@ pub(super) fn json(preview: &Preview) -> anyhow::Result<String> {
         "simulated": preview.simulated,
         "weakened": preview.weakened,
         "actions": lines(&preview.plan.actions),
+        "cost": cost::json(&preview.cost),
         "anyway": preview.before.actions,
         "held": held,
         "waits": waits,

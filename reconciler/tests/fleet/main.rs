@@ -9,6 +9,7 @@ mod authority;
 mod callers;
 mod changes;
 mod commands;
+mod costs;
 mod crashes;
 mod full_disk;
 mod ledger;

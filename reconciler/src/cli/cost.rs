@@ -1,0 +1,332 @@
+//! What a plan's launches and removals change in what machines cost an hour, by target, for whoever reviews a change. A
+//! machine without a price is said to have none: it never counts as free.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use easyenclave_plan::{Action, Observed, Plan, Target};
+use easyenclave_schemas::documents::ProviderSpec;
+use easyenclave_schemas::{Datacenter, MicroUsd, NodeSize, ProviderName, TargetName};
+use serde_json::{Value, json};
+
+use crate::desired::Model;
+use crate::words::plural;
+
+/// What documents say of prices: those with the change first, then those without it, where a removed target is.
+pub(super) struct Prices<'a> {
+    models: Vec<(Targets<'a>, Providers<'a>)>,
+}
+
+type Targets<'a> = &'a BTreeMap<TargetName, Target>;
+type Providers<'a> = &'a BTreeMap<ProviderName, ProviderSpec>;
+
+impl<'a> Prices<'a> {
+    pub(super) fn of(models: impl IntoIterator<Item = &'a Model>) -> Self {
+        let parts = |model: &'a Model| (&model.desired.targets, &model.providers);
+        Self {
+            models: models.into_iter().map(parts).collect(),
+        }
+    }
+
+    fn size(&self, size: &NodeSize, provider: &ProviderName) -> Option<MicroUsd> {
+        let mut providers = self.models.iter().map(|(_, providers)| providers);
+        providers.find_map(|providers| providers.get(provider)?.price_per_hour(size))
+    }
+
+    /// A machine of a target that is there already. Who made it is told by its target.
+    fn machine(
+        &self,
+        target: &TargetName,
+        size: Option<&NodeSize>,
+        place: &Datacenter,
+    ) -> Option<MicroUsd> {
+        let mut models = self.models.iter();
+        let (spec, _) = models.find_map(|(targets, all)| Some((targets.get(target)?, all)))?;
+        let provider = (spec.datacenter == *place).then_some(&spec.provider)?;
+        self.size(size.unwrap_or(&spec.size), provider)
+    }
+}
+
+/// Machines that come and go, and what that changes an hour.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Cost {
+    priced: Machines,
+    /// Those whose price is not known.
+    unpriced: Machines,
+    /// Millionths of a dollar an hour.
+    change: i128,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Machines {
+    more: usize,
+    fewer: usize,
+}
+
+/// Whether a machine comes or goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    More,
+    Fewer,
+}
+
+impl Machines {
+    fn count(&mut self, way: Way) {
+        match way {
+            Way::More => self.more += 1,
+            Way::Fewer => self.fewer += 1,
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.more += other.more;
+        self.fewer += other.fewer;
+    }
+}
+
+impl fmt::Display for Machines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.more, self.fewer) {
+            (more, 0) => write!(f, "{} more", plural(more, "agent")),
+            (0, fewer) => write!(f, "{} fewer", plural(fewer, "agent")),
+            (more, fewer) => write!(f, "{} more, {fewer} fewer", plural(more, "agent")),
+        }
+    }
+}
+
+impl Cost {
+    fn count(&mut self, way: Way, price: Option<MicroUsd>) {
+        let Some(price) = price else {
+            return self.unpriced.count(way);
+        };
+        self.priced.count(way);
+        let price = i128::from(price.as_micros());
+        self.change += match way {
+            Way::More => price,
+            Way::Fewer => -price,
+        };
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.priced.add(other.priced);
+        self.unpriced.add(other.unpriced);
+        self.change += other.change;
+    }
+
+    /// US dollars with a sign.
+    fn dollars(&self) -> (char, MicroUsd) {
+        let sign = if self.change < 0 { '-' } else { '+' };
+        let micros = u64::try_from(self.change.unsigned_abs()).unwrap_or(u64::MAX);
+        (sign, MicroUsd::from_micros(micros))
+    }
+
+    fn json(&self) -> Value {
+        let (sign, dollars) = self.dollars();
+        let is_priced = self.priced != Machines::default();
+        json!({
+            "more": self.priced.more + self.unpriced.more,
+            "fewer": self.priced.fewer + self.unpriced.fewer,
+            "usdPerHour": is_priced.then(|| format!("{sign}{dollars}")),
+            "withoutPrice": self.unpriced.more + self.unpriced.fewer,
+        })
+    }
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let none = Machines::default();
+        if self.priced != none {
+            let (sign, dollars) = self.dollars();
+            write!(f, "{sign}${dollars} an hour: {}", self.priced)?;
+        }
+        if self.priced != none && self.unpriced != none {
+            f.write_str("; ")?;
+        }
+        match self.unpriced == none {
+            true => Ok(()),
+            false => write!(f, "price unknown: {}", self.unpriced),
+        }
+    }
+}
+
+/// What a plan changes, by target. A withdrawn order is a machine that would have come; what is held stays.
+pub(super) fn of(
+    plan: &Plan,
+    observed: &Observed,
+    prices: &Prices<'_>,
+) -> BTreeMap<TargetName, Cost> {
+    let mut costs: BTreeMap<TargetName, Cost> = BTreeMap::new();
+    for action in &plan.actions {
+        if let Some((target, way, price)) = counted(action, observed, prices) {
+            costs.entry(target).or_default().count(way, price);
+        }
+    }
+    costs
+}
+
+fn counted(
+    action: &Action,
+    observed: &Observed,
+    prices: &Prices<'_>,
+) -> Option<(TargetName, Way, Option<MicroUsd>)> {
+    match action {
+        Action::Launch {
+            target,
+            provider,
+            size,
+            ..
+        } => Some((target.clone(), Way::More, prices.size(size, provider))),
+        Action::Cancel { order, .. } => {
+            let target = &observed.launches.get(order)?.target;
+            let mut models = prices.models.iter();
+            let spec = models.find_map(|(targets, _)| targets.get(target));
+            let price = spec.and_then(|spec| prices.size(&spec.size, &spec.provider));
+            Some((target.clone(), Way::Fewer, price))
+        }
+        Action::Retire {
+            agent, datacenter, ..
+        } => {
+            let known = observed.agents.get(agent);
+            let orphan = || observed.orphans.get(agent.as_str())?.target.as_ref();
+            let target = known.map(|agent| &agent.target).or_else(orphan)?;
+            let size = known.map(|agent| &agent.size);
+            let price = prices.machine(target, size, datacenter);
+            Some((target.clone(), Way::Fewer, price))
+        }
+        Action::Unexpose { .. }
+        | Action::Quarantine { .. }
+        | Action::Release { .. }
+        | Action::Unassign { .. }
+        | Action::Challenge { .. }
+        | Action::Assign { .. }
+        | Action::Expose { .. } => None,
+    }
+}
+
+/// A line each target, and one for all of them together where there are several.
+pub(super) fn lines(costs: &BTreeMap<TargetName, Cost>) -> Vec<String> {
+    let line = |(target, cost)| format!("target {target}: {cost}");
+    let mut lines: Vec<String> = costs.iter().map(line).collect();
+    if costs.len() > 1 {
+        lines.push(format!("in all: {}", sum(costs)));
+    }
+    lines
+}
+
+fn sum(costs: &BTreeMap<TargetName, Cost>) -> Cost {
+    let mut all = Cost::default();
+    costs.values().for_each(|cost| all.add(cost));
+    all
+}
+
+/// For programs.
+pub(super) fn json(costs: &BTreeMap<TargetName, Cost>) -> Value {
+    let by_target = costs.iter().map(|(target, cost)| (target, cost.json()));
+    let by_target: BTreeMap<_, _> = by_target.collect();
+    json!({ "targets": by_target, "all": sum(costs).json() })
+}
+
+#[cfg(test)]
+mod tests {
+    use easyenclave_plan::RetireReason;
+    use expect_test::expect;
+
+    use super::*;
+
+    const METAL: &str = r#"{ "qemu": { "sizes": {
+        "tiny": { "vcpus": 2, "memoryMib": 512, "pricePerHour": "0.25" },
+        "free": { "vcpus": 2, "memoryMib": 512 } } } }"#;
+
+    fn launch(target: &str, size: &str) -> Action {
+        Action::Launch {
+            order: format!("{target}-1").parse().expect("a name"),
+            target: target.parse().expect("a name"),
+            slot: 0,
+            generation: 1,
+            failures: 0,
+            datacenter: "here".parse().expect("a name"),
+            provider: "metal".parse().expect("a name"),
+            zone: None,
+            shape: None,
+            size: size.parse().expect("a name"),
+            policy: "sim".parse().expect("a name"),
+        }
+    }
+
+    fn retire(agent: &str) -> Action {
+        Action::Retire {
+            agent: agent.parse().expect("a name"),
+            datacenter: "here".parse().expect("a name"),
+            reason: RetireReason::Surplus,
+        }
+    }
+
+    /// What these change in the fleet of the sample's status, none of whose targets is wanted any more.
+    fn costs(actions: Vec<Action>) -> BTreeMap<TargetName, Cost> {
+        let observed = crate::report::observed(&crate::cli::samples::status());
+        let providers = [(
+            "metal".parse().expect("a name"),
+            serde_json::from_str(METAL).expect("a provider"),
+        )];
+        let providers = BTreeMap::from(providers);
+        let targets = BTreeMap::new();
+        let plan = Plan {
+            actions,
+            ..Plan::default()
+        };
+        let prices = Prices {
+            models: vec![(&targets, &providers)],
+        };
+        of(&plan, &observed, &prices)
+    }
+
+    #[test]
+    fn what_comes_is_added_up_by_target_and_in_all() {
+        let costs = costs(vec![
+            launch("east", "tiny"),
+            launch("east", "tiny"),
+            launch("west", "tiny"),
+        ]);
+        expect![[r#"
+            target east: +$0.50 an hour: 2 agents more
+            target west: +$0.25 an hour: 1 agent more
+            in all: +$0.75 an hour: 3 agents more"#]]
+        .assert_eq(&lines(&costs).join("\n"));
+    }
+
+    #[test]
+    fn what_has_no_price_is_said_to_have_none() {
+        let agents = crate::report::observed(&crate::cli::samples::status()).agents;
+        let agent = agents.keys().next().expect("an agent").to_string();
+        let costs = costs(vec![
+            launch("east", "tiny"),
+            launch("east", "free"),
+            retire(&agent),
+        ]);
+        expect![[r#"
+            target east: +$0.25 an hour: 1 agent more; price unknown: 1 agent more
+            target tiny: price unknown: 1 agent fewer
+            in all: +$0.25 an hour: 1 agent more; price unknown: 1 agent more, 1 fewer"#]]
+        .assert_eq(&lines(&costs).join("\n"));
+        let json = json(&costs);
+        assert_eq!(json["targets"]["tiny"]["usdPerHour"], Value::Null, "{json}");
+        assert_eq!(json["all"]["withoutPrice"], 2, "{json}");
+    }
+
+    #[test]
+    fn what_goes_is_taken_off() {
+        let cost = |prices: [(Way, u64); 2]| {
+            let mut cost = Cost::default();
+            for (way, micros) in prices {
+                cost.count(way, Some(MicroUsd::from_micros(micros)));
+            }
+            cost.to_string()
+        };
+        let (less, same) = (
+            cost([(Way::Fewer, 500_000), (Way::More, 40_000)]),
+            cost([(Way::Fewer, 40_000), (Way::More, 40_000)]),
+        );
+        assert_eq!(less, "-$0.46 an hour: 1 agent more, 1 fewer");
+        assert_eq!(same, "+$0.00 an hour: 1 agent more, 1 fewer");
+    }
+}
