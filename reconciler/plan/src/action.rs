@@ -191,6 +191,8 @@ pub enum WaitReason {
     NoTarget,
     /// Free agents are kept for others.
     ReservedForOthers { missing: u32 },
+    /// The reservation is as it should be and ends soon; so many agents are kept until then.
+    ReservationEnds { target: TargetName, count: u32 },
     /// Free agents are there, but they cannot take work now: unheard, unjudged or still stopping.
     FreeAgentsUnusable { missing: u32 },
     /// More agents than the maximum are there, and all of those are in use.

@@ -189,6 +189,7 @@ impl WaitReason {
             Self::CapacityExhausted { .. } => "CapacityExhausted",
             Self::NoTarget => "NoTarget",
             Self::ReservedForOthers { .. } => "ReservedForOthers",
+            Self::ReservationEnds { .. } => "ReservationEnds",
             Self::FreeAgentsUnusable { .. } => "FreeAgentsUnusable",
             Self::AboveMaximum { .. } => "AboveMaximum",
             Self::QuotaExceeded { .. } => "QuotaExceeded",
@@ -263,6 +264,7 @@ impl Display for WaitReason {
             | Self::CapacityExhausted { .. }
             | Self::NoTarget
             | Self::ReservedForOthers { .. }
+            | Self::ReservationEnds { .. }
             | Self::FreeAgentsUnusable { .. }
             | Self::AboveMaximum { .. } => capacity(self, f),
         }
@@ -316,6 +318,10 @@ fn capacity(reason: &WaitReason, f: &mut Formatter<'_>) -> Result {
         WaitReason::ReservedForOthers { missing } => {
             write!(f, "agents missing: {missing}; the free ones are reserved")
         }
+        WaitReason::ReservationEnds { target, count } => write!(
+            f,
+            "ends; agents of target {target} kept until then: {count}; afterwards they serve anybody or go"
+        ),
         WaitReason::FreeAgentsUnusable { missing } => {
             write!(
                 f,

@@ -1,4 +1,4 @@
-//! Says what replicas and reservations without an agent wait for. Decides nothing.
+//! Says what replicas and reservations without an agent wait for, and which reservations end soon. Decides nothing.
 
 use easyenclave_schemas::Timestamp;
 
@@ -132,6 +132,13 @@ pub(crate) fn reservations(view: &View, draft: &mut Draft, pools: &Pools, provid
             draft.wait(subject, WaitReason::NoTarget, None);
             continue;
         };
+        if let Some(until) = reserve::near_end(view, reservation) {
+            let ends = WaitReason::ReservationEnds {
+                target: reservation.target.clone(),
+                count: reservation.count,
+            };
+            draft.wait(subject.clone(), ends, Some(until));
+        }
         let mine = reservation.count.min(left.own(target, owner));
         left.take(target, owner, mine);
         let covered = mine.min(free[target.at()]);

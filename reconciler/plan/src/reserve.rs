@@ -1,5 +1,9 @@
 //! What reservations keep: how many agents of each target are set aside for whom and not in use.
 
+use std::time::Duration;
+
+use easyenclave_schemas::Timestamp;
+
 use crate::Reservation;
 use crate::draft::Draft;
 use crate::view::{OwnerIx, TargetIx, View};
@@ -72,6 +76,15 @@ impl Reserved {
     }
 }
 
+/// The end of a reservation is said so long before.
+const NOTICE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// When a current reservation ends, once that is near enough to be said.
+pub(crate) fn near_end(view: &View, reservation: &Reservation) -> Option<Timestamp> {
+    let near = |until: &Timestamp| *until <= view.now.plus(NOTICE);
+    reservation.until.filter(near)
+}
+
 /// Whether a reservation has not ended.
 pub(crate) fn is_current(view: &View, reservation: &Reservation) -> bool {
     reservation.until.is_none_or(|until| until > view.now)
@@ -94,4 +107,61 @@ fn all(view: &View) -> Vec<(TargetIx, OwnerIx, u32)> {
         same
     });
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::testing::check;
+
+    #[test]
+    fn the_end_of_a_reservation_is_said_a_week_before() {
+        let agent = "agent a tiny #0 idle";
+        let ends_in =
+            |seconds: u32| format!("target tiny 0 2\nreserve acme/gold tiny 1 until {seconds}");
+        check(&ends_in(7 * 86_400 + 1), agent, expect![""]);
+        check(
+            &ends_in(7 * 86_400),
+            agent,
+            expect![
+                "wait: reservation acme/gold: ends; agents of target tiny kept until then: 1; afterwards they serve anybody or go (until 2026-01-08T00:00:00Z)"
+            ],
+        );
+        check(
+            "target tiny 0 2\nreserve acme/gold tiny 1",
+            agent,
+            expect![""],
+        );
+    }
+
+    #[test]
+    fn at_its_end_what_nobody_needs_goes_and_what_is_in_use_stays() {
+        let world = "agent a tiny #0 idle\nagent b tiny #1 runs acme/a v1";
+        let state = "target tiny 0 2\ndeploy acme/a x1 v1\nreserve acme/gold tiny 2";
+        check(
+            &format!("{state} until 1"),
+            world,
+            expect![
+                "wait: reservation acme/gold: ends; agents of target tiny kept until then: 2; afterwards they serve anybody or go (until 2026-01-01T00:00:01Z)"
+            ],
+        );
+        check(
+            &format!("{state} ended 0"),
+            world,
+            expect!["retire a in local: not needed"],
+        );
+    }
+
+    #[test]
+    fn a_reservation_that_lacks_agents_says_that_beside_its_end() {
+        check(
+            "target tiny 0 2\nreserve acme/gold tiny 1 until 60",
+            "",
+            expect![[r#"
+                launch tiny-55bb1394b081 for tiny slot 0 generation 1 failures 0 size tiny in local by process under sim
+                wait: reservation acme/gold: agents missing: 1; ordered
+                wait: reservation acme/gold: ends; agents of target tiny kept until then: 1; afterwards they serve anybody or go (until 2026-01-01T00:01:00Z)"#]],
+        );
+    }
 }

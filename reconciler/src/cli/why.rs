@@ -200,9 +200,10 @@ fn reservations(status: &Status, name: &str) -> Vec<Answer> {
     });
     named
         .map(|(target, one)| {
-            let phase = match one.waits.is_empty() {
-                true => format!("kept: {} on {}", one.count, target.target),
-                false => format!("short of {} on {}", one.count, target.target),
+            let lacks = |wait: &WaitStatus| wait.reason != "ReservationEnds";
+            let phase = match one.waits.iter().any(lacks) {
+                true => format!("short of {} on {}", one.count, target.target),
+                false => format!("kept: {} on {}", one.count, target.target),
             };
             let id = one.reservation.to_string();
             answer(status, "reservation", id, phase, &[], &one.waits)
@@ -373,7 +374,8 @@ fn text(answer: &Answer) -> String {
 
 #[cfg(test)]
 mod tests {
-    use easyenclave_schemas::status::Refusal;
+    use easyenclave_schemas::status::{Refusal, ReservationStatus};
+    use expect_test::expect;
 
     use super::*;
     use crate::cli::samples;
@@ -399,6 +401,38 @@ mod tests {
             condition.status = ConditionStatus::False;
         }
         assert_eq!(answers(&status, "nobody", &Hints::default()).len(), 0);
+    }
+
+    #[test]
+    fn a_reservation_that_ends_soon_is_kept_and_says_so() {
+        let mut status = samples::status();
+        let target = status.capacity.values_mut().next().expect("a target");
+        target.reservations = vec![ReservationStatus {
+            reservation: "acme/gold".parse().expect("a name"),
+            count: 2,
+            until: Some(samples::noon()),
+            waits: vec![WaitStatus {
+                reason: "ReservationEnds".into(),
+                message: "ends; agents of target tiny kept until then: 2".into(),
+                until: Some(samples::noon()),
+            }],
+        }];
+        let said = |status: &Status| {
+            let answers = answers(status, "acme/gold", &Hints::default());
+            answers.iter().map(text).collect::<String>()
+        };
+        expect![[r#"
+            reservation acme/gold is kept: 2 on tiny
+              waits for ReservationEnds: ends; agents of target tiny kept until then: 2 (until 2027-01-15T08:00:00Z)
+        "#]].assert_eq(&anstream::adapter::strip_str(&said(&status)).to_string());
+        let reservation = &mut status
+            .capacity
+            .values_mut()
+            .next()
+            .expect("a target")
+            .reservations[0];
+        reservation.waits[0].reason = "CapacityExhausted".into();
+        assert!(said(&status).contains("short of 2 on tiny"));
     }
 
     #[test]

@@ -531,6 +531,14 @@ fn targets_and_reservations() {
         7:10: `spec.until`: expected a time such as 2026-01-31T12:00:00Z, found the text "soon"
     "#]],
     );
+    changed(
+        reservation,
+        "count: 0\n  until: soon",
+        "count: 1\n  paid: twice",
+        expect![[r#"
+            7:9: `spec.paid`: expected true or false, found the text "twice"
+        "#]],
+    );
 }
 
 #[test]

@@ -23,4 +23,7 @@ pub struct ReservationSpec {
         schemars(with = "String", extend("format" = "date-time"))
     )]
     pub until: Option<Timestamp>,
+    /// Whether somebody pays for it. It is a note for people: what is paid for and what is not are treated alike.
+    #[serde(default)]
+    pub paid: bool,
 }
