@@ -8,6 +8,7 @@ mod client;
 mod clock;
 mod config;
 mod converge;
+mod ear;
 mod forward;
 mod instructions;
 mod join;
@@ -18,15 +19,12 @@ mod report;
 mod runtime;
 pub mod serve;
 
-use std::convert::Infallible;
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context;
 use easyenclave_processes::LEAVE;
 use easyenclave_schemas::wire::AgentConfig;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -36,7 +34,7 @@ pub use join::Refused;
 
 use api::Api;
 use config::Surroundings;
-use forward::Door;
+use ear::Ear;
 use node::Node;
 use runtime::{Log, Place};
 use serve::Bounds;
@@ -78,17 +76,20 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> any
         .with_context(|| folder)?;
     let surroundings = Surroundings::of_process(&config)?;
     let reconciler = config::reconciler_key(&config)?;
-    let (listener, own) = listen(&config).await?;
-    let address = config.address.clone().unwrap_or_else(|| own.clone());
+    let own = Ear::open(&config).await?;
+    let address = match &config.address {
+        Some(address) => address.clone(),
+        None => own.outside(&config).await?,
+    };
     let log = Log::new(&config.data_dir);
     let mut server = JoinSet::new();
     let place = Place {
         surroundings,
         order: config.order_id.clone(),
-        agent_url: own,
+        agent_url: own.inside(),
         home: config.data_dir.join("work"),
         log: log.clone(),
-        door: door(&config, &mut server).await?,
+        door: ear::door(&config, &mut server).await?,
     };
     let node = Arc::new(Node::new(config, address)?);
     let routes = api::router(Api {
@@ -96,7 +97,7 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> any
         reconciler,
         log,
     });
-    server.spawn(serve::serve(listener, routes, Bounds::of(CONNECTIONS)));
+    server.spawn(serve::serve(own.listener, routes, Bounds::of(CONNECTIONS)));
     let (stop, stopped) = watch::channel(());
     let mut workload = JoinSet::new();
     workload.spawn(converge::converge(Arc::clone(&node), place, stopped));
@@ -111,35 +112,6 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> any
         tracing::error!("the workload has not ended in time and is left behind");
     }
     result
-}
-
-/// The listener for its own API, and the address of that on this machine.
-async fn listen(config: &AgentConfig) -> anyhow::Result<(TcpListener, String)> {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let listener = TcpListener::bind(config.listen.unwrap_or(any))
-        .await
-        .context("the agent's own port")?;
-    let mut own = listener.local_addr()?;
-    if own.ip().is_unspecified() {
-        own.set_ip(Ipv4Addr::LOCALHOST.into());
-    }
-    Ok((listener, format!("http://{own}")))
-}
-
-/// The door to the workload from outside this machine, where one is wanted.
-async fn door(
-    config: &AgentConfig,
-    server: &mut JoinSet<Infallible>,
-) -> anyhow::Result<Option<Door>> {
-    let Some(port) = &config.workload else {
-        return Ok(None);
-    };
-    let listener = TcpListener::bind(port.listen)
-        .await
-        .context("the workload's port")?;
-    let door = Door::new(port.address.clone());
-    server.spawn(forward::forward(listener, door.port()));
-    Ok(Some(door))
 }
 
 /// Joins, then reports and renews its trust for good.

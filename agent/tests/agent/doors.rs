@@ -25,7 +25,7 @@ async fn agent_and_workload_are_reached_where_the_configuration_says() {
         config.address = Some(address.clone());
         config.workload = Some(WorkloadPort {
             listen: outside,
-            address: "http://machine.example:8080".into(),
+            address: Some("http://machine.example:8080".into()),
         });
     });
     assert_eq!(agent.address().await, address);
@@ -73,5 +73,32 @@ async fn agent_and_workload_are_reached_where_the_configuration_says() {
         .await
         .expect("hung up");
     assert!(bytes.is_empty());
+    agent.stop().await;
+}
+
+/// As in a machine that had its address from DHCP, where nobody could write it down before.
+#[tokio::test]
+async fn a_machine_that_was_told_no_address_finds_its_own() {
+    let keypair = Keypair::generate().expect("randomness");
+    let reconciler = Reconciler::start(copy(&keypair)).await;
+    let port = free().await.port();
+    let mut agent = Agent::configured(keypair, reconciler, |config| {
+        config.listen = Some(([0, 0, 0, 0], port).into());
+        config.workload = Some(WorkloadPort {
+            listen: ([0, 0, 0, 0], 0).into(),
+            address: None,
+        });
+    });
+    assert_eq!(agent.address().await, format!("http://127.0.0.1:{port}"));
+    agent.run("exec sleep 300").await;
+    let report = agent
+        .reported("it is ready", |report| report.state == WorkloadState::Ready)
+        .await;
+    let url = report.url.expect("an address");
+    let door: u16 = url
+        .strip_prefix("http://127.0.0.1:")
+        .and_then(|port| port.parse().ok())
+        .expect("a port of this machine");
+    assert_ne!(door, port);
     agent.stop().await;
 }

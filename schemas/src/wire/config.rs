@@ -36,7 +36,8 @@ pub struct AgentConfig {
     /// Where its API listens; a port of 127.0.0.1 that the system chooses when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
-    /// Where others reach its API, such as `http://127.0.0.1:40001`; where it listens when left out.
+    /// Where others reach its API, such as `http://127.0.0.1:40001`; where it listens when left out, and when that is
+    /// every address of its machine, at the one from which it reaches the reconciler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// Where its workload is reached from outside its machine; at the workload's own port when left out.
@@ -49,8 +50,9 @@ pub struct AgentConfig {
 pub struct WorkloadPort {
     /// Where the agent takes connections for it.
     pub listen: SocketAddr,
-    /// Where others reach that, such as `http://127.0.0.1:40002`.
-    pub address: String,
+    /// Where others reach that, such as `http://127.0.0.1:40002`; as with the agent's own API when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 /// Who makes an agent's quotes.

@@ -181,7 +181,7 @@ impl Machines {
             address: Some(address(ports.agent)),
             workload: Some(WorkloadPort {
                 listen: listen(network::WORKLOAD),
-                address: address(ports.workload),
+                address: Some(address(ports.workload)),
             }),
         }
     }
