@@ -1,12 +1,13 @@
 //! `easyenclave worker`: a capacity worker. Beside a reconciler the data directory says all it needs.
 
+use std::net::Ipv4Addr;
 use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use easyenclave_attestation::simulated::Platform;
-use easyenclave_capacity::qemu::{Image, QemuProvider, Setup};
+use easyenclave_capacity::qemu::{Bridge, Image, Network, QemuProvider, Setup};
 use easyenclave_capacity::worker::{self, WorkerConfig, WorkerError};
 use easyenclave_image::Manifest;
 use easyenclave_schemas::documents::ItaSpec;
@@ -63,6 +64,13 @@ pub(super) struct Args {
     /// The firmware of trust domains that QEMU makes
     #[arg(long, value_name = "FILE", default_value = "/usr/share/ovmf/OVMF.fd")]
     firmware: PathBuf,
+    /// The address of this host at which virtual machines are reached, through ports of it [default: 127.0.0.1, for a
+    /// reconciler on this host]
+    #[arg(long, value_name = "IP", conflicts_with = "bridge")]
+    address: Option<Ipv4Addr>,
+    /// A bridge of this host to which virtual machines are connected; somebody on it gives addresses by DHCP
+    #[arg(long, value_name = "NAME")]
+    bridge: Option<Bridge>,
     /// Agents attest as TDX guests, through the kernel of the guest in which this worker runs
     #[arg(long)]
     tdx: bool,
@@ -147,6 +155,9 @@ pub(super) async fn run(args: Args) -> Ended {
 /// The virtual machines that are asked for, if any.
 fn machines(args: &Args) -> anyhow::Result<Option<Virtual>> {
     let image = match (args.machines, &args.image) {
+        (Machines::Process, None) if args.address.is_some() || args.bridge.is_some() => {
+            bail!("--address and --bridge are for --machines qemu")
+        }
         (Machines::Process, None) => return Ok(None),
         (Machines::Process, Some(_)) => bail!("--image is for --machines qemu"),
         (Machines::Qemu, None) => bail!("--machines qemu takes an --image"),
@@ -162,6 +173,10 @@ fn machines(args: &Args) -> anyhow::Result<Option<Virtual>> {
         image: self::image(image)?,
         program: args.qemu.clone(),
         firmware: args.firmware.clone(),
+        network: match &args.bridge {
+            Some(bridge) => Network::Bridge(bridge.clone()),
+            None => Network::User(args.address.unwrap_or(Ipv4Addr::LOCALHOST)),
+        },
     }))
 }
 
@@ -181,6 +196,7 @@ struct Virtual {
     image: Image,
     program: PathBuf,
     firmware: PathBuf,
+    network: Network,
 }
 
 impl Virtual {
@@ -193,6 +209,7 @@ impl Virtual {
             image: self.image,
             platform: dir.clone(),
             firmware: self.firmware,
+            network: self.network,
         })
     }
 }
@@ -306,6 +323,9 @@ mod tests {
         for (words, reason) in [
             (&["--machines", "qemu"][..], "--image <DIR>"),
             (&["--image", "/i"], "--image is for --machines qemu"),
+            (&["--bridge", "br0"], "--bridge are for --machines qemu"),
+            (&["--address", "10.0.0.1"], "are for --machines qemu"),
+            (&["--bridge", "br 0"], "expected a bridge's name"),
             (
                 &["--machines", "qemu", "--image", "/i", "--tdx"],
                 "--tdx is for agents",

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::network::{AGENT, GUEST, Ports, WORKLOAD};
+use super::network::{AGENT, GUEST, Link, WORKLOAD};
 use crate::log;
 
 /// The control socket in a unit's folder. It is reached by this short name, because the path of a socket is short.
@@ -41,7 +41,7 @@ pub(super) struct Plan<'a> {
     pub(super) kernel: &'a Path,
     pub(super) initramfs: &'a Path,
     pub(super) command_line: &'a str,
-    pub(super) ports: Ports,
+    pub(super) link: &'a Link,
 }
 
 /// What carries out the machine's instructions, and what it is given for its evidence.
@@ -84,7 +84,7 @@ pub(super) fn arguments(plan: &Plan<'_>) -> Result<Vec<OsString>, TooLong> {
     let console = format!("file,id=console,path={},append=on", log::NAME);
     line.add("-chardev", console);
     line.add("-serial", "chardev:console");
-    network(&mut line, plan.ports);
+    network(&mut line, plan.link);
     if plan.disk {
         line.add("-drive", format!("if=none,id=data,format=raw,file={DISK}"));
         line.add("-device", "virtio-blk-pci,drive=data");
@@ -134,20 +134,34 @@ fn append(plan: &Plan<'_>) -> Result<String, TooLong> {
     }
 }
 
-/// The network that QEMU makes by itself. Only this machine reaches the two ports.
-fn network(line: &mut Line, ports: Ports) {
-    let forward = |outside, inside| format!("hostfwd=tcp:127.0.0.1:{outside}-{GUEST}:{inside}");
-    let agent = forward(ports.agent, AGENT);
-    let workload = forward(ports.workload, WORKLOAD);
-    line.add("-netdev", format!("user,id=network,{agent},{workload}"));
-    // No machine starts from the network.
-    line.add("-device", "virtio-net-pci,netdev=network,romfile=");
+/// No machine starts from the network.
+fn network(line: &mut Line, link: &Link) {
+    let card = "virtio-net-pci,netdev=network,romfile=";
+    match link {
+        Link::User(address, ports) => {
+            let forward =
+                |outside, inside| format!("hostfwd=tcp:{address}:{outside}-{GUEST}:{inside}");
+            let agent = forward(ports.agent, AGENT);
+            let workload = forward(ports.workload, WORKLOAD);
+            line.add("-netdev", format!("user,id=network,{agent},{workload}"));
+            line.add("-device", card);
+        }
+        Link::Bridge(bridge, mac) => {
+            let bridge = bridge.as_str();
+            line.add("-netdev", format!("bridge,id=network,br={bridge}"));
+            line.add("-device", format!("{card},mac={mac}"));
+        }
+    }
 }
 
 /// What the machine's first program reads: it is in no measurement, and the host sees it.
 fn given(line: &mut Line, plan: &Plan<'_>) {
     line.add("-fw_cfg", format!("name={GIVEN}/config,file={CONFIG}"));
-    line.add("-fw_cfg", format!("name={GIVEN}/net,string=user"));
+    let net = match plan.link {
+        Link::User(..) => "user",
+        Link::Bridge(..) => "dhcp",
+    };
+    line.add("-fw_cfg", format!("name={GIVEN}/net,string={net}"));
     if let Kind::Plain { platform, .. } = plan.kind {
         for (name, file) in platform {
             let mut text = OsString::from(format!("name={GIVEN}/platform/{name},file="));
@@ -188,12 +202,18 @@ impl Line {
 mod tests {
     use expect_test::expect_file;
 
+    use std::net::Ipv4Addr;
+
+    use super::super::network::{Mac, Ports};
     use super::*;
 
-    const PORTS: Ports = Ports {
-        agent: 40001,
-        workload: 40002,
-    };
+    const USER: Link = Link::User(
+        Ipv4Addr::LOCALHOST,
+        Ports {
+            agent: 40001,
+            workload: 40002,
+        },
+    );
 
     fn plan(kind: Kind<'_>) -> Plan<'_> {
         Plan {
@@ -205,7 +225,7 @@ mod tests {
             kernel: Path::new("/image/vmlinuz"),
             initramfs: Path::new("/image/initramfs.cpio"),
             command_line: "console=ttyS0 quiet panic=-1 edd=off",
-            ports: PORTS,
+            link: &USER,
         }
     }
 
@@ -245,6 +265,18 @@ mod tests {
         });
         plan.disk = true;
         expect_file!["../../tests/golden/plain-kvm-disk.args"].assert_eq(&shown(&plan));
+    }
+
+    #[test]
+    fn a_machine_on_a_bridge() {
+        let platform = &[];
+        let link = Link::Bridge("br0".parse().expect("a name"), Mac::new([1, 2, 3, 4, 0xff]));
+        let mut plan = plan(Kind::Plain {
+            kvm: true,
+            platform,
+        });
+        plan.link = &link;
+        expect_file!["../../tests/golden/plain-kvm-bridge.args"].assert_eq(&shown(&plan));
     }
 
     fn tdx() -> Kind<'static> {

@@ -28,7 +28,8 @@ use crate::units::{Maker, Units, write_private};
 use crate::{LaunchRequest, ProvideError, log};
 use command::{CONFIG, DISK, Kind, Plan, SOCKET, arguments};
 use host::Abilities;
-use network::Ports;
+pub use network::{Bridge, Network, NotBridge};
+use network::{Link, out_of_reach};
 use qmp::{Qmp, QmpError};
 
 /// How long a machine that was started may take to answer before it is left to itself.
@@ -43,8 +44,9 @@ const DATA: &str = "/var/lib/easyenclave";
 /// Where its first program puts the files of a simulated platform.
 const PLATFORM: &str = "/run/easyenclave/platform";
 
-/// A platform has no more files than this.
+/// A platform has no more files than this, with names of no more bytes.
 const FILES: usize = 16;
+const NAME: usize = 30;
 
 /// Units as virtual machines on this host.
 pub type QemuProvider = Units<Machines>;
@@ -73,6 +75,8 @@ pub struct Setup {
     pub platform: PathBuf,
     /// The firmware of trust domains.
     pub firmware: PathBuf,
+    /// How they are connected.
+    pub network: Network,
 }
 
 impl Setup {
@@ -150,19 +154,21 @@ impl Machines {
             (false, _, false) => Err(unsuited(
                 "a plain machine is made under a simulated root only".into(),
             )),
+            (true, _, true) => Err(unsuited("no simulated root trusts a trust domain".into())),
             _ => Ok((machine, tdx)),
         }
     }
 
-    fn config(&self, request: &LaunchRequest, tdx: bool, ports: Ports) -> AgentConfig {
+    fn config(&self, request: &LaunchRequest, tdx: bool, link: &Link) -> AgentConfig {
         let size = &request.spec.node_size;
         let listen = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        let address = |port| format!("http://127.0.0.1:{port}");
+        let (agent, workload) = link.addresses().unzip();
+        let url = &request.spec.reconciler_url;
         AgentConfig {
             fleet_id: request.fleet.clone(),
             order_id: request.order.clone(),
             bootstrap_token: request.bootstrap_token.clone(),
-            reconciler_url: network::from_inside(&request.spec.reconciler_url),
+            reconciler_url: network::from_inside(&self.setup.network, url),
             reconciler_key: request.spec.reconciler_key.clone(),
             datacenter: request.datacenter.clone(),
             node_size: size.clone(),
@@ -178,10 +184,10 @@ impl Machines {
             data_dir: DATA.into(),
             worker_id: request.worker.clone(),
             listen: Some(listen(network::AGENT)),
-            address: Some(address(ports.agent)),
+            address: agent,
             workload: Some(WorkloadPort {
                 listen: listen(network::WORKLOAD),
-                address: Some(address(ports.workload)),
+                address: workload,
             }),
         }
     }
@@ -189,8 +195,8 @@ impl Machines {
     /// Writes the files and puts the command line together.
     fn write(&self, request: &LaunchRequest, folder: &Path) -> io::Result<Vec<OsString>> {
         let (machine, tdx) = self.machine(request).map_err(io::Error::other)?;
-        let ports = Ports::free()?;
-        let config = serde_json::to_vec(&self.config(request, tdx, ports))
+        let link = Link::new(&self.setup.network, request)?;
+        let config = serde_json::to_vec(&self.config(request, tdx, &link))
             .expect("a configuration is plain data");
         write_private(&folder.join(CONFIG), &config)?;
         if machine.data_gib > 0 {
@@ -220,7 +226,7 @@ impl Machines {
             kernel: &image.kernel,
             initramfs: &image.initramfs,
             command_line: &image.command_line,
-            ports,
+            link: &link,
         })
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
     }
@@ -240,6 +246,9 @@ impl Maker for Machines {
     const GRACE: Duration = Duration::from_secs(2);
 
     fn refuse(&self, request: &LaunchRequest) -> Result<(), ProvideError> {
+        if let Some(why) = out_of_reach(&self.setup.network, &request.spec.reconciler_url) {
+            return Err(unsuited(format!("{why}, where the reconciler is")));
+        }
         self.machine(request).map(|_| ())
     }
 
@@ -336,15 +345,25 @@ fn platform(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(named)? {
         let entry = entry.map_err(named)?;
+        let path = fs::canonicalize(entry.path()).map_err(named)?;
         let name = entry.file_name().into_string().unwrap_or_default();
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
-        if !name.is_empty() && name.len() <= 30 && name.bytes().all(plain) {
-            files.push((name, fs::canonicalize(entry.path()).map_err(named)?));
+        if files.len() == FILES || !is_given(&name) || !path.is_file() {
+            let what = format!(
+                "{}: expected at most {FILES} files, named by at most {NAME} letters, digits, `.` and `-`",
+                entry.path().display()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
+        files.push((name, path));
     }
     files.sort();
-    files.truncate(FILES);
     Ok(files)
+}
+
+/// Whether a machine can be given a file of this name.
+fn is_given(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+    (1..=NAME).contains(&name.len()) && name.bytes().all(plain)
 }
 
 fn unsuited(why: String) -> ProvideError {

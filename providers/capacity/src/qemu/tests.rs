@@ -25,6 +25,7 @@ fn machines(abilities: Abilities) -> Machines {
         },
         platform: "/nowhere".into(),
         firmware: "/firmware".into(),
+        network: Network::User(Ipv4Addr::LOCALHOST),
     };
     Machines { setup, abilities }
 }
@@ -67,7 +68,7 @@ fn the_policys_root_decides_and_the_host_has_to_suit() {
     for (tdx, simulated, on_tdx, on_plain) in [
         (Auto, true, Some(false), Some(false)),
         (Auto, false, Some(true), None),
-        (Required, true, Some(true), None),
+        (Required, true, None, None),
         (Required, false, Some(true), None),
         (Never, true, Some(false), Some(false)),
         (Never, false, None, None),
@@ -112,4 +113,56 @@ fn a_platform_that_is_missing_is_named() {
         error.starts_with("the platform's files in /nowhere"),
         "{error}"
     );
+}
+
+#[test]
+fn what_of_a_platform_cannot_be_given_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("pck.key"), "a key").expect("written");
+    let names = || platform(folder.path()).map(|files| files.into_iter().map(|(name, _)| name));
+    assert!(names().expect("given").eq(["pck.key"]));
+    for wrong in ["under_score", &"n".repeat(31)] {
+        let path = folder.path().join(wrong);
+        fs::write(&path, "").expect("written");
+        let error = platform(folder.path()).expect_err(wrong).to_string();
+        assert!(
+            error.contains(&format!("/{wrong}: expected at most 16")),
+            "{error}"
+        );
+        fs::remove_file(path).expect("removed");
+    }
+    fs::create_dir(folder.path().join("folder")).expect("made");
+    let error = platform(folder.path()).expect_err("a folder").to_string();
+    assert!(error.contains("/folder: expected"), "{error}");
+}
+
+/// Two machines of one bridge never have one card's address, also when two fleets call them the same.
+#[test]
+fn a_machine_on_a_bridge_finds_its_address_itself() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut machines = machines(PLAIN_HOST);
+    machines.setup.platform = folder.path().join("platform");
+    fs::create_dir(&machines.setup.platform).expect("made");
+    machines.setup.network = Network::Bridge("br0".parse().expect("a name"));
+    let cards = ["ab", "cd"].map(|key| {
+        let mut request = request(TdxUse::Auto, true);
+        request.spec.reconciler_key = key.repeat(32);
+        request.spec.reconciler_url = "http://10.0.0.1:8080".into();
+        let arguments = machines.write(&request, folder.path()).expect("written");
+        let config = fs::read(folder.path().join(CONFIG)).expect("a configuration");
+        let config: AgentConfig = serde_json::from_slice(&config).expect("a configuration");
+        assert_eq!(config.reconciler_url, "http://10.0.0.1:8080");
+        assert_eq!(config.address, None);
+        assert_eq!(config.workload.expect("a port").address, None);
+        let card = |word: &OsString| word.to_string_lossy().contains(",mac=02:");
+        arguments.into_iter().find(card).expect("a card")
+    });
+    assert_ne!(cards[0], cards[1]);
+    let mut request = request(TdxUse::Auto, true);
+    request.spec.reconciler_url = "http://127.0.0.1:8080".into();
+    let error = machines.refuse(&request).expect_err("out of reach");
+    let ProvideError::NeedsPerson { source, .. } = error else {
+        panic!("{error:?}")
+    };
+    assert!(source.to_string().contains("on a bridge"), "{source}");
 }

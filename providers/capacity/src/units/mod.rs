@@ -221,6 +221,10 @@ impl<M: Maker> Provider for Units<M> {
         let started = self.maker.started(&folder, &mut child).await;
         // Somebody has to take note of its end, or it stays as a zombie.
         tokio::spawn(async move { child.wait().await });
+        if started.is_err() {
+            // Whatever is left of it would be taken for a unit that was made.
+            self.end(&request.order).await?;
+        }
         started
     }
 
@@ -300,4 +304,49 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(aside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What runs, and is not what was wanted.
+    struct Broken;
+
+    #[async_trait]
+    impl Maker for Broken {
+        const GRACE: Duration = Duration::from_secs(2);
+
+        fn refuse(&self, _: &LaunchRequest) -> Result<(), ProvideError> {
+            Ok(())
+        }
+
+        fn prepare(&self, _: &LaunchRequest, _: &Path) -> Result<Command, ProvideError> {
+            let mut command = Command::new("sleep");
+            command.arg("300");
+            Ok(command)
+        }
+
+        async fn started(&self, _: &Path, child: &mut Child) -> Result<(), ProvideError> {
+            assert!(child.try_wait().expect("its state").is_none(), "it runs");
+            let source = io::Error::other("its state is internal-error");
+            let what = "the machine".into();
+            Err(ProvideError::Retry { what, source })
+        }
+
+        async fn stop(&self, _: &Path) {}
+    }
+
+    #[tokio::test]
+    async fn what_runs_and_has_failed_is_not_taken_for_made() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let units = Units::under(folder.path(), Broken).expect("a provider");
+        let request = crate::conformance::request("a", 4);
+        for _ in 0..2 {
+            let error = units.ensure(&request).await.expect_err("failed");
+            assert_eq!(error.to_string(), "the machine");
+            let listed = units.list().await.expect("listed");
+            assert!(listed.iter().all(|unit| !unit.alive), "{listed:?}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Providers against the conformance suite, and the worker against a reconciler that says what a test wants.
 
+mod bridge;
 mod kernel;
 mod provider;
 mod qemu;

@@ -1,12 +1,13 @@
 //! The conformance suite on the QEMU provider with real machines, and what is QEMU's own.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use easyenclave_capacity::conformance::{Stand, conformance, request};
-use easyenclave_capacity::qemu::{Image, QemuProvider, Setup};
+use easyenclave_capacity::qemu::{Image, Network, QemuProvider, Setup};
 use easyenclave_capacity::{LaunchRequest, ProvideError, Provider};
 use easyenclave_schemas::documents::{Accelerator, TdxUse};
 use easyenclave_schemas::wire::{AgentConfig, Machine, PlatformConfig, QemuMachine};
@@ -20,7 +21,7 @@ use crate::provider::{Ground, processes, until};
 const QEMU: &str = "qemu-system-x86_64";
 
 /// Whether this machine lacks QEMU, so that these tests cannot be.
-fn skipped() -> bool {
+pub(crate) fn skipped() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let there = std::env::split_paths(&path).any(|folder| folder.join(QEMU).exists());
     let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|what| what == "all");
@@ -53,6 +54,7 @@ fn setup(folder: &Path, kernel: &[u8]) -> Setup {
         },
         platform,
         firmware: "/nowhere/firmware".into(),
+        network: Network::User(Ipv4Addr::LOCALHOST),
     }
 }
 
@@ -68,18 +70,25 @@ fn machine() -> QemuMachine {
 }
 
 /// A folder in which machines run until this is dropped.
-struct QemuStand {
+pub(crate) struct QemuStand {
     ground: Ground,
     kernel: Vec<u8>,
+    network: Network,
     provider: Option<Arc<QemuProvider>>,
 }
 
 impl QemuStand {
     /// For kernels that write this and then do that.
     fn new(text: &str, then: Then) -> Self {
+        Self::on(Network::User(Ipv4Addr::LOCALHOST), text, then)
+    }
+
+    /// Connected so.
+    pub(crate) fn on(network: Network, text: &str, then: Then) -> Self {
         let mut stand = Self {
             ground: Ground::new(),
             kernel: kernel(text, then),
+            network,
             provider: None,
         };
         stand.open();
@@ -89,13 +98,18 @@ impl QemuStand {
     fn open(&mut self) {
         // The folder is one provider's at a time.
         self.provider = None;
-        let setup = setup(self.ground.path(), &self.kernel);
+        let mut setup = setup(self.ground.path(), &self.kernel);
+        setup.network = self.network.clone();
         let opening = QemuProvider::open(self.ground.path(), setup);
         let opened = block_in_place(|| Handle::current().block_on(opening));
         self.provider = Some(Arc::new(opened.expect("opened")));
     }
 
-    fn request(&self, name: &str, change: impl FnOnce(&mut QemuMachine)) -> LaunchRequest {
+    pub(crate) fn request(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut QemuMachine),
+    ) -> LaunchRequest {
         let mut request = request(name, 4);
         let mut machine = machine();
         change(&mut machine);
