@@ -18,7 +18,7 @@ use easyenclave_schemas::{
 use crate::journal::{Change, JournalError, Records};
 use crate::revision::Revision;
 use crate::world::World;
-use crate::{history, shortages, stages};
+use crate::{history, stages};
 
 /// An agent that is lost later than this after it registered has shown that its kind can live. As long as the longest
 /// rest of a launch, so that what dies again and again never seems to be well.
@@ -59,7 +59,7 @@ pub async fn execute(
     let decide = Decide {
         revision: Arc::clone(revision),
         listed,
-        kept: shortages::kept(&world.journal.read(), now),
+        kept: history::kept(world, revision, now),
         refused: stages::refused(world),
         now,
     };
@@ -111,7 +111,7 @@ fn listed(world: &World) -> Vec<(OrderId, WorkerId, ProviderName)> {
 struct Decide {
     revision: Arc<Revision>,
     listed: Vec<(OrderId, WorkerId, ProviderName)>,
-    /// Failed orders that say how short a place is.
+    /// Ended orders that say how short a place is, or whose machines may still be there.
     kept: BTreeSet<OrderId>,
     /// Orders whose agents' evidence was refused.
     refused: BTreeSet<String>,
@@ -231,6 +231,8 @@ impl Decide {
         if !record.state.is_pending() {
             return Err(Skipped::Overtaken);
         }
+        // Whoever holds it may be making its machine, and has yet to hear that it is over.
+        record.unaccounted = record.state != OrderPhase::Open;
         match reason {
             CancelReason::Expired(cause) => {
                 let refused = self.refused.contains(order.as_str());
@@ -282,6 +284,7 @@ impl Decide {
             cause: None,
             console: None,
             times: StageTimes::default(),
+            unaccounted: false,
         });
         Ok(())
     }
@@ -365,6 +368,7 @@ impl Decide {
             cause: None,
             console: None,
             times: StageTimes::default(),
+            unaccounted: false,
         });
         Ok(())
     }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use easyenclave_plan::Frozen;
 use easyenclave_schemas::records::{OrderPhase, OrderRecord, WorkRecord};
-use easyenclave_schemas::{OrderId, TargetName};
+use easyenclave_schemas::{OrderId, TargetName, Timestamp};
 
+use crate::holds::Holds;
 use crate::journal::{JournalError, Records};
 use crate::revision::Revision;
 use crate::shortages;
@@ -24,19 +25,16 @@ pub async fn forget_ended(world: &World) -> Result<(), JournalError> {
     let is_listed = |order: &OrderId| listings.values().any(|l| l.units.contains_key(order));
     let ended: Vec<OrderId> = {
         let records = world.journal.read();
-        let kept = shortages::kept(&records, world.clock.now());
+        let kept = kept_of(world, &revision, &records, world.clock.now());
         let newest = newest(&records);
-        let is_outlived = |order: &OrderRecord| {
-            is_outlived(order, &newest)
-                && !kept.contains(&order.order)
-                && !records.agents.contains_key(&order.order.agent())
+        let is_of_no_use = |order: &OrderRecord| {
+            !is_wanted(&revision, order) || is_failed(order) && is_older(order, &newest)
         };
-        let ended = records
-            .orders
-            .values()
-            .filter(|order| is_history(&records, &revision, order) || is_outlived(order));
+        let ended = records.orders.values();
+        let ended = ended.filter(|order| is_over(&records, order) && is_of_no_use(order));
         let ended = ended.map(|order| order.order.clone());
-        ended.filter(|order| !is_listed(order)).collect()
+        let ended = ended.filter(|order| !kept.contains(order) && !is_listed(order));
+        ended.collect()
     };
     if ended.is_empty() {
         return Ok(());
@@ -67,8 +65,20 @@ fn newest(records: &Records) -> BTreeMap<(&TargetName, u32), u64> {
     newest
 }
 
-/// Whether a launch failed and its slot has a newer one.
-fn is_outlived(order: &OrderRecord, newest: &BTreeMap<(&TargetName, u32), u64>) -> bool {
+/// Whether a launch has ended and made no agent that is there. It changes no more, so what is found of it is still so when
+/// it is dropped.
+fn is_over(records: &Records, order: &OrderRecord) -> bool {
+    let is_launch = matches!(order.work, WorkRecord::Launch { .. });
+    let has_agent = || records.agents.contains_key(&order.order.agent());
+    is_launch && !order.state.is_pending() && !has_agent()
+}
+
+fn is_failed(order: &OrderRecord) -> bool {
+    matches!(order.state, OrderPhase::Failed(_))
+}
+
+/// Whether a launch's slot has a newer one.
+fn is_older(order: &OrderRecord, newest: &BTreeMap<(&TargetName, u32), u64>) -> bool {
     let WorkRecord::Launch {
         target,
         slot,
@@ -78,26 +88,42 @@ fn is_outlived(order: &OrderRecord, newest: &BTreeMap<(&TargetName, u32), u64>) 
     else {
         return false;
     };
-    let is_older = newest
-        .get(&(target, *slot))
-        .is_some_and(|newest| generation < newest);
-    is_older && matches!(order.state, OrderPhase::Failed(_))
+    let newest = newest.get(&(target, *slot));
+    newest.is_some_and(|newest| generation < newest)
 }
 
-/// An order that has ended changes no more, so what is found here is still so when it is dropped.
-fn is_history(records: &Records, revision: &Revision, order: &OrderRecord) -> bool {
+/// Whether a launch is of a target that is there, or whose document cannot be read.
+fn is_wanted(revision: &Revision, order: &OrderRecord) -> bool {
     let WorkRecord::Launch { target, .. } = &order.work else {
         return false;
     };
     let desired = &revision.desired;
-    !order.state.is_pending()
-        && !desired.targets.contains_key(target)
-        && !desired.frozen.contains(&Frozen::Target(target.clone()))
-        && !records.agents.contains_key(&order.order.agent())
+    let frozen = Frozen::Target(target.clone());
+    desired.targets.contains_key(target) || desired.frozen.contains(&frozen)
 }
 
-/// Ended orders of a slot that made no agent are history once the slot has a newer one, unless they say how short a
-/// place is.
+/// Ended orders that are of use: they say how short a place is, or their machines may still be there.
+pub(crate) fn kept(world: &World, revision: &Revision, now: Timestamp) -> BTreeSet<OrderId> {
+    kept_of(world, revision, &world.journal.read(), now)
+}
+
+fn kept_of(
+    world: &World,
+    revision: &Revision,
+    records: &Records,
+    now: Timestamp,
+) -> BTreeSet<OrderId> {
+    let holds = Holds {
+        presence: &world.presence,
+        revision,
+        now,
+    };
+    let mut kept = shortages::kept(records, now);
+    kept.append(&mut holds.unaccounted(records));
+    kept
+}
+
+/// Ended orders of a slot that made no agent are history once the slot has a newer one, unless they are of use.
 pub(crate) fn outlived(
     records: &Records,
     (target, slot): (&TargetName, u32),
@@ -111,11 +137,8 @@ pub(crate) fn outlived(
         } => of == target && *of_slot == slot,
         WorkRecord::Retire { .. } => false,
     };
-    let is_over = |order: &OrderRecord| {
-        !order.state.is_pending() && !records.agents.contains_key(&order.order.agent())
-    };
     let orders = records.orders.values();
-    let over = orders.filter(|order| is_of_slot(order) && is_over(order));
+    let over = orders.filter(|order| is_of_slot(order) && is_over(records, order));
     let over = over.map(|order| order.order.clone());
     over.filter(|order| !kept.contains(order)).collect()
 }

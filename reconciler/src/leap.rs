@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::records::{AgentRecord, OrderPhase, OrderRecord};
+use easyenclave_schemas::wire::CLAIM;
 
 use crate::journal::{Change, Records};
-use crate::orders::CLAIM;
 use crate::world::World;
 
 /// Turns follow each other within a few seconds. After more than this nobody has listened meanwhile, and everybody

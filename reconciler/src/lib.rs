@@ -12,6 +12,7 @@ pub mod desired;
 pub mod examples;
 pub mod execute;
 pub mod history;
+mod holds;
 mod http;
 pub mod join;
 pub mod journal;

@@ -18,6 +18,7 @@ use easyenclave_schemas::{
     Datacenter, Digest, OrderId, ProviderName, TargetName, Timestamp, WorkerId,
 };
 
+use crate::holds::Holds;
 use crate::journal::Records;
 use crate::presence::{Heard, ListedUnit, Listing};
 use crate::recall::{Home, slots};
@@ -38,6 +39,11 @@ pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
     let homes = world.recall.look(revision, unknown);
     let records = world.journal.read();
     let retires = retires(&records);
+    let holds = Holds {
+        presence: &world.presence,
+        revision,
+        now,
+    };
     let mut policies = Policies::new(revision);
     let mut agents = BTreeMap::new();
     for record in records.agents.values() {
@@ -47,7 +53,7 @@ pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
     }
     Observed {
         agents,
-        launches: launches(&records),
+        launches: launches(&records, &holds),
         retires,
         orphans: orphans(revision, &records, &listings, &homes),
         spent: world.spent.all(),
@@ -231,15 +237,15 @@ fn reported(heard: &Heard) -> Reported {
     }
 }
 
-fn launches(records: &Records) -> BTreeMap<OrderId, LaunchOrder> {
+fn launches(records: &Records, holds: &Holds<'_>) -> BTreeMap<OrderId, LaunchOrder> {
     records
         .orders
         .values()
-        .filter_map(|order| launch(order).map(|launch| (order.order.clone(), launch)))
+        .filter_map(|order| launch(order, holds).map(|launch| (order.order.clone(), launch)))
         .collect()
 }
 
-fn launch(order: &OrderRecord) -> Option<LaunchOrder> {
+fn launch(order: &OrderRecord, holds: &Holds<'_>) -> Option<LaunchOrder> {
     let WorkRecord::Launch {
         target,
         slot,
@@ -258,6 +264,7 @@ fn launch(order: &OrderRecord) -> Option<LaunchOrder> {
         opened: order.opened_at,
         times: order.times,
         cause: order.cause,
+        unaccounted: order.unaccounted && holds.may_live(order),
         state: match order.state {
             OrderPhase::Open => OrderState::Open,
             OrderPhase::Claimed => OrderState::Claimed,

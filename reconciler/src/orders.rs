@@ -1,22 +1,22 @@
 //! Orders as workers see them: claim, renewal, report. Every transition is guarded; a launch order
 //! is fulfilled only by an accepted registration, which is not here.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::http::StatusCode;
 use easyenclave_schemas::records::{ClaimRecord, OrderPhase, OrderRecord, WorkRecord};
 use easyenclave_schemas::wire::{
-    ClaimRequest, ClaimResponse, OrderReport, OrderStatus, OrderUpdate, Superseded, Unit, WorkKind,
+    CLAIM, ClaimRequest, ClaimResponse, OrderReport, OrderStatus, OrderUpdate, Superseded, Unit,
+    WorkKind,
 };
 use easyenclave_schemas::{OrderId, Timestamp};
 
 use crate::api::Refused;
+use crate::holds::Holds;
 use crate::journal::{Change, Records};
 use crate::world::World;
 use crate::{stages, terms};
-
-/// A claim lapses after this long without a report.
-pub const CLAIM: Duration = Duration::from_secs(60);
 
 /// Gives a worker an order: first what it holds already, then the oldest that is free.
 ///
@@ -29,30 +29,43 @@ pub async fn claim(world: &World, request: &ClaimRequest) -> Result<ClaimRespons
         bootstrap_token: None,
     };
     let now = world.clock.now();
-    if candidate(&world.journal.read(), request, now).is_none() {
+    world.presence.worker(&request.worker_id, now);
+    let Some(revision) = world.revision() else {
         return Ok(nothing);
-    }
-    let wanted = request.clone();
+    };
+    let wanted = {
+        let records = world.journal.read();
+        let holds = Holds {
+            presence: &world.presence,
+            revision: &revision,
+            now,
+        };
+        let wanted = Wanted::new(request, holds.free(&records));
+        if wanted.of(&records).is_none() {
+            return Ok(nothing);
+        }
+        wanted
+    };
     let claimed = world
         .journal
         .transact(move |records, change| {
-            let Some(order) = candidate(records, &wanted, now) else {
+            let Some(order) = wanted.of(records) else {
                 return Ok::<_, ()>(None);
             };
-            let order = claimed(order, &wanted, now);
+            let order = claimed(order, &wanted.request, now);
             change.put_order(order.clone());
             Ok(Some(order))
         })
         .await?
         .unwrap_or_default();
-    let revision = world.revision();
-    let order = claimed.zip(revision).and_then(|(order, revision)| {
+    let order = claimed.and_then(|order| {
         let token = matches!(order.work, WorkRecord::Launch { .. }).then(|| {
             world
                 .tokens
                 .bootstrap(&order.order, order.claim.as_ref().map_or(0, |c| c.fence))
         });
-        Some((terms::of(world, &revision, &order)?, token))
+        let granted = terms::of(world, &revision, &order)?;
+        Some((granted, token))
     });
     let Some((order, bootstrap_token)) = order else {
         return Ok(nothing);
@@ -75,6 +88,7 @@ pub async fn update(
     request: OrderUpdate,
 ) -> Result<OrderStatus, Refused> {
     let now = world.clock.now();
+    world.presence.worker(&request.worker_id, now);
     let id = order.clone();
     let removes = request.status == OrderReport::Removed;
     let worker = request.worker_id.clone();
@@ -124,28 +138,51 @@ pub fn superseded(records: &Records, units: &[Unit]) -> Vec<Superseded> {
     units.iter().filter_map(newest).collect()
 }
 
-/// The oldest order that this worker holds, or else may take.
-fn candidate<'a>(
-    records: &'a Records,
-    request: &ClaimRequest,
-    now: Timestamp,
-) -> Option<&'a OrderRecord> {
-    let serves = |order: &&OrderRecord| {
-        order.provider == request.provider
-            && request
-                .datacenter
-                .as_ref()
-                .is_none_or(|place| *place == order.datacenter)
-            && order
-                .worker
-                .as_ref()
-                .is_none_or(|worker| *worker == request.worker_id)
-            && fits_size(order, request)
-            && fits_kind(order, request)
-            && is_free(order, request, now)
-    };
-    let free = records.orders.values().map(AsRef::as_ref).filter(serves);
-    free.min_by_key(|order| (order.opened_at, &order.order))
+/// What a worker may be given.
+struct Wanted {
+    request: ClaimRequest,
+    in_hand: BTreeSet<OrderId>,
+    /// Launches of others that it may take over, with the claims that have run out.
+    free: Vec<(OrderId, ClaimRecord)>,
+}
+
+impl Wanted {
+    fn new(request: &ClaimRequest, free: Vec<(OrderId, ClaimRecord)>) -> Self {
+        Self {
+            in_hand: request.in_hand.iter().cloned().collect(),
+            request: request.clone(),
+            free,
+        }
+    }
+
+    /// The oldest order that it held before it was restarted, that is open, or that nobody holds any more.
+    fn of<'r>(&self, records: &'r Records) -> Option<&'r OrderRecord> {
+        let worker = &self.request.worker_id;
+        let provider = &self.request.provider;
+        let serves = |order: &&Arc<OrderRecord>| self.serves(order);
+        let put_down = |order: &&Arc<OrderRecord>| !self.in_hand.contains(&order.order);
+        let own = records.held(worker).filter(put_down).find(serves);
+        let open = records.open(provider, None).find(serves);
+        let only_its = records.open(provider, Some(worker)).find(serves);
+        let free = self.free.iter().filter_map(|(order, claim)| {
+            let order = records.orders.get(order)?;
+            (order.state.is_pending() && order.claim.as_ref() == Some(claim)).then_some(order)
+        });
+        let orders = [own, open, only_its].into_iter().flatten();
+        let orders = orders.chain(free.filter(serves)).map(AsRef::as_ref);
+        orders.min_by_key(|order| (order.opened_at, &order.order))
+    }
+
+    fn serves(&self, order: &OrderRecord) -> bool {
+        let wanted = &self.request;
+        let place = wanted.datacenter.as_ref();
+        let only = order.worker.as_ref();
+        order.provider == wanted.provider
+            && place.is_none_or(|place| *place == order.datacenter)
+            && only.is_none_or(|worker| *worker == wanted.worker_id)
+            && fits_size(order, wanted)
+            && fits_kind(order, wanted)
+    }
 }
 
 fn fits_size(order: &OrderRecord, request: &ClaimRequest) -> bool {
@@ -163,18 +200,7 @@ fn fits_kind(order: &OrderRecord, request: &ClaimRequest) -> bool {
     request.work.is_none_or(|wanted| wanted == kind)
 }
 
-/// Free is what is open, what this worker held before it was restarted, and what nobody renews.
-fn is_free(order: &OrderRecord, request: &ClaimRequest, now: Timestamp) -> bool {
-    match (&order.state, &order.claim) {
-        (OrderPhase::Open, _) => true,
-        (OrderPhase::Claimed | OrderPhase::Provisioning, Some(claim)) => {
-            let own = claim.worker == request.worker_id;
-            claim.expires_at <= now || (own && !request.in_hand.contains(&order.order))
-        }
-        _ => false,
-    }
-}
-
+/// An order as it is once this worker holds it. Its former holder goes on with what it has made.
 fn claimed(order: &OrderRecord, request: &ClaimRequest, now: Timestamp) -> OrderRecord {
     let mut order = order.clone();
     let same =
@@ -191,7 +217,10 @@ fn claimed(order: &OrderRecord, request: &ClaimRequest, now: Timestamp) -> Order
     if matches!(order.work, WorkRecord::Launch { .. }) {
         order.times = stages::claimed(order.times, same, now);
     }
-    order.state = OrderPhase::Claimed;
+    if !same {
+        order.state = OrderPhase::Claimed;
+        order.cause = None;
+    }
     order
 }
 
@@ -217,6 +246,9 @@ fn report(
         return taken_down(record, change);
     }
     if !record.state.is_pending() {
+        if request.status == OrderReport::Failed {
+            account(record, change);
+        }
         return Ok(status(record));
     }
     let mut record = record.clone();
@@ -242,8 +274,18 @@ fn renew(record: &mut OrderRecord, now: Timestamp) {
     }
 }
 
-/// A worker that ends takes its machines with it when it was told to. Their launches are withdrawn then: none of them
-/// has failed. That the machines are gone, only a listing proves.
+/// The holder of a launch that is over says that nothing is left of its machine.
+fn account(record: &OrderRecord, change: &mut Change) {
+    if record.unaccounted {
+        let mut record = record.clone();
+        record.unaccounted = false;
+        change.put_order(record);
+    }
+}
+
+/// A launch that is over leaves nothing behind once its worker has removed the machine. A worker that ends takes its
+/// machines with it when it was told to: their launches are withdrawn then, and none of them has failed. That the machine
+/// of an agent is gone, only a listing proves.
 fn taken_down(record: &OrderRecord, change: &mut Change) -> Result<OrderStatus, Refused> {
     if record.state.is_pending() {
         return Err(Refused::new(
@@ -252,6 +294,7 @@ fn taken_down(record: &OrderRecord, change: &mut Change) -> Result<OrderStatus, 
             "a launch order is not done by a removal",
         ));
     }
+    account(record, change);
     let mut record = record.clone();
     if record.state == OrderPhase::Fulfilled {
         record.state = OrderPhase::Cancelled;
@@ -318,6 +361,7 @@ pub(crate) mod testing {
             cause: None,
             console: None,
             times: StageTimes::default(),
+            unaccounted: false,
         }
     }
 }
@@ -353,7 +397,8 @@ mod tests {
 
     fn records(order: OrderRecord) -> Records {
         let mut records = Records::default();
-        records.orders.insert(order.order.clone(), Arc::new(order));
+        let id = order.order.clone();
+        records.set_order(&id, Some(Arc::new(order)));
         records
     }
 
@@ -363,7 +408,6 @@ mod tests {
         let first = launch("tiny-1", OrderPhase::Provisioning, "worker-1", 1);
         let lapsed = Timestamp::default().plus(CLAIM);
         assert_eq!(named(&records(first.clone()), Some(1)), None);
-        assert!(is_free(&first, &request("worker-2"), lapsed));
         let second = claimed(&first, &request("worker-2"), lapsed);
         for state in [
             OrderPhase::Claimed,

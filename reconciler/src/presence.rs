@@ -18,6 +18,9 @@ use crate::journal::Records;
 /// So long workers have to list their machines after a start without records: what they pause between tries, and some.
 const WORKERS: Duration = Duration::from_secs(30);
 
+/// So many workers are remembered. Of the others only listings are, and those are fewer than the workers of a fleet.
+const MOST_WORKERS: usize = 4096;
+
 /// What was heard since the reconciler started.
 #[derive(Debug)]
 pub struct Presence {
@@ -27,6 +30,8 @@ pub struct Presence {
     agents: Mutex<HashMap<AgentId, Heard>>,
     sessions: Mutex<HashMap<AgentId, Session>>,
     listings: Mutex<BTreeMap<WorkerId, Listing>>,
+    /// When workers said anything last.
+    workers: Mutex<BTreeMap<WorkerId, Timestamp>>,
 }
 
 /// The last word of an agent.
@@ -105,6 +110,7 @@ impl Presence {
             agents: Mutex::default(),
             sessions: Mutex::default(),
             listings: Mutex::default(),
+            workers: Mutex::default(),
         }
     }
 
@@ -136,6 +142,9 @@ impl Presence {
         *lock(&self.listening) = now;
         for heard in lock(&self.agents).values_mut() {
             heard.at = heard.at.min(now);
+        }
+        for at in lock(&self.workers).values_mut() {
+            *at = now.min(*at);
         }
         for listing in lock(&self.listings).values_mut() {
             listing.at = listing.at.min(now);
@@ -228,8 +237,34 @@ impl Presence {
         lock(&self.sessions).retain(|agent, _| keep(agent));
     }
 
+    /// Notes that a worker has said something, whatever it was.
+    pub fn worker(&self, worker: &WorkerId, at: Timestamp) {
+        let mut workers = lock(&self.workers);
+        workers.insert(worker.clone(), at);
+        if workers.len() > MOST_WORKERS {
+            let oldest = workers.iter().min_by_key(|(_, at)| **at);
+            let oldest = oldest.map(|(worker, _)| worker.clone());
+            oldest.map(|worker| workers.remove(&worker));
+        }
+    }
+
+    /// Since when a worker has been silent. Nobody is for longer than the reconciler has listened.
+    pub fn silent_since(&self, worker: &WorkerId) -> Timestamp {
+        let heard = lock(&self.workers).get(worker).copied();
+        heard.unwrap_or_default().max(self.listening())
+    }
+
+    /// Whether a worker's complete listing, begun after this time, has no machine of this order.
+    pub fn lacks(&self, worker: &WorkerId, unit: &OrderId, after: Timestamp) -> bool {
+        lock(&self.listings).get(worker).is_some_and(|listing| {
+            let begun_later = listing.before.is_some_and(|before| before > after);
+            begun_later && !listing.units.contains_key(unit)
+        })
+    }
+
     /// Notes a complete listing. Tells whether it differs from the last one.
     pub fn inventory(&self, listing: &InventoryRequest, at: Timestamp) -> bool {
+        self.worker(&listing.worker_id, at);
         let mut listings = lock(&self.listings);
         let last = listings.get(&listing.worker_id);
         let since = |order: &OrderId| {

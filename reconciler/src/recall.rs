@@ -149,6 +149,7 @@ pub fn order(
         cause: None,
         console: None,
         times: StageTimes::default(),
+        unaccounted: false,
     })
 }
 

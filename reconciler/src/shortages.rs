@@ -138,7 +138,8 @@ mod tests {
     fn records(orders: impl IntoIterator<Item = OrderRecord>) -> Records {
         let mut records = Records::default();
         for order in orders {
-            records.orders.insert(order.order.clone(), Arc::new(order));
+            let id = order.order.clone();
+            records.set_order(&id, Some(Arc::new(order)));
         }
         records
     }

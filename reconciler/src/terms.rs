@@ -12,6 +12,7 @@ use crate::world::World;
 /// An order as it is handed out; none unless somebody has claimed it.
 pub(crate) fn of(world: &World, revision: &Revision, order: &OrderRecord) -> Option<Order> {
     let claim = order.claim.as_ref()?;
+    let lost_after = revision.desired.limits.worker_lost_after;
     let fleet: FleetId = revision.desired.fleet.clone();
     let work = match &order.work {
         WorkRecord::Launch {
@@ -44,6 +45,7 @@ pub(crate) fn of(world: &World, revision: &Revision, order: &OrderRecord) -> Opt
         epoch: world.epoch,
         fence: claim.fence,
         claim_expires_at: claim.expires_at,
+        worker_lost_after_millis: u64::try_from(lost_after.as_millis()).ok(),
         work,
     })
 }

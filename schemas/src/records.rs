@@ -173,6 +173,9 @@ pub struct OrderRecord {
     /// When it reached its stages.
     #[serde(default, skip_serializing_if = "StageTimes::is_empty")]
     pub times: StageTimes,
+    /// It ended while a worker held it, and that worker has not said yet that nothing of its machine is left.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unaccounted: bool,
 }
 
 impl OrderRecord {

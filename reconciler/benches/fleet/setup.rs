@@ -152,6 +152,7 @@ fn order_record(order: &OrderId, slot: u32) -> OrderRecord {
         cause: None,
         console: None,
         times: StageTimes::default(),
+        unaccounted: false,
     }
 }
 

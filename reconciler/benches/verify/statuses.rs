@@ -175,6 +175,7 @@ fn launch(order: OrderId, slot: u32, now: Timestamp) -> OrderStatus {
         cause: None,
         console: None,
         times: StageTimes::default(),
+        unaccounted: false,
         conditions: vec![condition(ConditionType::Fulfilled, true, now)],
         waits: Vec::new(),
     }

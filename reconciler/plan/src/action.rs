@@ -206,6 +206,8 @@ pub enum WaitReason {
         provider: ProviderName,
         datacenter: Datacenter,
     },
+    /// The order is over, and its worker has not said that nothing of the machine is left.
+    MachineUnaccounted,
     /// So many machines are there that no record knows, and whose agents may register again.
     AgentsMayReturn { missing: u32 },
     /// No worker has listed its machines since the reconciler started, so there may be some that are not known.

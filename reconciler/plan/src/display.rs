@@ -195,6 +195,7 @@ impl WaitReason {
             Self::QuotaExceeded { .. } => "QuotaExceeded",
             Self::OrderPending => "OrderPending",
             Self::OrderUnclaimed { .. } => "OrderUnclaimed",
+            Self::MachineUnaccounted => "MachineUnaccounted",
             Self::AgentsMayReturn { .. } => "AgentsMayReturn",
             Self::WorkerNotHeardYet { .. } => "WorkerNotHeardYet",
             Self::LaunchBackoff { .. } => "LaunchBackoff",
@@ -255,6 +256,7 @@ impl Display for WaitReason {
             Self::RetirePaced => f.write_str("goes when those before it have gone"),
             Self::OrderPending
             | Self::OrderUnclaimed { .. }
+            | Self::MachineUnaccounted
             | Self::AgentsMayReturn { .. }
             | Self::WorkerNotHeardYet { .. }
             | Self::LaunchBackoff { .. }
@@ -292,6 +294,9 @@ fn launches(reason: &WaitReason, f: &mut Formatter<'_>) -> Result {
             provider,
             datacenter,
         } => write!(f, "no worker of {provider} in {datacenter} has claimed it"),
+        WaitReason::MachineUnaccounted => {
+            f.write_str("over, and its worker has not said that its machine is gone")
+        }
         WaitReason::AgentsMayReturn { missing } => write!(
             f,
             "agents missing: {missing}; machines are there whose agents may register again"

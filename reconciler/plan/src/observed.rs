@@ -177,6 +177,8 @@ pub struct LaunchOrder {
     pub times: StageTimes,
     /// Why it failed, if it did and that is known.
     pub cause: Option<FailureCause>,
+    /// It ended while a worker held it, and its machine may still be there.
+    pub unaccounted: bool,
 }
 
 /// Where a launch order stands.
@@ -200,6 +202,11 @@ impl OrderState {
     /// Whether an agent may still come of it.
     pub fn is_pending(self) -> bool {
         matches!(self, Self::Open | Self::Claimed | Self::Provisioning)
+    }
+
+    /// Whether it ended without an agent.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Failed(_) | Self::Cancelled)
     }
 }
 

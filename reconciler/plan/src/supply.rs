@@ -1,8 +1,9 @@
 //! What each target has: agents in use, free, or of no use, and orders under way. Everything that a machine may
 //! stand behind counts against the maximum; only what can or may still serve counts as supply.
 
-use easyenclave_schemas::AgentId;
+use easyenclave_schemas::{AgentId, OrderId};
 
+use crate::LaunchOrder;
 use crate::draft::{Draft, Fate};
 use crate::rules::retire::is_returning;
 use crate::view::{AgentIx, Instruction, Life, Standing, TargetIx, View};
@@ -65,6 +66,11 @@ pub(crate) fn count(view: &View, draft: &Draft) -> Vec<Supply> {
             of.useless += 1 - returning;
         }
     }
+    for (_, launch) in unaccounted(view) {
+        if let Some(target) = view.find_target(&launch.target) {
+            supply[target.at()].useless += 1;
+        }
+    }
     for target in view
         .observed
         .retires
@@ -74,6 +80,21 @@ pub(crate) fn count(view: &View, draft: &Draft) -> Vec<Supply> {
         supply[target.at()].useless += 1;
     }
     supply
+}
+
+/// Launches that are over and whose machines may still be there, although nobody lists them.
+pub(crate) fn unaccounted<'v>(
+    view: &'v View,
+) -> impl Iterator<Item = (&'v OrderId, &'v LaunchOrder)> {
+    let observed = view.observed;
+    let is_counted = |id: &OrderId| {
+        observed.agents.contains_key(id.as_str())
+            || observed.orphans.contains_key(id)
+            || observed.retires.contains_key(id.as_str())
+    };
+    let launches = observed.launches.iter();
+    let over = launches.filter(|(_, launch)| launch.unaccounted && launch.state.is_over());
+    over.filter(move |(id, _)| !is_counted(id))
 }
 
 fn is_suspect(view: &View, draft: &Draft, agent: AgentIx) -> bool {

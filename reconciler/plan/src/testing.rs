@@ -322,7 +322,7 @@ fn carry(agent: &mut Agent, how: &str, words: &mut Words) {
 }
 
 /// `order TARGET #SLOT gGENERATION open|claimed|provisioning|fulfilled|cancelled|failed SECONDS [of CAUSE] [failures N]
-/// [opened SECONDS] [times ...]`
+/// [opened SECONDS] [times ...] [unaccounted]`
 fn launch(mut words: Words) -> (OrderId, LaunchOrder) {
     let (target, slot, generation) = (words.name(), words.number(), words.number());
     let id = OrderId::launch(&name("test"), &target, slot, generation);
@@ -335,6 +335,7 @@ fn launch(mut words: Words) -> (OrderId, LaunchOrder) {
         opened: NOW,
         times: StageTimes::default(),
         cause: None,
+        unaccounted: false,
     };
     words.each(|words, word| match word {
         "open" => order.state = OrderState::Open,
@@ -346,6 +347,7 @@ fn launch(mut words: Words) -> (OrderId, LaunchOrder) {
         "failures" => order.failures = words.number(),
         "of" => order.cause = Some(cause(words.next())),
         "times" => order.times = times(words),
+        "unaccounted" => order.unaccounted = true,
         "opened" => order.opened = words.ago(),
         other => panic!("no such field of an order: {other}"),
     });

@@ -75,6 +75,7 @@ pub fn observed(status: &Status) -> Observed {
                     state: state(order),
                     opened: order.opened_at,
                     times: order.times,
+                    unaccounted: order.unaccounted,
                     cause: order.cause,
                 };
                 observed.launches.insert(order.order.clone(), launch);

@@ -48,11 +48,18 @@ fn status(sight: &Sight<'_>, order: &OrderRecord) -> OrderStatus {
         cause: order.cause,
         console: order.console.clone(),
         times: order.times.trunc_secs(),
+        unaccounted: is_unaccounted(sight, order),
         conditions: Conditions::new(previous, sight.now())
             .add(ConditionType::Fulfilled, status, reason, message)
             .done(),
         waits: sight.waits(&Subject::Order(order.order.clone())),
     }
+}
+
+fn is_unaccounted(sight: &Sight<'_>, order: &OrderRecord) -> bool {
+    let launches = &sight.report.observed.launches;
+    let launch = launches.get(&order.order);
+    launch.is_some_and(|launch| launch.unaccounted)
 }
 
 fn work(work: &WorkRecord) -> OrderKind {

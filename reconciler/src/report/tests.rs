@@ -164,6 +164,7 @@ impl Scene {
             },
             opened: NOW,
             times: times(state),
+            unaccounted: false,
             cause: cause(state),
         };
         self.observed.launches.insert(order.clone(), launch);
@@ -190,6 +191,7 @@ impl Scene {
             cause: cause(state),
             console: cause(state).map(|_| "# kernel: up\n  no room: 'full'\n".into()),
             times: times(state),
+            unaccounted: false,
         };
         self.records.orders.insert(order, Arc::new(record));
     }

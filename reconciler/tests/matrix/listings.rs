@@ -103,6 +103,7 @@ async fn retire(place: &Place, agent: &Agent) -> (OrderId, u64) {
         cause: None,
         console: None,
         times: StageTimes::default(),
+        unaccounted: false,
     };
     let opened = place.world.journal.transact(move |_, change| {
         change.put_order(order);

@@ -2,21 +2,14 @@
 //! their worker ends on purpose do not count.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use easyenclave::clock::Clock;
-use easyenclave::orders::{claim, update};
-use easyenclave::pass::pass;
 use easyenclave_schemas::records::OrderPhase;
 use easyenclave_schemas::signature::Keypair;
-use easyenclave_schemas::wire::{
-    ClaimRequest, InventoryRequest, Order, OrderReport, OrderUpdate, OrderWork,
-};
+use easyenclave_schemas::wire::{Order, OrderReport, OrderWork};
 use serde_json::json;
 
-use crate::place::{Agent, Place, name};
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::place::{Agent, Place};
+use crate::worker::report;
 
 /// A second in the life of a fleet whose machines are gone as soon as their agents are in. Answers the launches that
 /// were carried out.
@@ -27,19 +20,10 @@ async fn second(place: &Place, model: &Agent) -> u32 {
 
 /// The same with the launches themselves.
 async fn launches(place: &Place, model: &Agent) -> Vec<Order> {
-    place.clock.forward(SECOND);
-    let now = place.clock.now();
-    let listing = InventoryRequest {
-        worker_id: name("worker"),
-        provider: name("local"),
-        datacenter: name("local"),
-        units: Vec::new(),
-    };
-    place.world.presence.inventory(&listing, now);
-    let revision = place.world.revision().expect("a revision");
-    pass(&place.world, revision, now).await.expect("a pass");
+    place.list("worker", &[]);
+    place.pass().await;
     let mut launched = Vec::new();
-    while let Some(order) = take(place).await {
+    while let Some(order) = place.take("worker").await {
         match &order.work {
             OrderWork::Launch(_) => {
                 let agent = Agent {
@@ -60,32 +44,9 @@ async fn launches(place: &Place, model: &Agent) -> Vec<Order> {
 
 /// The worker has removed a machine, and says under which claim. Answers what became of the order.
 async fn remove(place: &Place, order: &Order, fence: u64) -> Option<String> {
-    let report = OrderUpdate {
-        worker_id: name("worker"),
-        fence,
-        status: OrderReport::Removed,
-        error: None,
-        cause: None,
-        console: None,
-        stage: None,
-    };
-    let removed = update(&place.world, &order.order_id, report).await;
+    let said = report("worker", fence, OrderReport::Removed);
+    let removed = place.tell(&order.order_id, said).await;
     removed.ok().map(|order| order.status)
-}
-
-/// The next order for the worker.
-async fn take(place: &Place) -> Option<Order> {
-    let request = ClaimRequest {
-        worker_id: name("worker"),
-        provider: name("local"),
-        datacenter: None,
-        node_size: None,
-        in_hand: Vec::new(),
-        wait_millis: 0,
-        work: None,
-    };
-    let claimed = claim(&place.world, &request).await;
-    claimed.expect("answered").order
 }
 
 /// A place whose target wants one agent, and has none.

@@ -346,6 +346,7 @@ fn order(id: &str) -> OrderRecord {
         cause: None,
         console: None,
         times: StageTimes::default(),
+        unaccounted: false,
     }
 }
 

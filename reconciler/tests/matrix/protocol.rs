@@ -66,6 +66,7 @@ pub(crate) fn retire(agent: &Agent, worker: &str, datacenter: &str) -> OrderReco
         cause: None,
         console: None,
         times: StageTimes::default(),
+        unaccounted: false,
     }
 }
 

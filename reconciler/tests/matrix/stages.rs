@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use easyenclave::clock::Clock;
 use easyenclave::observe::observe;
-use easyenclave::orders::{claim, update};
+use easyenclave::orders::update;
 use easyenclave_schemas::records::{OrderPhase, OrderRecord};
-use easyenclave_schemas::wire::{CONSOLE, ClaimRequest, OrderReport, OrderUpdate, routes};
+use easyenclave_schemas::wire::{CONSOLE, OrderReport, OrderUpdate, routes};
 use easyenclave_schemas::{FailureCause, OrderId, Stage, Timestamp};
 use serde_json::json;
 
 use crate::api::{post, serve};
-use crate::place::{Agent, Place, name};
+use crate::place::{Agent, Place};
+use crate::worker::report;
 
 /// An order that a worker has just taken, and the number of the claim.
 async fn taken(place: &Place, worker: &str) -> (Agent, u64) {
@@ -23,29 +24,7 @@ async fn taken(place: &Place, worker: &str) -> (Agent, u64) {
 }
 
 async fn take(place: &Place, worker: &str) -> Option<u64> {
-    let request = ClaimRequest {
-        worker_id: name(worker),
-        provider: name("local"),
-        datacenter: None,
-        node_size: None,
-        in_hand: Vec::new(),
-        wait_millis: 0,
-        work: None,
-    };
-    let claimed = claim(&place.world, &request).await.expect("answered");
-    claimed.order.map(|order| order.fence)
-}
-
-fn report(worker: &str, fence: u64, status: OrderReport) -> OrderUpdate {
-    OrderUpdate {
-        worker_id: name(worker),
-        fence,
-        status,
-        error: None,
-        cause: None,
-        console: None,
-        stage: None,
-    }
+    place.take(worker).await.map(|order| order.fence)
 }
 
 fn record(place: &Place, order: &OrderId) -> Arc<OrderRecord> {
@@ -144,7 +123,8 @@ async fn each_stage_is_noted_once_and_a_claim_by_another_worker_begins_anew() {
     // It is given again to the worker that was started again, and goes on.
     assert_eq!(take(&place, "w-1").await, Some(fence));
     assert_eq!(stage(), (Stage::Booted, booted_at));
-    place.clock.forward(Duration::from_secs(120));
+    // The first worker is not heard of again.
+    place.clock.forward(Duration::from_secs(600));
     assert_eq!(take(&place, "w-2").await, Some(fence + 1));
     assert_eq!(stage(), (Stage::Claimed, now()));
 }

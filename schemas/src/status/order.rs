@@ -42,6 +42,9 @@ pub struct OrderStatus {
     /// When it reached its stages, in whole seconds.
     #[serde(default, skip_serializing_if = "StageTimes::is_empty")]
     pub times: StageTimes,
+    /// It is over, and its machine may still be there: it counts against its target's maximum.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unaccounted: bool,
     /// Its conditions.
     pub conditions: Vec<Condition>,
     /// What it waits for.

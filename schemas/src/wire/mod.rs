@@ -22,8 +22,8 @@ pub use error::ErrorBody;
 pub use health::{AgentActivity, AgentHealth, VerdictSummary};
 pub use machine::{GcpMachine, Machine, QemuMachine, image_label};
 pub use orders::{
-    CONSOLE, ClaimRequest, ClaimResponse, InventoryRequest, InventoryResponse, LaunchSpec, Order,
-    OrderReport, OrderStatus, OrderUpdate, OrderWork, Superseded, Unit, WorkKind, console,
+    CLAIM, CONSOLE, ClaimRequest, ClaimResponse, InventoryRequest, InventoryResponse, LaunchSpec,
+    Order, OrderReport, OrderStatus, OrderUpdate, OrderWork, Superseded, Unit, WorkKind, console,
 };
 pub use refusals::{CallRefusal, CallRefusals};
 

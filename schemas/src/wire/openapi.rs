@@ -71,6 +71,7 @@ fn launch(machine: Machine) -> Order {
         epoch: crate::Epoch(7),
         fence: 1,
         claim_expires_at: Timestamp::from_millis(1_777_636_801_234),
+        worker_lost_after_millis: Some(600_000),
         work: OrderWork::Launch(spec),
     }
 }

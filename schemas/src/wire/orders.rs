@@ -1,5 +1,7 @@
 //! Orders: what a worker claims, renews and reports. A worker proves itself with its launcher key.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::Machine;
@@ -7,6 +9,9 @@ use crate::{
     Datacenter, Epoch, FailureCause, FleetId, NodeSize, OrderId, ProviderName, Secret, Stage,
     Timestamp, WorkerId, token,
 };
+
+/// A claim lapses so long after the order was given out, or after the last report that was answered.
+pub const CLAIM: Duration = Duration::from_secs(60);
 
 /// The longest end of a console in a report, in bytes of UTF-8.
 pub const CONSOLE: usize = 4096;
@@ -88,6 +93,10 @@ pub struct Order {
     pub fence: u64,
     /// The claim lapses then, unless it is renewed.
     pub claim_expires_at: Timestamp,
+    /// The fleet's `timing.workerLostAfter`: a worker that was silent for so long counts as lost, and another may make the
+    /// machine. Before that it removes the one of a launch that is not fulfilled. Older reconcilers say nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_lost_after_millis: Option<u64>,
     /// What to do.
     pub work: OrderWork,
 }

@@ -3,6 +3,8 @@
 
 mod client;
 mod inventory;
+mod launch;
+mod lease;
 mod leave;
 mod name;
 mod orders;
@@ -19,7 +21,7 @@ use easyenclave_schemas::wire::{ClaimRequest, ClaimResponse, OrderWork, WorkKind
 use easyenclave_schemas::{Epoch, OrderId, WorkerId};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 pub use crate::config::WorkerConfig;
 use crate::process::ProcessProvider;
@@ -134,11 +136,15 @@ pub async fn run_with(
         epoch: Mutex::default(),
     });
     tracing::info!(worker = %desk.worker, provider = %config.provider, "worker started");
-    tokio::select! {
-        result = take_orders(&desk, config) => result,
+    let mut in_hand = InHand::default();
+    let result = tokio::select! {
+        result = take_orders(&desk, config, &mut in_hand) => result,
         never = inventory::keep(&desk, config) => match never {},
         () = shutdown => Ok(()),
-    }
+    };
+    // Nothing makes a unit any more when this returns, and nothing holds the provider.
+    in_hand.tasks.shutdown().await;
+    result
 }
 
 /// What those who work on orders share.
@@ -245,16 +251,21 @@ impl InHand {
     }
 }
 
-async fn take_orders(desk: &Arc<Desk>, config: &WorkerConfig) -> Result<(), WorkerError> {
-    let (mut in_hand, mut pace) = (InHand::default(), Pace::default());
+async fn take_orders(
+    desk: &Arc<Desk>,
+    config: &WorkerConfig,
+    in_hand: &mut InHand,
+) -> Result<(), WorkerError> {
+    let mut pace = Pace::default();
     loop {
         in_hand.tidy().await;
         if in_hand.taken >= config.most_orders() {
             in_hand.finish().await;
             return Ok(());
         }
-        let answer = desk.client.claim(&ask(desk, config, &in_hand)).await;
-        match answer.map(|answer| acceptable(desk, config, &in_hand, answer)) {
+        let asked = Instant::now();
+        let answer = desk.client.claim(&ask(desk, config, in_hand)).await;
+        match answer.map(|answer| acceptable(desk, config, in_hand, (asked, answer))) {
             Ok(Ok(Some(claim))) => {
                 pace.worked();
                 in_hand.start(desk, claim);
@@ -302,7 +313,7 @@ fn acceptable(
     desk: &Desk,
     config: &WorkerConfig,
     in_hand: &InHand,
-    answer: ClaimResponse,
+    (asked, answer): (Instant, ClaimResponse),
 ) -> Result<Option<orders::Claim>, String> {
     let Some(order) = answer.order.filter(|_| answer.claimed) else {
         return Ok(None);
@@ -326,6 +337,7 @@ fn acceptable(
     Ok(Some(orders::Claim {
         order,
         bootstrap_token: answer.bootstrap_token,
+        asked,
     }))
 }
 
@@ -342,4 +354,28 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod testing {
+    use easyenclave_schemas::Timestamp;
+    use easyenclave_schemas::wire::Order;
+
+    use super::*;
+
+    /// An order to retire a unit.
+    pub(super) fn retirement(name: &str) -> Order {
+        let id = |name: &str| OrderId::new(name).expect("a name");
+        Order {
+            order_id: id(&format!("{name}-x")),
+            fleet_id: "demo".parse().expect("a name"),
+            datacenter: "local".parse().expect("a name"),
+            provider: "local".parse().expect("a name"),
+            epoch: Epoch(1),
+            fence: 1,
+            claim_expires_at: Timestamp::default(),
+            worker_lost_after_millis: None,
+            work: OrderWork::Retire { unit: id(name) },
+        }
+    }
 }

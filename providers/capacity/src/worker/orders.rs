@@ -1,25 +1,16 @@
-//! One order from its claim to its end. A launch is watched until its agent has joined; when the order fails, is
-//! cancelled or overtaken, its unit is removed. A retirement is tried until nothing is left.
+//! One order from its claim to its end, and what is reported of it. A retirement is tried until nothing is left.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use easyenclave_schemas::wire::{LaunchSpec, Order, OrderReport, OrderUpdate, OrderWork};
 use easyenclave_schemas::{FailureCause, OrderId, Secret, Stage};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::client::CallError;
+use super::lease::Lease;
 use super::pace::Pace;
 use super::{Desk, chain};
-use crate::{LaunchRequest, ProvideError};
-
-/// The second look whether a launched agent has joined comes after this; later ones come more rarely …
-const FIRST_LOOK: Duration = Duration::from_millis(250);
-/// … down to this. Each look also renews the claim, which lasts a minute.
-const RAREST_LOOK: Duration = Duration::from_secs(10);
-
-/// What may work later is tried so often before the order counts as failed.
-const TRIES: u32 = 4;
+use crate::LaunchRequest;
 
 /// The longest error in a report, in characters.
 const ERROR: usize = 450;
@@ -28,20 +19,22 @@ const ERROR: usize = 450;
 pub(super) struct Claim {
     pub(super) order: Order,
     pub(super) bootstrap_token: Option<Secret<String>>,
+    /// When it was asked for.
+    pub(super) asked: Instant,
 }
 
 /// What is reported of an order.
 #[derive(Default)]
-struct Words {
-    error: Option<String>,
-    cause: Option<FailureCause>,
-    console: Option<String>,
-    stage: Option<Stage>,
+pub(super) struct Words {
+    pub(super) error: Option<String>,
+    pub(super) cause: Option<FailureCause>,
+    pub(super) console: Option<String>,
+    pub(super) stage: Option<Stage>,
 }
 
 impl Words {
     /// The machine has been started.
-    fn made() -> Self {
+    pub(super) fn made() -> Self {
         Self {
             stage: Some(Stage::Made),
             ..Self::default()
@@ -58,7 +51,7 @@ impl Words {
 
 /// How an order stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+pub(super) enum Standing {
     /// It is ours to carry out.
     Held,
     /// Its agent has joined, or its machine is gone: done.
@@ -76,6 +69,7 @@ pub(super) async fn work(desk: Arc<Desk>, claim: Claim) {
     let Claim {
         order,
         bootstrap_token,
+        asked,
     } = claim;
     tracing::info!(order = %order.order_id, fence = order.fence, "order claimed");
     let job = Job {
@@ -83,7 +77,10 @@ pub(super) async fn work(desk: Arc<Desk>, claim: Claim) {
         order: &order,
     };
     match (&order.work, bootstrap_token) {
-        (OrderWork::Launch(spec), Some(token)) => job.launch(job.request(&desk, spec, token)).await,
+        (OrderWork::Launch(spec), Some(token)) => {
+            let lease = Lease::new(&order, asked);
+            job.launch(job.request(&desk, spec, token), lease).await;
+        }
         (OrderWork::Launch(_), None) => {
             let words = Words::error("the order came without a bootstrap token".into());
             job.fail(words).await;
@@ -92,9 +89,9 @@ pub(super) async fn work(desk: Arc<Desk>, claim: Claim) {
     }
 }
 
-struct Job<'a> {
-    desk: &'a Desk,
-    order: &'a Order,
+pub(super) struct Job<'a> {
+    pub(super) desk: &'a Desk,
+    pub(super) order: &'a Order,
 }
 
 impl Job<'_> {
@@ -108,106 +105,6 @@ impl Job<'_> {
             spec: spec.clone(),
             bootstrap_token: token,
         }
-    }
-
-    async fn launch(&self, request: LaunchRequest) {
-        match self
-            .report(OrderReport::Provisioning, &Words::default())
-            .await
-        {
-            Standing::Lost => return self.clean_up(&request.order).await,
-            Standing::Forgotten => return self.leave(&request.order),
-            // An agent has joined under this claim, and no other can: what is there is not touched.
-            Standing::Done => return,
-            Standing::Held | Standing::Unknown => {}
-        }
-        match self.make(&request).await {
-            Ok(()) => self.desk.changed.notify_one(),
-            Err(error) => {
-                let words = self.words(&request, &chain(&error), error.cause()).await;
-                self.clean_up(&request.order).await;
-                return self.fail(words).await;
-            }
-        }
-        if let Some(words) = self.watch(&request).await {
-            self.clean_up(&request.order).await;
-            self.fail(words).await;
-        }
-    }
-
-    /// All that is known of a failed launch, before what is left of it is removed. The machine knows its token and may
-    /// have said it; nobody else needs to.
-    async fn words(&self, request: &LaunchRequest, error: &str, cause: FailureCause) -> Words {
-        let console = self.desk.provider.console(&request.order).await;
-        let console = console.ok().filter(|text| !text.trim().is_empty());
-        let token = &request.bootstrap_token;
-        Words {
-            error: Some(token.hide_in(error)),
-            cause: Some(cause),
-            console: console.map(|text| token.hide_in(&text)),
-            stage: None,
-        }
-    }
-
-    async fn make(&self, request: &LaunchRequest) -> Result<(), ProvideError> {
-        let mut pace = Pace::default();
-        loop {
-            let made = {
-                let _place = self.desk.place(&self.desk.making).await;
-                self.desk.provider.ensure(request).await
-            };
-            match made {
-                Err(error @ ProvideError::Retry { .. }) => {
-                    let pause = pace.failed();
-                    if pace.failures() >= TRIES {
-                        return Err(error);
-                    }
-                    sleep(pause).await;
-                }
-                result => return result,
-            }
-        }
-    }
-
-    /// Waits until the order is over, and says first of all that the machine has been started. Answers why the launch has
-    /// failed, if it is this that knows.
-    async fn watch(&self, request: &LaunchRequest) -> Option<Words> {
-        let unit = &request.order;
-        let mut pause = FIRST_LOOK;
-        loop {
-            let standing = self.report(OrderReport::Provisioning, &Words::made()).await;
-            match standing {
-                Standing::Done => return None,
-                Standing::Lost => {
-                    self.clean_up(unit).await;
-                    return None;
-                }
-                Standing::Forgotten => {
-                    self.leave(unit);
-                    return None;
-                }
-                Standing::Held | Standing::Unknown => {}
-            }
-            if self.is_dead(unit).await {
-                let last = self.desk.provider.last_words(unit).await;
-                let last = last.unwrap_or_default();
-                let error = format!("the agent ended before it joined: {last}");
-                let cause = FailureCause::MachineDied;
-                return Some(self.words(request, &error, cause).await);
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(RAREST_LOOK);
-        }
-    }
-
-    /// Whether the unit is known to be dead; a listing that fails says nothing.
-    async fn is_dead(&self, unit: &OrderId) -> bool {
-        let listed = self.desk.provider.list().await;
-        listed.is_ok_and(|units| {
-            !units
-                .iter()
-                .any(|known| known.order_id == *unit && known.alive)
-        })
     }
 
     async fn retire(&self, unit: &OrderId) {
@@ -232,13 +129,13 @@ impl Job<'_> {
 
     /// Leaves a unit to the reconciler, which sees it in the listings: its agent may register again, and if nobody
     /// does, the reconciler decides on its end.
-    fn leave(&self, unit: &OrderId) {
+    pub(super) fn leave(&self, unit: &OrderId) {
         tracing::warn!(unit = %unit, "the reconciler does not know the order; its unit stays");
         self.desk.changed.notify_one();
     }
 
     /// Removes the unit of an order that is over, for as long as it takes.
-    async fn clean_up(&self, unit: &OrderId) {
+    pub(super) async fn clean_up(&self, unit: &OrderId) {
         let mut pace = Pace::default();
         while let Err(error) = self.desk.remove(unit).await {
             let pause = pace.failed();
@@ -251,21 +148,21 @@ impl Job<'_> {
         self.desk.changed.notify_one();
     }
 
-    async fn fail(&self, words: Words) {
+    pub(super) async fn fail(&self, words: Words) {
         let error = words.error.as_deref().unwrap_or_default();
         tracing::warn!(order = %self.order.order_id, error, "order failed");
         self.settle(OrderReport::Failed, &words).await;
     }
 
     /// Reports until the reconciler has heard it.
-    async fn settle(&self, status: OrderReport, words: &Words) {
+    pub(super) async fn settle(&self, status: OrderReport, words: &Words) {
         let mut pace = Pace::default();
         while self.report(status, words).await == Standing::Unknown {
             sleep(pace.failed()).await;
         }
     }
 
-    async fn report(&self, status: OrderReport, words: &Words) -> Standing {
+    pub(super) async fn report(&self, status: OrderReport, words: &Words) -> Standing {
         let update = OrderUpdate {
             worker_id: self.desk.worker.clone(),
             fence: self.order.fence,

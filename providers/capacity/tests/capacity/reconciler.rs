@@ -97,6 +97,7 @@ impl Reconciler {
             epoch: Epoch(epoch),
             fence: 3,
             claim_expires_at: Timestamp::default(),
+            worker_lost_after_millis: Some(600_000),
             work,
         };
         self.script().orders.push_back(order);

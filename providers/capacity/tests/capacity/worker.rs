@@ -5,17 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use easyenclave_capacity::conformance::request;
 use easyenclave_capacity::fake::FakeProvider;
 use easyenclave_capacity::worker::{WorkerConfig, WorkerError, run, run_with, worker_id};
-use easyenclave_capacity::{ProvideError, Provider};
+use easyenclave_capacity::{LaunchRequest, ProvideError, Provider};
 use easyenclave_schemas::wire::{
-    InventoryResponse, OrderReport, OrderUpdate, OrderWork, PlatformConfig, Superseded,
+    InventoryResponse, OrderReport, OrderUpdate, OrderWork, PlatformConfig, Superseded, Unit,
 };
 use easyenclave_schemas::{Epoch, FailureCause, OrderId, Secret, Stage};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::provider::{processes, until};
 use crate::reconciler::{KEY, Reconciler, Script, TOKEN};
@@ -59,12 +60,20 @@ impl Bench {
     }
 
     async fn with(change: impl Fn(&mut WorkerConfig)) -> Self {
+        Self::on(change, |fake| fake as Arc<dyn Provider>).await
+    }
+
+    /// With a provider around the fake.
+    async fn on(
+        change: impl Fn(&mut WorkerConfig),
+        around: impl Fn(Arc<FakeProvider>) -> Arc<dyn Provider>,
+    ) -> Self {
         let reconciler = Reconciler::start().await;
         let folder = tempfile::tempdir().expect("a folder");
         let mut config = config(&reconciler.url, folder.path());
         change(&mut config);
         let provider = Arc::new(FakeProvider::default());
-        let of_worker = Arc::clone(&provider) as Arc<dyn Provider>;
+        let of_worker = around(Arc::clone(&provider));
         let worker =
             tokio::spawn(async move { run_with(of_worker, &config, std::future::pending()).await });
         Self {
@@ -159,6 +168,105 @@ async fn a_launch_whose_agent_has_joined_by_then_makes_nothing() {
 }
 
 #[tokio::test]
+async fn nothing_is_made_before_the_reconciler_has_said_that_the_order_is_held() {
+    let bench = Bench::new().await;
+    bench.reconciler.script().deaf = true;
+    let order = bench.reconciler.launch("a");
+    bench.reconciler.turned_away(3).await;
+    assert!(bench.provider.request(&order).is_none());
+    bench.reconciler.script().deaf = false;
+    bench.exists(&order).await;
+}
+
+/// The reconciler gives its order to another worker ten minutes after the last word that it has heard.
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_has_not_joined_stays_in_an_outage_and_goes_before_another_is_made() {
+    let bench = Bench::new().await;
+    let order = bench.reconciler.launch("a");
+    let renewed = reported(&order, OrderReport::Provisioning, 3);
+    bench.reconciler.until("it is renewed", renewed).await;
+    bench.reconciler.script().down = true;
+    sleep(Duration::from_secs(430)).await;
+    assert!(
+        bench.provider.request(&order).is_some(),
+        "it may have joined"
+    );
+    sleep(Duration::from_secs(30)).await;
+    assert!(
+        bench.provider.request(&order).is_none(),
+        "it is all but lost"
+    );
+    bench.reconciler.script().down = false;
+    let free = |script: &Script| script.claims.last()?.in_hand.is_empty().then_some(());
+    bench.reconciler.until("it is put away", free).await;
+    let said = bench.reconciler.script();
+    assert!(reports(&said, &order, OrderReport::Failed).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_machine_of_an_agent_that_has_joined_stays_however_long_the_outage_is() {
+    let bench = Bench::new().await;
+    let order = bench.reconciler.launch("a");
+    bench.exists(&order).await;
+    bench.reconciler.stands(&order, "fulfilled");
+    let free = |script: &Script| script.claims.last()?.in_hand.is_empty().then_some(());
+    bench.reconciler.until("it is put away", free).await;
+    bench.reconciler.script().down = true;
+    sleep(Duration::from_secs(3600)).await;
+    assert!(bench.provider.request(&order).is_some());
+}
+
+/// Takes longer to make a machine than a claim lasts.
+struct Slow(Arc<FakeProvider>);
+
+const MAKING: Duration = Duration::from_secs(100);
+
+#[async_trait]
+impl Provider for Slow {
+    async fn ensure(&self, request: &LaunchRequest) -> Result<(), ProvideError> {
+        sleep(MAKING).await;
+        self.0.ensure(request).await
+    }
+
+    async fn remove(&self, order: &OrderId) -> Result<(), ProvideError> {
+        self.0.remove(order).await
+    }
+
+    async fn remove_older(&self, order: &OrderId, fence: u64) -> Result<(), ProvideError> {
+        self.0.remove_older(order, fence).await
+    }
+
+    async fn list(&self) -> Result<Vec<Unit>, ProvideError> {
+        self.0.list().await
+    }
+
+    async fn last_words(&self, order: &OrderId) -> Result<String, ProvideError> {
+        self.0.last_words(order).await
+    }
+
+    async fn console(&self, order: &OrderId) -> Result<String, ProvideError> {
+        self.0.console(order).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_made_any_more_when_the_claim_may_have_run_out() {
+    let bench = Bench::on(|_| (), |fake| Arc::new(Slow(fake))).await;
+    let order = bench.reconciler.launch("a");
+    let begun = reported(&order, OrderReport::Provisioning, 1);
+    bench.reconciler.until("it has begun", begun).await;
+    bench.reconciler.script().deaf = true;
+    sleep(MAKING * 3).await;
+    assert!(bench.provider.request(&order).is_none());
+    bench.reconciler.script().deaf = false;
+    let before = bench.reconciler.script().updates.len();
+    sleep(MAKING + Duration::from_secs(60)).await;
+    assert!(bench.provider.request(&order).is_some(), "it goes on");
+    let renewals = bench.reconciler.script().updates.len() - before;
+    assert!(renewals >= 10, "the claim is renewed while it is made");
+}
+
+#[tokio::test]
 async fn an_order_that_is_over_takes_its_unit_with_it() {
     for standing in ["cancelled", "failed", "!claim_lost"] {
         let bench = Bench::new().await;
@@ -166,11 +274,10 @@ async fn an_order_that_is_over_takes_its_unit_with_it() {
         bench.exists(&order).await;
         bench.reconciler.stands(&order, standing);
         bench.is_gone(&order).await;
-        let script = bench.reconciler.script();
-        assert!(
-            reports(&script, &order, OrderReport::Failed).is_empty(),
-            "{standing}"
-        );
+        let said = reported(&order, OrderReport::Removed, 1);
+        bench.reconciler.until("it says so", said).await;
+        let failed = reports(&bench.reconciler.script(), &order, OrderReport::Failed);
+        assert!(failed.is_empty(), "{standing}");
     }
 }
 

@@ -45,7 +45,8 @@ fn machines(facts: &Facts, name: &TargetName) -> BTreeSet<AgentId> {
         .filter(|(_, agent)| agent.target == *name)
         .map(|(id, _)| id.clone());
     let orders = facts.observed.launches.iter();
-    let orders = orders.filter(|(_, o)| o.target == *name && o.state.is_pending());
+    let counts = |order: &LaunchOrder| order.state.is_pending() || order.unaccounted;
+    let orders = orders.filter(|(_, order)| order.target == *name && counts(order));
     let orphans = facts.observed.orphans.iter();
     let orphans = orphans.filter(|(_, orphan)| orphan.target.as_ref() == Some(name));
     agents

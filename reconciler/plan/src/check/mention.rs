@@ -20,7 +20,9 @@ pub(super) fn check(facts: &Facts, findings: &mut Findings) {
     }
     for (id, order) in &facts.observed.launches {
         let registered = facts.agent(&id.agent()).is_some();
-        let fine = !order.state.is_pending() || registered || mentioned.orders.contains(id);
+        let is_open = order.state.is_pending() || order.unaccounted;
+        let is_said = mentioned.orders.contains(id) || mentioned.agents.contains(&id.agent());
+        let fine = !is_open || registered || is_said;
         findings.must(10, fine, || format!("nothing is said of order {id}"));
     }
     for id in facts.observed.orphans.keys() {

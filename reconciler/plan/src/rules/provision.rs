@@ -11,6 +11,7 @@ use crate::pools::Pools;
 use crate::rules::place::is_free;
 use crate::slots::{self, Next};
 use crate::stages;
+use crate::supply;
 use crate::view::{AgentIx, Instruction, OrderView, Standing, TargetIx, View, Wanted};
 use crate::{
     Action, CancelReason, OrderState, Quarantine, RetireReason, Subject, Target, WaitReason,
@@ -20,6 +21,10 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
     let mut pools = Pools::new(view, draft);
     for target in view.all_targets() {
         read_orders(view, draft, &mut pools, target);
+    }
+    for (order, _) in supply::unaccounted(view) {
+        let subject = Subject::Order(order.clone());
+        draft.wait(subject, WaitReason::MachineUnaccounted, None);
     }
     let shares = pools.divide(draft);
     let mut provided = Vec::with_capacity(view.targets.len());
@@ -297,6 +302,33 @@ mod tests {
                 wait: agent b: the machine is being destroyed
                 wait: order tiny-32913ac7cea7: its agent has not registered yet (until 2026-01-01T00:01:00Z)
                 wait: order x: belongs to nothing; its owner may turn up (until 2026-01-01T00:00:25Z)"#]],
+        );
+    }
+
+    #[test]
+    fn a_launch_that_is_over_counts_until_its_machine_is_surely_gone() {
+        check(
+            "target tiny 3 3",
+            "order tiny #0 g1 failed 500 of NotBooted unaccounted\norder tiny #1 g1 cancelled unaccounted",
+            expect![[r#"
+                launch tiny-4dfee8e46e1e for tiny slot 0 generation 2 failures 1 size tiny in local by process under sim
+                wait: target tiny: agents missing: 2; the maximum is reached
+                wait: order tiny-0889ddbd6832: over, and its worker has not said that its machine is gone
+                wait: order tiny-55bb1394b081: over, and its worker has not said that its machine is gone"#]],
+        );
+        check(
+            "target tiny 1 3",
+            "order tiny #0 g1 failed 500 of NotBooted unaccounted",
+            expect![[r#"
+                launch tiny-4dfee8e46e1e for tiny slot 0 generation 2 failures 1 size tiny in local by process under sim
+                wait: order tiny-55bb1394b081: over, and its worker has not said that its machine is gone"#]],
+        );
+        check(
+            "",
+            "order tiny #0 g1 cancelled unaccounted",
+            expect![
+                "wait: order tiny-55bb1394b081: over, and its worker has not said that its machine is gone"
+            ],
         );
     }
 

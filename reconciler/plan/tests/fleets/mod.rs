@@ -294,9 +294,10 @@ fn order() -> impl Strategy<Value = LaunchOrder> {
         0..4_u32,
         order_state(),
         0..800_u64,
+        any::<bool>(),
     );
     fields.prop_map(
-        |(target, slot, generation, failures, state, opened)| LaunchOrder {
+        |(target, slot, generation, failures, state, opened, unaccounted)| LaunchOrder {
             target,
             slot: slot + 20,
             generation,
@@ -305,6 +306,7 @@ fn order() -> impl Strategy<Value = LaunchOrder> {
             opened: ago(opened),
             times: StageTimes::default(),
             cause: None,
+            unaccounted: unaccounted && state.is_over(),
         },
     )
 }

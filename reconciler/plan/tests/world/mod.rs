@@ -220,6 +220,7 @@ impl World {
             opened: self.now,
             times: StageTimes::default(),
             cause: None,
+            unaccounted: false,
         };
         let same = |o: &LaunchOrder| o.target == *target && o.slot == *slot;
         self.observed.launches.retain(|_, other| !same(other));
