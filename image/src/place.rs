@@ -43,10 +43,26 @@ fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn exchange(image: &Path, out: &Path) -> io::Result<()> {
+    if fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none()) {
+        return fill(image, out);
+    }
     match renameat_with(CWD, image, CWD, out, RenameFlags::EXCHANGE) {
         Err(rustix::io::Errno::NOENT) => fs::rename(image, out),
         exchanged => Ok(exchanged?),
     }
+}
+
+/// An empty folder stays the one that it is, because whoever asks for `.` is in it. What says that there is an image
+/// comes last.
+fn fill(image: &Path, out: &Path) -> io::Result<()> {
+    let mut names: Vec<_> = fs::read_dir(image)?
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect::<io::Result<_>>()?;
+    names.sort_by_key(|name| name == Manifest::FILE);
+    for name in names {
+        fs::rename(image.join(&name), out.join(&name))?;
+    }
+    sync(out)
 }
 
 /// Whether a folder may be replaced: there is none, nothing is in it, or an image's own files and nothing else.
@@ -112,6 +128,19 @@ mod tests {
             .expect("there")
             .count();
         assert_eq!(beside, 1, "a draft or the old image is left");
+    }
+
+    #[test]
+    fn an_empty_folder_is_filled_and_stays_the_one_that_it_is() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().expect("a folder");
+        let out = dir.path().join("out");
+        fs::create_dir(&out).expect("made");
+        let before = fs::metadata(&out).expect("there").ino();
+        let new = put_image(b"new", &out).expect("put");
+        assert_eq!(Manifest::open(&out).expect("whole"), new);
+        assert_eq!(fs::metadata(&out).expect("there").ino(), before);
+        assert_eq!(fs::read_dir(dir.path()).expect("there").count(), 1);
     }
 
     #[test]

@@ -97,6 +97,11 @@ impl DataDir {
         self.0.join("worker")
     }
 
+    /// The image that `up` makes for its machines.
+    pub fn image(&self) -> PathBuf {
+        self.0.join("image")
+    }
+
     /// What this installation was started with, for `status`, `why` and `approve`.
     pub fn settings(&self) -> PathBuf {
         self.0.join("settings.json")

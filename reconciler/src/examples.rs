@@ -44,9 +44,47 @@ const FILES: [(&str, &str); 8] = [
     ),
 ];
 
+/// The example whose agents are virtual machines.
+const MACHINES: [(&str, &str); 7] = [
+    FILES[0],
+    (
+        "fleet.yaml",
+        include_str!("../../examples-state/qemu/fleet.yaml"),
+    ),
+    (
+        "owners/acme.yaml",
+        include_str!("../../examples-state/qemu/owners/acme.yaml"),
+    ),
+    (
+        "policies/simulated.yaml",
+        include_str!("../../examples-state/qemu/policies/simulated.yaml"),
+    ),
+    (
+        "providers/local.yaml",
+        include_str!("../../examples-state/qemu/providers/local.yaml"),
+    ),
+    (
+        "capacity/tiny.yaml",
+        include_str!("../../examples-state/qemu/capacity/tiny.yaml"),
+    ),
+    (
+        "deployments/acme/hello.yaml",
+        include_str!("../../examples-state/qemu/deployments/acme/hello.yaml"),
+    ),
+];
+
 /// The example's files. With a root, the policy trusts it.
 pub fn files(root: Option<&str>) -> BTreeMap<String, Vec<u8>> {
-    let files = FILES
+    of(&FILES, root)
+}
+
+/// The files of the example whose agents are virtual machines. What these measure has to be put into its policy.
+pub fn machines(root: Option<&str>) -> BTreeMap<String, Vec<u8>> {
+    of(&MACHINES, root)
+}
+
+fn of(files: &[(&str, &str)], root: Option<&str>) -> BTreeMap<String, Vec<u8>> {
+    let files = files
         .iter()
         .map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()));
     files

@@ -25,6 +25,9 @@ pub struct Settings {
     pub url: String,
     /// The simulated platform.
     pub platform: PathBuf,
+    /// The folder of the image that the agents of `up` start from, where they are virtual machines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<PathBuf>,
 }
 
 impl Settings {
@@ -39,6 +42,7 @@ impl Settings {
                 .clone()
                 .unwrap_or_else(|| format!("http://{address}")),
             platform: config.platform.clone(),
+            image: None,
         }
     }
 

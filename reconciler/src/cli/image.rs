@@ -67,15 +67,9 @@ pub(super) async fn run(what: What) -> Ended {
 }
 
 async fn make(args: Build) -> anyhow::Result<()> {
-    let cache = args.cache.clone();
-    let cache = cache.unwrap_or_else(|| args.out.with_file_name("image-cache"));
-    let out_folder = args.out.clone();
+    let (out_folder, cache) = (args.out.clone(), args.cache.clone());
     let spec = spec(args)?;
-    let manifest = tokio::select! {
-        made = build(&spec, &out_folder, &cache) => made?,
-        // What was begun is removed on the way out.
-        () = shutdown() => bail!("stopped: {} is as it was", out_folder.display()),
-    };
+    let manifest = made(&spec, &out_folder, cache).await?;
     let measure = format!("image measure --image {} --size SIZE", out_folder.display());
     out::tell(format_args!(
         "made {}; `{}` shows what a policy has to say of it",
@@ -83,6 +77,33 @@ async fn make(args: Build) -> anyhow::Result<()> {
         Hints::plain().line(&measure)
     ));
     Ok(out::answer(summary(&manifest))?)
+}
+
+/// Makes an image, unless the program is asked to end first.
+pub(super) async fn made(
+    spec: &Spec,
+    folder: &Path,
+    cache: Option<PathBuf>,
+) -> anyhow::Result<Manifest> {
+    let cache = cache.map_or_else(|| beside(folder), Ok)?;
+    tokio::select! {
+        made = build(spec, folder, &cache) => Ok(made?),
+        // What was begun is removed on the way out.
+        () = shutdown() => bail!("stopped: {} is as it was", folder.display()),
+    }
+}
+
+/// Where packages are kept for an image. The folder may be called `.`, and what is beside it is to be found all the
+/// same.
+fn beside(folder: &Path) -> anyhow::Result<PathBuf> {
+    let named = || format!("image folder {}", folder.display());
+    let whole = match std::fs::canonicalize(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => std::path::absolute(folder),
+        whole => whole,
+    };
+    let whole = whole.with_context(named)?;
+    let above = whole.parent().with_context(named)?;
+    Ok(above.join("image-cache"))
 }
 
 fn spec(args: Build) -> anyhow::Result<Spec> {
@@ -142,7 +163,7 @@ fn measure(args: &Measure) -> anyhow::Result<()> {
 }
 
 /// What a simulated platform says of the image. No hardware measures it: for that, boot one and use `measure`.
-fn entry(manifest: &Manifest, size: &NodeSize) -> String {
+pub(super) fn entry(manifest: &Manifest, size: &NodeSize) -> String {
     let body = TdBody::of_image(&manifest.label(size));
     recorded(&Recorded {
         name: &format!("image {} on {size}", manifest.digest().short(12)),

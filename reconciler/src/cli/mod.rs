@@ -18,6 +18,7 @@ mod image;
 mod init;
 mod launch;
 mod leftout;
+mod machines;
 mod measure;
 mod out;
 mod plan;

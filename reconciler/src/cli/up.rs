@@ -4,16 +4,20 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use easyenclave_attestation::simulated::Platform;
-use easyenclave_capacity::worker::{self as capacity, WorkerConfig};
+use easyenclave_capacity::Provider;
+use easyenclave_capacity::worker::{self as capacity, WorkerConfig, WorkerError};
 use easyenclave_git::Signer;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::hint::Hints;
+use super::machines::Machines;
 use super::progress::Progress;
 use super::style::{DIM, HEAD, paint};
 use super::{Ended, absent, edit, exit, out, shutdown, worker};
@@ -31,6 +35,9 @@ const STOP: Duration = Duration::from_secs(30);
 /// program and then its whole group. Who is impatient signals again later.
 const SAME_WISH: Duration = Duration::from_secs(2);
 
+/// Done when the worker is to stop.
+type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The state to start with: a directory of state documents, copied once [default: a small example]
@@ -42,13 +49,35 @@ pub(super) struct Args {
     /// Where the reconciler's API listens; port 0 takes the one it had before, or else any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
+    /// What agents run in [default: processes; started again with the same directory, what it was before]
+    #[arg(long, value_enum, value_name = "KIND")]
+    machines: Option<Kind>,
+    /// The folder of the image that virtual machines start from; one is made where there is none [default: image under
+    /// --data]
+    #[arg(long, value_name = "DIR")]
+    image: Option<PathBuf>,
+}
+
+/// What agents run in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// Processes of this machine
+    Process,
+    /// Virtual machines on this machine, by QEMU
+    Qemu,
 }
 
 pub(super) async fn run(args: Args) -> Ended {
     let data = DataDir::new(&args.data)?;
+    let before = Settings::load(&data).ok();
     // Before anything is made: a wrong directory or an address in use leaves nothing behind.
-    let state = state(&data, args.state.as_deref())?;
-    let listen = address(&data, args.listen)?;
+    let image = image(&args, &data, before.as_ref())?;
+    let state = state(&data, args.state.as_deref(), image.is_some())?;
+    let listen = address(before, args.listen)?;
+    let machines = match &image {
+        Some(folder) => Some(Machines::ready(folder).await?),
+        None => None,
+    };
     std::fs::create_dir_all(data.path())
         .with_context(|| format!("data directory {}", data.path().display()))?;
     let root = Platform::open_or_create(&data.platform(), System.now())
@@ -56,7 +85,10 @@ pub(super) async fn run(args: Args) -> Ended {
         .root_key_id()
         .to_string();
     let fresh = state.is_some();
-    if let Some(files) = state {
+    if let Some(mut files) = state {
+        if let Some(machines) = &machines {
+            machines.name_in(&mut files)?;
+        }
         prepare(&data, files, &root)?;
     }
     let config = Config {
@@ -69,26 +101,57 @@ pub(super) async fn run(args: Args) -> Ended {
         public_url: None,
     };
     let daemon = Daemon::open(config.clone()).await?;
-    let settings = Settings::of(&config, daemon.address()?);
+    let mut settings = Settings::of(&config, daemon.address()?);
+    settings.image = image;
     settings.save(&data)?;
     easyenclave_git::trust_signers(&data.state_repository(), &data.allowed_signers())?;
     let worker = worker(&data, &settings)?;
+    let provider: Arc<dyn Provider> = match &machines {
+        Some(machines) => machines.provider(&worker).await?,
+        None => Arc::new(capacity::processes(&worker)?),
+    };
     let left = match fresh {
         true => None,
-        false => capacity::left_over(&worker).await.ok(),
+        false => left(provider.as_ref()).await,
     };
-    greet(&data, &settings, fresh, left);
-    supervise(daemon, &data, worker).await?;
+    greet(&data, &settings, fresh);
+    tell_of(machines.as_ref(), left);
+    let capacity = |stop| capacity::run_on(provider, worker, stop);
+    supervise(daemon, &data, capacity).await?;
     let next = "stopped; the next start goes on from the same state repository, with new agents";
     out::tell(paint(DIM, next));
     Ok(exit::OK)
 }
 
+/// The folder of the image that agents start from, if they are virtual machines.
+fn image(
+    args: &Args,
+    data: &DataDir,
+    before: Option<&Settings>,
+) -> anyhow::Result<Option<PathBuf>> {
+    let before = before.and_then(|settings| settings.image.clone());
+    let is_virtual = match args.machines {
+        Some(kind) => kind == Kind::Qemu,
+        None => before.is_some(),
+    };
+    match (is_virtual, &args.image) {
+        (false, None) => Ok(None),
+        (false, Some(_)) => bail!("--image is for --machines qemu"),
+        (true, Some(named)) => Ok(Some(std::path::absolute(named)?)),
+        (true, None) => Ok(Some(before.unwrap_or_else(|| data.image()))),
+    }
+}
+
+/// How many agents are alive from an earlier run.
+async fn left(provider: &dyn Provider) -> Option<usize> {
+    let units = provider.list().await.ok()?;
+    Some(units.iter().filter(|unit| unit.alive).count())
+}
+
 /// Where to listen. Agents that outlived a crash know the old address and no other.
-fn address(data: &DataDir, wanted: SocketAddr) -> anyhow::Result<SocketAddr> {
+fn address(before: Option<Settings>, wanted: SocketAddr) -> anyhow::Result<SocketAddr> {
     if wanted.port() == 0 {
-        let old = Settings::load(data).ok();
-        let old = old.and_then(|old| old.url.strip_prefix("http://")?.parse().ok());
+        let old = before.and_then(|old| old.url.strip_prefix("http://")?.parse().ok());
         let old = old.filter(|old: &SocketAddr| old.ip() == wanted.ip());
         return Ok(old
             .filter(|old| TcpListener::bind(old).is_ok())
@@ -100,14 +163,22 @@ fn address(data: &DataDir, wanted: SocketAddr) -> anyhow::Result<SocketAddr> {
 
 /// Reconciler, worker and progress run until one of the first two ends, or a signal comes. The worker
 /// goes first, and takes its agents with it; the reconciler reports what it saw last.
-async fn supervise(daemon: Daemon, data: &DataDir, worker: WorkerConfig) -> anyhow::Result<()> {
+async fn supervise<W>(
+    daemon: Daemon,
+    data: &DataDir,
+    worker: impl FnOnce(Stop) -> W,
+) -> anyhow::Result<()>
+where
+    W: Future<Output = Result<(), WorkerError>> + Send + 'static,
+{
     let (stop_worker, worker_stops) = watch::channel(false);
     let (stop_daemon, daemon_stops) = watch::channel(false);
     let progress = tokio::spawn(Progress::start(
         daemon.status(),
         Hints::plain().data(data.path()),
     ));
-    let mut capacity = tokio::spawn(capacity::run(worker, signalled(worker_stops)));
+    let stop: Stop = Box::pin(signalled(worker_stops));
+    let mut capacity = tokio::spawn(worker(stop));
     let mut reconciler = tokio::spawn(daemon.run(signalled(daemon_stops)));
     let ended = tokio::select! {
         () = shutdown() => None,
@@ -161,6 +232,7 @@ async fn signalled(mut stop: watch::Receiver<bool>) {
 fn state(
     data: &DataDir,
     state: Option<&Path>,
+    is_virtual: bool,
 ) -> anyhow::Result<Option<BTreeMap<String, Vec<u8>>>> {
     let repository = data.state_repository();
     if repository.exists() {
@@ -174,7 +246,11 @@ fn state(
         return Ok(None);
     }
     let Some(dir) = state else {
-        return Ok(Some(examples::files(None)));
+        let example = match is_virtual {
+            true => examples::machines(None),
+            false => examples::files(None),
+        };
+        return Ok(Some(example));
     };
     let files = read(dir).map_err(|error| absent::because("the state directory", dir, error))?;
     if !files.contains_key("fleet.yaml") {
@@ -232,7 +308,7 @@ fn read(dir: &Path) -> std::io::Result<BTreeMap<String, Vec<u8>>> {
     Ok(files)
 }
 
-fn greet(data: &DataDir, settings: &Settings, fresh: bool, left: Option<usize>) {
+fn greet(data: &DataDir, settings: &Settings, fresh: bool) {
     let repository = data.state_repository();
     let repository = repository.display();
     let word = if fresh {
@@ -254,6 +330,12 @@ fn greet(data: &DataDir, settings: &Settings, fresh: bool, left: Option<usize>) 
         "  what was          git -C {repository} log --show-signature status"
     ));
     out::tell(format_args!("  API               {}", settings.url));
+}
+
+fn tell_of(machines: Option<&Machines>, left: Option<usize>) {
+    if let Some(machines) = machines {
+        out::tell(format_args!("  machines          {}", machines.shown()));
+    }
     if let Some(left) = left {
         out::tell(format_args!("  agents            {}", agents(left)));
     }

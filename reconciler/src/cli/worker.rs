@@ -59,10 +59,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR", required_if_eq("machines", "qemu"))]
     image: Option<PathBuf>,
     /// QEMU's program
-    #[arg(long, value_name = "FILE", default_value = "qemu-system-x86_64")]
+    #[arg(long, value_name = "FILE", default_value = QEMU)]
     qemu: PathBuf,
     /// The firmware of trust domains that QEMU makes
-    #[arg(long, value_name = "FILE", default_value = "/usr/share/ovmf/OVMF.fd")]
+    #[arg(long, value_name = "FILE", default_value = FIRMWARE)]
     firmware: PathBuf,
     /// The address of this host at which virtual machines are reached, through ports of it [default: 127.0.0.1, for a
     /// reconciler on this host]
@@ -90,6 +90,12 @@ pub(super) struct Args {
     #[arg(long)]
     stop_units_on_exit: bool,
 }
+
+/// QEMU's program, where none is named.
+pub(super) const QEMU: &str = "qemu-system-x86_64";
+
+/// The firmware of trust domains, where none is named.
+const FIRMWARE: &str = "/usr/share/ovmf/OVMF.fd";
 
 /// The name of what everything on one machine is called, if it is not called anything else.
 const LOCAL: &str = "local";
@@ -170,29 +176,18 @@ fn machines(args: &Args) -> anyhow::Result<Option<Virtual>> {
         bail!("--agent-ita-key is for agents that are processes: a machine's host may see no key");
     }
     Ok(Some(Virtual {
-        image: self::image(image)?,
         program: args.qemu.clone(),
         firmware: args.firmware.clone(),
         network: match &args.bridge {
             Some(bridge) => Network::Bridge(bridge.clone()),
             None => Network::User(args.address.unwrap_or(Ipv4Addr::LOCALHOST)),
         },
+        ..Virtual::of(image, &Manifest::open(image)?)
     }))
 }
 
-/// The image in a folder, read to its last byte.
-pub(super) fn image(folder: &Path) -> anyhow::Result<Image> {
-    let manifest = Manifest::open(folder)?;
-    Ok(Image {
-        digest: manifest.digest(),
-        kernel: manifest.kernel_in(folder),
-        initramfs: manifest.initramfs_in(folder),
-        command_line: manifest.command_line.clone(),
-    })
-}
-
 /// Virtual machines, as far as the command line says how they are made.
-struct Virtual {
+pub(super) struct Virtual {
     image: Image,
     program: PathBuf,
     firmware: PathBuf,
@@ -200,7 +195,23 @@ struct Virtual {
 }
 
 impl Virtual {
-    fn setup(self, platform: &PlatformConfig) -> anyhow::Result<Setup> {
+    /// Machines that start from the image in this folder, by the usual programs, reached from this host.
+    pub(super) fn of(folder: &Path, manifest: &Manifest) -> Self {
+        Self {
+            image: Image {
+                digest: manifest.digest(),
+                kernel: manifest.kernel_in(folder),
+                initramfs: manifest.initramfs_in(folder),
+                command_line: manifest.command_line.clone(),
+            },
+            program: QEMU.into(),
+            firmware: FIRMWARE.into(),
+            network: Network::User(Ipv4Addr::LOCALHOST),
+        }
+    }
+
+    /// With the guest's part of the platform that agents of this worker have.
+    pub(super) fn setup(self, platform: &PlatformConfig) -> anyhow::Result<Setup> {
         let PlatformConfig::Simulated { dir, .. } = platform else {
             bail!("plain machines take a simulated platform");
         };

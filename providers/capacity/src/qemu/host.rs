@@ -13,6 +13,9 @@ use tokio::time::timeout;
 /// How long QEMU may take to say what it has.
 const ANSWER: Duration = Duration::from_secs(20);
 
+/// How to get what is missing.
+const ABSENT: &str = "it is not there; Debian has it in a package: `apt-get install --no-install-recommends qemu-system-x86`";
+
 /// What this host can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Abilities {
@@ -43,7 +46,11 @@ async fn objects(program: &Path) -> io::Result<String> {
         .stdin(Stdio::null())
         .kill_on_drop(true);
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "it does not say what it has");
-    let output = timeout(ANSWER, command.output()).await.map_err(late)??;
+    let output = timeout(ANSWER, command.output()).await.map_err(late)?;
+    let output = output.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => io::Error::new(error.kind(), ABSENT),
+        _ => error,
+    })?;
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => Err(io::Error::other(format!(
@@ -119,7 +126,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_is_missing_or_another_is_an_error() {
-        assert!(abilities(Path::new("/nowhere/qemu")).await.is_err());
+        let error = abilities(Path::new("/nowhere/qemu")).await;
+        let error = error.expect_err("missing").to_string();
+        assert!(error.contains("apt-get install"), "{error}");
         assert!(abilities(Path::new("false")).await.is_err());
     }
 }

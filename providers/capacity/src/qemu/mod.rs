@@ -115,9 +115,7 @@ impl QemuProvider {
     /// When QEMU cannot be run, the folder cannot be made, or another provider uses it.
     pub async fn open(data_dir: &Path, mut setup: Setup) -> Result<Self, ProvideError> {
         setup.settle();
-        let what = format!("QEMU's program {}", setup.program.display());
-        let abilities = host::abilities(&setup.program).await;
-        let abilities = abilities.map_err(|error| ProvideError::of(what, error))?;
+        let abilities = look(&setup.program).await?;
         tracing::info!(
             kvm = abilities.kvm,
             tdx = abilities.tdx,
@@ -126,6 +124,20 @@ impl QemuProvider {
         );
         Self::under(data_dir, Machines { setup, abilities })
     }
+}
+
+/// Whether QEMU is there, before anything is made for it.
+///
+/// # Errors
+/// When it cannot be run.
+pub async fn find(program: &Path) -> Result<(), ProvideError> {
+    look(program).await.map(|_| ())
+}
+
+async fn look(program: &Path) -> Result<Abilities, ProvideError> {
+    let what = || format!("QEMU's program {}", program.display());
+    let abilities = host::abilities(program).await;
+    abilities.map_err(|error| ProvideError::of(what(), error))
 }
 
 impl Machines {

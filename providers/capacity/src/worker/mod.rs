@@ -84,9 +84,16 @@ pub async fn run(
     config: WorkerConfig,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), WorkerError> {
-    let provider =
-        ProcessProvider::open(&config.data_dir, config.agent(), config.platform.clone())?;
+    let provider = processes(&config)?;
     run_on(Arc::new(provider), config, shutdown).await
+}
+
+/// The process provider of a worker with these settings.
+///
+/// # Errors
+/// When it cannot be set up, as while another worker uses its folder.
+pub fn processes(config: &WorkerConfig) -> Result<ProcessProvider, ProvideError> {
+    ProcessProvider::open(&config.data_dir, config.agent(), config.platform.clone())
 }
 
 /// Runs a worker of this provider until `shutdown`. Its units stay, or end with it, as its configuration says.
@@ -103,17 +110,6 @@ pub async fn run_on(
         leave::with_all(provider, &config).await?;
     }
     result
-}
-
-/// How many agents of the process provider are alive from an earlier run of a worker with these settings.
-///
-/// # Errors
-/// When they cannot be listed, as while a worker runs.
-pub async fn left_over(config: &WorkerConfig) -> Result<usize, WorkerError> {
-    let provider =
-        ProcessProvider::open(&config.data_dir, config.agent(), config.platform.clone())?;
-    let units = provider.list().await?;
-    Ok(units.iter().filter(|unit| unit.alive).count())
 }
 
 /// Runs a worker of any provider until `shutdown`; its units stay.
