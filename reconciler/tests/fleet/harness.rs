@@ -29,6 +29,8 @@ pub(crate) struct Fleet {
     port: u16,
     serve: Option<Child>,
     worker: Option<Child>,
+    /// What each worker is started with.
+    pub(crate) worker_arguments: Vec<String>,
 }
 
 /// A deployment document.
@@ -52,19 +54,27 @@ pub(crate) fn target(max: u32, warm: u32) -> String {
 impl Fleet {
     /// A fleet with one target and one deployment, `acme/web`; nothing runs yet.
     pub(crate) fn new(replicas: u32, warm: u32) -> Self {
+        Self::with(|root| {
+            let mut files = easyenclave::examples::files(Some(root));
+            files.retain(|path, _| !path.starts_with("deployments/"));
+            let fleet = "apiVersion: easyenclave.dev/v1\nkind: Fleet\nmetadata:\n  name: test\nspec:\n  \
+                         status:\n    pushesPerMinute: 600\n  timing:\n    lostAfter: 20s\n";
+            files.insert("fleet.yaml".into(), fleet.into());
+            files.insert("capacity/tiny.yaml".into(), target(40, warm).into());
+            files.insert(
+                "deployments/acme/web.yaml".into(),
+                deployment("web", replicas, "").into(),
+            );
+            files
+        })
+    }
+
+    /// A fleet whose state repository starts with these files, under this root; nothing runs yet.
+    pub(crate) fn with(files: impl FnOnce(&str) -> BTreeMap<String, Vec<u8>>) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let platform = Platform::open_or_create(&dir.path().join("data/platform"), now());
         let root = platform.expect("a platform").root_key_id().to_string();
-        let mut files = easyenclave::examples::files(Some(&root));
-        files.retain(|path, _| !path.starts_with("deployments/"));
-        let fleet = "apiVersion: easyenclave.dev/v1\nkind: Fleet\nmetadata:\n  name: test\nspec:\n  \
-                     status:\n    pushesPerMinute: 600\n  timing:\n    lostAfter: 20s\n";
-        files.insert("fleet.yaml".into(), fleet.into());
-        files.insert("capacity/tiny.yaml".into(), target(40, warm).into());
-        files.insert(
-            "deployments/acme/web.yaml".into(),
-            deployment("web", replicas, "").into(),
-        );
+        let files = files(&root);
         let repository = dir.path().join("state.git");
         init_repository(&repository, "main", &files, "start", AUTHOR, 1).expect("made");
         let repository = repository.display().to_string();
@@ -74,6 +84,7 @@ impl Fleet {
             port: free_port(),
             serve: None,
             worker: None,
+            worker_arguments: Vec::new(),
         }
     }
 
@@ -161,7 +172,7 @@ impl Fleet {
     pub(crate) fn start_worker_with(&mut self, arguments: &[&str]) {
         let mut command = self.command("worker.log");
         command.arg("worker").arg("--data").arg(self.path("data"));
-        command.args(arguments);
+        command.args(&self.worker_arguments).args(arguments);
         self.worker = Some(command.spawn().expect("started"));
     }
 
@@ -344,11 +355,17 @@ impl Fleet {
 
     /// Takes the fleet down as an operator would: the worker ends its machines. What is left then is a leak and fails
     /// the test; nothing here ends it before it was looked for.
-    pub(crate) fn stop(mut self) {
+    pub(crate) fn stop(self) {
+        self.stop_with(|| ());
+    }
+
+    /// The same, with a look at what is left in the fleet's folder.
+    pub(crate) fn stop_with(mut self, look: impl FnOnce()) {
         self.kill_serve();
         self.kill_worker();
         let mut command = self.command("stop.log");
         command.args(["worker", "--stop-units-on-exit"]);
+        command.args(&self.worker_arguments);
         command.args(["--reconciler", "http://127.0.0.1:9", "--data"]);
         let worker = command.arg(self.path("data")).spawn().expect("started");
         let pid = worker.id();
@@ -362,6 +379,7 @@ impl Fleet {
         let ended = ended.expect("it is there").expect("ended");
         assert!(ended.success(), "{}", self.log("stop.log"));
         assert_eq!(self.processes(), vec![], "nothing is left running");
+        look();
     }
 
     fn end_units(&self) {
