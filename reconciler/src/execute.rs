@@ -211,7 +211,8 @@ impl Decide {
             } => (agent, *generation, None),
             _ => return Ok(()),
         };
-        draft.edit(agent, |record| instruct(record, generation, assigned))
+        let now = self.now;
+        draft.edit(agent, |record| instruct(record, generation, assigned, now))
     }
 
     /// An order that nobody fulfilled in time has failed; one that is not wanted is withdrawn.
@@ -380,11 +381,13 @@ fn instruct(
     record: &mut AgentRecord,
     generation: Generation,
     assigned: Option<AssignmentRecord>,
+    now: Timestamp,
 ) -> Result<(), Skipped> {
     if generation <= record.generation {
         return Err(Skipped::Overtaken);
     }
     record.generation = generation;
+    record.idle_since = assigned.is_none().then_some(now);
     record.assigned = assigned;
     Ok(())
 }
@@ -408,11 +411,13 @@ mod tests {
     #[test]
     fn an_instruction_is_above_the_record_however_far_the_agent_is_ahead() {
         let mut agent = record(3);
+        let now = agent.registered_at;
         for overtaken in [2, 3] {
-            let result = instruct(&mut agent, Generation(overtaken), None);
+            let result = instruct(&mut agent, Generation(overtaken), None, now);
             assert_eq!(result, Err(Skipped::Overtaken));
         }
-        assert_eq!(instruct(&mut agent, Generation(7), None), Ok(()));
+        assert_eq!(instruct(&mut agent, Generation(7), None, now), Ok(()));
         assert_eq!(agent.generation, Generation(7));
+        assert_eq!(agent.idle_since, Some(now));
     }
 }

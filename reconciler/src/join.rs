@@ -263,6 +263,7 @@ fn agent_record(
         evidence: None,
         generation: known.map_or(Generation::default(), |known| known.generation),
         assigned: known.and_then(|known| known.assigned.clone()),
+        idle_since: known.and_then(|known| known.idle_since),
         quarantined: known.and_then(|known| known.quarantined),
         exposed: known.and_then(|known| known.exposed.clone()),
     })

@@ -67,6 +67,7 @@ async fn redate(world: &World, now: Timestamp) {
 fn agent_by(record: &AgentRecord, now: Timestamp) -> AgentRecord {
     let mut agent = record.clone();
     agent.registered_at = agent.registered_at.min(now);
+    agent.idle_since = agent.idle_since.map(|since| since.min(now));
     if let Some(assigned) = &mut agent.assigned {
         assigned.since = assigned.since.min(now);
     }

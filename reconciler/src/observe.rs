@@ -118,12 +118,19 @@ fn agent(
             workload: assigned.digest,
             since: assigned.since,
         }),
+        idle_since: idle_since(record),
         reported: heard.as_ref().map_or(Reported::Unknown, reported),
         exposed: record
             .exposed
             .clone()
             .map_or(Exposure::Hidden, Exposure::Exposed),
     }
+}
+
+/// One that has never been told anything is idle since it came.
+fn idle_since(record: &AgentRecord) -> Option<Timestamp> {
+    let since = record.idle_since.unwrap_or(record.registered_at);
+    record.assigned.is_none().then_some(since)
 }
 
 fn liveness(

@@ -63,6 +63,9 @@ pub struct AgentRecord {
     /// What that instruction says should run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assigned: Option<AssignmentRecord>,
+    /// When it was decided that nothing should run any more; none while something should, and before anything did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_since: Option<Timestamp>,
     /// Why it is out of placement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantined: Option<QuarantineRecord>,

@@ -192,6 +192,7 @@ fn agent_record(
             health: None,
             since: System.now(),
         }),
+        idle_since: None,
         quarantined: None,
         exposed: None,
     }

@@ -136,6 +136,7 @@ fn agent(agent: AgentId, slot: u32, now: Timestamp) -> AgentStatus {
             workload,
             since: now,
         }),
+        idle_since: None,
         acknowledged: Some(Generation(1)),
         replica: Some(ReplicaStatus {
             generation: Generation(1),

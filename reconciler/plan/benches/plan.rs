@@ -109,6 +109,7 @@ fn busy(target: &str, slot: u32, deployment: DeploymentId) -> Agent {
     };
     Agent {
         assigned: Some(assigned),
+        idle_since: None,
         reported: Reported::Running(Replica {
             generation: Generation(1),
             deployment: deployment.clone(),

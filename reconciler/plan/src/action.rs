@@ -242,4 +242,6 @@ pub enum WaitReason {
     RetireUnderWay,
     /// An idle agent goes when those that go before it have gone.
     RetirePaced,
+    /// An idle agent is not needed now, and goes when that has lasted until the wait's end.
+    SurplusRecent,
 }

@@ -100,6 +100,15 @@ pub struct Target {
     pub max: u32,
     /// Idle agents kept beyond those in use.
     pub warm: u32,
+    /// How its agents may be taken away on purpose.
+    pub disruption: Disruption,
+}
+
+/// How agents of a target may be taken away on purpose.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Disruption {
+    /// Agents go for being too many only when they have been too many for so long.
+    pub consolidate_after: Duration,
 }
 
 /// What becomes of a workload on an agent that is not trusted any more. It is hidden in any case.

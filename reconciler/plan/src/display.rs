@@ -210,6 +210,7 @@ impl WaitReason {
             Self::AttestationUnderWay => "AttestationUnderWay",
             Self::RetireUnderWay => "RetireUnderWay",
             Self::RetirePaced => "RetirePaced",
+            Self::SurplusRecent => "SurplusRecent",
         }
     }
 }
@@ -254,6 +255,9 @@ impl Display for WaitReason {
             Self::AttestationUnderWay => f.write_str("asked for fresh evidence"),
             Self::RetireUnderWay => f.write_str("the machine is being destroyed"),
             Self::RetirePaced => f.write_str("goes when those before it have gone"),
+            Self::SurplusRecent => {
+                f.write_str("not needed now; goes if that is still so at the end of this wait")
+            }
             Self::OrderPending
             | Self::OrderUnclaimed { .. }
             | Self::MachineUnaccounted

@@ -24,6 +24,7 @@ mod pools;
 mod reserve;
 mod rules;
 mod shed;
+mod shrink;
 mod slots;
 mod spots;
 mod stages;
@@ -39,7 +40,8 @@ pub use action::{
 pub use approvals::spent;
 pub use check::{Violation, audit};
 pub use desired::{
-    Approval, Breaker, Deployment, Desired, Frozen, Limits, OnLapse, Placement, Reservation, Target,
+    Approval, Breaker, Deployment, Desired, Disruption, Frozen, Limits, OnLapse, Placement,
+    Reservation, Target,
 };
 pub use observed::{
     Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Quarantine,

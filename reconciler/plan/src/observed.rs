@@ -68,6 +68,8 @@ pub struct Agent {
     pub generation: Generation,
     /// What that instruction says should run on it. It may not have arrived yet.
     pub assigned: Option<Assigned>,
+    /// Since when nothing is to run on it; none while something is, and where it is not known.
+    pub idle_since: Option<Timestamp>,
     /// What the agent says runs on it.
     pub reported: Reported,
     /// What is published of it.

@@ -103,6 +103,13 @@ fn is_suspect(view: &View, draft: &Draft, agent: AgentIx) -> bool {
         && draft.carries(view, agent).is_some()
 }
 
+/// Whether an agent surely can serve and carries nothing, or is just stopping what it carried.
+pub(crate) fn is_free(view: &View, draft: &Draft, agent: AgentIx) -> bool {
+    let mut of = Supply::default();
+    *kind(view, draft, agent, &mut of) += 1;
+    of.free > 0
+}
+
 fn kind<'s>(view: &View, draft: &Draft, agent: AgentIx, of: &'s mut Supply) -> &'s mut u32 {
     let facts = view.agent(agent);
     let wanted = view.target(facts.target).state.spec().is_some() && !facts.drifted;

@@ -11,9 +11,9 @@ use easyenclave_schemas::{
 };
 
 use crate::{
-    Agent, Assigned, Breaker, Deployment, Desired, Exposure, Frozen, LaunchOrder, Limits, Liveness,
-    Observed, OnLapse, OrderState, Orphan, Placement, Plan, Quarantine, Remedy, Replica, Reported,
-    Reservation, RetireOrder, Shortage, Target, Trust,
+    Agent, Assigned, Breaker, Deployment, Desired, Disruption, Exposure, Frozen, LaunchOrder,
+    Limits, Liveness, Observed, OnLapse, OrderState, Orphan, Placement, Plan, Quarantine, Remedy,
+    Replica, Reported, Reservation, RetireOrder, Shortage, Target, Trust,
 };
 
 /// 2026-01-01T00:00:00Z, when every test begins. Numbers in texts are seconds from here: ago for what has
@@ -131,7 +131,7 @@ pub(crate) fn desired(text: &str) -> Desired {
     desired
 }
 
-/// `target NAME MIN MAX [warm N] [size S] [in DATACENTER] [at ZONE SHAPE]...`
+/// `target NAME MIN MAX [warm N] [size S] [in DATACENTER] [at ZONE SHAPE]... [consolidates SECONDS]`
 fn target(mut words: Words) -> Target {
     let mut target = Target {
         datacenter: name("local"),
@@ -143,8 +143,12 @@ fn target(mut words: Words) -> Target {
         min: words.number(),
         max: words.number(),
         warm: 0,
+        disruption: Disruption::default(),
     };
     words.each(|words, word| match word {
+        "consolidates" => {
+            target.disruption.consolidate_after = Duration::from_secs(words.number());
+        }
         "warm" => target.warm = words.number(),
         "stops" => target.on_lapse = OnLapse::Stop,
         "size" => target.size = words.name(),
@@ -261,6 +265,7 @@ pub(crate) fn idle_agent(target: &str, slot: u32) -> Agent {
         quarantined: None,
         generation: Generation(1),
         assigned: None,
+        idle_since: Some(NOW.minus(Duration::from_secs(3600))),
         reported: Reported::Idle(Generation(1)),
         exposed: Exposure::Hidden,
     }
@@ -271,6 +276,8 @@ fn agent(mut words: Words) -> Agent {
     let mut agent = idle_agent(words.next(), words.number());
     words.each(|words, word| match word {
         "idle" => {}
+        "idle-unknown" => agent.idle_since = None,
+        "since" => agent.idle_since = Some(words.ago()),
         "runs" | "starts" | "told" | "strays" | "kept" => carry(&mut agent, word, words),
         "silent" => agent.liveness = Liveness::Silent(words.ago()),
         "gone" => agent.liveness = Liveness::Gone,
@@ -317,7 +324,7 @@ fn carry(agent: &mut Agent, how: &str, words: &mut Words) {
     if how == "kept" {
         agent.generation = Generation(0);
     } else if how != "strays" {
-        agent.assigned = Some(assigned);
+        (agent.assigned, agent.idle_since) = (Some(assigned), None);
     }
 }
 

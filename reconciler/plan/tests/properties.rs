@@ -372,6 +372,34 @@ proptest! {
     }
 
     #[test]
+    fn property_02_what_is_too_many_has_been_so_for_as_long_as_it_must(
+        wanted in vec((0..5_u32, vec(fleets::calm_event(), 0..30), 0..40_u64), 1..8),
+    ) {
+        let state = "breaker 100 100\ntarget alpha 0 6 warm 1 consolidates 30\ndeploy acme/a x1 v1";
+        let mut world = World::new(state, "");
+        world.settle();
+        let mut surplus = Vec::new();
+        for (replicas, events, pause) in wanted {
+            let spec = world.desired.deployments.values_mut().next().expect("the deployment");
+            spec.replicas = replicas;
+            for event in events.into_iter().chain([fleets::Event::Advance(pause), fleets::Event::Pass]) {
+                if matches!(event, fleets::Event::Pass) {
+                    // What is wanted while no agent can take it, and not any more after that, leaves no trace.
+                    world.answer_all();
+                    let (before, now) = (spare(&world), world.now);
+                    surplus.push((now, before));
+                    let gone = world.pass().actions.iter().filter(|a| is_surplus(a)).count();
+                    let recent = surplus.iter().filter(|(at, _)| now.since(*at) < Duration::from_secs(30));
+                    let least = recent.map(|(_, spare)| *spare).min().unwrap_or_default();
+                    prop_assert!(gone == 0 || gone <= least, "{gone} went, {least} were too many\n{}", world.text());
+                } else {
+                    world.happen(event);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn property_08_a_stuck_version_does_not_delay_the_next(
         deployment in deployment(),
         stuck_for in 0..10_u64,
@@ -409,6 +437,31 @@ fn ready_by_owner(world: &World) -> BTreeMap<String, usize> {
         }
     }
     ready
+}
+
+/// Agents of `alpha` beyond those that are wanted.
+fn spare(world: &World) -> usize {
+    let spec = &world.desired.targets[&name::<TargetName>("alpha")];
+    let replicas: u32 = world.desired.deployments.values().map(|d| d.replicas).sum();
+    let wanted = (replicas + spec.warm).min(spec.max) as usize;
+    let live = |id: &&AgentId| !world.observed.retires.contains_key(*id);
+    world
+        .observed
+        .agents
+        .keys()
+        .filter(live)
+        .count()
+        .saturating_sub(wanted)
+}
+
+fn is_surplus(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Retire {
+            reason: RetireReason::Surplus,
+            ..
+        }
+    )
 }
 
 /// Whether an agent is to run something, or runs it undecided.

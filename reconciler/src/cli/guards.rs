@@ -85,6 +85,7 @@ const GUARDS: &[(Kind, &str, Guard)] = &[
         Towards(&["", "token", "maxAge"]),
     ),
     (Kind::CapacityTarget, "", Change),
+    (Kind::CapacityTarget, "disruption", Nothing),
     (Kind::CapacityTarget, "max", Rise),
     (Kind::CapacityTarget, "min", Nothing),
     (Kind::CapacityTarget, "warm", Nothing),

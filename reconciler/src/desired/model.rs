@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use easyenclave_plan::{
-    Approval, Breaker, Deployment, Desired, Frozen, Limits, OnLapse, Placement, Reservation, Target,
+    Approval, Breaker, Deployment, Desired, Disruption, Frozen, Limits, OnLapse, Placement,
+    Reservation, Target,
 };
 use easyenclave_schemas::documents::{
-    self, CollateralSpec, DeploymentSpec, EvidenceSpec, FleetSpec, Identity, Kind, PolicySpec,
-    ProviderSpec, ReservationSpec, StatusSpec, TargetSpec,
+    self, CollateralSpec, DeploymentSpec, DisruptionSpec, EvidenceSpec, FleetSpec, Identity, Kind,
+    PolicySpec, ProviderSpec, ReservationSpec, StatusSpec, TargetSpec,
 };
 use easyenclave_schemas::{
     DeploymentId, DeploymentName, Digest, FleetId, OwnerName, PolicyName, ProviderName,
@@ -156,8 +157,15 @@ fn add_target(desired: &mut Desired, facts: &Facts<'_>, held: &Held<'_, TargetSp
         min: spec.min,
         max: spec.max,
         warm: spec.warm,
+        disruption: disruption(&spec.disruption),
     };
     desired.targets.insert(name, target);
+}
+
+fn disruption(spec: &DisruptionSpec) -> Disruption {
+    Disruption {
+        consolidate_after: spec.consolidate_after.get(),
+    }
 }
 
 /// Zones and kinds of machine, where the target's provider has such.

@@ -58,6 +58,7 @@ fn status(sight: &Sight<'_>, id: &AgentId, agent: &Agent, record: &AgentRecord) 
             workload: assigned.workload,
             since: assigned.since.trunc_secs(),
         }),
+        idle_since: agent.idle_since.map(Timestamp::trunc_secs),
         acknowledged: heard.as_ref().map(|heard| heard.acknowledged),
         exposed: match &agent.exposed {
             Exposure::Hidden => None,

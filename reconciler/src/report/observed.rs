@@ -26,6 +26,7 @@ pub fn in_whole_seconds(mut observed: Observed) -> Observed {
             cut(until);
         }
         agent.attested.iter_mut().for_each(cut);
+        agent.idle_since.iter_mut().for_each(cut);
         agent.challenged.iter_mut().for_each(cut);
         let assigned = agent.assigned.iter_mut();
         assigned.for_each(|assigned| cut(&mut assigned.since));
@@ -149,6 +150,7 @@ fn agent(status: &AgentStatus) -> Agent {
             workload: assigned.workload,
             since: assigned.since,
         }),
+        idle_since: status.idle_since,
         reported: reported(status),
         exposed: status
             .exposed

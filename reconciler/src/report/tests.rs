@@ -298,6 +298,7 @@ impl Scene {
                 workload: assigned.digest,
                 since: NOW,
             }),
+            idle_since: assigned.is_none().then_some(NOW),
             reported: match report {
                 None => Reported::Idle(Generation(1)),
                 Some(report) => Reported::Running(Replica {
@@ -327,6 +328,7 @@ impl Scene {
             evidence: Some(Digest::of(b"record")),
             generation: Generation(1),
             assigned,
+            idle_since: None,
             quarantined,
             exposed,
         };

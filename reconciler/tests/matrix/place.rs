@@ -20,7 +20,7 @@ use easyenclave_attestation::{
     Collateral, CollateralError, CollateralSource, NoAuthority, NoCollateral, PlatformFacts,
     Policy, Stock, report_data, testing,
 };
-use easyenclave_plan::{Breaker, Desired, Limits, OnLapse, Target};
+use easyenclave_plan::{Breaker, Desired, Disruption, Limits, OnLapse, Target};
 use easyenclave_schemas::documents::{CollateralSpec, EvidenceSpec, PolicySpec, StatusSpec};
 use easyenclave_schemas::evidence::{Evidence, QuoteBytes, Rejection, Verdict};
 use easyenclave_schemas::records::{ClaimRecord, OrderPhase, OrderRecord, WorkRecord};
@@ -279,6 +279,7 @@ fn revision(spec: PolicySpec) -> Revision {
         min: 0,
         max: 5000,
         warm: 0,
+        disruption: Disruption::default(),
     };
     let limits = Limits {
         breaker: Breaker {

@@ -3,6 +3,7 @@
 
 mod approval;
 mod deployment;
+mod disruption;
 mod fleet;
 mod owner;
 mod policy;
@@ -22,6 +23,7 @@ pub use deployment::{
     DeploymentSpec, Expose, Health, HttpProbe, Placement, Probe, ProcessWorkload, RestartPolicy,
     Rollout, Workload,
 };
+pub use disruption::DisruptionSpec;
 pub use fleet::{Breaker, CollateralSpec, EvidenceSpec, FleetSpec, Keep, StatusSpec, Timing};
 pub use owner::{GithubIdentity, OwnerSpec, Quota};
 pub use policy::{

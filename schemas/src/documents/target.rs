@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::DisruptionSpec;
 use crate::{Datacenter, NodeSize, PolicyName, ProviderName};
 
 /// A capacity target. Wanted agents = assigned + reserved + `warm`, within `min` and `max`.
@@ -28,4 +29,7 @@ pub struct TargetSpec {
     /// Idle agents kept ready beyond those in use.
     #[serde(default)]
     pub warm: u32,
+    /// How its agents may be taken away on purpose.
+    #[serde(default)]
+    pub disruption: DisruptionSpec,
 }

@@ -37,6 +37,9 @@ pub struct AgentStatus {
     /// What should run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assigned: Option<AssignmentStatus>,
+    /// Since when nothing should run, in whole seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_since: Option<Timestamp>,
     /// The instruction that it has taken in, when it was heard of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Generation>,

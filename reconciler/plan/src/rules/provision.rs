@@ -1,21 +1,19 @@
-//! Orders the agents that are missing, withdraws orders and retires agents that are not needed. Whatever may have
-//! a machine behind it counts against a target's maximum.
+//! Orders the agents that are missing, withdraws orders that are not needed, and lets targets shrink. Whatever may
+//! have a machine behind it counts against a target's maximum.
 
 use std::cmp::Reverse;
 
 use easyenclave_schemas::{FailureCause, Timestamp};
 
-use crate::draft::{Draft, Fate};
+use crate::draft::Draft;
 use crate::explain::{self, Provided};
 use crate::pools::Pools;
-use crate::rules::place::is_free;
+use crate::shrink::Shrink;
 use crate::slots::{self, Next};
 use crate::stages;
 use crate::supply;
-use crate::view::{AgentIx, Instruction, OrderView, Standing, TargetIx, View, Wanted};
-use crate::{
-    Action, CancelReason, OrderState, Quarantine, RetireReason, Subject, Target, WaitReason,
-};
+use crate::view::{OrderView, TargetIx, View, Wanted};
+use crate::{Action, CancelReason, OrderState, Subject, Target, WaitReason};
 
 pub(crate) fn rule(view: &View, draft: &mut Draft) {
     let mut pools = Pools::new(view, draft);
@@ -96,7 +94,13 @@ impl Pool<'_, '_> {
         self.launch(draft, &mut provided);
         let sure = supply.sure();
         self.withdraw(draft, (sure + supply.pending).saturating_sub(self.wanted));
-        self.shrink(draft, sure.saturating_sub(self.wanted));
+        let shrink = Shrink {
+            view: self.view,
+            target: self.target,
+            spec: self.spec,
+            supply,
+        };
+        shrink.run(draft, sure.saturating_sub(self.wanted));
         if supply.used > self.spec.max {
             let by = supply.used - self.spec.max;
             self.wait(draft, WaitReason::AboveMaximum { by }, None);
@@ -190,53 +194,6 @@ impl Pool<'_, '_> {
             }
         };
         draft.wait(Subject::Order(order.id.clone()), reason, until);
-    }
-
-    /// Retires agents that are not needed, few at a time: what is refused, then what has drifted, then the
-    /// highest slots of what is too many.
-    fn shrink(&self, draft: &mut Draft, excess: u32) {
-        let most = self.view.desired.limits.breaker.max_removals.max(1);
-        let mut budget = most.saturating_sub(self.pools.supply(self.target).retiring);
-        let mut going = self.useless(draft);
-        going.extend(self.surplus(draft, excess));
-        for (agent, reason) in going {
-            if budget > 0 {
-                budget -= 1;
-                draft.retire(self.view, agent, reason);
-            } else {
-                draft.wait_agent(self.view, agent, WaitReason::RetirePaced, None);
-            }
-        }
-    }
-
-    fn useless(&self, draft: &Draft) -> Vec<(AgentIx, RetireReason)> {
-        let idle = |a: &AgentIx| {
-            let facts = self.view.agent(*a);
-            let idle = facts.instruction == Instruction::Idle && facts.is_touchable();
-            idle && draft.fate(*a) == Fate::Stays
-        };
-        let reason = |a: AgentIx| {
-            let facts = self.view.agent(a);
-            let refused = facts.standing == Standing::Quarantined(Quarantine::Refused);
-            match refused && draft.is_out_of_service(self.view, a) {
-                true => Some((a, RetireReason::Refused)),
-                false => facts.drifted.then_some((a, RetireReason::Surplus)),
-            }
-        };
-        let agents = self.view.agents_of(self.target);
-        agents.filter(idle).filter_map(reason).collect()
-    }
-
-    fn surplus(&self, draft: &Draft, excess: u32) -> Vec<(AgentIx, RetireReason)> {
-        if excess == 0 {
-            return Vec::new();
-        }
-        let free = |a: &AgentIx| is_free(self.view, draft, *a);
-        let mut agents: Vec<AgentIx> = self.view.agents_of(self.target).filter(free).collect();
-        agents.sort_unstable_by_key(|a| Reverse((self.view.agent(*a).fact.slot, *a)));
-        agents.truncate(excess as usize);
-        let surplus = agents.into_iter();
-        surplus.map(|a| (a, RetireReason::Surplus)).collect()
     }
 }
 
@@ -398,33 +355,6 @@ mod tests {
     }
 
     #[test]
-    fn idle_agents_go_from_the_highest_slot_a_few_at_a_time() {
-        let world = "agent a tiny #0 idle\nagent b tiny #2 idle\nagent c tiny #1 idle";
-        check(
-            "target tiny 1 3",
-            world,
-            expect![[r#"
-            retire b in local: not needed
-            wait: agent c: goes when those before it have gone"#]],
-        );
-        check(
-            "target tiny 1 3",
-            &format!("{world}\nagent d tiny #3 gone\nretiring d"),
-            expect![[r#"
-                wait: agent b: goes when those before it have gone
-                wait: agent c: goes when those before it have gone
-                wait: agent d: the machine is being destroyed"#]],
-        );
-        check(
-            "breaker 2 25\ntarget tiny 1 3",
-            world,
-            expect![[r#"
-            retire b in local: not needed
-            retire c in local: not needed"#]],
-        );
-    }
-
-    #[test]
     fn nothing_is_launched_where_no_worker_has_listed_its_machines() {
         let state = "target tiny 0 2\ntarget far 1 1 in far\ndeploy acme/a x1 v1 on tiny";
         check(
@@ -462,34 +392,12 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_agent_makes_no_other_superfluous() {
-        check(
-            "target tiny 1 3",
-            "agent a tiny #0 idle\nagent b tiny #1 silent 5",
-            expect![
-                "wait: agent b: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:25Z)"
-            ],
-        );
-    }
-
-    #[test]
     fn agents_in_use_above_a_lowered_maximum_stay() {
         let world = "agent a tiny #0 runs acme/a v1\nagent b tiny #1 runs acme/a v1";
         check(
             "target tiny 0 1\ndeploy acme/a x2 v1",
             world,
             expect!["wait: target tiny: agents above the maximum: 1, all in use"],
-        );
-    }
-
-    #[test]
-    fn agents_of_another_size_than_their_target_are_exchanged() {
-        check(
-            "target tiny 1 2 size big",
-            "agent a tiny #0 idle",
-            expect![[r#"
-                retire a in local: not needed
-                launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size big in local by process under sim"#]],
         );
     }
 

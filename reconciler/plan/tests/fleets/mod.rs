@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use easyenclave_plan::{
-    Agent, Assigned, Deployment, Desired, Exposure, Frozen, LaunchOrder, Liveness, Observed,
-    OnLapse, OrderState, Orphan, Placement, Quarantine, Remedy, Replica, Reported, Reservation,
-    RetireOrder, Target, Trust,
+    Agent, Assigned, Deployment, Desired, Disruption, Exposure, Frozen, LaunchOrder, Liveness,
+    Observed, OnLapse, OrderState, Orphan, Placement, Quarantine, Remedy, Replica, Reported,
+    Reservation, RetireOrder, Target, Trust,
 };
 use easyenclave_schemas::{
     AgentId, DeploymentId, Digest, Generation, OrderId, ReservationId, StageTimes, TargetName,
@@ -53,10 +53,27 @@ fn rarely() -> impl Strategy<Value = bool> {
     prop_oneof![9 => Just(false), 1 => Just(true)]
 }
 
+/// Mostly nothing that holds anything back.
+fn disruption() -> impl Strategy<Value = Disruption> {
+    let after = prop_oneof![3 => Just(0), 1 => Just(30)];
+    after.prop_map(|after| Disruption {
+        consolidate_after: Duration::from_secs(after),
+    })
+}
+
 pub(crate) fn target() -> impl Strategy<Value = Target> {
     let lapse = prop_oneof![Just(OnLapse::Keep), Just(OnLapse::Stop)];
-    let fields = (0..3_u32, 0..6_u32, 0..3_u32, rarely(), rarely(), lapse);
-    fields.prop_map(|(min, more, warm, big, far, on_lapse)| Target {
+    let fields = (
+        0..3_u32,
+        0..6_u32,
+        0..3_u32,
+        rarely(),
+        rarely(),
+        lapse,
+        disruption(),
+    );
+    fields.prop_map(|(min, more, warm, big, far, on_lapse, disruption)| Target {
+        disruption,
         on_lapse,
         datacenter: name(place(far)),
         size: name(size(big)),
@@ -266,6 +283,7 @@ fn agent() -> impl Strategy<Value = (Agent, bool)> {
                 challenged: trust.2.map(ago),
                 quarantined: trust.1,
                 generation: Generation(3),
+                idle_since: assigned.is_none().then(|| ago(20)),
                 reported: reported(progress, assigned.as_ref(), stray.flatten().as_ref()),
                 assigned,
                 exposed,

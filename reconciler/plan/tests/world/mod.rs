@@ -188,9 +188,11 @@ impl World {
     }
 
     fn instruct(&mut self, id: &AgentId, generation: Generation, assigned: Option<Assigned>) {
+        let now = self.now;
         let agent = self.agent(id);
         assert!(generation > agent.generation, "{id} would refuse");
         agent.generation = generation;
+        agent.idle_since = assigned.is_none().then_some(now);
         agent.assigned = assigned;
     }
 
@@ -336,6 +338,7 @@ impl World {
                 quarantined: None,
                 generation: Generation(0),
                 assigned: None,
+                idle_since: Some(self.now),
                 reported: Reported::Idle(Generation(0)),
                 exposed: Exposure::Hidden,
             };
@@ -347,6 +350,7 @@ impl World {
     pub(crate) fn lose_store(&mut self) {
         for agent in self.observed.agents.values_mut() {
             agent.assigned = None;
+            agent.idle_since = None;
             agent.generation = Generation(0);
             agent.exposed = Exposure::Hidden;
         }

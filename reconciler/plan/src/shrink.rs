@@ -1,0 +1,267 @@
+//! Which agents of a wanted target go: what is refused, what has drifted, and what has been too many for long enough. Few
+//! at a time, and never one that runs something.
+
+use std::cmp::Reverse;
+
+use easyenclave_schemas::Timestamp;
+
+use crate::draft::{Draft, Fate};
+use crate::rules::place::is_free;
+use crate::supply::{self, Supply};
+use crate::view::{AgentIx, Instruction, Standing, TargetIx, View};
+use crate::{Quarantine, RetireReason, Target, WaitReason};
+
+/// One wanted target that may have agents too many.
+pub(crate) struct Shrink<'v, 'a> {
+    pub(crate) view: &'v View<'a>,
+    pub(crate) target: TargetIx,
+    pub(crate) spec: &'a Target,
+    pub(crate) supply: &'v Supply,
+}
+
+/// Free agents that are too many.
+#[derive(Default)]
+struct Surplus {
+    /// They have been for long enough.
+    lasting: Vec<AgentIx>,
+    /// They have not, or not surely.
+    recent: Vec<AgentIx>,
+    /// When the next of those will have been.
+    until: Option<Timestamp>,
+}
+
+impl Shrink<'_, '_> {
+    /// Retires agents that are not needed: what is refused, then what has drifted, then the highest slots of the
+    /// `excess` that are too many.
+    pub(crate) fn run(&self, draft: &mut Draft, excess: u32) {
+        let most = self.view.desired.limits.breaker.max_removals.max(1);
+        let mut budget = most.saturating_sub(self.supply.retiring);
+        let surplus = self.surplus(draft, excess);
+        let mut going = self.useless(draft);
+        let lasting = surplus.lasting.into_iter();
+        going.extend(lasting.map(|agent| (agent, RetireReason::Surplus)));
+        for (agent, reason) in going {
+            if budget > 0 {
+                budget -= 1;
+                draft.retire(self.view, agent, reason);
+            } else {
+                draft.wait_agent(self.view, agent, WaitReason::RetirePaced, None);
+            }
+        }
+        for agent in surplus.recent {
+            draft.wait_agent(self.view, agent, WaitReason::SurplusRecent, surplus.until);
+        }
+    }
+
+    fn useless(&self, draft: &Draft) -> Vec<(AgentIx, RetireReason)> {
+        let idle = |a: &AgentIx| {
+            let facts = self.view.agent(*a);
+            let idle = facts.instruction == Instruction::Idle && facts.is_touchable();
+            idle && draft.fate(*a) == Fate::Stays
+        };
+        let reason = |a: AgentIx| {
+            let facts = self.view.agent(a);
+            let refused = facts.standing == Standing::Quarantined(Quarantine::Refused);
+            match refused && draft.is_out_of_service(self.view, a) {
+                true => Some((a, RetireReason::Refused)),
+                false => facts.drifted.then_some((a, RetireReason::Surplus)),
+            }
+        };
+        let agents = self.view.agents_of(self.target);
+        agents.filter(idle).filter_map(reason).collect()
+    }
+
+    /// So many free agents have been too many for some time as have been free for that time beyond those that are
+    /// wanted free now: whoever has become free since then may have been needed a moment before.
+    fn surplus(&self, draft: &Draft, excess: u32) -> Surplus {
+        if excess == 0 {
+            return Surplus::default();
+        }
+        let all = || self.view.agents_of(self.target);
+        let free = |a: &AgentIx| is_free(self.view, draft, *a);
+        let mut agents: Vec<AgentIx> = all().filter(free).collect();
+        // Those that are just stopping are free too, and do not go before they have stopped.
+        let free = |a: &AgentIx| supply::is_free(self.view, draft, *a);
+        let mut ripe: Vec<_> = all().filter(free).map(|agent| self.ripe(agent)).collect();
+        ripe.sort_unstable_by_key(|at| (at.is_none(), *at));
+        agents.sort_unstable_by_key(|a| Reverse((self.view.agent(*a).fact.slot, *a)));
+        agents.truncate(excess as usize);
+        let kept = self.supply.free.saturating_sub(excess) as usize;
+        let beyond = ripe.get(kept..).unwrap_or_default();
+        let is_over = |at: &Option<Timestamp>| at.is_some_and(|at| at <= self.view.now);
+        let lasting = beyond.iter().take_while(|at| is_over(at)).count();
+        let recent = agents.split_off(lasting.min(agents.len()));
+        Surplus {
+            lasting: agents,
+            until: beyond.get(lasting).copied().flatten(),
+            recent,
+        }
+    }
+
+    /// When an agent that is free will have been so for as long as a surplus has to last, as far as is known. An agent
+    /// that was kept for a reservation that has ended is free for others since then.
+    fn ripe(&self, agent: AgentIx) -> Option<Timestamp> {
+        let after = self.spec.disruption.consolidate_after;
+        if after.is_zero() {
+            return Some(self.view.now);
+        }
+        let idle = self.view.agent(agent).fact.idle_since?;
+        let ended = self.reservation_ended();
+        Some(ended.map_or(idle, |ended| ended.max(idle)).plus(after))
+    }
+
+    /// When the last reservation of this target ended that has ended.
+    fn reservation_ended(&self) -> Option<Timestamp> {
+        let name = self.view.target(self.target).name;
+        let reservations = self.view.desired.reservations.values();
+        let ends = reservations.filter(|it| it.target == *name);
+        ends.filter_map(|it| it.until)
+            .filter(|until| *until <= self.view.now)
+            .max()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::testing::check;
+
+    #[test]
+    fn idle_agents_go_from_the_highest_slot_a_few_at_a_time() {
+        let world = "agent a tiny #0 idle\nagent b tiny #2 idle\nagent c tiny #1 idle";
+        check(
+            "target tiny 1 3",
+            world,
+            expect![[r#"
+            retire b in local: not needed
+            wait: agent c: goes when those before it have gone"#]],
+        );
+        check(
+            "target tiny 1 3",
+            &format!("{world}\nagent d tiny #3 gone\nretiring d"),
+            expect![[r#"
+                wait: agent b: goes when those before it have gone
+                wait: agent c: goes when those before it have gone
+                wait: agent d: the machine is being destroyed"#]],
+        );
+        check(
+            "breaker 2 25\ntarget tiny 1 3",
+            world,
+            expect![[r#"
+            retire b in local: not needed
+            retire c in local: not needed"#]],
+        );
+    }
+
+    #[test]
+    fn a_silent_agent_makes_no_other_superfluous() {
+        check(
+            "target tiny 1 3",
+            "agent a tiny #0 idle\nagent b tiny #1 silent 5",
+            expect![
+                "wait: agent b: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:25Z)"
+            ],
+        );
+    }
+
+    #[test]
+    fn agents_of_another_size_than_their_target_are_exchanged() {
+        check(
+            "target tiny 1 2 size big",
+            "agent a tiny #0 idle",
+            expect![[r#"
+                retire a in local: not needed
+                launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size big in local by process under sim"#]],
+        );
+    }
+
+    const LASTING: &str = "target tiny 0 4 warm 1 consolidates 600";
+
+    #[test]
+    fn what_is_too_many_goes_when_that_has_lasted() {
+        let world = |since: u32| {
+            format!("agent a tiny #0 idle since 7000\nagent b tiny #1 idle since {since}")
+        };
+        check(
+            LASTING,
+            &world(599),
+            expect![
+                "wait: agent b: not needed now; goes if that is still so at the end of this wait (until 2026-01-01T00:00:01Z)"
+            ],
+        );
+        check(
+            LASTING,
+            &world(600),
+            expect!["retire b in local: not needed"],
+        );
+        check(
+            "target tiny 0 4 warm 1",
+            &world(0),
+            expect!["retire b in local: not needed"],
+        );
+    }
+
+    #[test]
+    fn an_agent_that_has_just_become_free_makes_no_old_spare_superfluous() {
+        check(
+            LASTING,
+            "agent a tiny #0 idle since 7000\nagent b tiny #1 idle since 10\nagent c tiny #2 idle since 20",
+            expect![[r#"
+                wait: agent b: not needed now; goes if that is still so at the end of this wait (until 2026-01-01T00:09:40Z)
+                wait: agent c: not needed now; goes if that is still so at the end of this wait (until 2026-01-01T00:09:40Z)"#]],
+        );
+        check(
+            LASTING,
+            "agent a tiny #0 idle since 7000\nagent b tiny #1 stopping since 10\nagent c tiny #2 idle since 6000",
+            expect![[r#"
+                retire c in local: not needed
+                wait: agent a: not needed now; goes if that is still so at the end of this wait (until 2026-01-01T00:09:50Z)
+                wait: agent b: told, and has not confirmed yet"#]],
+        );
+    }
+
+    #[test]
+    fn a_surplus_of_unknown_age_is_not_taken_for_an_old_one() {
+        check(
+            "target tiny 0 4 consolidates 600",
+            "agent a tiny #0 idle-unknown",
+            expect![
+                "wait: agent a: not needed now; goes if that is still so at the end of this wait"
+            ],
+        );
+        check(
+            "target tiny 0 4",
+            "agent a tiny #0 idle-unknown",
+            expect!["retire a in local: not needed"],
+        );
+    }
+
+    #[test]
+    fn what_a_reservation_kept_is_needed_by_nobody_only_since_its_end() {
+        let state = "target tiny 0 4 consolidates 600\nreserve acme/gold tiny 1 ended";
+        check(
+            &format!("{state} 599"),
+            "agent a tiny #0 idle since 7000",
+            expect![
+                "wait: agent a: not needed now; goes if that is still so at the end of this wait (until 2026-01-01T00:00:01Z)"
+            ],
+        );
+        check(
+            &format!("{state} 600"),
+            "agent a tiny #0 idle since 7000",
+            expect!["retire a in local: not needed"],
+        );
+    }
+
+    #[test]
+    fn what_has_drifted_need_not_last() {
+        check(
+            "target tiny 1 2 size big consolidates 600",
+            "agent a tiny #0 idle since 1",
+            expect![[r#"
+                retire a in local: not needed
+                launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size big in local by process under sim"#]],
+        );
+    }
+}
