@@ -9,10 +9,12 @@ use anyhow::{Context, bail};
 use easyenclave_attestation::simulated::Platform;
 use easyenclave_capacity::qemu::{Bridge, Image, Network, QemuProvider, Setup};
 use easyenclave_capacity::worker::{self, WorkerConfig, WorkerError};
+use easyenclave_gcp::names::Owner;
+use easyenclave_gcp::{self as gcp, GcpProvider};
 use easyenclave_image::Manifest;
 use easyenclave_schemas::documents::ItaSpec;
 use easyenclave_schemas::wire::{PlatformConfig, TrustAuthorityConfig};
-use easyenclave_schemas::{Datacenter, NameError, NodeSize, ProviderName, Secret};
+use easyenclave_schemas::{Datacenter, FleetId, NameError, NodeSize, ProviderName, Secret};
 
 use super::{Ended, absent, exit, read, shutdown};
 use crate::config::{self, DataDir};
@@ -25,6 +27,8 @@ enum Machines {
     Process,
     /// Virtual machines on this machine
     Qemu,
+    /// Confidential virtual machines of Google Cloud
+    Gcp,
 }
 
 #[derive(Debug, clap::Args)]
@@ -71,6 +75,12 @@ pub(super) struct Args {
     /// A bridge of this host to which virtual machines are connected; somebody on it gives addresses by DHCP
     #[arg(long, value_name = "NAME")]
     bridge: Option<Bridge>,
+    /// The project of Google Cloud that has the machines
+    #[arg(long, value_name = "ID", required_if_eq("machines", "gcp"))]
+    project: Option<String>,
+    /// The fleet whose machines the project has; a worker of Google Cloud touches no others
+    #[arg(long, value_name = "NAME", required_if_eq("machines", "gcp"))]
+    fleet: Option<FleetId>,
     /// Agents attest as TDX guests, through the kernel of the guest in which this worker runs
     #[arg(long)]
     tdx: bool,
@@ -139,11 +149,16 @@ pub(super) async fn run(args: Args) -> Ended {
             "a setting of the environment has no effect"
         );
     }
-    let machines = machines(&args)?;
-    let config = configured(args)?;
-    let ended = match machines {
-        None => worker::run(config, shutdown()).await,
-        Some(machines) => {
+    let (machines, cloud) = (machines(&args)?, cloud(&args)?);
+    let mut config = configured(args)?;
+    let ended = match (machines, cloud) {
+        (None, None) => worker::run(config, shutdown()).await,
+        (_, Some(cloud)) => {
+            config.worker_id = cloud.owner.worker_id();
+            let provider = GcpProvider::open(cloud).await?;
+            worker::run_on(Arc::new(provider), config, shutdown()).await
+        }
+        (Some(machines), None) => {
             let setup = machines.setup(&config.platform)?;
             let provider = QemuProvider::open(&config.data_dir, setup).await?;
             worker::run_on(Arc::new(provider), config, shutdown()).await
@@ -161,20 +176,17 @@ pub(super) async fn run(args: Args) -> Ended {
 /// The virtual machines that are asked for, if any.
 fn machines(args: &Args) -> anyhow::Result<Option<Virtual>> {
     let image = match (args.machines, &args.image) {
-        (Machines::Process, None) if args.address.is_some() || args.bridge.is_some() => {
+        (Machines::Process | Machines::Gcp, None)
+            if args.address.is_some() || args.bridge.is_some() =>
+        {
             bail!("--address and --bridge are for --machines qemu")
         }
-        (Machines::Process, None) => return Ok(None),
-        (Machines::Process, Some(_)) => bail!("--image is for --machines qemu"),
+        (Machines::Process | Machines::Gcp, None) => return Ok(None),
+        (Machines::Process | Machines::Gcp, Some(_)) => bail!("--image is for --machines qemu"),
         (Machines::Qemu, None) => bail!("--machines qemu takes an --image"),
         (Machines::Qemu, Some(image)) => image,
     };
-    if args.tdx {
-        bail!("--tdx is for agents that are processes: the order says what a virtual machine is");
-    }
-    if args.agent_ita_key.is_some() {
-        bail!("--agent-ita-key is for agents that are processes: a machine's host may see no key");
-    }
+    no_processes(args)?;
     Ok(Some(Virtual {
         program: args.qemu.clone(),
         firmware: args.firmware.clone(),
@@ -184,6 +196,35 @@ fn machines(args: &Args) -> anyhow::Result<Option<Virtual>> {
         },
         ..Virtual::of(image, &Manifest::open(image)?)
     }))
+}
+
+/// The machines of Google Cloud that are asked for, if any.
+fn cloud(args: &Args) -> anyhow::Result<Option<gcp::Settings>> {
+    let asked = args.machines == Machines::Gcp;
+    let (project, fleet) = match (asked, &args.project, &args.fleet) {
+        (false, None, None) => return Ok(None),
+        (false, ..) => bail!("--project and --fleet are for --machines gcp"),
+        (true, Some(project), Some(fleet)) => (project.clone(), fleet.clone()),
+        (true, ..) => bail!("--machines gcp takes a --project and a --fleet"),
+    };
+    no_processes(args)?;
+    let owner = Owner {
+        fleet,
+        provider: args.provider.clone(),
+        datacenter: args.datacenter.clone(),
+    };
+    Ok(Some(gcp::Settings::of(project, owner)))
+}
+
+/// What is for agents that are processes is not for those in machines.
+fn no_processes(args: &Args) -> anyhow::Result<()> {
+    if args.tdx {
+        bail!("--tdx is for agents that are processes: the order says what a virtual machine is");
+    }
+    if args.agent_ita_key.is_some() {
+        bail!("--agent-ita-key is for agents that are processes: a machine's host may see no key");
+    }
+    Ok(())
 }
 
 /// Virtual machines, as far as the command line says how they are made.
@@ -324,7 +365,8 @@ mod tests {
         let words = std::iter::once(&"worker").chain(words);
         let worker = Worker::try_parse_from(words).map_err(|error| error.to_string())?;
         let machines = machines(&worker.args).map_err(|error| format!("{error:#}"))?;
-        Ok(machines.is_some())
+        let cloud = cloud(&worker.args).map_err(|error| format!("{error:#}"))?;
+        Ok(machines.is_some() || cloud.is_some())
     }
 
     #[test]
@@ -353,9 +395,22 @@ mod tests {
                 "--agent-ita-key is for agents",
             ),
             (&["--machines", "qemu", "--image", "/nowhere"], "/nowhere"),
+            (&["--machines", "gcp", "--fleet", "demo"], "--project <ID>"),
+            (&["--machines", "gcp", "--project", "p"], "--fleet <NAME>"),
+            (&["--project", "p"], "are for --machines gcp"),
         ] {
             let error = asked(words).expect_err(reason);
             assert!(error.contains(reason), "{error}");
+        }
+    }
+    #[test]
+    fn machines_of_google_cloud_take_a_project_and_a_fleet() {
+        let gcp = ["--machines", "gcp", "--project", "p", "--fleet", "demo"];
+        assert_eq!(asked(&gcp), Ok(true));
+        for more in [["--image", "/i"], ["--agent-ita-key", "/k"]] {
+            let words = [&gcp[..], &more].concat();
+            let error = asked(&words).expect_err(more[0]);
+            assert!(error.starts_with(more[0]), "{error}");
         }
     }
 }

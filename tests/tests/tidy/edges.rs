@@ -22,10 +22,11 @@ const CAPACITY: &str = "easyenclave-capacity";
 const ATTESTATION: &str = "easyenclave-attestation";
 const AGENT: &str = "easyenclave-agent";
 const PROCESSES: &str = "easyenclave-processes";
+const GCP: &str = "easyenclave-gcp";
 const IMAGE: &str = "easyenclave-image";
 
 /// The edges of the programs. A new one needs a page in docs/decisions.
-const EDGES: [Row; 11] = [
+const EDGES: [Row; 12] = [
     (SCHEMAS, &[]),
     (PLAN, &[(SCHEMAS, &[])]),
     (GIT, &[]),
@@ -33,6 +34,8 @@ const EDGES: [Row; 11] = [
     (PROCESSES, &[]),
     (IMAGE, &[(SCHEMAS, &[])]),
     (CAPACITY, &[(SCHEMAS, &[]), (PROCESSES, &[])]),
+    // The trait is capacity's; a cloud's client is nobody's business but its own crate's.
+    (GCP, &[(SCHEMAS, &[]), (CAPACITY, &[])]),
     (ATTESTATION, &[(SCHEMAS, &[])]),
     ("hello-tdx", &[]),
     // The agent collects evidence; verifying it is not its business.
@@ -54,6 +57,7 @@ const EDGES: [Row; 11] = [
             (CAPACITY, &[]),
             (ATTESTATION, &["fetch", "simulated", "verify"]),
             (AGENT, &[]),
+            (GCP, &[]),
             (IMAGE, &[]),
             ("hello-tdx", &[]),
         ],
@@ -61,11 +65,12 @@ const EDGES: [Row; 11] = [
 ];
 
 /// What tests of a crate may use beside its own edges; `easyenclave-tests` may use all.
-const TEST_EDGES: [Row; 7] = [
+const TEST_EDGES: [Row; 8] = [
     (SCHEMAS, &[]),
     (PLAN, &[(SCHEMAS, &["documents"])]),
     (STORE, &[(STORE, &["testing"])]),
     (CAPACITY, &[(CAPACITY, &["testing"])]),
+    (GCP, &[(GCP, &["testing"]), (CAPACITY, &["testing"])]),
     (ATTESTATION, &[(ATTESTATION, &["testing"])]),
     (AGENT, &[(ATTESTATION, &["testing"])]),
     (
