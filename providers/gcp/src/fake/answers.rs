@@ -96,8 +96,11 @@ fn query<'a>(said: &'a Said, name: &str) -> Option<&'a str> {
     found.map(|(_, value)| value.as_str())
 }
 
-/// One page of what a filter finds, and the token of the next.
-fn page(state: &State, said: &Said) -> Result<(Vec<(String, Value)>, Option<String>), Answer> {
+/// Machines with their zones, and the token of the next page.
+type Page = (Vec<(String, Value)>, Option<String>);
+
+/// One page of what a filter finds.
+fn page(state: &State, said: &Said) -> Result<Page, Answer> {
     let text = query(said, "filter").unwrap_or_default();
     let mut found = Vec::new();
     for ((zone, name), machine) in &state.machines {
