@@ -39,10 +39,8 @@ pub trait Stand: Send {
         None
     }
 
-    /// Whether its machines are for policies that trust a simulated root.
-    fn is_simulated(&self) -> bool {
-        true
-    }
+    /// Makes a request one that this provider serves, where the usual one is not.
+    fn suit(&self, _request: &mut LaunchRequest) {}
 
     /// How many things of a unit there are, seen without the provider: processes, folders.
     async fn things(&self, order: &OrderId) -> usize;
@@ -71,7 +69,7 @@ pub fn request(name: &str, max_units: u32) -> LaunchRequest {
         spec: LaunchSpec {
             node_size: NodeSize::new("tiny").expect("a name"),
             max_units,
-            reconciler_url: "https://reconciler.invalid".into(),
+            reconciler_url: "http://127.0.0.1:9".into(),
             reconciler_key: "ab".repeat(32),
             machine: None,
             simulated: true,
@@ -84,7 +82,7 @@ pub fn request(name: &str, max_units: u32) -> LaunchRequest {
 fn ask(stand: &impl Stand, name: &str, max_units: u32) -> LaunchRequest {
     let mut request = request(name, max_units);
     request.spec.machine = stand.machine();
-    request.spec.simulated = stand.is_simulated();
+    stand.suit(&mut request);
     request
 }
 

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use easyenclave_capacity::Provider;
 use easyenclave_capacity::conformance::{Stand, conformance};
+use easyenclave_capacity::{LaunchRequest, Provider};
 use easyenclave_gcp::fake::Partial;
 use easyenclave_schemas::OrderId;
 use easyenclave_schemas::wire::Machine;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
-use crate::stand::{Side, machine, open, owner};
+use crate::stand::{Side, machine, open, owner, suit};
 
 struct GcpStand {
     side: Side,
@@ -45,8 +45,8 @@ impl Stand for GcpStand {
         Some(Machine::Gcp(Box::new(machine())))
     }
 
-    fn is_simulated(&self) -> bool {
-        false
+    fn suit(&self, request: &mut LaunchRequest) {
+        suit(request);
     }
 
     async fn things(&self, order: &OrderId) -> usize {

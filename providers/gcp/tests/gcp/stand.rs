@@ -55,8 +55,14 @@ pub(crate) fn wanted(name: &str, change: impl FnOnce(&mut GcpMachine)) -> Launch
     let mut machine = machine();
     change(&mut machine);
     request.spec.machine = Some(Machine::Gcp(Box::new(machine)));
-    request.spec.simulated = false;
+    suit(&mut request);
     request
+}
+
+/// Machines of Google Cloud are for policies that name Intel's root, and reach what the internet reaches.
+pub(crate) fn suit(request: &mut LaunchRequest) {
+    request.spec.simulated = false;
+    request.spec.reconciler_url = "https://reconciler.invalid".into();
 }
 
 /// A provider, and what it talks to.
