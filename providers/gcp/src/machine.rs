@@ -78,7 +78,7 @@ fn is_loopback(url: &str) -> bool {
 pub(crate) fn body(request: &LaunchRequest, machine: &GcpMachine, owner: &Owner) -> Instance {
     let name = owner.machine(&request.order);
     let zone = &machine.zone;
-    let config = config(request, machine, &name);
+    let config = config(request);
     let config = serde_json::to_string(&config).expect("a configuration is plain data");
     let item = metadata::Items::new().set_key(CONFIG).set_value(config);
     let labels = owner.labels(&request.order, request.fence);
@@ -164,11 +164,9 @@ fn network(machine: &GcpMachine) -> NetworkInterface {
     }
 }
 
-/// A machine's name in its network follows from its own, so an agent can be told where it is before it is.
-fn config(request: &LaunchRequest, machine: &GcpMachine, name: &str) -> AgentConfig {
-    let (zone, project) = (&machine.zone, &machine.project);
+/// The agent finds by itself where it is reached: its machine gets an address only when it is there.
+fn config(request: &LaunchRequest) -> AgentConfig {
     let listen = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-    let address = |port| format!("http://{name}.{zone}.c.{project}.internal:{port}");
     let (agent, workload) = PORTS;
     AgentConfig {
         fleet_id: request.fleet.clone(),
@@ -184,10 +182,10 @@ fn config(request: &LaunchRequest, machine: &GcpMachine, name: &str) -> AgentCon
         data_dir: DATA.into(),
         worker_id: request.worker.clone(),
         listen: Some(listen(agent)),
-        address: Some(address(agent)),
+        address: None,
         workload: Some(WorkloadPort {
             listen: listen(workload),
-            address: address(workload),
+            address: None,
         }),
     }
 }
