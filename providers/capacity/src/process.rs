@@ -1,6 +1,7 @@
-//! The process provider: a unit's process is the agent itself, on this machine. It makes no machine, so whatever an
-//! order says of one is not looked at.
+//! The process provider: a unit's process is the agent itself, on this machine. It makes no machine, and serves no order
+//! that names one.
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -63,8 +64,18 @@ impl Maker for Agents {
     /// As long as an agent allows itself to end its workload, and a moment for its own end.
     const GRACE: Duration = LEAVE.saturating_add(Duration::from_secs(2));
 
-    fn refuse(&self, _: &LaunchRequest) -> Result<(), ProvideError> {
-        Ok(())
+    /// Who asks for a machine trusts what is in it less than this host does.
+    fn refuse(&self, request: &LaunchRequest) -> Result<(), ProvideError> {
+        match &request.spec.machine {
+            None => Ok(()),
+            Some(_) => Err(ProvideError::NeedsPerson {
+                what: "the machine cannot be made here".into(),
+                source: io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    "the order names a virtual machine, and this worker makes processes",
+                ),
+            }),
+        }
     }
 
     fn prepare(&self, request: &LaunchRequest, folder: &Path) -> Result<Command, ProvideError> {

@@ -191,7 +191,7 @@ pub enum WaitReason {
     NoTarget,
     /// Free agents are kept for others.
     ReservedForOthers { missing: u32 },
-    /// The reservation is as it should be and ends soon; so many agents are kept until then.
+    /// The reservation is as it should be and ends soon; so many agents are reserved until then.
     ReservationEnds { target: TargetName, count: u32 },
     /// Free agents are there, but they cannot take work now: unheard, unjudged or still stopping.
     FreeAgentsUnusable { missing: u32 },

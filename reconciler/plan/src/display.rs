@@ -329,7 +329,7 @@ fn capacity(reason: &WaitReason, f: &mut Formatter<'_>) -> Result {
         }
         WaitReason::ReservationEnds { target, count } => write!(
             f,
-            "ends; agents of target {target} kept until then: {count}; afterwards they serve anybody or go"
+            "ends; agents of target {target} reserved until then: {count}; afterwards they serve anybody or go"
         ),
         WaitReason::FreeAgentsUnusable { missing } => {
             write!(

@@ -125,7 +125,7 @@ mod tests {
             &ends_in(7 * 86_400),
             agent,
             expect![
-                "wait: reservation acme/gold: ends; agents of target tiny kept until then: 1; afterwards they serve anybody or go (until 2026-01-08T00:00:00Z)"
+                "wait: reservation acme/gold: ends; agents of target tiny reserved until then: 1; afterwards they serve anybody or go (until 2026-01-08T00:00:00Z)"
             ],
         );
         check(
@@ -143,7 +143,7 @@ mod tests {
             &format!("{state} until 1"),
             world,
             expect![
-                "wait: reservation acme/gold: ends; agents of target tiny kept until then: 2; afterwards they serve anybody or go (until 2026-01-01T00:00:01Z)"
+                "wait: reservation acme/gold: ends; agents of target tiny reserved until then: 2; afterwards they serve anybody or go (until 2026-01-01T00:00:01Z)"
             ],
         );
         check(
@@ -161,7 +161,7 @@ mod tests {
             expect![[r#"
                 launch tiny-55bb1394b081 for tiny slot 0 generation 1 failures 0 size tiny in local by process under sim
                 wait: reservation acme/gold: agents missing: 1; ordered
-                wait: reservation acme/gold: ends; agents of target tiny kept until then: 1; afterwards they serve anybody or go (until 2026-01-01T00:01:00Z)"#]],
+                wait: reservation acme/gold: ends; agents of target tiny reserved until then: 1; afterwards they serve anybody or go (until 2026-01-01T00:01:00Z)"#]],
         );
     }
 }

@@ -249,7 +249,7 @@ fn reserved_agents_wait_for_their_owner() {
 #[test]
 fn a_reservation_that_ends_gives_its_agents_back() {
     let mut world = settled("target tiny 0 2\nreserve acme/gold tiny 1 until 60");
-    expect!["wait: reservation acme/gold: ends; agents of target tiny kept until then: 1; afterwards they serve anybody or go (until 2026-01-01T00:01:00Z)"].assert_eq(&world.text());
+    expect!["wait: reservation acme/gold: ends; agents of target tiny reserved until then: 1; afterwards they serve anybody or go (until 2026-01-01T00:01:00Z)"].assert_eq(&world.text());
     world.advance(60);
     expect![[r#"
         +0s retire tiny#0 in local: not needed

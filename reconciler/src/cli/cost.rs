@@ -28,23 +28,37 @@ impl<'a> Prices<'a> {
         }
     }
 
-    fn size(&self, size: &NodeSize, provider: &ProviderName) -> Option<MicroUsd> {
-        let mut providers = self.models.iter().map(|(_, providers)| providers);
-        providers.find_map(|providers| providers.get(provider)?.price_per_hour(size))
+    /// A machine that is to come.
+    fn coming(&self, size: &NodeSize, provider: &ProviderName) -> Option<MicroUsd> {
+        price(self.models.iter(), size, provider)
     }
 
-    /// A machine of a target that is there already. Who made it is told by its target.
-    fn machine(
+    /// A machine of a target that is there already, by the documents under which it was made. Who made it is told by its
+    /// target.
+    fn going(
         &self,
         target: &TargetName,
         size: Option<&NodeSize>,
-        place: &Datacenter,
+        place: Option<&Datacenter>,
     ) -> Option<MicroUsd> {
-        let mut models = self.models.iter();
-        let (spec, _) = models.find_map(|(targets, all)| Some((targets.get(target)?, all)))?;
-        let provider = (spec.datacenter == *place).then_some(&spec.provider)?;
-        self.size(size.unwrap_or(&spec.size), provider)
+        let made_by = |(targets, _): &&(Targets<'a>, Providers<'a>)| {
+            let spec = targets.get(target);
+            spec.is_some_and(|spec| place.is_none_or(|place| spec.datacenter == *place))
+        };
+        let (targets, _) = self.models.iter().rev().find(made_by)?;
+        let spec = targets.get(target)?;
+        let size = size.unwrap_or(&spec.size);
+        price(self.models.iter().rev(), size, &spec.provider)
     }
+}
+
+/// The price in the first documents that have this provider.
+fn price<'a>(
+    mut models: impl Iterator<Item = &'a (Targets<'a>, Providers<'a>)>,
+    size: &NodeSize,
+    provider: &ProviderName,
+) -> Option<MicroUsd> {
+    models.find_map(|(_, providers)| providers.get(provider)?.price_per_hour(size))
 }
 
 /// Machines that come and go, and what that changes an hour.
@@ -175,12 +189,10 @@ fn counted(
             provider,
             size,
             ..
-        } => Some((target.clone(), Way::More, prices.size(size, provider))),
+        } => Some((target.clone(), Way::More, prices.coming(size, provider))),
         Action::Cancel { order, .. } => {
             let target = &observed.launches.get(order)?.target;
-            let mut models = prices.models.iter();
-            let spec = models.find_map(|(targets, _)| targets.get(target));
-            let price = spec.and_then(|spec| prices.size(&spec.size, &spec.provider));
+            let price = prices.going(target, None, None);
             Some((target.clone(), Way::Fewer, price))
         }
         Action::Retire {
@@ -190,7 +202,7 @@ fn counted(
             let orphan = || observed.orphans.get(agent.as_str())?.target.as_ref();
             let target = known.map(|agent| &agent.target).or_else(orphan)?;
             let size = known.map(|agent| &agent.size);
-            let price = prices.machine(target, size, datacenter);
+            let price = prices.going(target, size, Some(datacenter));
             Some((target.clone(), Way::Fewer, price))
         }
         Action::Unexpose { .. }
@@ -311,6 +323,45 @@ mod tests {
         let json = json(&costs);
         assert_eq!(json["targets"]["tiny"]["usdPerHour"], Value::Null, "{json}");
         assert_eq!(json["all"]["withoutPrice"], 2, "{json}");
+    }
+
+    /// The change moves the target, makes its agents larger and dearer: those that go cost what they did before.
+    #[test]
+    fn what_goes_is_priced_as_it_was_made() {
+        let name = |name: &str| name.parse().expect("a name");
+        let target = |place: &str, size: &str| Target {
+            datacenter: place.parse().expect("a name"),
+            size: size.parse().expect("a name"),
+            provider: "metal".parse().expect("a name"),
+            spots: Vec::new(),
+            policy: "sim".parse().expect("a name"),
+            on_lapse: easyenclave_plan::OnLapse::Keep,
+            min: 0,
+            max: 9,
+            warm: 0,
+            disruption: easyenclave_plan::Disruption::default(),
+        };
+        let after = BTreeMap::from([(name("tiny"), target("there", "free"))]);
+        let before = BTreeMap::from([(name("tiny"), target("here", "tiny"))]);
+        let providers = |text: &str| {
+            let metal = serde_json::from_str(text).expect("a provider");
+            BTreeMap::from([("metal".parse().expect("a name"), metal)])
+        };
+        let dearer = providers(&METAL.replace("0.25", "0.75"));
+        let cheap = providers(METAL);
+        let prices = Prices {
+            models: vec![(&after, &dearer), (&before, &cheap)],
+        };
+        let here = "here".parse().expect("a name");
+        let quarter = Some(MicroUsd::from_micros(250_000));
+        assert_eq!(prices.going(&name("tiny"), None, Some(&here)), quarter);
+        assert_eq!(prices.going(&name("tiny"), None, None), quarter);
+        let size = "tiny".parse().expect("a name");
+        let metal = "metal".parse().expect("a name");
+        let dear = Some(MicroUsd::from_micros(750_000));
+        assert_eq!(prices.coming(&size, &metal), dear);
+        let nowhere = "nowhere".parse().expect("a name");
+        assert_eq!(prices.going(&name("tiny"), None, Some(&nowhere)), None);
     }
 
     #[test]

@@ -58,7 +58,10 @@ pub(super) async fn run(args: Args) -> Ended {
         public_url: args.public_url,
     };
     let daemon = Daemon::open(config.clone()).await?;
-    Settings::of(&config, daemon.address()?).save(&config.data)?;
+    let mut settings = Settings::of(&config, daemon.address()?);
+    // What `up` makes here, it makes also after this.
+    settings.image = Settings::load(&config.data).ok().and_then(|old| old.image);
+    settings.save(&config.data)?;
     name_root(&config);
     tracing::info!(
         address = %daemon.address()?,

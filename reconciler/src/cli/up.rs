@@ -91,15 +91,7 @@ pub(super) async fn run(args: Args) -> Ended {
         }
         prepare(&data, files, &root)?;
     }
-    let config = Config {
-        repository: data.state_repository().display().to_string(),
-        branch: "main".into(),
-        status_branch: "status".into(),
-        platform: data.platform(),
-        data: data.clone(),
-        listen,
-        public_url: None,
-    };
+    let config = config(&data, listen);
     let daemon = Daemon::open(config.clone()).await?;
     let mut settings = Settings::of(&config, daemon.address()?);
     settings.image = image;
@@ -123,17 +115,39 @@ pub(super) async fn run(args: Args) -> Ended {
     Ok(exit::OK)
 }
 
+/// A reconciler of the state repository in this folder.
+fn config(data: &DataDir, listen: SocketAddr) -> Config {
+    Config {
+        repository: data.state_repository().display().to_string(),
+        branch: "main".into(),
+        status_branch: "status".into(),
+        platform: data.platform(),
+        data: data.clone(),
+        listen,
+        public_url: None,
+    }
+}
+
 /// The folder of the image that agents start from, if they are virtual machines.
 fn image(
     args: &Args,
     data: &DataDir,
     before: Option<&Settings>,
 ) -> anyhow::Result<Option<PathBuf>> {
+    let goes_on = before.is_some() && data.state_repository().exists();
     let before = before.and_then(|settings| settings.image.clone());
     let is_virtual = match args.machines {
         Some(kind) => kind == Kind::Qemu,
         None => before.is_some(),
     };
+    if goes_on && is_virtual != before.is_some() {
+        let (is, hint) = match is_virtual {
+            true => ("processes", "a fleet of virtual machines"),
+            false => ("virtual machines", "a fleet of processes"),
+        };
+        let folder = data.path().display();
+        bail!("the fleet in {folder} has {is}: start {hint} with another --data DIR");
+    }
     match (is_virtual, &args.image) {
         (false, None) => Ok(None),
         (false, Some(_)) => bail!("--image is for --machines qemu"),
@@ -351,5 +365,51 @@ fn agents(left: usize) -> String {
         }
         1 => "1 of the last run is still there and goes on".into(),
         many => format!("{many} of the last run are still there and go on"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Up {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_fleet_goes_on_with_what_its_agents_run_in() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = DataDir::new(folder.path()).expect("a folder");
+        let before = |image: Option<&str>| Settings {
+            repository: String::new(),
+            branch: "main".into(),
+            status_branch: "status".into(),
+            url: String::new(),
+            platform: data.platform(),
+            image: image.map(PathBuf::from),
+        };
+        let chosen = |words: &[&str], before: &Settings| {
+            let words = std::iter::once(&"up").chain(words);
+            let up = Up::try_parse_from(words).expect("arguments");
+            image(&up.args, &data, Some(before)).map_err(|error| error.to_string())
+        };
+        let (processes, machines) = (before(None), before(Some("/i")));
+        // Without a state repository there is no fleet yet.
+        let made = chosen(&["--machines", "qemu"], &processes);
+        assert_eq!(made, Ok(Some(data.image())));
+        std::fs::create_dir(data.state_repository()).expect("made");
+        assert_eq!(chosen(&[], &processes), Ok(None));
+        assert_eq!(chosen(&[], &machines), Ok(Some("/i".into())));
+        for (kind, before, is) in [
+            ("qemu", &processes, "has processes"),
+            ("process", &machines, "has virtual machines"),
+        ] {
+            let error = chosen(&["--machines", kind], before).expect_err(kind);
+            assert!(error.contains(is) && error.contains("--data"), "{error}");
+        }
     }
 }

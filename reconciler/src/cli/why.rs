@@ -413,7 +413,7 @@ mod tests {
             until: Some(samples::noon()),
             waits: vec![WaitStatus {
                 reason: "ReservationEnds".into(),
-                message: "ends; agents of target tiny kept until then: 2".into(),
+                message: "ends; agents of target tiny reserved until then: 2".into(),
                 until: Some(samples::noon()),
             }],
         }];
@@ -423,7 +423,7 @@ mod tests {
         };
         expect![[r#"
             reservation acme/gold is kept: 2 on tiny
-              waits for ReservationEnds: ends; agents of target tiny kept until then: 2 (until 2027-01-15T08:00:00Z)
+              waits for ReservationEnds: ends; agents of target tiny reserved until then: 2 (until 2027-01-15T08:00:00Z)
         "#]].assert_eq(&anstream::adapter::strip_str(&said(&status)).to_string());
         let reservation = &mut status
             .capacity
