@@ -4,6 +4,7 @@
 #[cfg(feature = "documents")]
 pub mod decode;
 mod digest;
+mod disruption;
 pub mod documents;
 pub mod evidence;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod token;
 pub mod wire;
 
 pub use digest::Digest;
+pub use disruption::{DisruptionReason, Share, ShareError, TimeOfDay, TimeOfDayError, Weekday};
 pub use launch::{FailureCause, Spot, Stage, StageTimes};
 pub use money::{MicroUsd, MicroUsdError};
 pub use names::*;

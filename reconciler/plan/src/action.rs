@@ -242,6 +242,8 @@ pub enum WaitReason {
     RetireUnderWay,
     /// An idle agent goes when those that go before it have gone.
     RetirePaced,
+    /// A budget of the agent's target, by its place in the document, lets no more than so many go at a time.
+    DisruptionBudget { budget: u32, most: u32 },
     /// An idle agent is not needed now, and goes when that has lasted until the wait's end.
     SurplusRecent,
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use easyenclave_schemas::{
-    Datacenter, DeploymentId, Digest, FleetId, NodeSize, OwnerName, PolicyName, ProviderName,
-    ReservationId, Spot, TargetName, Timestamp,
+    Datacenter, DeploymentId, Digest, DisruptionReason, FleetId, NodeSize, OwnerName, PolicyName,
+    ProviderName, ReservationId, Share, Spot, TargetName, TimeOfDay, Timestamp, Weekday,
 };
 
 /// The desired state of a fleet.
@@ -107,8 +107,32 @@ pub struct Target {
 /// How agents of a target may be taken away on purpose.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Disruption {
+    /// How many may go at a time, and when. All that hold at a time hold together; the order is the document's.
+    pub budgets: Vec<Budget>,
     /// Agents go for being too many only when they have been too many for so long.
     pub consolidate_after: Duration,
+}
+
+/// How many agents of a target may go at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Budget {
+    /// Those that go for these reasons; for any when it is empty.
+    pub reasons: BTreeSet<DisruptionReason>,
+    /// So many of those that are there.
+    pub most: Share,
+    /// When it holds; always when it is empty.
+    pub windows: Vec<Window>,
+}
+
+/// A time that comes again every week, in UTC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// The days on which it begins; every day when it is empty.
+    pub days: BTreeSet<Weekday>,
+    /// When it begins.
+    pub from: TimeOfDay,
+    /// How long it lasts, a week at most.
+    pub lasts: Duration,
 }
 
 /// What becomes of a workload on an agent that is not trusted any more. It is hidden in any case.

@@ -210,6 +210,7 @@ impl WaitReason {
             Self::AttestationUnderWay => "AttestationUnderWay",
             Self::RetireUnderWay => "RetireUnderWay",
             Self::RetirePaced => "RetirePaced",
+            Self::DisruptionBudget { .. } => "DisruptionBudget",
             Self::SurplusRecent => "SurplusRecent",
         }
     }
@@ -253,11 +254,10 @@ impl Display for WaitReason {
             Self::OrphanUnconfirmed => f.write_str("belongs to nothing; its owner may turn up"),
             Self::TrustUnknown => f.write_str("its evidence cannot be judged now"),
             Self::AttestationUnderWay => f.write_str("asked for fresh evidence"),
-            Self::RetireUnderWay => f.write_str("the machine is being destroyed"),
-            Self::RetirePaced => f.write_str("goes when those before it have gone"),
-            Self::SurplusRecent => {
-                f.write_str("not needed now; goes if that is still so at the end of this wait")
-            }
+            Self::RetireUnderWay
+            | Self::RetirePaced
+            | Self::DisruptionBudget { .. }
+            | Self::SurplusRecent => departures(self, f),
             Self::OrderPending
             | Self::OrderUnclaimed { .. }
             | Self::MachineUnaccounted
@@ -274,6 +274,23 @@ impl Display for WaitReason {
             | Self::FreeAgentsUnusable { .. }
             | Self::AboveMaximum { .. } => capacity(self, f),
         }
+    }
+}
+
+fn departures(reason: &WaitReason, f: &mut Formatter<'_>) -> Result {
+    match reason {
+        WaitReason::RetireUnderWay => f.write_str("the machine is being destroyed"),
+        WaitReason::RetirePaced => f.write_str("goes when those before it have gone"),
+        WaitReason::DisruptionBudget { budget, most: 0 } => {
+            write!(f, "budget {budget} of its target lets none go now")
+        }
+        WaitReason::DisruptionBudget { budget, most } => {
+            write!(f, "budget {budget} of its target lets {most} go at a time")
+        }
+        WaitReason::SurplusRecent => {
+            f.write_str("not needed now; goes if that is still so at the end of this wait")
+        }
+        _ => Ok(()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use easyenclave_schemas::{Digest, Timestamp};
 
+use crate::disrupt::Disruptions;
 use crate::view::{AgentIx, DeploymentIx, Life, OwnerIx, View};
 use crate::{Action, Agent, Plan, RetireReason, Subject, Wait, WaitReason};
 
@@ -16,6 +17,8 @@ pub(crate) struct Draft {
     pub(crate) unplaced: Vec<Unplaced>,
     /// Agents in use, by owner.
     used: Vec<u32>,
+    /// Agents that go on purpose.
+    pub(crate) disruptions: Disruptions,
 }
 
 /// What this pass does to an agent.
@@ -70,6 +73,7 @@ impl Draft {
             needs: Vec::new(),
             unplaced: Vec::new(),
             used: Vec::new(),
+            disruptions: Disruptions::new(view),
         }
     }
 

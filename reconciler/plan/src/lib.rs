@@ -14,6 +14,7 @@ mod check;
 mod desired;
 mod digest;
 mod display;
+mod disrupt;
 mod draft;
 mod explain;
 mod failures;
@@ -40,8 +41,8 @@ pub use action::{
 pub use approvals::spent;
 pub use check::{Violation, audit};
 pub use desired::{
-    Approval, Breaker, Deployment, Desired, Disruption, Frozen, Limits, OnLapse, Placement,
-    Reservation, Target,
+    Approval, Breaker, Budget, Deployment, Desired, Disruption, Frozen, Limits, OnLapse, Placement,
+    Reservation, Target, Window,
 };
 pub use observed::{
     Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Quarantine,

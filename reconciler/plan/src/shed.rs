@@ -80,7 +80,9 @@ impl Shed {
         stop_lapsed(view, draft, deployment, census);
         let lost = serving_among(census, &surplus);
         let mut going = leaving(spec, census, lost);
-        going.retain(|agent| draft.fate(*agent) != Fate::Stops);
+        going.retain(|agent| {
+            draft.fate(*agent) != Fate::Stops && may_stop(view, draft, census, *agent)
+        });
         // Each replica that was placed makes up for one that leaves; beyond that, replicas are removed.
         let (moved, removed) = going.split_at(going.len().min(kept as usize));
         remove(removed, When::Now);
@@ -164,6 +166,19 @@ fn stop_lapsed(view: &View, draft: &mut Draft, deployment: DeploymentIx, census:
             draft.unassign(view, agent, deployment);
         }
     }
+}
+
+/// Whether a replica may be stopped that was replaced: where its target has drifted, as the target's budgets allow.
+fn may_stop(view: &View, draft: &mut Draft, census: &Census, agent: AgentIx) -> bool {
+    let moves = census.movers.iter().any(|mover| mover.agent == agent);
+    if !moves || !view.agent(agent).drifted {
+        return true;
+    }
+    let Err((reason, until)) = draft.disruptions.drain(view, agent) else {
+        return true;
+    };
+    draft.wait_agent(view, agent, reason, until);
+    false
 }
 
 fn serving_among(census: &Census, agents: &[AgentIx]) -> u32 {

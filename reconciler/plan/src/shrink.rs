@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 
-use easyenclave_schemas::Timestamp;
+use easyenclave_schemas::{DisruptionReason, Timestamp};
 
 use crate::draft::{Draft, Fate};
 use crate::rules::place::is_free;
@@ -34,18 +34,22 @@ impl Shrink<'_, '_> {
     /// Retires agents that are not needed: what is refused, then what has drifted, then the highest slots of the
     /// `excess` that are too many.
     pub(crate) fn run(&self, draft: &mut Draft, excess: u32) {
-        let most = self.view.desired.limits.breaker.max_removals.max(1);
-        let mut budget = most.saturating_sub(self.supply.retiring);
         let surplus = self.surplus(draft, excess);
         let mut going = self.useless(draft);
         let lasting = surplus.lasting.into_iter();
-        going.extend(lasting.map(|agent| (agent, RetireReason::Surplus)));
-        for (agent, reason) in going {
-            if budget > 0 {
-                budget -= 1;
-                draft.retire(self.view, agent, reason);
-            } else {
+        going.extend(lasting.map(|agent| (agent, DisruptionReason::Surplus)));
+        let mut room = self.pace().saturating_sub(self.supply.retiring);
+        for (agent, why) in going {
+            if room == 0 {
                 draft.wait_agent(self.view, agent, WaitReason::RetirePaced, None);
+                continue;
+            }
+            match draft.disruptions.retire(self.view, self.target, why) {
+                Ok(()) => {
+                    room -= 1;
+                    draft.retire(self.view, agent, reason(why));
+                }
+                Err((reason, until)) => draft.wait_agent(self.view, agent, reason, until),
             }
         }
         for agent in surplus.recent {
@@ -53,7 +57,19 @@ impl Shrink<'_, '_> {
         }
     }
 
-    fn useless(&self, draft: &Draft) -> Vec<(AgentIx, RetireReason)> {
+    /// How many may be going at a time, whatever budgets say: where there are budgets, as many as the breaker lets pass.
+    fn pace(&self) -> u32 {
+        let breaker = self.view.desired.limits.breaker;
+        let most = breaker.max_removals.max(1);
+        if self.spec.disruption.budgets.is_empty() {
+            return most;
+        }
+        let live = self.view.target(self.target).live;
+        let part = u64::from(live) * u64::from(breaker.max_percent) / 100;
+        most.max(u32::try_from(part).unwrap_or(u32::MAX))
+    }
+
+    fn useless(&self, draft: &Draft) -> Vec<(AgentIx, DisruptionReason)> {
         let idle = |a: &AgentIx| {
             let facts = self.view.agent(*a);
             let idle = facts.instruction == Instruction::Idle && facts.is_touchable();
@@ -63,8 +79,8 @@ impl Shrink<'_, '_> {
             let facts = self.view.agent(a);
             let refused = facts.standing == Standing::Quarantined(Quarantine::Refused);
             match refused && draft.is_out_of_service(self.view, a) {
-                true => Some((a, RetireReason::Refused)),
-                false => facts.drifted.then_some((a, RetireReason::Surplus)),
+                true => Some((a, DisruptionReason::Refused)),
+                false => facts.drifted.then_some((a, DisruptionReason::Drift)),
             }
         };
         let agents = self.view.agents_of(self.target);
@@ -118,6 +134,13 @@ impl Shrink<'_, '_> {
         ends.filter_map(|it| it.until)
             .filter(|until| *until <= self.view.now)
             .max()
+    }
+}
+
+fn reason(why: DisruptionReason) -> RetireReason {
+    match why {
+        DisruptionReason::Surplus | DisruptionReason::Drift => RetireReason::Surplus,
+        DisruptionReason::Refused => RetireReason::Refused,
     }
 }
 

@@ -6,14 +6,15 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use easyenclave_schemas::{
-    AgentId, Digest, FailureCause, FleetId, Generation, OrderId, PolicyName, ProviderName, Spot,
-    StageTimes, Timestamp,
+    AgentId, Digest, DisruptionReason, FailureCause, FleetId, Generation, OrderId, PolicyName,
+    ProviderName, Spot, StageTimes, Timestamp, Weekday,
 };
 
 use crate::{
-    Agent, Assigned, Breaker, Deployment, Desired, Disruption, Exposure, Frozen, LaunchOrder,
-    Limits, Liveness, Observed, OnLapse, OrderState, Orphan, Placement, Plan, Quarantine, Remedy,
-    Replica, Reported, Reservation, RetireOrder, Shortage, Target, Trust,
+    Agent, Assigned, Breaker, Budget, Deployment, Desired, Disruption, Exposure, Frozen,
+    LaunchOrder, Limits, Liveness, Observed, OnLapse, OrderState, Orphan, Placement, Plan,
+    Quarantine, Remedy, Replica, Reported, Reservation, RetireOrder, Shortage, Target, Trust,
+    Window,
 };
 
 /// 2026-01-01T00:00:00Z, when every test begins. Numbers in texts are seconds from here: ago for what has
@@ -131,7 +132,8 @@ pub(crate) fn desired(text: &str) -> Desired {
     desired
 }
 
-/// `target NAME MIN MAX [warm N] [size S] [in DATACENTER] [at ZONE SHAPE]... [consolidates SECONDS]`
+/// `target NAME MIN MAX [warm N] [size S] [in DATACENTER] [at ZONE SHAPE]... [consolidates SECONDS]
+/// [budget MAX [for REASON+...] [window DAY+... FROM SECONDS]...]...`
 fn target(mut words: Words) -> Target {
     let mut target = Target {
         datacenter: name("local"),
@@ -146,6 +148,20 @@ fn target(mut words: Words) -> Target {
         disruption: Disruption::default(),
     };
     words.each(|words, word| match word {
+        "budget" => target.disruption.budgets.push(Budget {
+            reasons: BTreeSet::new(),
+            most: words.name(),
+            windows: Vec::new(),
+        }),
+        "for" => {
+            let reasons = words.next().split('+').map(disruption);
+            let budget = target.disruption.budgets.last_mut();
+            budget.expect("a budget").reasons.extend(reasons);
+        }
+        "window" => {
+            let budget = target.disruption.budgets.last_mut();
+            budget.expect("a budget").windows.push(window(words));
+        }
         "consolidates" => {
             target.disruption.consolidate_after = Duration::from_secs(words.number());
         }
@@ -162,6 +178,29 @@ fn target(mut words: Words) -> Target {
         other => panic!("no such field of a target: {other}"),
     });
     target
+}
+
+/// A reason by the name of its variant.
+fn disruption(word: &str) -> DisruptionReason {
+    let mut all = [
+        DisruptionReason::Surplus,
+        DisruptionReason::Drift,
+        DisruptionReason::Refused,
+    ]
+    .into_iter();
+    all.find(|reason| format!("{reason:?}") == word)
+        .expect("a reason")
+}
+
+/// `DAY+...|daily FROM SECONDS`
+fn window(words: &mut Words) -> Window {
+    let days = words.next();
+    let is_named = |day: &Weekday| days.split('+').any(|word| format!("{day:?}") == word);
+    Window {
+        days: Weekday::ALL.into_iter().filter(is_named).collect(),
+        from: words.name(),
+        lasts: Duration::from_secs(words.number()),
+    }
 }
 
 /// `reserve OWNER/NAME TARGET COUNT [until SECONDS]`

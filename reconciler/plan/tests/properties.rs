@@ -400,6 +400,36 @@ proptest! {
     }
 
     #[test]
+    fn property_07_a_target_is_renewed_within_its_budget_and_maximum(
+        deployment in deployment(),
+        budget in 1..4_u32,
+        max in 1..9_u32,
+        events in vec(fleets::calm_event(), 0..120),
+    ) {
+        let (replicas, most) = (deployment.replicas, budget as usize);
+        let mut world = settled(deployment);
+        let target = world.desired.targets.values_mut().next().expect("the target");
+        (target.size, target.max) = (name("big"), max.max(replicas));
+        target.disruption = testing::desired(&format!("target a 0 1 budget {budget}")).targets[&name::<TargetName>("a")].disruption.clone();
+        let spec = world.desired.deployments.values_mut().next().expect("the deployment");
+        spec.size = name("big");
+        for event in events {
+            world.happen(event);
+            let going = world.observed.agents.iter().filter(|(id, a)| is_going(&world, id, a)).count();
+            prop_assert!(going <= most, "{going} of {most}\n{}", world.text());
+            let there = machines(&world.observed, &name("alpha"));
+            prop_assert!(there <= max.max(replicas) as usize, "{there} machines");
+            prop_assert!(world.ready("acme/a") >= replicas as usize, "{}", world.text());
+        }
+        world.settle();
+        if max > replicas {
+            prop_assert_eq!(world.ready("acme/a"), replicas as usize);
+            let old = world.observed.agents.values().filter(|a| a.size.as_str() == "tiny").count();
+            prop_assert_eq!(old, 0, "{}", world.text());
+        }
+    }
+
+    #[test]
     fn property_08_a_stuck_version_does_not_delay_the_next(
         deployment in deployment(),
         stuck_for in 0..10_u64,
@@ -437,6 +467,13 @@ fn ready_by_owner(world: &World) -> BTreeMap<String, usize> {
         }
     }
     ready
+}
+
+/// Whether an agent of the old size is on its way out: being destroyed, or told to stop and not idle yet.
+fn is_going(world: &World, id: &AgentId, agent: &Agent) -> bool {
+    let stopping = agent.assigned.is_none()
+        && !matches!(agent.reported, Reported::Idle(seen) if seen >= agent.generation);
+    agent.size.as_str() == "tiny" && (world.observed.retires.contains_key(id) || stopping)
 }
 
 /// Agents of `alpha` beyond those that are wanted.

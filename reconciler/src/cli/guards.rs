@@ -86,6 +86,7 @@ const GUARDS: &[(Kind, &str, Guard)] = &[
     ),
     (Kind::CapacityTarget, "", Change),
     (Kind::CapacityTarget, "disruption", Nothing),
+    (Kind::CapacityTarget, "disruption.budgets", Change),
     (Kind::CapacityTarget, "max", Rise),
     (Kind::CapacityTarget, "min", Nothing),
     (Kind::CapacityTarget, "warm", Nothing),

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use easyenclave_plan::{
-    Approval, Breaker, Deployment, Desired, Disruption, Frozen, Limits, OnLapse, Placement,
-    Reservation, Target,
+    Approval, Breaker, Budget, Deployment, Desired, Disruption, Frozen, Limits, OnLapse, Placement,
+    Reservation, Target, Window,
 };
 use easyenclave_schemas::documents::{
-    self, CollateralSpec, DeploymentSpec, DisruptionSpec, EvidenceSpec, FleetSpec, Identity, Kind,
-    PolicySpec, ProviderSpec, ReservationSpec, StatusSpec, TargetSpec,
+    self, BudgetSpec, CollateralSpec, DeploymentSpec, DisruptionSpec, EvidenceSpec, FleetSpec,
+    Identity, Kind, PolicySpec, ProviderSpec, ReservationSpec, StatusSpec, TargetSpec, WindowSpec,
 };
 use easyenclave_schemas::{
     DeploymentId, DeploymentName, Digest, FleetId, OwnerName, PolicyName, ProviderName,
@@ -164,7 +164,21 @@ fn add_target(desired: &mut Desired, facts: &Facts<'_>, held: &Held<'_, TargetSp
 
 fn disruption(spec: &DisruptionSpec) -> Disruption {
     Disruption {
+        budgets: spec.budgets.iter().map(budget).collect(),
         consolidate_after: spec.consolidate_after.get(),
+    }
+}
+
+fn budget(spec: &BudgetSpec) -> Budget {
+    let window = |spec: &WindowSpec| Window {
+        days: spec.days.iter().copied().collect(),
+        from: spec.from,
+        lasts: spec.lasts.get(),
+    };
+    Budget {
+        reasons: spec.reasons.iter().copied().collect(),
+        most: spec.max,
+        windows: spec.windows.iter().map(window).collect(),
     }
 }
 

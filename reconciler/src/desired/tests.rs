@@ -535,8 +535,8 @@ fn names_resolve_or_are_suggested() {
     story.history.clear();
     story.restart();
     story.check(expect![[r#"
-        capacity/second.yaml:9:13: there is no Provider named locale; did you mean `local`? (nothing of it is touched)
-        capacity/second.yaml:10:11: there is no AttestationPolicy named intel; known are simulated (nothing of it is touched)
+        capacity/second.yaml:10:13: there is no Provider named locale; did you mean `local`? (nothing of it is touched)
+        capacity/second.yaml:11:11: there is no AttestationPolicy named intel; known are simulated (nothing of it is touched)
         deployments/acme/hello-again.yaml:15:13: no target that `spec.placement` admits has agents of size tinny; did you mean `tiny`? (nothing of it is touched)
         deployments/acme/hello.yaml:11:32: there is no CapacityTarget named tinny; did you mean `tiny`? (nothing of it is touched)
         reservations/r.yaml:5:10: there is no Owner named acne; did you mean `acme`? (it is left out)
@@ -596,7 +596,7 @@ fn reservations_stay_within_quota_and_target() {
     story.write("reservations/acme/b.yaml", &reservation("acme", "b", 6));
     story.edit(TINY, "max: 32", "max: 10");
     story.check(expect![[r#"
-        capacity/tiny.yaml:11:8: reserved agents of target tiny come to 21; its `spec.max` is 10 (the last good version stays in force)
+        capacity/tiny.yaml:12:8: reserved agents of target tiny come to 21; its `spec.max` is 10 (the last good version stays in force)
         reservations/acme/b.yaml:8:10: reserved agents of acme come to 21; the quota is 20 (it is left out)
         deployment acme/hello x1
         deployment acme/hello-again x2
@@ -630,7 +630,7 @@ fn a_change_that_falls_takes_nothing_with_it() {
     story.edit(TINY, "name: tiny", "name: small");
     story.edit(TINY, "policy: simulated", "policy: simulate");
     story.check(expect![[r#"
-        capacity/tiny.yaml:10:11: there is no AttestationPolicy named simulate; did you mean `simulated`? (the last good version stays in force)
+        capacity/tiny.yaml:11:11: there is no AttestationPolicy named simulate; did you mean `simulated`? (the last good version stays in force)
         deployment acme/hello x1
         deployment acme/hello-again x2
         target tiny of 32 tiny
@@ -718,7 +718,7 @@ fn what_a_removal_leaves_hanging_stays_as_it_is() {
     let mut story = Story::example();
     story.remove("providers/local.yaml");
     story.check(expect![[r#"
-        capacity/tiny.yaml:9:13: there is no Provider named local (nothing of it is touched)
+        capacity/tiny.yaml:10:13: there is no Provider named local (nothing of it is touched)
         deployment acme/hello x1
         deployment acme/hello-again x2
         frozen target tiny

@@ -2,7 +2,7 @@
 //! the regular expressions.
 
 use crate::documents::Span;
-use crate::{MicroUsd, Timestamp};
+use crate::{MicroUsd, Share, TimeOfDay, Timestamp};
 
 /// A pattern.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) fn named(rule: &str) -> Option<&'static Pattern> {
     PATTERNS.iter().find(|pattern| pattern.rule == rule)
 }
 
-static PATTERNS: [Pattern; 10] = [
+static PATTERNS: [Pattern; 12] = [
     Pattern {
         rule: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         words: "a-z, 0-9 and '-', starting and ending with a letter or digit",
@@ -64,6 +64,16 @@ static PATTERNS: [Pattern; 10] = [
         rule: r"^[-a-z0-9]+@[-.a-z0-9]+$",
         words: "an account such as name@project.iam.gserviceaccount.com",
         fits: is_account,
+    },
+    Pattern {
+        rule: "^(100|[1-9]?[0-9])%$",
+        words: "percent such as 10%",
+        fits: |text| text.ends_with('%') && text.parse::<Share>().is_ok(),
+    },
+    Pattern {
+        rule: "^([01][0-9]|2[0-3]):[0-5][0-9]$",
+        words: "a time of day in UTC such as 22:00",
+        fits: |text| text.parse::<TimeOfDay>().is_ok(),
     },
     Pattern {
         rule: "date-time",
@@ -119,8 +129,20 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const SAMPLES: [&str; 39] = [
+    const SAMPLES: [&str; 51] = [
         "",
+        "0%",
+        "9%",
+        "100%",
+        "101%",
+        "05%",
+        "%",
+        "+5%",
+        "00:00",
+        "23:59",
+        "24:00",
+        "7:00",
+        "07:60",
         "a",
         "-a",
         "a-",

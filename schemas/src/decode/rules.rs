@@ -19,7 +19,7 @@ pub(super) struct Finding {
 type Rule<S> = fn(&S, &mut Vec<Finding>);
 
 const FLEET: &[Rule<FleetSpec>] = &[timing, address::collateral];
-const TARGET: &[Rule<TargetSpec>] = &[min_max];
+const TARGET: &[Rule<TargetSpec>] = &[min_max, windows];
 const DEPLOYMENT: &[Rule<DeploymentSpec>] = &[command, environment, probe, health_interval];
 
 /// All that the rules of its kind find in a document.
@@ -78,6 +78,17 @@ fn min_max(spec: &TargetSpec, findings: &mut Vec<Finding>) {
             spec.min, spec.max
         );
         find(findings, "/spec/min", "min-over-max", message);
+    }
+}
+
+/// A window of no time never holds, and one that lasts longer than a week always does.
+fn windows(spec: &TargetSpec, findings: &mut Vec<Finding>) {
+    for (budget, it) in spec.disruption.budgets.iter().enumerate() {
+        for (window, it) in it.windows.iter().enumerate() {
+            let pointer = format!("/spec/disruption/budgets/{budget}/windows/{window}/for");
+            at_least(findings, &pointer, it.lasts, "1m");
+            at_most(findings, &pointer, it.lasts, "7d");
+        }
     }
 }
 
@@ -152,10 +163,28 @@ fn health_interval(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
     }
 }
 
+fn at_most(findings: &mut Vec<Finding>, pointer: &str, span: Span, most: &str) {
+    if span > most.parse().expect("bounds are durations") {
+        let name = name(pointer);
+        let message = format!("`{name}`: expected at most {most}, found {span}");
+        find(findings, pointer, "too-long", message);
+    }
+}
+
 fn at_least(findings: &mut Vec<Finding>, pointer: &str, span: Span, least: &str) {
     if span < least.parse().expect("bounds are durations") {
-        let name = pointer.trim_start_matches('/').replace('/', ".");
+        let name = name(pointer);
         let message = format!("`{name}`: expected at least {least}, found {span}");
         find(findings, pointer, "too-short", message);
     }
+}
+
+/// A place as people write it: `spec.disruption.budgets[1].windows[0].for`.
+fn name(pointer: &str) -> String {
+    let steps = pointer.trim_start_matches('/').split('/');
+    steps.fold(String::new(), |name, step| match name.as_str() {
+        "" => step.into(),
+        _ if step.bytes().all(|b| b.is_ascii_digit()) => format!("{name}[{step}]"),
+        _ => format!("{name}.{step}"),
+    })
 }

@@ -27,6 +27,12 @@ pub(super) enum Shape {
         longest: usize,
         pattern: Option<&'static Pattern>,
     },
+    /// A whole number, or a text of a pattern.
+    IntegerOr {
+        min: i64,
+        max: i64,
+        pattern: &'static Pattern,
+    },
     /// One of these texts.
     Choice(Vec<String>),
     List {
@@ -140,6 +146,9 @@ impl Compiler<'_> {
             return Shape::Choice(texts.map(str::to_owned).collect());
         }
         let kind = schema.remove("type").expect("a schema has a type");
+        if kind == serde_json::json!(["integer", "string"]) {
+            return integer_or(schema);
+        }
         match kind.as_str().expect("a type is one name") {
             "boolean" => Shape::Bool,
             "integer" => integer(schema),
@@ -210,6 +219,19 @@ fn integer(schema: &mut Map<String, Value>) -> Shape {
     Shape::Integer {
         min: bound(schema.remove("minimum")).expect("bounds are whole"),
         max: bound(schema.remove("maximum")).expect("bounds are whole"),
+    }
+}
+
+fn integer_or(schema: &mut Map<String, Value>) -> Shape {
+    match (integer(schema), text(schema)) {
+        (
+            Shape::Integer { min, max },
+            Shape::Text {
+                pattern: Some(pattern),
+                ..
+            },
+        ) => Shape::IntegerOr { min, max, pattern },
+        other => panic!("a text beside a number has a pattern: {other:?}"),
     }
 }
 

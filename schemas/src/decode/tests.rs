@@ -522,6 +522,32 @@ fn targets_and_reservations() {
         9:8: `spec.min` is 3, more than `spec.max`, 2
     "#]],
     );
+    let disruption = format!(
+        "{}  disruption:\n    budgets:\n    - {{max: 101%, reasons: [upgrade]}}\n    - {{max: -1}}\n    \
+         - {{max: 1, windows: [{{days: [sunday], from: 7:00, for: 8h}}]}}\n    consolidateAfter: 5\n",
+        target.replace("min: 3", "min: 1")
+    );
+    check(
+        &disruption,
+        expect![[r#"
+        13:13: `spec.disruption.budgets[0].max`: expected a whole number from 0 to 100000, or percent such as 10%, found the text "101%"
+        13:29: `spec.disruption.budgets[0].reasons[0]`: expected one of surplus, drift, refused, found the text "upgrade"
+        14:13: `spec.disruption.budgets[1].max`: expected a whole number from 0 to 100000, or percent such as 10%, found the number -1
+        15:34: `spec.disruption.budgets[2].windows[0].days[0]`: expected one of mon, tue, wed, thu, fri, sat, sun, found the text "sunday"
+        15:49: `spec.disruption.budgets[2].windows[0].from`: expected a time of day in UTC such as 22:00, found the text "7:00"
+        16:23: `spec.disruption.consolidateAfter`: expected a duration such as 250ms, 30s, 5m, 12h or 30d, ten years at most, found the number 5
+    "#]],
+    );
+    changed(
+        target,
+        "  min: 3\n",
+        "  disruption:\n    budgets:\n    - {max: 10%, reasons: [drift]}\n    \
+         - {max: 0, windows: [{days: [sat, sun], from: 22:00, for: 8d}, {from: \"06:30\", for: 1s}]}\n",
+        expect![[r#"
+            12:63: `spec.disruption.budgets[1].windows[0].for`: expected at most 7d, found 8d
+            12:89: `spec.disruption.budgets[1].windows[1].for`: expected at least 1m, found 1s
+        "#]],
+    );
     let reservation = "apiVersion: easyenclave.dev/v1\nkind: CapacityReservation\n\
                        metadata: {name: r, owner: acme}\nspec:\n  target: t\n  count: 0\n  until: soon\n";
     check(

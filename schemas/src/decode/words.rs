@@ -9,6 +9,10 @@ pub(super) fn fits(shape: &Shape, scalar: &Scalar<'_>) -> bool {
     match (shape, scalar) {
         (Shape::Bool, Scalar::Bool(..)) => true,
         (Shape::Integer { min, max }, Scalar::Integer(_, value)) => (min..=max).contains(&value),
+        (Shape::IntegerOr { min, max, .. }, Scalar::Integer(_, value)) => {
+            (min..=max).contains(&value)
+        }
+        (Shape::IntegerOr { pattern, .. }, Scalar::Text(text)) => (pattern.fits)(text),
         (Shape::Choice(choices), Scalar::Text(text)) => choices.iter().any(|choice| choice == text),
         (
             Shape::Text {
@@ -28,7 +32,10 @@ pub(super) fn fits(shape: &Shape, scalar: &Scalar<'_>) -> bool {
 
 pub(super) fn code(shape: &Shape, value: &Value<'_>) -> &'static str {
     match (shape, value) {
-        (Shape::Integer { .. }, Value::Scalar(Scalar::Integer(..))) => "out-of-range",
+        (Shape::Integer { .. } | Shape::IntegerOr { .. }, Value::Scalar(Scalar::Integer(..))) => {
+            "out-of-range"
+        }
+        (Shape::IntegerOr { .. }, Value::Scalar(Scalar::Text(_))) => "bad-format",
         (Shape::Choice(_), Value::Scalar(Scalar::Text(_))) => "unknown-value",
         (Shape::Text { .. }, Value::Scalar(Scalar::Text(_))) => "bad-format",
         (Shape::List { .. }, Value::List(_)) => "wrong-length",
@@ -41,6 +48,9 @@ pub(super) fn expected(shape: &Shape) -> String {
         Shape::Any | Shape::Refused => "nothing".into(),
         Shape::Bool => "true or false".into(),
         Shape::Integer { min, max } => format!("a whole number from {min} to {max}"),
+        Shape::IntegerOr { min, max, pattern } => {
+            format!("a whole number from {min} to {max}, or {}", pattern.words)
+        }
         Shape::Text {
             shortest,
             longest,

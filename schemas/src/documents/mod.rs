@@ -23,7 +23,7 @@ pub use deployment::{
     DeploymentSpec, Expose, Health, HttpProbe, Placement, Probe, ProcessWorkload, RestartPolicy,
     Rollout, Workload,
 };
-pub use disruption::DisruptionSpec;
+pub use disruption::{BudgetSpec, DisruptionSpec, WindowSpec};
 pub use fleet::{Breaker, CollateralSpec, EvidenceSpec, FleetSpec, Keep, StatusSpec, Timing};
 pub use owner::{GithubIdentity, OwnerSpec, Quota};
 pub use policy::{

@@ -120,6 +120,17 @@ impl<'a> Facts<'a> {
         matches!(agent.trust, Trust::Accepted(until) if until > self.now)
     }
 
+    /// Whether a person approved this action.
+    pub(super) fn has_approved(&self, action: &Action) -> bool {
+        let mut approved = self.plan.approved.iter();
+        approved.any(|hold| hold.actions.contains(action))
+    }
+
+    /// Whether so much of a target is distrusted that the cause is not its agents'.
+    pub(super) fn failing(&self, target: &TargetName) -> bool {
+        self.failing.contains(target)
+    }
+
     /// Whether its trust ended or is refused; not when it cannot be judged.
     pub(super) fn is_distrusted(&self, agent: &Agent) -> bool {
         match agent.trust {

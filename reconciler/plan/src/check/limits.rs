@@ -7,6 +7,7 @@ use easyenclave_schemas::{
 };
 
 use super::Findings;
+use super::budgets;
 use super::facts::Facts;
 use crate::{
     Action, Agent, Deployment, LaunchOrder, Liveness, OrderState, Reported, RetireReason, Target,
@@ -18,6 +19,7 @@ pub(super) fn check(facts: &Facts, findings: &mut Findings) {
         probing(facts, name, findings);
         minimum(facts, name, target, findings);
         reservations(facts, name, findings);
+        budgets::check(facts, name, target, findings);
     }
     let names: BTreeSet<&TargetName> = facts.observed.agents.values().map(|a| &a.target).collect();
     for name in names {
@@ -282,7 +284,7 @@ fn owners(facts: &Facts, findings: &mut Findings) {
         let actions = facts.plan.actions.iter();
         actions
             .filter(is_its)
-            .any(|action| !is_approved(facts, action))
+            .any(|action| !facts.has_approved(action))
     };
     let mut of_owner: BTreeMap<&OwnerName, (usize, bool)> = BTreeMap::new();
     for (id, agent) in &facts.observed.agents {
@@ -300,11 +302,6 @@ fn owners(facts: &Facts, findings: &mut Findings) {
     }
 }
 
-fn is_approved(facts: &Facts, action: &Action) -> bool {
-    let mut approved = facts.plan.approved.iter();
-    approved.any(|hold| hold.actions.contains(action))
-}
-
 /// Removals that nobody approved stay within the breaker's limits.
 fn breaker(facts: &Facts, name: &TargetName, findings: &mut Findings) {
     for hold in &facts.plan.approved {
@@ -317,7 +314,7 @@ fn breaker(facts: &Facts, name: &TargetName, findings: &mut Findings) {
     }
     let of = facts.pool(name).len();
     for cause in [is_lost, is_removed, is_stopped] {
-        let removes = |action: &&Action| !is_approved(facts, action) && cause(facts, action, name);
+        let removes = |action: &&Action| !facts.has_approved(action) && cause(facts, action, name);
         let removed = facts.plan.actions.iter().filter(removes).count();
         findings.must(7, !facts.is_too_much(removed, of), || {
             format!("{removed} of {of} agents of {name} would be removed")

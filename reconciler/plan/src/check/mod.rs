@@ -1,6 +1,7 @@
 //! The independent checker: reads a plan as a stranger would and says what must never be in one. It shares no code
 //! with the rules, prefers the obvious to the fast, and changes nothing.
 
+mod budgets;
 mod facts;
 mod limits;
 mod mention;

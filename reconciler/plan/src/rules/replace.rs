@@ -16,6 +16,7 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
             Wanted::Yes(spec) if spec.replicas > 0 => {
                 census.count(view, draft, deployment, spec);
                 if !census.is_settled(spec) {
+                    note_exchanges(view, draft, spec, &census);
                     shed.beyond(view, draft, deployment, spec, &census);
                     unsettled.push((deployment, spec));
                 }
@@ -38,6 +39,26 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
     }
 }
 
+/// So many replicas are there twice, because they are being exchanged.
+fn exchanges(spec: &Deployment, census: &Census) -> usize {
+    let there = census.placed() as usize + census.movers.len();
+    there.saturating_sub(spec.replicas as usize)
+}
+
+/// Replicas on agents that have drifted, which are to be exchanged one by one.
+fn drifted(view: &View, census: &Census) -> Vec<AgentIx> {
+    let movers = census.movers.iter().map(|mover| mover.agent);
+    movers.filter(|agent| view.agent(*agent).drifted).collect()
+}
+
+/// All deployments note what they exchange already before any exchanges more.
+fn note_exchanges(view: &View, draft: &mut Draft, spec: &Deployment, census: &Census) {
+    let under_way = exchanges(spec, census);
+    for agent in drifted(view, census).into_iter().take(under_way) {
+        draft.disruptions.is_exchanged(view, agent);
+    }
+}
+
 /// Brings one deployment's replicas to the version of now.
 struct Update<'v, 'a> {
     view: &'v View<'a>,
@@ -51,7 +72,7 @@ impl Update<'_, '_> {
     fn run(&self, draft: &mut Draft, census: &mut Census) {
         self.adopt(draft, census);
         self.report(draft, census);
-        let missing = self.spec.replicas.saturating_sub(census.placed());
+        let missing = self.missing(draft, census);
         let surge = match census.outdated().next() {
             Some(_) => self.roll(draft, census),
             None => Surge::No,
@@ -63,6 +84,21 @@ impl Update<'_, '_> {
                 surge,
             });
         }
+    }
+
+    /// How many replicas lack a place. Those that run where their target has drifted are replaced as its budgets allow.
+    fn missing(&self, draft: &mut Draft, census: &Census) -> u32 {
+        let missing = self.spec.replicas.saturating_sub(census.placed());
+        let drifted = drifted(self.view, census);
+        let waiting = drifted.into_iter().skip(exchanges(self.spec, census));
+        let mut missing_now = missing;
+        for agent in waiting.take(missing as usize) {
+            if let Err((reason, until)) = draft.disruptions.exchange(self.view, agent) {
+                missing_now -= 1;
+                draft.wait_agent(self.view, agent, reason, until);
+            }
+        }
+        missing_now
     }
 
     /// A workload that runs undecided, as after the store was lost, is taken over where it is.

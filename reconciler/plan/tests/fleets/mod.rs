@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use easyenclave_plan::{
-    Agent, Assigned, Deployment, Desired, Disruption, Exposure, Frozen, LaunchOrder, Liveness,
-    Observed, OnLapse, OrderState, Orphan, Placement, Quarantine, Remedy, Replica, Reported,
-    Reservation, RetireOrder, Target, Trust,
+    Agent, Assigned, Budget, Deployment, Desired, Disruption, Exposure, Frozen, LaunchOrder,
+    Liveness, Observed, OnLapse, OrderState, Orphan, Placement, Quarantine, Remedy, Replica,
+    Reported, Reservation, RetireOrder, Target, Trust, Window,
 };
 use easyenclave_schemas::{
-    AgentId, DeploymentId, Digest, Generation, OrderId, ReservationId, StageTimes, TargetName,
-    Timestamp,
+    AgentId, DeploymentId, Digest, DisruptionReason, Generation, OrderId, ReservationId, Share,
+    StageTimes, TargetName, Timestamp, Weekday,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -56,8 +56,35 @@ fn rarely() -> impl Strategy<Value = bool> {
 /// Mostly nothing that holds anything back.
 fn disruption() -> impl Strategy<Value = Disruption> {
     let after = prop_oneof![3 => Just(0), 1 => Just(30)];
-    after.prop_map(|after| Disruption {
+    let budgets = prop_oneof![2 => vec(budget(), 0..1), 1 => vec(budget(), 1..3)];
+    (after, budgets).prop_map(|(after, budgets)| Disruption {
+        budgets,
         consolidate_after: Duration::from_secs(after),
+    })
+}
+
+fn budget() -> impl Strategy<Value = Budget> {
+    let most = prop_oneof![
+        (0..4_u32).prop_map(Share::Count),
+        prop::sample::select(std::vec![0_u32, 10, 40, 100]).prop_map(Share::Percent),
+    ];
+    let reasons = prop::sample::subsequence(
+        std::vec![
+            DisruptionReason::Surplus,
+            DisruptionReason::Drift,
+            DisruptionReason::Refused,
+        ],
+        0..3,
+    );
+    let window = (0..3_u32, 1..4_u64).prop_map(|(hour, minutes)| Window {
+        days: [Weekday::Thu].into(),
+        from: format!("{:02}:00", hour * 23 % 24).parse().expect("a time"),
+        lasts: Duration::from_secs(minutes * 60),
+    });
+    (most, reasons, vec(window, 0..2)).prop_map(|(most, reasons, windows)| Budget {
+        reasons: reasons.into_iter().collect(),
+        most,
+        windows,
     })
 }
 

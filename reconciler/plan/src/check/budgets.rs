@@ -1,0 +1,110 @@
+//! No more agents of a target go on purpose at a time than its budgets let go.
+
+use easyenclave_schemas::{AgentId, DisruptionReason, Share, TargetName, Weekday};
+
+use super::Findings;
+use super::facts::Facts;
+use crate::{Action, Agent, Budget, Liveness, Quarantine, Reported, RetireReason, Target, Trust};
+
+pub(super) fn check(facts: &Facts, name: &TargetName, target: &Target, findings: &mut Findings) {
+    if target.disruption.budgets.is_empty() {
+        return;
+    }
+    let agents = facts.observed.agents.iter();
+    let agents =
+        agents.filter(|(_, agent)| agent.target == *name && agent.liveness != Liveness::Gone);
+    let agents: Vec<(&AgentId, &Agent)> = agents.collect();
+    let leaving = agents
+        .iter()
+        .filter(|(id, agent)| leaves(facts, id, agent, target));
+    let leaving = leaving.count();
+    let new: Vec<DisruptionReason> = agents
+        .iter()
+        .filter_map(|(id, agent)| goes(facts, id, agent, target))
+        .collect();
+    for budget in &target.disruption.budgets {
+        let is_meant =
+            |why: &DisruptionReason| budget.reasons.is_empty() || budget.reasons.contains(why);
+        if !new.iter().any(is_meant) || !holds(facts, budget) {
+            continue;
+        }
+        let most = most(budget.most, agents.len());
+        let all = leaving + new.len();
+        findings.must(7, all <= most, || {
+            format!("{all} agents of {name} would be going, a budget allows {most}")
+        });
+    }
+}
+
+fn most(share: Share, of: usize) -> usize {
+    match share {
+        Share::Count(count) => count as usize,
+        Share::Percent(0) => 0,
+        Share::Percent(percent) => (of * percent as usize / 100).max(1),
+    }
+}
+
+/// Looks at each minute of the week before: the window of one of them may go on until now.
+fn holds(facts: &Facts, budget: &Budget) -> bool {
+    let minute = std::time::Duration::from_secs(60);
+    let past = facts.now.as_secs() % 60;
+    let this = facts.now.minus(std::time::Duration::from_secs(past));
+    budget.windows.is_empty()
+        || budget.windows.iter().any(|window| {
+            (0..=7 * 24 * 60).any(|ago| {
+                let at = this.minus(minute * ago);
+                let day = Weekday::of(at);
+                window.from.on_day_of(at) == at
+                    && (window.days.is_empty() || window.days.contains(&day))
+                    && at.plus(window.lasts) > facts.now
+            })
+        })
+}
+
+fn is_to_go(facts: &Facts, agent: &Agent, target: &Target) -> bool {
+    let refused = match agent.trust {
+        Trust::Refused => true,
+        Trust::Unknown => agent.quarantined == Some(Quarantine::Refused),
+        Trust::Accepted(_) => false,
+    };
+    let drifted = agent.size != target.size || agent.datacenter != target.datacenter;
+    drifted || (refused && !facts.failing(&agent.target))
+}
+
+/// Whether it is on its way out already.
+fn leaves(facts: &Facts, id: &AgentId, agent: &Agent, target: &Target) -> bool {
+    let behind = match &agent.reported {
+        Reported::Running(replica) => replica.generation < agent.generation,
+        Reported::Idle(seen) => *seen < agent.generation,
+        Reported::Unknown => false,
+    };
+    facts.observed.retires.contains_key(id)
+        || (agent.assigned.is_none() && behind && is_to_go(facts, agent, target))
+}
+
+/// For what an agent would go on purpose by this plan.
+fn goes(facts: &Facts, id: &AgentId, agent: &Agent, target: &Target) -> Option<DisruptionReason> {
+    let drifted = agent.size != target.size || agent.datacenter != target.datacenter;
+    let mut actions = facts.plan.actions.iter();
+    actions.find_map(|action| match action {
+        Action::Retire { agent, reason, .. } if agent == id && !facts.has_approved(action) => {
+            match reason {
+                RetireReason::Surplus if drifted => Some(DisruptionReason::Drift),
+                RetireReason::Surplus => Some(DisruptionReason::Surplus),
+                RetireReason::Refused => Some(DisruptionReason::Refused),
+                _ => None,
+            }
+        }
+        Action::Unassign {
+            agent: of,
+            deployment,
+            ..
+        } if of == id => {
+            let wanted = facts
+                .deployment(deployment)
+                .is_some_and(|spec| spec.replicas > 0);
+            (wanted && drifted && facts.is_trusted(agent)).then_some(DisruptionReason::Drift)
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,443 @@
+//! How many agents of a target may be taken away at a time on purpose: what its budgets say at a time, and how much of that
+//! is used. What is lost, removed or held is none of its business.
+
+use std::time::Duration;
+
+use easyenclave_schemas::{DisruptionReason, Timestamp, Weekday};
+
+use crate::view::{AgentIx, AgentView, Instruction, Life, Standing, TargetIx, View};
+use crate::{Budget, Disruption, Quarantine, WaitReason, Window};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// What the tightest budget that holds lets go at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Allowance {
+    pub(crate) most: u32,
+    /// Its place in the document, from 1.
+    pub(crate) budget: u32,
+    /// When it stops to hold, if it does by itself.
+    pub(crate) until: Option<Timestamp>,
+}
+
+/// What the budgets let go at a time of a target that has so many agents; none where no budget holds.
+pub(crate) fn allowance(
+    disruption: &Disruption,
+    of: u32,
+    why: DisruptionReason,
+    now: Timestamp,
+) -> Option<Allowance> {
+    let budgets = disruption.budgets.iter().zip(1..);
+    let allowances = budgets.filter_map(|(budget, number)| {
+        let until = holds(budget, why, now)?;
+        Some(Allowance {
+            most: budget.most.of(of),
+            budget: number,
+            until,
+        })
+    });
+    allowances.min_by_key(|allowance| (allowance.most, allowance.budget))
+}
+
+/// Until when a budget holds that does; without an end, always.
+fn holds(budget: &Budget, why: DisruptionReason, now: Timestamp) -> Option<Option<Timestamp>> {
+    let is_meant = budget.reasons.is_empty() || budget.reasons.contains(&why);
+    let ends = || budget.windows.iter().filter_map(|it| end(it, now)).max();
+    match (is_meant, budget.windows.is_empty()) {
+        (false, _) => None,
+        (true, true) => Some(None),
+        (true, false) => ends().map(Some),
+    }
+}
+
+/// When a window ends that it is time for.
+fn end(window: &Window, now: Timestamp) -> Option<Timestamp> {
+    // One that began on an earlier day may last until now, and none lasts longer than a week.
+    let days = (0..=7).map(|days| now.minus(DAY.saturating_mul(days)));
+    let is_day = |day: &Timestamp| {
+        let weekday = Weekday::of(*day);
+        window.days.is_empty() || window.days.contains(&weekday)
+    };
+    let starts = days.filter(is_day).map(|day| window.from.on_day_of(day));
+    let ends = starts.filter(|start| *start <= now);
+    ends.map(|start| start.plus(window.lasts))
+        .filter(|end| *end > now)
+        .max()
+}
+
+/// Who is on the way out of each target, and who joins them in this pass.
+#[derive(Debug, Default)]
+pub(crate) struct Disruptions {
+    /// By target; empty where no target has a budget.
+    tallies: Vec<Tally>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    /// Agents that are there.
+    of: u32,
+    /// Their machines are being destroyed, or they were told to stop because they are to go.
+    leaving: u32,
+    /// They have stopped, and go soon.
+    stopped: u32,
+    /// Replacements of theirs are placed or on the way.
+    exchanged: u32,
+    /// Decided in this pass.
+    taken: u32,
+}
+
+/// Why an agent may not go now.
+type Exhausted = (WaitReason, Option<Timestamp>);
+
+impl Disruptions {
+    pub(crate) fn new(view: &View) -> Self {
+        let targets = view.targets.iter();
+        let mut specs = targets.filter_map(|target| target.state.spec());
+        if specs.all(|spec| spec.disruption.budgets.is_empty()) {
+            return Self::default();
+        }
+        let mut tallies = vec![Tally::default(); view.targets.len()];
+        for agent in view.agents.iter().filter(|it| it.life != Life::Gone) {
+            let tally = &mut tallies[agent.target.at()];
+            tally.of += 1;
+            match way(view, agent) {
+                Way::Stays => {}
+                Way::Leaves => tally.leaving += 1,
+                Way::Stopped => tally.stopped += 1,
+            }
+        }
+        Self { tallies }
+    }
+
+    /// Notes that a replica on this agent is being replaced already.
+    pub(crate) fn is_exchanged(&mut self, view: &View, agent: AgentIx) {
+        if let Some(tally) = self.tallies.get_mut(view.agent(agent).target.at()) {
+            tally.exchanged += 1;
+        }
+    }
+
+    /// Whether a replica on this agent, which has drifted, may be replaced elsewhere.
+    pub(crate) fn exchange(&mut self, view: &View, agent: AgentIx) -> Result<(), Exhausted> {
+        let target = view.agent(agent).target;
+        let under_way = |it: &Tally| it.leaving + it.stopped + it.taken + it.exchanged;
+        self.check(view, target, DisruptionReason::Drift, under_way)?;
+        self.is_exchanged(view, agent);
+        Ok(())
+    }
+
+    /// Whether this agent, which has drifted, may be told to stop.
+    pub(crate) fn drain(&mut self, view: &View, agent: AgentIx) -> Result<(), Exhausted> {
+        let target = view.agent(agent).target;
+        let under_way = |it: &Tally| it.leaving + it.stopped + it.taken;
+        self.check(view, target, DisruptionReason::Drift, under_way)?;
+        self.take(target);
+        Ok(())
+    }
+
+    /// Whether an agent that carries nothing may go.
+    pub(crate) fn retire(
+        &mut self,
+        view: &View,
+        target: TargetIx,
+        why: DisruptionReason,
+    ) -> Result<(), Exhausted> {
+        self.check(view, target, why, |it| it.leaving + it.taken)?;
+        self.take(target);
+        Ok(())
+    }
+
+    fn take(&mut self, target: TargetIx) {
+        if let Some(tally) = self.tallies.get_mut(target.at()) {
+            tally.taken += 1;
+        }
+    }
+
+    fn check(
+        &self,
+        view: &View,
+        target: TargetIx,
+        why: DisruptionReason,
+        under_way: impl Fn(&Tally) -> u32,
+    ) -> Result<(), Exhausted> {
+        let spec = view.target(target).state.spec();
+        let Some((tally, spec)) = self.tallies.get(target.at()).zip(spec) else {
+            return Ok(());
+        };
+        match allowance(&spec.disruption, tally.of, why, view.now) {
+            Some(allowance) if under_way(tally) >= allowance.most => {
+                let Allowance { most, budget, .. } = allowance;
+                Err((
+                    WaitReason::DisruptionBudget { budget, most },
+                    allowance.until,
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+enum Way {
+    Stays,
+    Leaves,
+    Stopped,
+}
+
+fn way(view: &View, agent: &AgentView) -> Way {
+    let refused = agent.standing == Standing::Quarantined(Quarantine::Refused)
+        && !view.target(agent.target).failing;
+    match (agent.retiring, agent.deployment, agent.instruction) {
+        (true, ..) => Way::Leaves,
+        _ if !agent.drifted && !refused => Way::Stays,
+        (_, None, Instruction::UnderWay) => Way::Leaves,
+        (_, None, Instruction::Idle) => Way::Stopped,
+        _ => Way::Stays,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::testing::check;
+
+    /// Agents of the wrong size, one of them free.
+    const DRIFTED: &str = "agent a tiny #0 runs acme/a v1\nagent b tiny #1 runs acme/a v1\nagent c tiny #2 runs acme/a v1\n\
+                           agent d tiny #3 idle";
+    const DEPLOY: &str = "deploy acme/a x3 v1 size big";
+
+    fn drifts(budget: &str, expected: expect_test::Expect) {
+        check(
+            &format!("target tiny 0 9 size big {budget}\n{DEPLOY}"),
+            DRIFTED,
+            expected,
+        );
+    }
+
+    #[test]
+    fn what_has_drifted_is_replaced_as_many_at_a_time_as_the_budget_allows() {
+        drifts(
+            "budget 2",
+            expect![[r#"
+            retire d in local: not needed
+            launch tiny-8246b0c6676f for tiny slot 4 generation 1 failures 0 size big in local by process under sim
+            wait: deployment acme/a: its replica moves when the replacement is ready
+            wait: deployment acme/a: agents missing: 1; ordered
+            wait: agent a: its replica moves when the replacement is ready
+            wait: agent b: its replica moves when the replacement is ready
+            wait: agent b: budget 1 of its target lets 2 go at a time
+            wait: agent c: its replica moves when the replacement is ready
+            wait: agent c: budget 1 of its target lets 2 go at a time"#]],
+        );
+        drifts(
+            "budget 50%",
+            expect![[r#"
+            retire d in local: not needed
+            launch tiny-8246b0c6676f for tiny slot 4 generation 1 failures 0 size big in local by process under sim
+            wait: deployment acme/a: its replica moves when the replacement is ready
+            wait: deployment acme/a: agents missing: 1; ordered
+            wait: agent a: its replica moves when the replacement is ready
+            wait: agent b: its replica moves when the replacement is ready
+            wait: agent b: budget 1 of its target lets 2 go at a time
+            wait: agent c: its replica moves when the replacement is ready
+            wait: agent c: budget 1 of its target lets 2 go at a time"#]],
+        );
+        drifts(
+            "budget 100%",
+            expect![[r#"
+            retire d in local: not needed
+            launch tiny-23b47303d8e0 for tiny slot 5 generation 1 failures 0 size big in local by process under sim
+            launch tiny-8246b0c6676f for tiny slot 4 generation 1 failures 0 size big in local by process under sim
+            launch tiny-a9631c62f738 for tiny slot 6 generation 1 failures 0 size big in local by process under sim
+            wait: deployment acme/a: its replica moves when the replacement is ready
+            wait: deployment acme/a: agents missing: 3; ordered
+            wait: agent a: its replica moves when the replacement is ready
+            wait: agent b: its replica moves when the replacement is ready
+            wait: agent c: its replica moves when the replacement is ready"#]],
+        );
+    }
+
+    #[test]
+    fn a_budget_that_lets_none_go_says_until_when() {
+        drifts(
+            "budget 5 budget 0 for Drift window Thu 00:00 60",
+            expect![[r#"
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: agent a: its replica moves when the replacement is ready
+                wait: agent a: budget 2 of its target lets none go now (until 2026-01-01T00:01:00Z)
+                wait: agent b: its replica moves when the replacement is ready
+                wait: agent b: budget 2 of its target lets none go now (until 2026-01-01T00:01:00Z)
+                wait: agent c: its replica moves when the replacement is ready
+                wait: agent c: budget 2 of its target lets none go now (until 2026-01-01T00:01:00Z)
+                wait: agent d: budget 2 of its target lets none go now (until 2026-01-01T00:01:00Z)"#]],
+        );
+        drifts(
+            "budget 0 for Surplus+Refused",
+            expect![[r#"
+            retire d in local: not needed
+            launch tiny-23b47303d8e0 for tiny slot 5 generation 1 failures 0 size big in local by process under sim
+            launch tiny-8246b0c6676f for tiny slot 4 generation 1 failures 0 size big in local by process under sim
+            launch tiny-a9631c62f738 for tiny slot 6 generation 1 failures 0 size big in local by process under sim
+            wait: deployment acme/a: its replica moves when the replacement is ready
+            wait: deployment acme/a: agents missing: 3; ordered
+            wait: agent a: its replica moves when the replacement is ready
+            wait: agent b: its replica moves when the replacement is ready
+            wait: agent c: its replica moves when the replacement is ready"#]],
+        );
+    }
+
+    #[test]
+    fn a_window_begins_on_its_days_and_may_end_on_another() {
+        let waits = |window: &str| {
+            let state = format!("target tiny 0 9 budget 0 window {window}");
+            let plan = crate::testing::planned(&state, "agent a tiny #0 idle");
+            let waits = plan.waits.first().map(ToString::to_string);
+            waits
+                .unwrap_or_else(|| "nothing".into())
+                .replace("wait: ", "")
+        };
+        expect![[r#"
+            agent a: budget 1 of its target lets none go now (until 2026-01-01T00:01:00Z)
+            agent a: budget 1 of its target lets none go now (until 2026-01-01T00:00:01Z)
+            nothing
+            nothing
+            agent a: budget 1 of its target lets none go now (until 2026-01-02T00:00:00Z)
+            agent a: budget 1 of its target lets none go now (until 2026-01-08T00:00:00Z)
+            agent a: budget 1 of its target lets none go now (until 2026-01-01T22:00:00Z)"#]]
+        .assert_eq(
+            &[
+                "daily 00:00 60",
+                "Wed 23:00 3601",
+                "Wed 23:00 3600",
+                "Thu 00:01 3600",
+                "Fri 00:00 604800",
+                "Thu 00:00 604800",
+                "Tue+Wed 22:00 86400",
+            ]
+            .map(waits)
+            .join("\n"),
+        );
+    }
+
+    #[test]
+    fn a_replacement_under_way_counts_and_so_does_whoever_leaves() {
+        let state = format!("target tiny 0 9 size big budget 1\n{DEPLOY}");
+        let replaced = "agent a tiny #0 runs acme/a v1\nagent b tiny #1 runs acme/a v1\nagent c tiny #2 runs acme/a v1\n";
+        check(
+            &state,
+            &format!("{replaced}agent e tiny #4 starts acme/a v1 size big"),
+            expect![[r#"
+                wait: deployment acme/a: the replica on e is not ready (until 2026-01-01T00:04:00Z)
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: agent a: its replica moves when the replacement is ready
+                wait: agent b: its replica moves when the replacement is ready
+                wait: agent b: budget 1 of its target lets 1 go at a time
+                wait: agent c: its replica moves when the replacement is ready
+                wait: agent c: budget 1 of its target lets 1 go at a time"#]],
+        );
+        check(
+            &state,
+            &format!("{replaced}agent e tiny #4 runs acme/a v1 size big"),
+            expect![[r#"
+                unassign acme/a from c generation 3
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: agent a: its replica moves when the replacement is ready
+                wait: agent a: budget 1 of its target lets 1 go at a time
+                wait: agent b: its replica moves when the replacement is ready
+                wait: agent b: budget 1 of its target lets 1 go at a time"#]],
+        );
+        let left = "agent a tiny #0 stopping\nagent b tiny #1 runs acme/a v1\nagent c tiny #2 runs acme/a v1\n\
+                    agent e tiny #4 runs acme/a v1 size big";
+        check(
+            &state,
+            left,
+            expect![[r#"
+            wait: deployment acme/a: its replica moves when the replacement is ready
+            wait: agent a: told, and has not confirmed yet
+            wait: agent b: its replica moves when the replacement is ready
+            wait: agent b: budget 1 of its target lets 1 go at a time
+            wait: agent c: its replica moves when the replacement is ready
+            wait: agent c: budget 1 of its target lets 1 go at a time"#]],
+        );
+        check(
+            &state,
+            &left.replace("#0 stopping", "#0 idle"),
+            expect![[r#"
+                retire a in local: not needed
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: agent b: its replica moves when the replacement is ready
+                wait: agent b: budget 1 of its target lets 1 go at a time
+                wait: agent c: its replica moves when the replacement is ready
+                wait: agent c: budget 1 of its target lets 1 go at a time"#]],
+        );
+    }
+
+    #[test]
+    fn a_drain_that_no_budget_allows_any_more_waits() {
+        check(
+            "target tiny 0 9 size big budget 0\ndeploy acme/a x1 v1 size big",
+            "agent a tiny #0 runs acme/a v1\nagent e tiny #4 runs acme/a v1 size big",
+            expect![[r#"
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: agent a: its replica moves when the replacement is ready
+                wait: agent a: budget 1 of its target lets none go now"#]],
+        );
+    }
+
+    #[test]
+    fn what_is_not_trusted_is_replaced_and_stopped_whatever_the_budget_and_goes_within_it() {
+        let others =
+            "agent b tiny #1\nagent c tiny #2\nagent d tiny #3\nagent e tiny #4 runs acme/a v1";
+        let state = "target tiny 5 6 budget 0 for Refused\ndeploy acme/a x1 v1";
+        check(
+            state,
+            &format!("agent a tiny #0 runs acme/a v1 refused out-refused\n{others}"),
+            expect![[r#"
+                unassign acme/a from a generation 3
+                launch tiny-23b47303d8e0 for tiny slot 5 generation 1 failures 0 size tiny in local by process under sim
+                wait: agent a: in quarantine: its evidence is refused"#]],
+        );
+        check(
+            state,
+            &format!("agent a tiny #0 idle refused out-refused\n{others}"),
+            expect![[r#"
+                launch tiny-23b47303d8e0 for tiny slot 5 generation 1 failures 0 size tiny in local by process under sim
+                wait: agent a: in quarantine: its evidence is refused
+                wait: agent a: budget 1 of its target lets none go now"#]],
+        );
+    }
+
+    #[test]
+    fn where_there_are_budgets_as_many_go_as_the_breaker_lets_pass() {
+        let idle = |count: u32| {
+            (0..count)
+                .map(|slot| format!("agent a{slot} tiny #{slot} idle\n"))
+                .collect::<String>()
+        };
+        let gone = |state: &str, count| crate::testing::planned(state, &idle(count)).actions.len();
+        assert_eq!(gone("target tiny 0 20", 12), 1);
+        assert_eq!(gone("target tiny 0 20 budget 20", 12), 3);
+        assert_eq!(gone("target tiny 0 20 budget 2", 12), 2);
+        assert_eq!(gone("target tiny 0 20 budget 10%", 12), 1);
+        assert_eq!(gone("target tiny 0 20 budget 0%", 12), 0);
+        assert_eq!(
+            gone("target tiny 11 20 budget 20", 12),
+            1,
+            "never below the minimum"
+        );
+    }
+
+    #[test]
+    fn a_held_removal_is_held_whatever_budgets_allow() {
+        check(
+            "target tiny 0 9 budget 100%\ndeploy acme/a x1 v1",
+            "agent a tiny #0 runs acme/a v1\nagent b tiny #1 runs acme/a v1\nagent c tiny #2 runs acme/a v1",
+            expect![[r#"
+                hold: 2 of 3 agents of target tiny would go
+                  unassign acme/a from b generation 3
+                  unassign acme/a from c generation 3
+                wait: deployment acme/a: held until a person approves DIGEST
+                wait: agent b: held until a person approves DIGEST
+                wait: agent c: held until a person approves DIGEST"#]],
+        );
+    }
+}
