@@ -24,6 +24,11 @@ use crate::{history, stages};
 /// rest of a launch, so that what dies again and again never seems to be well.
 const PROVED: Duration = Duration::from_secs(10 * 60);
 
+/// So many of the failures before it an accepted agent that is lost early leaves standing: the launch itself has worked.
+/// The next one rests about half a minute at most (decision 0023), so that a place which was unlucky several times is not
+/// empty for ten minutes.
+const LEFT_STANDING: u32 = 4;
+
 /// What an action did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -291,8 +296,9 @@ impl Decide {
     }
 
     /// An agent that is lost soon after it registered is a launch that failed, and the next one rests as after any other:
-    /// what dies at once would else be launched again at once, for ever. A launch whose worker took the machine down on
-    /// purpose was withdrawn by that, and has not failed.
+    /// what dies at once would else be launched again at once, for ever. But it came further than one that fails before
+    /// its agent is accepted, and its rest does not grow as far. A launch whose worker took the machine down on purpose
+    /// was withdrawn by that, and has not failed.
     fn note_early_loss(&self, draft: &mut Draft<'_>, agent: &AgentId) {
         let early = |record: &AgentRecord| self.now.since(record.registered_at) < PROVED;
         let order = draft.records.orders.get(&agent.order());
@@ -304,6 +310,9 @@ impl Decide {
             order.state = OrderPhase::Failed(self.now);
             order.error = Some("its agent was lost soon after it registered".into());
             order.cause = Some(FailureCause::MachineDied);
+            if let WorkRecord::Launch { failures, .. } = &mut order.work {
+                *failures = LEFT_STANDING.min(*failures);
+            }
             draft.change.put_order(order);
         }
     }

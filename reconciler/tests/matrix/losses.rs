@@ -1,5 +1,5 @@
-//! Agents that register and die at once, again and again: their launches rest as those that never register do. Those that
-//! their worker ends on purpose do not count.
+//! Agents that register and die at once, again and again: their launches rest, though not as long as those that never
+//! register. Those that their worker ends on purpose do not count.
 
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ async fn wanting() -> (Place, Agent) {
 }
 
 #[tokio::test]
-async fn agents_that_die_at_once_are_launched_ever_more_rarely() {
+async fn agents_that_die_at_once_are_launched_more_and_more_rarely_and_then_a_few_times_a_minute() {
     let (place, model) = wanting().await;
     let mut launched = [0; 2];
     for launched in &mut launched {
@@ -73,10 +73,10 @@ async fn agents_that_die_at_once_are_launched_ever_more_rarely() {
     }
     let [first, then] = launched;
     assert!(
-        (4..=20).contains(&first),
+        (15..=24).contains(&first),
         "{first} in the first five minutes"
     );
-    assert!(then <= 4, "{then} in the next five");
+    assert!((12..=16).contains(&then), "{then} in the next five");
 }
 
 /// A fleet that is stopped and started again and again, as `up` on a laptop.
