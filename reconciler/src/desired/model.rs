@@ -118,7 +118,7 @@ fn limits(spec: &FleetSpec) -> Limits {
         boot_within: spec.timing.boot_within.get(),
         register_within: spec.timing.register_within.get(),
         ready_within: spec.timing.ready_within.get(),
-        orphan_after: spec.timing.orphan_after.get(),
+        orphan_after: spec.timing.orphan_after().get(),
         worker_lost_after: spec.timing.worker_lost_after.get(),
     }
 }

@@ -848,6 +848,19 @@ fn a_cloud_gives_its_targets_zones_and_machine_types_in_the_order_of_preference(
                  project: p\n    image: projects/p/global/images/i\n    zones: [z-a, z-b]\n    sizes:\n      tiny:\n        \
                  machineTypes: [c3, n4]\n        pricePerHour: \"0.25\"\n";
     story.write("providers/local.yaml", cloud);
+    let message = "provider local makes confidential machines of Google Cloud, and policy simulated asks for a simulated \
+                   root, which vouches for none of them";
+    let problems = story.load().problems;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(problems[0].message, message);
+    let policy = "apiVersion: easyenclave.dev/v1\nkind: AttestationPolicy\nmetadata:\n  name: simulated\nspec:\n  \
+                  trustRoot:\n    kind: intel\n  measurements: []\n";
+    story.write("policies/simulated.yaml", policy);
+    story.edit(
+        "fleet.yaml",
+        "spec:\n",
+        "spec:\n  evidence:\n    keep: digest\n",
+    );
     let loaded = story.load();
     assert_eq!(loaded.problems, []);
     let model = loaded.model.expect("a model");

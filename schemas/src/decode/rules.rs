@@ -68,7 +68,15 @@ fn timing(spec: &FleetSpec, findings: &mut Vec<Finding>) {
     }
     // A machine whose agent is about to register again, as after the store was lost, must not go before that.
     let pointer = "/spec/timing/orphanAfter";
-    at_least(findings, pointer, timing.orphan_after, "10s");
+    let orphan_after = timing.orphan_after();
+    at_least(findings, pointer, orphan_after, "10s");
+    if orphan_after < timing.lost_after {
+        let lost_after = timing.lost_after;
+        let message = format!(
+            "`spec.timing.orphanAfter`: expected at least `spec.timing.lostAfter`, which is {lost_after}, found {orphan_after}"
+        );
+        find(findings, pointer, "too-short", message);
+    }
 }
 
 fn min_max(spec: &TargetSpec, findings: &mut Vec<Finding>) {

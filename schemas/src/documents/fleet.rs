@@ -149,10 +149,21 @@ pub struct Timing {
     pub register_within: Span,
     /// A workload that is not ready by then has failed to start.
     pub ready_within: Span,
-    /// A machine that belongs to nothing goes after so long, unless its owner turns up.
-    pub orphan_after: Span,
+    /// A machine that belongs to nothing goes after so long, unless its owner turns up; at least `lostAfter`. 30s when left
+    /// out, or `lostAfter` where that is longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orphan_after: Option<Span>,
     /// A worker that is silent for so long counts as lost: others may take over what it had claimed.
     pub worker_lost_after: Span,
+}
+
+impl Timing {
+    /// How long a machine that belongs to nothing may stay: as long as an agent may be late, and so for as long as the
+    /// agent of such a machine may be about to register again.
+    pub fn orphan_after(&self) -> Span {
+        let least = Span::from_secs(30).max(self.lost_after);
+        self.orphan_after.unwrap_or(least)
+    }
 }
 
 impl Default for Timing {
@@ -164,7 +175,7 @@ impl Default for Timing {
             boot_within: Span::from_secs(300),
             register_within: Span::from_secs(600),
             ready_within: Span::from_secs(300),
-            orphan_after: Span::from_secs(30),
+            orphan_after: None,
             worker_lost_after: Span::from_secs(600),
         }
     }

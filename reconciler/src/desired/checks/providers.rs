@@ -28,27 +28,48 @@ pub(super) fn have_the_sizes(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// No agent on a plain machine can ever satisfy Intel's root.
+/// No agent on a plain machine can ever satisfy Intel's root, nor one in a trust domain a simulated root.
 pub(super) fn make_what_can_be_trusted(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
     for held in facts.targets.values() {
         let spec = &held.object.spec;
         let provider = facts.providers.get(spec.provider.as_str());
-        let plain = provider.is_some_and(|provider| is_plain(&provider.object.spec));
         let policy = facts.policies.get(spec.policy.as_str());
-        let real =
-            policy.is_some_and(|policy| policy.object.spec.trust_root.kind == TrustRootKind::Intel);
-        if plain && real {
-            let (provider, policy) = (&spec.provider, &spec.policy);
-            let message = format!(
-                "provider {provider} makes plain machines (`tdx: never`), and policy {policy} asks for Intel's root, \
-                 which vouches for none of them"
-            );
-            let finding = Finding::new(held.version, "/spec/provider", "plain-machine", message);
-            findings.push(finding);
-        }
+        let (Some(provider), Some(policy)) = (provider, policy) else {
+            continue;
+        };
+        let root = policy.object.spec.trust_root.kind;
+        let Some((made, code)) = untrusted(&provider.object.spec, root) else {
+            continue;
+        };
+        let root = match root {
+            TrustRootKind::Intel => "Intel's root",
+            TrustRootKind::Simulated => "a simulated root",
+        };
+        let (provider, policy) = (&spec.provider, &spec.policy);
+        let message = format!(
+            "provider {provider} makes {made}, and policy {policy} asks for {root}, which vouches for none of them"
+        );
+        findings.push(Finding::new(held.version, "/spec/provider", code, message));
     }
 }
 
-fn is_plain(provider: &ProviderSpec) -> bool {
-    matches!(provider, ProviderSpec::Qemu(qemu) if qemu.tdx == TdxUse::Never)
+/// What a provider makes and nothing else, where this root vouches for none of it.
+fn untrusted(provider: &ProviderSpec, root: TrustRootKind) -> Option<(&'static str, &'static str)> {
+    let tdx = match provider {
+        ProviderSpec::Process(_) => return None,
+        ProviderSpec::Qemu(qemu) => qemu.tdx,
+        ProviderSpec::Gcp(_) => TdxUse::Required,
+    };
+    match (tdx, root, provider) {
+        (TdxUse::Never, TrustRootKind::Intel, _) => {
+            Some(("plain machines (`tdx: never`)", "plain-machine"))
+        }
+        (TdxUse::Required, TrustRootKind::Simulated, ProviderSpec::Gcp(_)) => {
+            Some(("confidential machines of Google Cloud", "trust-domain"))
+        }
+        (TdxUse::Required, TrustRootKind::Simulated, _) => {
+            Some(("trust domains (`tdx: required`)", "trust-domain"))
+        }
+        _ => None,
+    }
 }
