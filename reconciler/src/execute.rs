@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use easyenclave_plan::{Action, CancelReason, Plan, Quarantine, RetireReason};
 use easyenclave_schemas::records::{
@@ -18,16 +17,7 @@ use easyenclave_schemas::{
 use crate::journal::{Change, JournalError, Records};
 use crate::revision::Revision;
 use crate::world::World;
-use crate::{history, stages};
-
-/// An agent that is lost later than this after it registered has shown that its kind can live. As long as the longest
-/// rest of a launch, so that what dies again and again never seems to be well.
-const PROVED: Duration = Duration::from_secs(10 * 60);
-
-/// So many of the failures before it an accepted agent that is lost early leaves standing: the launch itself has worked.
-/// The next one rests about half a minute at most (decision 0023), so that a place which was unlucky several times is not
-/// empty for ten minutes.
-const LEFT_STANDING: u32 = 4;
+use crate::{history, losses, stages};
 
 /// What an action did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -295,25 +285,14 @@ impl Decide {
         Ok(())
     }
 
-    /// An agent that is lost soon after it registered is a launch that failed, and the next one rests as after any other:
-    /// what dies at once would else be launched again at once, for ever. But it came further than one that fails before
-    /// its agent is accepted, and its rest does not grow as far. A launch whose worker took the machine down on purpose
-    /// was withdrawn by that, and has not failed.
+    /// An agent that is lost soon after it registered makes its launch one that failed.
     fn note_early_loss(&self, draft: &mut Draft<'_>, agent: &AgentId) {
-        let early = |record: &AgentRecord| self.now.since(record.registered_at) < PROVED;
         let order = draft.records.orders.get(&agent.order());
-        let fulfilled = order.filter(|order| order.state == OrderPhase::Fulfilled);
-        if let Some(order) = fulfilled
-            && draft.agent(agent).as_ref().is_some_and(early)
+        let lost = draft.agent(agent);
+        if let Some((order, lost)) = order.zip(lost)
+            && let Some(failed) = losses::failed_early(order, lost.registered_at, self.now)
         {
-            let mut order = OrderRecord::clone(order);
-            order.state = OrderPhase::Failed(self.now);
-            order.error = Some("its agent was lost soon after it registered".into());
-            order.cause = Some(FailureCause::MachineDied);
-            if let WorkRecord::Launch { failures, .. } = &mut order.work {
-                *failures = LEFT_STANDING.min(*failures);
-            }
-            draft.change.put_order(order);
+            draft.change.put_order(failed);
         }
     }
 

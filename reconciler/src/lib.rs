@@ -18,6 +18,7 @@ pub mod join;
 pub mod journal;
 pub mod keys;
 pub mod leap;
+mod losses;
 pub mod metrics;
 pub mod observe;
 pub mod orders;

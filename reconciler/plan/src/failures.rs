@@ -42,7 +42,7 @@ struct Failed<'v> {
 
 /// What has gone wrong since the last launch of the target that came through, if anything of it is no chance.
 pub(crate) fn trouble(view: &View, target: TargetIx) -> Option<Trouble> {
-    let success = view.orders_of(target).filter_map(came_through).max();
+    let success = success(view, target);
     let since = |at: Timestamp| success.is_none_or(|success| at >= success);
     let newest = newest(view, target);
     let failed = newest.iter().filter_map(|order| failed(order));
@@ -67,6 +67,11 @@ pub(crate) fn trouble(view: &View, target: TargetIx) -> Option<Trouble> {
             .max()?,
         probing: view.orders_of(target).any(|order| order.pending),
     })
+}
+
+/// When the last launch of a target came through. What failed before says nothing of the next one, in whichever slot.
+pub(crate) fn success(view: &View, target: TargetIx) -> Option<Timestamp> {
+    view.orders_of(target).filter_map(came_through).max()
 }
 
 /// When the agent of an order registered.
@@ -154,8 +159,8 @@ mod tests {
              order tiny #1 g1 failed 60 of NoCapacity\norder tiny #2 g1 failed 60 of NoCapacity",
             expect![[r#"
                 launch tiny-9e21383a4f14 for tiny slot 3 generation 1 failures 0 size tiny in local by process under sim
-                launch tiny-c2db2deda33e for tiny slot 1 generation 2 failures 1 size tiny in local by process under sim
-                launch tiny-ee176e0ef692 for tiny slot 2 generation 2 failures 1 size tiny in local by process under sim"#]],
+                launch tiny-c2db2deda33e for tiny slot 1 generation 2 failures 0 size tiny in local by process under sim
+                launch tiny-ee176e0ef692 for tiny slot 2 generation 2 failures 0 size tiny in local by process under sim"#]],
         );
     }
 

@@ -3,7 +3,7 @@
 
 use easyenclave_schemas::{FailureCause, OrderId, Spot, Timestamp};
 
-use crate::failures::{Trouble, rest, trouble};
+use crate::failures::{Trouble, rest, success, trouble};
 use crate::rules::retire::is_returning;
 use crate::spots::{self, Short};
 use crate::view::{TargetIx, View};
@@ -49,6 +49,7 @@ pub(crate) fn next(view: &View, target: TargetIx, count: u32) -> Vec<Next> {
         target,
         spec,
         spot,
+        success: success(view, target),
     };
     match trouble(view, target) {
         None => turn.of_slots(count, 0),
@@ -76,6 +77,8 @@ struct Turn<'v, 'a> {
     target: TargetIx,
     spec: &'v Target,
     spot: Option<&'v Spot>,
+    /// Failures before it count no more.
+    success: Option<Timestamp>,
 }
 
 impl Turn<'_, '_> {
@@ -108,6 +111,7 @@ impl Turn<'_, '_> {
     ) -> Option<Next> {
         if let Some((order, id)) = last
             && let OrderState::Failed(at) = order.state
+            && self.success.is_none_or(|success| at >= success)
         {
             failures = failures.max(order.failures.saturating_add(1));
             let until = at.plus(rest(order.failures, id));
