@@ -4,14 +4,54 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::Context;
+use easyenclave_attestation::QuoteView;
 use easyenclave_processes::labels;
+use easyenclave_schemas::evidence::MeasurementDigest;
 use easyenclave_schemas::signature::PublicKey;
-use easyenclave_schemas::wire::AgentConfig;
+use easyenclave_schemas::wire::{AgentConfig, CONFIG_ID};
 use easyenclave_schemas::{Digest, Secret};
+
+/// Quotes of this machine do not name the configuration that it was given.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this machine was started for another configuration: its quotes name {quoted} (MRCONFIGID), and what it was given is {given}"
+)]
+pub struct Unbound {
+    /// What whoever started the machine named.
+    pub quoted: MeasurementDigest,
+    /// The digest of what it was given.
+    pub given: MeasurementDigest,
+}
+
+/// The digest of a configuration's bytes, which quotes have to name as MRCONFIGID: so whoever sees a quote can tell which
+/// configuration its agent obeys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound(MeasurementDigest);
+
+impl Bound {
+    fn of(text: &[u8]) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA384, text);
+        let mut bytes = [0; 48];
+        bytes.copy_from_slice(digest.as_ref());
+        Self(MeasurementDigest::new(bytes))
+    }
+
+    /// Whether a quote of this machine names the configuration.
+    ///
+    /// # Errors
+    /// [`Unbound`] when it names another or none, or what it is when it is no quote.
+    pub(crate) fn check(self, quote: &[u8]) -> anyhow::Result<()> {
+        let (quoted, given) = (QuoteView::parse(quote)?.measured().mrconfigid, self.0);
+        match quoted == given {
+            true => Ok(()),
+            false => Err(Unbound { quoted, given }.into()),
+        }
+    }
+}
 
 /// The longest configuration file, in bytes.
 const LONGEST: u64 = 64 * 1024;
@@ -22,11 +62,11 @@ const LONGEST_KEY: u64 = 4096;
 /// Where programs are looked for when the agent was given no search path.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Reads a configuration file.
+/// Reads a configuration file, and tells what quotes name that are bound to it.
 ///
 /// # Errors
 /// When it cannot be read, or is not a configuration; the error names the file and never quotes it.
-pub fn load(path: &Path) -> anyhow::Result<AgentConfig> {
+pub fn load(path: &Path) -> anyhow::Result<(AgentConfig, Bound)> {
     let named = || format!("agent configuration {}", path.display());
     let length = fs::metadata(path).with_context(named)?.len();
     if length > LONGEST {
@@ -37,7 +77,20 @@ pub fn load(path: &Path) -> anyhow::Result<AgentConfig> {
         .map_err(|error| anyhow::anyhow!("line {}, column {}", error.line(), error.column()))
         .with_context(|| format!("{} is not in the expected format", named()))?;
     reconciler_key(&config).with_context(named)?;
-    Ok(config)
+    Ok((config, Bound::of(&text)))
+}
+
+/// What a simulated machine was started for, where whoever started it said so.
+pub(crate) fn launched_for(platform: &Path) -> anyhow::Result<Option<MeasurementDigest>> {
+    let path = platform.join(CONFIG_ID);
+    match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => {
+            let named = || format!("{}", path.display());
+            let id = read.with_context(named)?;
+            id.trim().parse().map(Some).with_context(named)
+        }
+    }
 }
 
 /// The only key that instructs this agent.
@@ -107,7 +160,8 @@ mod tests {
     fn read(text: &str) -> Result<AgentConfig, String> {
         let file = tempfile::NamedTempFile::new().expect("a file");
         fs::write(file.path(), text).expect("written");
-        load(file.path()).map_err(|error| format!("{error:#}"))
+        let loaded = load(file.path()).map_err(|error| format!("{error:#}"));
+        loaded.map(|(config, _)| config)
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use crate::client::CallError;
 use crate::clock;
+use crate::config::Unbound;
 use crate::node::{Node, VERSION};
 
 /// A final refusal has to come this often in a row.
@@ -36,6 +37,7 @@ pub(crate) async fn join(node: &Node) -> anyhow::Result<Duration> {
     loop {
         let error = match attempt(node).await {
             Ok(interval) => return Ok(interval),
+            Err(error) if error.is::<Unbound>() => return Err(error),
             Err(error) => error,
         };
         failures += 1;

@@ -29,7 +29,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-pub use config::load;
+pub use config::{Bound, Unbound, load};
 pub use join::Refused;
 
 use api::Api;
@@ -57,17 +57,25 @@ pub mod exit {
     pub fn code(error: &anyhow::Error) -> u8 {
         if error.is::<crate::Refused>() {
             REFUSED
+        } else if error.is::<crate::Unbound>() {
+            USAGE
         } else {
             FAILED
         }
     }
 }
 
-/// Runs an agent until `shutdown`, then ends its workload.
+/// Runs an agent until `shutdown`, then ends its workload. With a bound it shows no evidence that does not name its
+/// configuration.
 ///
 /// # Errors
-/// When it cannot be set up, or the reconciler refuses it for good; see [`exit::code`].
-pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+/// When it cannot be set up, its quotes do not name what they are bound to, or the reconciler refuses it for good; see
+/// [`exit::code`].
+pub async fn run(
+    config: AgentConfig,
+    bound: Option<Bound>,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     // Another part of the same program may have chosen a provider already; there is only this one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = config.data_dir.display().to_string();
@@ -91,7 +99,7 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> any
         log: log.clone(),
         door: ear::door(&config, &mut server).await?,
     };
-    let node = Arc::new(Node::new(config, address)?);
+    let node = Arc::new(Node::new(config, bound, address)?);
     let routes = api::router(Api {
         node: Arc::clone(&node),
         reconciler,

@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use easyenclave_agent::{exit, load, run};
+use easyenclave_agent::{Bound, exit, load, run};
 use easyenclave_schemas::wire::AgentConfig;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-const USAGE: &str = "usage: easyenclave-agent --config FILE";
+const USAGE: &str = "usage: easyenclave-agent --config FILE [--bound]";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -16,22 +16,23 @@ async fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    let config = match arguments().and_then(|path| load(&path)) {
-        Ok(config) => config,
+    let loaded = arguments().and_then(|(path, is_bound)| Ok((load(&path)?, is_bound)));
+    let ((config, bound), is_bound) = match loaded {
+        Ok(loaded) => loaded,
         Err(error) => return fail(&error, exit::USAGE),
     };
-    match start(config).await {
+    match start(config, is_bound.then_some(bound)).await {
         Ok(()) => ExitCode::from(exit::DONE),
         Err(error) => fail(&error, exit::code(&error)),
     }
 }
 
-async fn start(config: AgentConfig) -> anyhow::Result<()> {
+async fn start(config: AgentConfig, bound: Option<Bound>) -> anyhow::Result<()> {
     let (mut term, mut int) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
-    run(config, told(&mut term, &mut int)).await
+    run(config, bound, told(&mut term, &mut int)).await
 }
 
 async fn told(term: &mut Signal, int: &mut Signal) {
@@ -41,10 +42,14 @@ async fn told(term: &mut Signal, int: &mut Signal) {
     }
 }
 
-fn arguments() -> anyhow::Result<PathBuf> {
+/// The configuration's file, and whether quotes have to name it.
+fn arguments() -> anyhow::Result<(PathBuf, bool)> {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match arguments.as_slice() {
-        [option, path] if option == "--config" => Ok(path.into()),
+        [option, path] if option == "--config" => Ok((path.into(), false)),
+        [option, path, bound] if option == "--config" && bound == "--bound" => {
+            Ok((path.into(), true))
+        }
         _ => anyhow::bail!(USAGE),
     }
 }

@@ -18,7 +18,7 @@ use crate::client::{Client, WINDOW};
 use crate::instructions::{Instructions, Wanted};
 use crate::mint::{self, Minter};
 use crate::platform::Platform;
-use crate::{clock, config};
+use crate::{Bound, clock, config};
 
 /// So many signed calls are remembered within the time in which they could be replayed.
 const CALLS: usize = 4096;
@@ -29,6 +29,8 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// One agent.
 pub(crate) struct Node {
     pub(crate) config: AgentConfig,
+    /// What its quotes have to name, if anything.
+    bound: Option<Bound>,
     pub(crate) id: AgentId,
     /// Made at the start and never written: another process is another agent.
     pub(crate) keypair: Arc<Keypair>,
@@ -72,7 +74,11 @@ pub(crate) struct Trust {
 
 impl Node {
     /// An agent that knows nobody yet, with a new key.
-    pub(crate) fn new(config: AgentConfig, address: String) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        config: AgentConfig,
+        bound: Option<Bound>,
+        address: String,
+    ) -> anyhow::Result<Self> {
         let keypair = Arc::new(Keypair::generate()?);
         let client = Client::new(
             &config,
@@ -95,6 +101,7 @@ impl Node {
             refusals: Mutex::default(),
             keypair,
             id,
+            bound,
             config,
         })
     }
@@ -117,6 +124,9 @@ impl Node {
             collected.map(|evidence| platform.with_log(evidence))
         });
         let mut evidence = collecting.await??;
+        if let Some(bound) = self.bound {
+            bound.check(evidence.quote.as_bytes())?;
+        }
         if let Some(ita) = &challenge.ita {
             evidence.token = mint::token(self.minter.as_ref(), ita, &evidence, &key).await?;
         }

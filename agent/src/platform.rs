@@ -10,7 +10,7 @@ use easyenclave_schemas::Digest;
 use easyenclave_schemas::evidence::Evidence;
 use easyenclave_schemas::wire::{AgentConfig, PlatformConfig};
 
-use crate::clock;
+use crate::{clock, config};
 
 /// Who makes the quotes of this agent.
 pub(crate) struct Platform {
@@ -40,7 +40,10 @@ impl Platform {
         let (source, guest): (Arc<dyn QuoteSource>, _) = match &config.platform {
             PlatformConfig::Simulated { dir, image } => {
                 let label = image.as_deref().unwrap_or(config.node_size.as_str());
-                let body = TdBody::of_image(label);
+                let mut body = TdBody::of_image(label);
+                if let Some(id) = config::launched_for(dir)? {
+                    body.mrconfigid = id;
+                }
                 (
                     Arc::new(SimulatedSource::new(Guest::open(dir)?, body)),
                     None,

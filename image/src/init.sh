@@ -73,6 +73,6 @@ fi
 
 read -r agent </etc/easyenclave/agent
 say "starting $agent"
-# Split into words on purpose.
-$agent --config "$config"
+# Split into words on purpose. Whoever gave the configuration has to have named it when he started the machine.
+$agent --config "$config" --bound
 end "the agent ended with $?"

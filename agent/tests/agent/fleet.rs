@@ -425,7 +425,7 @@ impl Agent {
         change(&mut config);
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { stopped.await.unwrap_or(()) };
-        let running = tokio::spawn(easyenclave_agent::run(config.clone(), shutdown));
+        let running = tokio::spawn(easyenclave_agent::run(config.clone(), None, shutdown));
         let stop = Some(stop);
         Self {
             reconciler,

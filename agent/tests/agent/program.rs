@@ -5,6 +5,7 @@ use std::process::{ExitStatus, Stdio};
 
 use easyenclave_agent::exit;
 use easyenclave_schemas::signature::Keypair;
+use easyenclave_schemas::wire::{CONFIG_ID, PlatformConfig};
 use http::StatusCode;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -78,6 +79,41 @@ async fn a_refused_agent_says_so_and_gives_no_secret_away() {
         "{said}"
     );
     assert!(!said.contains("s3cr3t"), "{said}");
+}
+
+/// Whoever started the machine has named one configuration, and given this one or another.
+#[tokio::test]
+async fn a_bound_agent_shows_nobody_evidence_that_names_another_configuration_than_its_own() {
+    let key = Keypair::generate().expect("a key");
+    let reconciler = Reconciler::start(copy(&key)).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = config(&reconciler.url, &key.public(), folder.path());
+    let path = write(&config, folder.path());
+    let PlatformConfig::Simulated { dir, .. } = &config.platform else {
+        panic!("a simulated platform")
+    };
+    let started_for = dir.join(CONFIG_ID);
+    for named in [None, Some([7; 48])] {
+        if let Some(named) = named {
+            std::fs::write(&started_for, hex::encode(named)).expect("written");
+        }
+        let (status, said) = end(start(&["--config", &path, "--bound"])).await;
+        assert_eq!(status.code(), Some(i32::from(exit::USAGE)), "{said}");
+        let last = said.lines().last().expect("last words");
+        assert!(last.contains("started for another configuration"), "{said}");
+        assert!(reconciler.script().registrations.is_empty());
+    }
+    let text = std::fs::read(&path).expect("the configuration");
+    let own = ring::digest::digest(&ring::digest::SHA384, &text);
+    std::fs::write(&started_for, hex::encode(own)).expect("written");
+    let child = start(&["--config", &path, "--bound"]);
+    let beat = |script: &Script| script.beats.first().map(|_| ());
+    reconciler.until("it reports", beat).await;
+    drop(child);
+    std::fs::write(&started_for, "no digest").expect("written");
+    let (status, said) = end(start(&["--config", &path])).await;
+    assert_eq!(status.code(), Some(i32::from(exit::FAILED)), "{said}");
+    assert!(said.contains("platform/mrconfigid"), "{said}");
 }
 
 #[tokio::test]

@@ -229,7 +229,7 @@ async fn a_machine_runs_the_agent_with_what_it_was_given_and_ends_with_it() {
         let count = format!("boots: {boots}");
         let expected = [
             "easyenclave: starting /usr/bin/agent stub",
-            "given: stub --config /run/easyenclave/config.json",
+            "given: stub --config /run/easyenclave/config.json --bound",
             "{\"order_id\":\"tiny-1\"}",
             "a simulated key",
             count.as_str(),

@@ -33,6 +33,11 @@ fn one_command_boots_three_machines_whose_workloads_answer_and_none_is_left_when
         let agent = find(&status["agents"], "agent", name(&order));
         assert_eq!(agent["trust"]["state"], "accepted", "{agent}");
         assert_eq!(agent["trust"]["simulated"], true, "{agent}");
+        let config = up.fleet.path("up/worker/units").join(name(&order));
+        let config = std::fs::read(config.join("config.json")).expect("its configuration");
+        let config = ring::digest::digest(&ring::digest::SHA384, &config);
+        let named = &agent["trust"]["verdict"]["mrconfigid"];
+        assert_eq!(*named, hex::encode(config), "its quotes name what it obeys");
     }
     assert_eq!(times.len(), MACHINES);
     up.want_none();

@@ -75,6 +75,10 @@ pub enum PlatformConfig {
     },
 }
 
+/// The file beside the keys of a simulated guest that says what the machine was started for, as MRCONFIGID of its quotes:
+/// 96 hex digits. Zeros where there is none.
+pub const CONFIG_ID: &str = "mrconfigid";
+
 /// An agent's own access to Intel Trust Authority.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrustAuthorityConfig {

@@ -16,7 +16,7 @@ pub use agents::{
     AttestRequest, Challenge, HeartbeatRequest, HeartbeatResponse, ItaChallenge, ItaMint,
     RegisterRequest, RegisterResponse, WorkloadReport, WorkloadState,
 };
-pub use config::{AgentConfig, PlatformConfig, TrustAuthorityConfig, WorkloadPort};
+pub use config::{AgentConfig, CONFIG_ID, PlatformConfig, TrustAuthorityConfig, WorkloadPort};
 pub use deploy::{DeployAccepted, DeployRequest, UndeployRequest};
 pub use error::ErrorBody;
 pub use health::{AgentActivity, AgentHealth, VerdictSummary};

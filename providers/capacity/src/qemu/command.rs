@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use easyenclave_schemas::evidence::MeasurementDigest;
+use easyenclave_schemas::wire::CONFIG_ID;
 
 use super::network::{AGENT, GUEST, Link, WORKLOAD};
 use crate::log;
@@ -38,6 +40,8 @@ pub(super) struct Plan<'a> {
     /// Whether there is a disk for data.
     pub(super) disk: bool,
     pub(super) kind: Kind<'a>,
+    /// What every quote of it says of its configuration.
+    pub(super) config_id: MeasurementDigest,
     pub(super) kernel: &'a Path,
     pub(super) initramfs: &'a Path,
     pub(super) command_line: &'a str,
@@ -54,8 +58,6 @@ pub(super) enum Kind<'a> {
     },
     /// A trust domain.
     Tdx {
-        /// What every quote of it says of its configuration.
-        config_id: [u8; 48],
         /// Its firmware.
         firmware: &'a Path,
     },
@@ -104,14 +106,11 @@ fn processor(line: &mut Line, plan: &Plan<'_>) {
             line.add("-accel", accelerator);
             line.add("-cpu", model);
         }
-        Kind::Tdx {
-            config_id,
-            firmware,
-        } => {
+        Kind::Tdx { firmware } => {
             // The host's quote generation service is asked by vsock. As text, so that the order of the fields is one.
             let guest = format!(
                 r#"{{"qom-type":"tdx-guest","id":"tdx0","mrconfigid":"{}","quote-generation-socket":{{"type":"vsock","cid":"2","port":"4050"}}}}"#,
-                STANDARD.encode(config_id)
+                STANDARD.encode(plan.config_id.as_bytes())
             );
             line.add("-object", guest);
             let machine = "q35,kernel-irqchip=split,hpet=off,confidential-guest-support=tdx0";
@@ -163,6 +162,12 @@ fn given(line: &mut Line, plan: &Plan<'_>) {
     };
     line.add("-fw_cfg", format!("name={GIVEN}/net,string={net}"));
     if let Kind::Plain { platform, .. } = plan.kind {
+        // A simulated platform says of the machine what hardware would.
+        let id = plan.config_id;
+        line.add(
+            "-fw_cfg",
+            format!("name={GIVEN}/platform/{CONFIG_ID},string={id}"),
+        );
         for (name, file) in platform {
             let mut text = OsString::from(format!("name={GIVEN}/platform/{name},file="));
             text.push(whole(file.as_os_str()));
@@ -222,6 +227,7 @@ mod tests {
             memory: 384,
             disk: false,
             kind,
+            config_id: MeasurementDigest::new([7; 48]),
             kernel: Path::new("/image/vmlinuz"),
             initramfs: Path::new("/image/initramfs.cpio"),
             command_line: "console=ttyS0 quiet panic=-1 edd=off",
@@ -281,7 +287,6 @@ mod tests {
 
     fn tdx() -> Kind<'static> {
         Kind::Tdx {
-            config_id: [7; 48],
             firmware: Path::new("/usr/share/ovmf/OVMF.fd"),
         }
     }

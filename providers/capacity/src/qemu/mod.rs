@@ -17,6 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use easyenclave_schemas::Digest;
 use easyenclave_schemas::documents::{Accelerator, TdxUse};
+use easyenclave_schemas::evidence::MeasurementDigest;
 use easyenclave_schemas::wire::{
     AgentConfig, Machine, PlatformConfig, QemuMachine, WorkloadPort, image_label,
 };
@@ -220,7 +221,6 @@ impl Machines {
         };
         let kind = match tdx {
             true => Kind::Tdx {
-                config_id: config_id(&config),
                 firmware: &self.setup.firmware,
             },
             false => Kind::Plain {
@@ -235,6 +235,7 @@ impl Machines {
             memory: machine.memory_mib,
             disk: machine.data_gib > 0,
             kind,
+            config_id: config_id(&config),
             kernel: &image.kernel,
             initramfs: &image.initramfs,
             command_line: &image.command_line,
@@ -329,12 +330,12 @@ async fn status(folder: &Path) -> Result<String, QmpError> {
     Ok(status.unwrap_or("unknown").to_owned())
 }
 
-/// What a trust domain's quotes say of its configuration: the digest of the bytes that it reads.
-fn config_id(config: &[u8]) -> [u8; 48] {
+/// What a machine's quotes say of its configuration: the digest of the bytes that it reads.
+fn config_id(config: &[u8]) -> MeasurementDigest {
     let digest = ring::digest::digest(&ring::digest::SHA384, config);
     let mut id = [0; 48];
     id.copy_from_slice(digest.as_ref());
-    id
+    MeasurementDigest::new(id)
 }
 
 /// A disk on which nothing was written yet takes no room.

@@ -96,7 +96,7 @@ fn a_trust_domain_is_bound_to_the_very_bytes_that_it_reads() {
     let read: AgentConfig = serde_json::from_slice(&config).expect("a configuration");
     assert_eq!(read.platform, PlatformConfig::Tdx { root: "/".into() });
     use base64::Engine;
-    let id = base64::engine::general_purpose::STANDARD.encode(config_id(&config));
+    let id = base64::engine::general_purpose::STANDARD.encode(config_id(&config).as_bytes());
     let object = format!("\"mrconfigid\":\"{id}\"");
     let bound = |word: &OsString| word.to_string_lossy().contains(&object);
     assert!(arguments.iter().any(bound), "{arguments:?}");
