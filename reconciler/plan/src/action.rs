@@ -107,6 +107,8 @@ pub enum RetireReason {
     TargetRemoved,
     /// Its evidence is refused.
     Refused,
+    /// It is to go, was told to stop, and has not done so in its time.
+    NotStopped,
     /// A machine that belongs to no agent and no order.
     Orphan,
 }
@@ -242,6 +244,8 @@ pub enum WaitReason {
     RetireUnderWay,
     /// An idle agent goes when those that go before it have gone.
     RetirePaced,
+    /// The agent is to go and was told to stop; its machine goes at the wait's end, stopped or not.
+    Draining,
     /// A budget of the agent's target, by its place in the document, lets no more than so many go at a time.
     DisruptionBudget { budget: u32, most: u32 },
     /// An idle agent is not needed now, and goes when that has lasted until the wait's end.

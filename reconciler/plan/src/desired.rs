@@ -111,6 +111,8 @@ pub struct Disruption {
     pub budgets: Vec<Budget>,
     /// Agents go for being too many only when they have been too many for so long.
     pub consolidate_after: Duration,
+    /// The machine of an agent that is to go and was told to stop goes after this time, stopped or not.
+    pub drain_within: Option<Duration>,
 }
 
 /// How many agents of a target may go at a time.

@@ -94,6 +94,7 @@ impl Display for RetireReason {
             Self::Surplus => "not needed",
             Self::TargetRemoved => "its target is gone",
             Self::Refused => "its evidence is refused",
+            Self::NotStopped => "it has not stopped in time",
             Self::Orphan => "it belongs to nothing",
         })
     }
@@ -210,6 +211,7 @@ impl WaitReason {
             Self::AttestationUnderWay => "AttestationUnderWay",
             Self::RetireUnderWay => "RetireUnderWay",
             Self::RetirePaced => "RetirePaced",
+            Self::Draining => "Draining",
             Self::DisruptionBudget { .. } => "DisruptionBudget",
             Self::SurplusRecent => "SurplusRecent",
         }
@@ -256,6 +258,7 @@ impl Display for WaitReason {
             Self::AttestationUnderWay => f.write_str("asked for fresh evidence"),
             Self::RetireUnderWay
             | Self::RetirePaced
+            | Self::Draining
             | Self::DisruptionBudget { .. }
             | Self::SurplusRecent => departures(self, f),
             Self::OrderPending
@@ -281,6 +284,9 @@ fn departures(reason: &WaitReason, f: &mut Formatter<'_>) -> Result {
     match reason {
         WaitReason::RetireUnderWay => f.write_str("the machine is being destroyed"),
         WaitReason::RetirePaced => f.write_str("goes when those before it have gone"),
+        WaitReason::Draining => {
+            f.write_str("told to stop; its machine goes at the end of this wait, stopped or not")
+        }
         WaitReason::DisruptionBudget { budget, most: 0 } => {
             write!(f, "budget {budget} of its target lets none go now")
         }

@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 
 use easyenclave_schemas::{DisruptionReason, Timestamp};
 
-use crate::draft::{Draft, Fate};
-use crate::rules::place::is_free;
+use crate::breaker::{self, Verdict};
+use crate::draft::{self, Draft, Fate};
 use crate::supply::{self, Supply};
 use crate::view::{AgentIx, Instruction, Standing, TargetIx, View};
 use crate::{Quarantine, RetireReason, Target, WaitReason};
@@ -18,6 +18,9 @@ pub(crate) struct Shrink<'v, 'a> {
     pub(crate) spec: &'a Target,
     pub(crate) supply: &'v Supply,
 }
+
+/// An agent that goes, and for what.
+type Going = (AgentIx, DisruptionReason);
 
 /// Free agents that are too many.
 #[derive(Default)]
@@ -38,6 +41,19 @@ impl Shrink<'_, '_> {
         let mut going = self.useless(draft);
         let lasting = surplus.lasting.into_iter();
         going.extend(lasting.map(|agent| (agent, DisruptionReason::Surplus)));
+        let is_idle = |(agent, _): &Going| self.view.agent(*agent).instruction == Instruction::Idle;
+        let (idle, stopping) = going.into_iter().partition(is_idle);
+        self.retire(draft, idle);
+        self.drain(draft, stopping);
+        for agent in surplus.recent {
+            if self.view.agent(agent).instruction == Instruction::Idle {
+                draft.wait_agent(self.view, agent, WaitReason::SurplusRecent, surplus.until);
+            }
+        }
+    }
+
+    /// Destroys the machines of agents that carry nothing any more.
+    fn retire(&self, draft: &mut Draft, going: Vec<Going>) {
         let mut room = self.pace().saturating_sub(self.supply.retiring);
         for (agent, why) in going {
             if room == 0 {
@@ -52,8 +68,47 @@ impl Shrink<'_, '_> {
                 Err((reason, until)) => draft.wait_agent(self.view, agent, reason, until),
             }
         }
-        for agent in surplus.recent {
-            draft.wait_agent(self.view, agent, WaitReason::SurplusRecent, surplus.until);
+    }
+
+    /// Gives agents that were told to stop their time. Those that have not stopped in it go all the same, unless that is
+    /// more than the breaker lets pass.
+    fn drain(&self, draft: &mut Draft, stopping: Vec<Going>) {
+        let Some(within) = self.spec.disruption.drain_within else {
+            return;
+        };
+        let mut due = Vec::new();
+        for (agent, why) in stopping {
+            let told = self.view.agent(agent).fact.idle_since;
+            match told.map(|told| told.plus(within)) {
+                Some(until) if until <= self.view.now => due.push((agent, why)),
+                Some(until) => {
+                    draft.wait_agent(self.view, agent, WaitReason::Draining, Some(until));
+                }
+                None => {}
+            }
+        }
+        if !due.is_empty() {
+            self.destroy(draft, due);
+        }
+    }
+
+    fn destroy(&self, draft: &mut Draft, due: Vec<Going>) {
+        let action =
+            |(agent, _): &Going| draft::retire(self.view, *agent, RetireReason::NotStopped);
+        let actions = due.iter().map(action).collect();
+        let verdict = breaker::judge_pool(self.view, draft, self.target, actions, 0);
+        for (agent, why) in due {
+            // What is to go for another reason counts against the budgets since it was told to stop.
+            let counted = why != DisruptionReason::Surplus || verdict == Verdict::Approved;
+            let room = match counted {
+                true => Ok(()),
+                false => draft.disruptions.retire(self.view, self.target, why),
+            };
+            match (verdict, room) {
+                (Verdict::Held(digest), _) => draft.hold(self.view, agent, digest),
+                (_, Ok(())) => draft.retire(self.view, agent, RetireReason::NotStopped),
+                (_, Err((reason, until))) => draft.wait_agent(self.view, agent, reason, until),
+            }
         }
     }
 
@@ -69,12 +124,8 @@ impl Shrink<'_, '_> {
         most.max(u32::try_from(part).unwrap_or(u32::MAX))
     }
 
-    fn useless(&self, draft: &Draft) -> Vec<(AgentIx, DisruptionReason)> {
-        let idle = |a: &AgentIx| {
-            let facts = self.view.agent(*a);
-            let idle = facts.instruction == Instruction::Idle && facts.is_touchable();
-            idle && draft.fate(*a) == Fate::Stays
-        };
+    fn useless(&self, draft: &Draft) -> Vec<Going> {
+        let empty = |a: &AgentIx| self.is_empty(draft, *a);
         let reason = |a: AgentIx| {
             let facts = self.view.agent(a);
             let refused = facts.standing == Standing::Quarantined(Quarantine::Refused);
@@ -84,7 +135,16 @@ impl Shrink<'_, '_> {
             }
         };
         let agents = self.view.agents_of(self.target);
-        agents.filter(idle).filter_map(reason).collect()
+        agents.filter(empty).filter_map(reason).collect()
+    }
+
+    /// Whether an agent carries nothing, or was told to and has not stopped yet.
+    fn is_empty(&self, draft: &Draft, agent: AgentIx) -> bool {
+        let facts = self.view.agent(agent);
+        let stopping = facts.instruction == Instruction::UnderWay && facts.deployment.is_none();
+        (facts.instruction == Instruction::Idle || stopping)
+            && facts.is_touchable()
+            && draft.fate(agent) == Fate::Stays
     }
 
     /// So many free agents have been too many for some time as have been free for that time beyond those that are
@@ -93,14 +153,17 @@ impl Shrink<'_, '_> {
         if excess == 0 {
             return Surplus::default();
         }
-        let all = || self.view.agents_of(self.target);
-        let free = |a: &AgentIx| is_free(self.view, draft, *a);
-        let mut agents: Vec<AgentIx> = all().filter(free).collect();
-        // Those that are just stopping are free too, and do not go before they have stopped.
+        // Those that are just stopping are free too, and go last.
         let free = |a: &AgentIx| supply::is_free(self.view, draft, *a);
-        let mut ripe: Vec<_> = all().filter(free).map(|agent| self.ripe(agent)).collect();
+        let mut agents: Vec<AgentIx> = self.view.agents_of(self.target).filter(free).collect();
+        let mut ripe: Vec<_> = agents.iter().map(|agent| self.ripe(*agent)).collect();
         ripe.sort_unstable_by_key(|at| (at.is_none(), *at));
-        agents.sort_unstable_by_key(|a| Reverse((self.view.agent(*a).fact.slot, *a)));
+        agents.retain(|agent| self.is_empty(draft, *agent));
+        agents.sort_unstable_by_key(|agent| {
+            let facts = self.view.agent(*agent);
+            let stopping = facts.instruction != Instruction::Idle;
+            (stopping, Reverse((facts.fact.slot, *agent)))
+        });
         agents.truncate(excess as usize);
         let kept = self.supply.free.saturating_sub(excess) as usize;
         let beyond = ripe.get(kept..).unwrap_or_default();
@@ -285,6 +348,64 @@ mod tests {
             expect![[r#"
                 retire a in local: not needed
                 launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size big in local by process under sim"#]],
+        );
+    }
+
+    const DRAINS: &str = "target tiny 0 9 drains 60";
+
+    #[test]
+    fn what_does_not_stop_in_its_time_goes_all_the_same() {
+        let state = format!("{DRAINS}\ndeploy acme/a x1 v1");
+        let world = |since: u32| {
+            format!("agent a tiny #0 runs acme/a v1\nagent b tiny #1 stopping since {since}")
+        };
+        check(&state, &world(59), expect![[r#"
+            wait: agent b: told, and has not confirmed yet
+            wait: agent b: told to stop; its machine goes at the end of this wait, stopped or not (until 2026-01-01T00:00:01Z)"#]]);
+        check(&state, &world(60), expect!["retire b in local: it has not stopped in time"]);
+        let patient = state.replace("drains 60", "");
+        check(&patient, &world(6000), expect!["wait: agent b: told, and has not confirmed yet"]);
+        check(
+            &format!("{DRAINS} warm 1"),
+            "agent b tiny #1 stopping since 6000",
+            expect!["wait: agent b: told, and has not confirmed yet"],
+        );
+        check(
+            DRAINS,
+            "agent b tiny #1 stopping idle-unknown",
+            expect!["wait: agent b: told, and has not confirmed yet"],
+        );
+        check(
+            DRAINS,
+            "agent b tiny #1 stopping since 6000 silent 5",
+            expect!["wait: agent b: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:25Z)"],
+        );
+    }
+
+    #[test]
+    fn more_that_do_not_stop_than_the_breaker_lets_pass_are_held() {
+        check(
+            "target tiny 0 9 size big drains 60",
+            "agent a tiny #0 stopping since 60\nagent b tiny #1 stopping since 60",
+            expect![[r#"
+                hold: 2 of 2 agents of target tiny would go
+                  retire a in local: it has not stopped in time
+                  retire b in local: it has not stopped in time
+                wait: agent a: told, and has not confirmed yet
+                wait: agent a: held until a person approves DIGEST
+                wait: agent b: told, and has not confirmed yet
+                wait: agent b: held until a person approves DIGEST"#]],
+        );
+    }
+
+    #[test]
+    fn an_agent_that_does_not_stop_has_its_part_of_the_budget_already() {
+        check(
+            "target tiny 0 9 size big drains 60 budget 1",
+            "agent a tiny #0 stopping since 60\nagent b tiny #1 idle",
+            expect![[r#"
+                retire a in local: it has not stopped in time
+                wait: agent b: budget 1 of its target lets 1 go at a time"#]],
         );
     }
 }

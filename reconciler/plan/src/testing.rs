@@ -132,7 +132,7 @@ pub(crate) fn desired(text: &str) -> Desired {
     desired
 }
 
-/// `target NAME MIN MAX [warm N] [size S] [in DATACENTER] [at ZONE SHAPE]... [consolidates SECONDS]
+/// `target NAME MIN MAX [warm N] [size S] [in DATACENTER] [at ZONE SHAPE]... [consolidates SECONDS] [drains SECONDS]
 /// [budget MAX [for REASON+...] [window DAY+... FROM SECONDS]...]...`
 fn target(mut words: Words) -> Target {
     let mut target = Target {
@@ -161,6 +161,9 @@ fn target(mut words: Words) -> Target {
         "window" => {
             let budget = target.disruption.budgets.last_mut();
             budget.expect("a budget").windows.push(window(words));
+        }
+        "drains" => {
+            target.disruption.drain_within = Some(Duration::from_secs(words.number()));
         }
         "consolidates" => {
             target.disruption.consolidate_after = Duration::from_secs(words.number());

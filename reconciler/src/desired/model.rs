@@ -9,7 +9,8 @@ use easyenclave_plan::{
 };
 use easyenclave_schemas::documents::{
     self, BudgetSpec, CollateralSpec, DeploymentSpec, DisruptionSpec, EvidenceSpec, FleetSpec,
-    Identity, Kind, PolicySpec, ProviderSpec, ReservationSpec, StatusSpec, TargetSpec, WindowSpec,
+    Identity, Kind, PolicySpec, ProviderSpec, ReservationSpec, Span, StatusSpec, TargetSpec,
+    WindowSpec,
 };
 use easyenclave_schemas::{
     DeploymentId, DeploymentName, Digest, FleetId, OwnerName, PolicyName, ProviderName,
@@ -166,6 +167,7 @@ fn disruption(spec: &DisruptionSpec) -> Disruption {
     Disruption {
         budgets: spec.budgets.iter().map(budget).collect(),
         consolidate_after: spec.consolidate_after.get(),
+        drain_within: spec.drain_within.map(Span::get),
     }
 }
 

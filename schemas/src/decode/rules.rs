@@ -19,7 +19,7 @@ pub(super) struct Finding {
 type Rule<S> = fn(&S, &mut Vec<Finding>);
 
 const FLEET: &[Rule<FleetSpec>] = &[timing, address::collateral];
-const TARGET: &[Rule<TargetSpec>] = &[min_max, windows];
+const TARGET: &[Rule<TargetSpec>] = &[min_max, windows, drain];
 const DEPLOYMENT: &[Rule<DeploymentSpec>] = &[command, environment, probe, health_interval];
 
 /// All that the rules of its kind find in a document.
@@ -86,6 +86,13 @@ fn min_max(spec: &TargetSpec, findings: &mut Vec<Finding>) {
             spec.min, spec.max
         );
         find(findings, "/spec/min", "min-over-max", message);
+    }
+}
+
+/// Workloads are given time to end.
+fn drain(spec: &TargetSpec, findings: &mut Vec<Finding>) {
+    if let Some(within) = spec.disruption.drain_within {
+        at_least(findings, "/spec/disruption/drainWithin", within, "10s");
     }
 }
 

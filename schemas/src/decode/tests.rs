@@ -542,10 +542,11 @@ fn targets_and_reservations() {
         target,
         "  min: 3\n",
         "  disruption:\n    budgets:\n    - {max: 10%, reasons: [drift]}\n    \
-         - {max: 0, windows: [{days: [sat, sun], from: 22:00, for: 8d}, {from: \"06:30\", for: 1s}]}\n",
+         - {max: 0, windows: [{days: [sat, sun], from: 22:00, for: 8d}, {from: \"06:30\", for: 1s}]}\n    drainWithin: 9s\n",
         expect![[r#"
             12:63: `spec.disruption.budgets[1].windows[0].for`: expected at most 7d, found 8d
             12:89: `spec.disruption.budgets[1].windows[1].for`: expected at least 1m, found 1s
+            13:18: `spec.disruption.drainWithin`: expected at least 10s, found 9s
         "#]],
     );
     let reservation = "apiVersion: easyenclave.dev/v1\nkind: CapacityReservation\n\

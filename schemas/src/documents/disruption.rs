@@ -19,6 +19,10 @@ pub struct DisruptionSpec {
     pub budgets: Vec<BudgetSpec>,
     /// Agents go for being too many only when they have been too many for so long.
     pub consolidate_after: Span,
+    /// The machine of an agent that is to go and was told to stop is destroyed after this time, stopped or not, at least
+    /// 10s; it waits for its workload for ever when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain_within: Option<Span>,
 }
 
 impl Default for DisruptionSpec {
@@ -26,6 +30,7 @@ impl Default for DisruptionSpec {
         Self {
             budgets: Vec::new(),
             consolidate_after: Span::from_secs(0),
+            drain_within: None,
         }
     }
 }

@@ -87,14 +87,17 @@ fn goes(facts: &Facts, id: &AgentId, agent: &Agent, target: &Target) -> Option<D
     let drifted = agent.size != target.size || agent.datacenter != target.datacenter;
     let mut actions = facts.plan.actions.iter();
     actions.find_map(|action| match action {
-        Action::Retire { agent, reason, .. } if agent == id && !facts.has_approved(action) => {
-            match reason {
-                RetireReason::Surplus if drifted => Some(DisruptionReason::Drift),
-                RetireReason::Surplus => Some(DisruptionReason::Surplus),
-                RetireReason::Refused => Some(DisruptionReason::Refused),
-                _ => None,
+        Action::Retire {
+            agent: of, reason, ..
+        } if of == id && !facts.has_approved(action) => match reason {
+            RetireReason::Surplus if drifted => Some(DisruptionReason::Drift),
+            RetireReason::Surplus => Some(DisruptionReason::Surplus),
+            RetireReason::Refused => Some(DisruptionReason::Refused),
+            RetireReason::NotStopped if !leaves(facts, id, agent, target) => {
+                Some(DisruptionReason::Surplus)
             }
-        }
+            _ => None,
+        },
         Action::Unassign {
             agent: of,
             deployment,

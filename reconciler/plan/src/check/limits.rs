@@ -143,7 +143,7 @@ fn minimum(facts: &Facts, name: &TargetName, target: &Target, findings: &mut Fin
     let gone = |id: &AgentId| {
         facts.retires(id)
             && facts.plan.actions.iter().any(|action| {
-            matches!(action, Action::Retire { agent, reason: RetireReason::Surplus, .. } if agent == id)
+            matches!(action, Action::Retire { agent, reason: RetireReason::Surplus | RetireReason::NotStopped, .. } if agent == id)
         })
     };
     let agents: Vec<(&AgentId, &Agent)> = facts.observed.agents.iter().collect();
@@ -313,7 +313,7 @@ fn breaker(facts: &Facts, name: &TargetName, findings: &mut Findings) {
         );
     }
     let of = facts.pool(name).len();
-    for cause in [is_lost, is_removed, is_stopped] {
+    for cause in [is_lost, is_removed, is_overdue, is_stopped] {
         let removes = |action: &&Action| !facts.has_approved(action) && cause(facts, action, name);
         let removed = facts.plan.actions.iter().filter(removes).count();
         findings.must(7, !facts.is_too_much(removed, of), || {
@@ -328,6 +328,10 @@ fn is_lost(facts: &Facts, action: &Action, name: &TargetName) -> bool {
 
 fn is_removed(facts: &Facts, action: &Action, name: &TargetName) -> bool {
     retires(facts, action, name, RetireReason::TargetRemoved)
+}
+
+fn is_overdue(facts: &Facts, action: &Action, name: &TargetName) -> bool {
+    retires(facts, action, name, RetireReason::NotStopped)
 }
 
 fn retires(facts: &Facts, action: &Action, name: &TargetName, why: RetireReason) -> bool {

@@ -1,8 +1,9 @@
 //! What each single action must satisfy: properties 1, 5 and 8, and a plan's form.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use easyenclave_schemas::{AgentId, OrderId};
+use easyenclave_schemas::{AgentId, OrderId, Timestamp};
 
 use super::Findings;
 use super::facts::Facts;
@@ -151,6 +152,7 @@ fn retire(facts: &Facts, action: &Action, findings: &mut Findings) {
         RetireReason::Gone => agent.liveness == Liveness::Gone,
         RetireReason::Lost => facts.is_lost(agent),
         RetireReason::Surplus => idle && wanted,
+        RetireReason::NotStopped => wanted && is_overdue(facts, agent),
         RetireReason::Refused => {
             let mut asked = facts.plan.approved.iter();
             let approved = asked.any(|hold| hold.actions.contains(action));
@@ -161,6 +163,19 @@ fn retire(facts: &Facts, action: &Action, findings: &mut Findings) {
     };
     findings.must(1, may, || format!("no ground for: {action}"));
     hidden(facts, id, agent, action, findings);
+}
+
+/// Whether an agent was told to stop and has had its target's time for that.
+fn is_overdue(facts: &Facts, agent: &Agent) -> bool {
+    let target = facts.target(&agent.target);
+    let within = target.and_then(|target| target.disruption.drain_within);
+    let behind = matches!(&agent.reported, Reported::Running(r) if r.generation < agent.generation)
+        || matches!(&agent.reported, Reported::Idle(seen) if *seen < agent.generation);
+    let over = |(since, within): (Timestamp, Duration)| since.plus(within) <= facts.now;
+    agent.assigned.is_none()
+        && behind
+        && Facts::is_heard(agent)
+        && agent.idle_since.zip(within).is_some_and(over)
 }
 
 /// What is taken from an agent is taken out of publication in the same plan, unless it goes on under its own number.

@@ -57,7 +57,9 @@ fn rarely() -> impl Strategy<Value = bool> {
 fn disruption() -> impl Strategy<Value = Disruption> {
     let after = prop_oneof![3 => Just(0), 1 => Just(30)];
     let budgets = prop_oneof![2 => vec(budget(), 0..1), 1 => vec(budget(), 1..3)];
-    (after, budgets).prop_map(|(after, budgets)| Disruption {
+    let drain = prop::option::weighted(0.3, Just(Duration::from_secs(15)));
+    (after, budgets, drain).prop_map(|(after, budgets, drain_within)| Disruption {
+        drain_within,
         budgets,
         consolidate_after: Duration::from_secs(after),
     })
