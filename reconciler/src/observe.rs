@@ -70,7 +70,7 @@ fn unheard(
     now: Timestamp,
 ) -> BTreeSet<(ProviderName, Datacenter)> {
     let targets = revision.desired.targets.values();
-    let places = targets.map(|target| (target.provider.clone(), target.datacenter.clone()));
+    let places = targets.flat_map(easyenclave_plan::Target::places);
     let heard = |(provider, datacenter): &(ProviderName, Datacenter)| {
         let here =
             |listing: &Listing| listing.provider == *provider && listing.datacenter == *datacenter;

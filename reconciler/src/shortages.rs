@@ -63,7 +63,7 @@ fn rows(records: &Records) -> BTreeMap<Spot, Vec<Failure<'_>>> {
     let mut failed: BTreeMap<Spot, Vec<(Timestamp, &OrderRecord, FailureCause)>> = BTreeMap::new();
     let mut came_through: BTreeMap<Spot, Timestamp> = BTreeMap::new();
     for order in records.orders.values() {
-        let Some(spot) = order.spot().filter(is_a_choice) else {
+        let Some(spot) = order.spot() else {
             continue;
         };
         match (order.state, order.cause, order.times.registered_at) {
@@ -100,11 +100,6 @@ fn row<'a>(failed: &[(Timestamp, &'a OrderRecord, FailureCause)]) -> Vec<Failure
         row.push(Failure { order, at, cause });
     }
     row.split_off(row.len().saturating_sub(ROW))
-}
-
-/// A provider with one place only has its limit, and another worker of it may have room.
-fn is_a_choice(spot: &Spot) -> bool {
-    spot.zone.is_some() || spot.shape.is_some()
 }
 
 fn is_shortage(cause: FailureCause) -> bool {
@@ -200,8 +195,8 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_a_place_among_others_is_short_and_only_of_room() {
-        assert_eq!(short(&records([order("a", None, 0, 5)]), 6), []);
+    fn a_place_is_short_of_room_only_with_or_without_zones() {
+        assert_eq!(short(&records([order("a", None, 0, 5)]), 6).len(), 1);
         let mut died = order("a", Some("z"), 0, 5);
         died.cause = Some(FailureCause::MachineDied);
         assert_eq!(short(&records([died]), 6), []);

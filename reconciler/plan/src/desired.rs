@@ -104,6 +104,22 @@ pub struct Target {
     pub disruption: Disruption,
 }
 
+impl Target {
+    /// Everywhere its agents may be.
+    pub fn places(&self) -> BTreeSet<(ProviderName, Datacenter)> {
+        let first = (self.provider.clone(), self.datacenter.clone());
+        let spots = self.spots.iter();
+        let spots = spots.map(|spot| (spot.provider.clone(), spot.datacenter.clone()));
+        std::iter::once(first).chain(spots).collect()
+    }
+
+    /// Whether its agents may be in a datacenter.
+    pub fn is_in(&self, datacenter: &Datacenter) -> bool {
+        self.datacenter == *datacenter
+            || self.spots.iter().any(|spot| spot.datacenter == *datacenter)
+    }
+}
+
 /// How agents of a target may be taken away on purpose.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Disruption {
@@ -187,11 +203,18 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Whether agents of this target may be used.
+    fn admits_place(&self, place: &Datacenter) -> bool {
+        (self.allowed_datacenters.is_empty() || self.allowed_datacenters.contains(place))
+            && !self.denied_datacenters.contains(place)
+    }
+
+    /// Whether agents of this target may be used, wherever they are made.
     pub fn admits(&self, name: &TargetName, target: &Target) -> bool {
         (self.targets.is_empty() || self.targets.contains(name))
-            && (self.allowed_datacenters.is_empty()
-                || self.allowed_datacenters.contains(&target.datacenter))
-            && !self.denied_datacenters.contains(&target.datacenter)
+            && self.admits_place(&target.datacenter)
+            && target
+                .spots
+                .iter()
+                .all(|spot| self.admits_place(&spot.datacenter))
     }
 }

@@ -7,7 +7,7 @@ use crate::pools::{Pools, Share, Shares};
 use crate::reserve::{self, Reserved};
 use crate::rules::place::is_free;
 use crate::slots::Rest;
-use crate::spots::Short;
+use crate::spots::{self, Short};
 use crate::view::{DeploymentIx, TargetIx, View, Wanted};
 use crate::{Subject, WaitReason};
 
@@ -87,11 +87,8 @@ fn of(
     match (provided.rest, view.target(target).state.spec()) {
         (Some(rest), _) => (resting(rest), Some(rest.until)),
         (None, Some(spec)) if provided.unheard => {
-            let reason = WaitReason::WorkerNotHeardYet {
-                provider: spec.provider.clone(),
-                datacenter: spec.datacenter.clone(),
-            };
-            (reason, None)
+            let unusable = WaitReason::FreeAgentsUnusable { missing };
+            (spots::unheard(view, spec).unwrap_or(unusable), None)
         }
         _ if provided.returning => (WaitReason::AgentsMayReturn { missing }, None),
         _ if provided.ordered > 0 => (WaitReason::CapacityOrdered { missing }, None),

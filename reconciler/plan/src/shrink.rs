@@ -359,12 +359,24 @@ mod tests {
         let world = |since: u32| {
             format!("agent a tiny #0 runs acme/a v1\nagent b tiny #1 stopping since {since}")
         };
-        check(&state, &world(59), expect![[r#"
+        check(
+            &state,
+            &world(59),
+            expect![[r#"
             wait: agent b: told, and has not confirmed yet
-            wait: agent b: told to stop; its machine goes at the end of this wait, stopped or not (until 2026-01-01T00:00:01Z)"#]]);
-        check(&state, &world(60), expect!["retire b in local: it has not stopped in time"]);
+            wait: agent b: told to stop; its machine goes at the end of this wait, stopped or not (until 2026-01-01T00:00:01Z)"#]],
+        );
+        check(
+            &state,
+            &world(60),
+            expect!["retire b in local: it has not stopped in time"],
+        );
         let patient = state.replace("drains 60", "");
-        check(&patient, &world(6000), expect!["wait: agent b: told, and has not confirmed yet"]);
+        check(
+            &patient,
+            &world(6000),
+            expect!["wait: agent b: told, and has not confirmed yet"],
+        );
         check(
             &format!("{DRAINS} warm 1"),
             "agent b tiny #1 stopping since 6000",
@@ -378,7 +390,9 @@ mod tests {
         check(
             DRAINS,
             "agent b tiny #1 stopping since 6000 silent 5",
-            expect!["wait: agent b: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:25Z)"],
+            expect![
+                "wait: agent b: silent; it counts as lost at the end of this wait (until 2026-01-01T00:00:25Z)"
+            ],
         );
     }
 

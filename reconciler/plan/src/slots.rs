@@ -140,8 +140,14 @@ impl Turn<'_, '_> {
             slot,
             generation,
             failures,
-            datacenter: spec.datacenter.clone(),
-            provider: spec.provider.clone(),
+            datacenter: self
+                .spot
+                .map_or(&spec.datacenter, |spot| &spot.datacenter)
+                .clone(),
+            provider: self
+                .spot
+                .map_or(&spec.provider, |spot| &spot.provider)
+                .clone(),
             zone: self.spot.and_then(|spot| spot.zone.clone()),
             shape: self.spot.and_then(|spot| spot.shape.clone()),
             size: spec.size.clone(),

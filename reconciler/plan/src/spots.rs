@@ -3,7 +3,7 @@
 use easyenclave_schemas::{FailureCause, Spot, Timestamp};
 
 use crate::view::View;
-use crate::{Shortage, Target};
+use crate::{Shortage, Target, WaitReason};
 
 /// None of a target's places has room now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,17 @@ pub(crate) fn choose<'v>(view: &View<'v>, target: &'v Target) -> Result<Option<&
             until: first.until,
         }),
     }
+}
+
+/// A place of a target where no worker has listed its machines. Before the first listing there may be machines that no record
+/// knows, under ids that a launch would use again, whichever place it takes.
+pub(crate) fn unheard(view: &View, target: &Target) -> Option<WaitReason> {
+    let mut places = target.places().into_iter();
+    let unheard = places.find(|place| view.observed.unheard.contains(place));
+    unheard.map(|(provider, datacenter)| WaitReason::WorkerNotHeardYet {
+        provider,
+        datacenter,
+    })
 }
 
 fn shortage<'v>(view: &View<'v>, spot: &Spot) -> Option<&'v Shortage> {
@@ -99,6 +110,109 @@ mod tests {
             expect![[r#"
                 wait: deployment acme/a: places without room now: 2; the provider's quota is used up (until 2026-01-01T00:00:10Z)
                 wait: target tiny: places without room now: 2; the provider's quota is used up (until 2026-01-01T00:00:10Z)"#]],
+        );
+    }
+
+    const PLACES: &str = "target tiny 1 4 in near or process far or cloud gcp-us";
+
+    #[test]
+    fn a_launch_goes_to_the_next_place_where_the_preferred_one_has_no_room() {
+        check(
+            PLACES,
+            "",
+            expect![
+                "launch tiny-55bb1394b081 for tiny slot 0 generation 1 failures 0 size tiny in near by process under sim"
+            ],
+        );
+        check(
+            PLACES,
+            "full process near 20",
+            expect![
+                "launch tiny-55bb1394b081 for tiny slot 0 generation 1 failures 0 size tiny in far by process under sim"
+            ],
+        );
+        check(
+            PLACES,
+            "full process near 20\nfull process far 30",
+            expect![
+                "launch tiny-55bb1394b081 for tiny slot 0 generation 1 failures 0 size tiny in gcp-us by cloud under sim"
+            ],
+        );
+        check(
+            PLACES,
+            "full process near 20\nfull process far 30\nfull cloud gcp-us 10",
+            expect![
+                "wait: target tiny: places without room now: 3; the place has no room (until 2026-01-01T00:00:10Z)"
+            ],
+        );
+        check(
+            PLACES,
+            "full process near 20\norder tiny #0 g1 failed 0 of NoCapacity",
+            expect![
+                "launch tiny-4dfee8e46e1e for tiny slot 0 generation 2 failures 1 size tiny in far by process under sim"
+            ],
+        );
+    }
+
+    #[test]
+    fn a_target_with_one_place_does_not_wait_for_its_room() {
+        check(
+            "target tiny 1 4 in near",
+            "full process near 20",
+            expect![
+                "launch tiny-55bb1394b081 for tiny slot 0 generation 1 failures 0 size tiny in near by process under sim"
+            ],
+        );
+    }
+
+    #[test]
+    fn nothing_is_launched_while_one_of_the_places_is_not_heard_of() {
+        check(
+            PLACES,
+            "unheard process far",
+            expect![
+                "wait: target tiny: no worker of process in far has listed its machines since the start"
+            ],
+        );
+        check(
+            PLACES,
+            "unheard process elsewhere",
+            expect![
+                "launch tiny-55bb1394b081 for tiny slot 0 generation 1 failures 0 size tiny in near by process under sim"
+            ],
+        );
+    }
+
+    #[test]
+    fn agents_at_any_of_the_places_stay_and_others_are_exchanged() {
+        check(PLACES, "agent a tiny #0 idle in gcp-us", expect![[r#""#]]);
+        check(
+            PLACES,
+            "agent a tiny #0 idle in local",
+            expect![[r#"
+            retire a in local: not needed
+            launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size tiny in near by process under sim"#]],
+        );
+    }
+
+    #[test]
+    fn a_deployment_that_may_not_be_at_one_of_the_places_does_not_use_the_target() {
+        let deploy = |place: &str| format!("{PLACES}\ndeploy acme/a x1 v1 {place}");
+        let world = "agent a tiny #0 idle in near";
+        check(
+            &deploy("not-in gcp-us"),
+            world,
+            expect!["wait: deployment acme/a: no target has agents of this size and place"],
+        );
+        check(
+            &deploy("in near"),
+            world,
+            expect!["wait: deployment acme/a: no target has agents of this size and place"],
+        );
+        check(
+            &deploy("not-in moon"),
+            world,
+            expect!["assign acme/a to a generation 2 workload v1"],
         );
     }
 }

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use easyenclave_schemas::{
-    AgentId, Digest, DisruptionReason, FailureCause, FleetId, Generation, OrderId, PolicyName,
-    ProviderName, Spot, StageTimes, Timestamp, Weekday,
+    AgentId, Datacenter, Digest, DisruptionReason, FailureCause, FleetId, Generation, OrderId,
+    PolicyName, ProviderName, Spot, StageTimes, Timestamp, Weekday,
 };
 
 use crate::{
@@ -132,7 +132,7 @@ pub(crate) fn desired(text: &str) -> Desired {
     desired
 }
 
-/// `target NAME MIN MAX [warm N] [size S] [in DATACENTER] [at ZONE SHAPE]... [consolidates SECONDS] [drains SECONDS]
+/// `target NAME MIN MAX [warm N] [size S] [in DATACENTER] [at ZONE SHAPE]... [or PROVIDER DATACENTER]... [consolidates SECONDS] [drains SECONDS]
 /// [budget MAX [for REASON+...] [window DAY+... FROM SECONDS]...]...`
 fn target(mut words: Words) -> Target {
     let mut target = Target {
@@ -172,6 +172,14 @@ fn target(mut words: Words) -> Target {
         "stops" => target.on_lapse = OnLapse::Stop,
         "size" => target.size = words.name(),
         "in" => target.datacenter = words.name(),
+        "or" => {
+            if target.spots.is_empty() {
+                target
+                    .spots
+                    .push(plain(&target.provider, &target.datacenter));
+            }
+            target.spots.push(plain(&words.name(), &words.name()));
+        }
         "at" => target.spots.push(Spot {
             provider: target.provider.clone(),
             datacenter: target.datacenter.clone(),
@@ -181,6 +189,15 @@ fn target(mut words: Words) -> Target {
         other => panic!("no such field of a target: {other}"),
     });
     target
+}
+
+fn plain(provider: &ProviderName, datacenter: &Datacenter) -> Spot {
+    Spot {
+        provider: provider.clone(),
+        datacenter: datacenter.clone(),
+        zone: None,
+        shape: None,
+    }
 }
 
 /// A reason by the name of its variant.
@@ -263,6 +280,17 @@ pub(crate) fn observed(text: &str) -> Observed {
                 observed
                     .retires
                     .insert(words.name(), RetireOrder { opened });
+            }
+            "full" => {
+                let spot = plain(&words.name(), &words.name());
+                let (failures, until) = (1, words.ahead());
+                let cause = FailureCause::NoCapacity;
+                let shortage = Shortage {
+                    cause,
+                    failures,
+                    until,
+                };
+                observed.shortages.insert(spot, shortage);
             }
             "short" => {
                 let (spot, shortage) = shortage(&mut words);

@@ -43,12 +43,15 @@ impl<'a> Prices<'a> {
     ) -> Option<MicroUsd> {
         let made_by = |(targets, _): &&(Targets<'a>, Providers<'a>)| {
             let spec = targets.get(target);
-            spec.is_some_and(|spec| place.is_none_or(|place| spec.datacenter == *place))
+            spec.is_some_and(|spec| place.is_none_or(|place| spec.is_in(place)))
         };
         let (targets, _) = self.models.iter().rev().find(made_by)?;
         let spec = targets.get(target)?;
         let size = size.unwrap_or(&spec.size);
-        price(self.models.iter().rev(), size, &spec.provider)
+        let mut places = spec.places().into_iter();
+        let at_place = places.find(|(_, datacenter)| place == Some(datacenter));
+        let provider = at_place.map_or_else(|| spec.provider.clone(), |(provider, _)| provider);
+        price(self.models.iter().rev(), size, &provider)
     }
 }
 

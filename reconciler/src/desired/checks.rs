@@ -143,13 +143,15 @@ fn owners_exist(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
 
 fn target_names(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
     for target in facts.targets.values() {
-        let (provider, policy) = (&target.object.spec.provider, &target.object.spec.policy);
-        let name = Name {
-            kind: Kind::Provider,
-            name: provider.as_str(),
-            pointer: "/spec/provider".into(),
-        };
-        resolve(facts, &facts.providers, target.version, name, findings);
+        let policy = &target.object.spec.policy;
+        for (pointer, place) in providers::places(&target.object.spec) {
+            let name = Name {
+                kind: Kind::Provider,
+                name: place.provider.as_str(),
+                pointer: pointer.into(),
+            };
+            resolve(facts, &facts.providers, target.version, name, findings);
+        }
         let name = Name {
             kind: Kind::AttestationPolicy,
             name: policy.as_str(),
@@ -261,9 +263,11 @@ fn offers(deployment: &DeploymentSpec, target: &Held<'_, TargetSpec>) -> bool {
     let named = |name: &TargetName| name.as_str() == target.name();
     spec.node_size == deployment.node_size
         && (placement.targets.is_empty() || placement.targets.iter().any(named))
-        && (placement.allowed_datacenters.is_empty()
-            || placement.allowed_datacenters.contains(&spec.datacenter))
-        && !placement.denied_datacenters.contains(&spec.datacenter)
+        && spec.all_places().iter().all(|place| {
+            let allowed = &placement.allowed_datacenters;
+            (allowed.is_empty() || allowed.contains(&place.datacenter))
+                && !placement.denied_datacenters.contains(&place.datacenter)
+        })
 }
 
 /// An owner's replicas, and an owner's reserved agents, stay within the quota.

@@ -9,8 +9,8 @@ use easyenclave_plan::{
 };
 use easyenclave_schemas::documents::{
     self, BudgetSpec, CollateralSpec, DeploymentSpec, DisruptionSpec, EvidenceSpec, FleetSpec,
-    Identity, Kind, PolicySpec, ProviderSpec, ReservationSpec, Span, StatusSpec, TargetSpec,
-    WindowSpec,
+    Identity, Kind, PlaceSpec, PolicySpec, ProviderSpec, ReservationSpec, Span, StatusSpec,
+    TargetSpec, WindowSpec,
 };
 use easyenclave_schemas::{
     DeploymentId, DeploymentName, Digest, FleetId, OwnerName, PolicyName, ProviderName,
@@ -142,7 +142,9 @@ fn frozen(identity: &Identity) -> Option<Frozen> {
 fn add_target(desired: &mut Desired, facts: &Facts<'_>, held: &Held<'_, TargetSpec>) {
     let name = TargetName::new(held.name()).expect(NAMED);
     let spec = &held.object.spec;
-    if facts.is_unreadable(Kind::Provider, spec.provider.as_str())
+    let places = spec.all_places();
+    let mut providers = places.iter().map(|place| place.provider.as_str());
+    if providers.any(|provider| facts.is_unreadable(Kind::Provider, provider))
         || facts.is_unreadable(Kind::AttestationPolicy, spec.policy.as_str())
     {
         desired.frozen.insert(Frozen::Target(name));
@@ -184,17 +186,35 @@ fn budget(spec: &BudgetSpec) -> Budget {
     }
 }
 
-/// Zones and kinds of machine, where the target's provider has such.
+/// Where a target has a choice: its places, with the zones and kinds of machine of those whose providers have such.
 fn spots(facts: &Facts<'_>, spec: &TargetSpec) -> Vec<Spot> {
-    let provider = facts.providers.get(spec.provider.as_str());
-    let found = provider.map(|held| held.object.spec.spots(&spec.node_size));
-    let spot = |(zone, shape)| Spot {
-        provider: spec.provider.clone(),
-        datacenter: spec.datacenter.clone(),
-        zone: Some(zone),
-        shape: Some(shape),
+    let places = spec.all_places().into_iter();
+    let spots: Vec<Spot> = places
+        .flat_map(|place| at_place(facts, spec, &place))
+        .collect();
+    let is_a_choice = |spot: &Spot| spot.zone.is_some() || spot.shape.is_some();
+    match spots.as_slice() {
+        [only] if !is_a_choice(only) => Vec::new(),
+        _ => spots,
+    }
+}
+
+fn at_place(facts: &Facts<'_>, spec: &TargetSpec, place: &PlaceSpec) -> Vec<Spot> {
+    let spot = |zone, shape| Spot {
+        provider: place.provider.clone(),
+        datacenter: place.datacenter.clone(),
+        zone,
+        shape,
     };
-    found.unwrap_or_default().into_iter().map(spot).collect()
+    let provider = facts.providers.get(place.provider.as_str());
+    let found = provider.map(|held| held.object.spec.spots(&spec.node_size));
+    match found.unwrap_or_default() {
+        none if none.is_empty() => vec![spot(None, None)],
+        found => found
+            .into_iter()
+            .map(|(zone, shape)| spot(Some(zone), Some(shape)))
+            .collect(),
+    }
 }
 
 fn on_lapse(facts: &Facts<'_>, policy: &PolicyName) -> OnLapse {

@@ -19,7 +19,7 @@ pub(super) struct Finding {
 type Rule<S> = fn(&S, &mut Vec<Finding>);
 
 const FLEET: &[Rule<FleetSpec>] = &[timing, address::collateral];
-const TARGET: &[Rule<TargetSpec>] = &[min_max, windows, drain];
+const TARGET: &[Rule<TargetSpec>] = &[min_max, windows, drain, places];
 const DEPLOYMENT: &[Rule<DeploymentSpec>] = &[command, environment, probe, health_interval];
 
 /// All that the rules of its kind find in a document.
@@ -86,6 +86,21 @@ fn min_max(spec: &TargetSpec, findings: &mut Vec<Finding>) {
             spec.min, spec.max
         );
         find(findings, "/spec/min", "min-over-max", message);
+    }
+}
+
+/// The first place stands in `provider` and `datacenter`.
+fn places(spec: &TargetSpec, findings: &mut Vec<Finding>) {
+    let all = spec.all_places();
+    for (index, place) in spec.places.iter().enumerate() {
+        if all.iter().take(index + 1).any(|before| before == place) {
+            let pointer = format!("/spec/places/{index}");
+            let (provider, datacenter) = (&place.provider, &place.datacenter);
+            let name = name(&pointer);
+            let message =
+                format!("`{name}`: {provider} in {datacenter} is a place of this target already");
+            find(findings, &pointer, "doubled-place", message);
+        }
     }
 }
 

@@ -549,6 +549,15 @@ fn targets_and_reservations() {
             13:18: `spec.disruption.drainWithin`: expected at least 10s, found 9s
         "#]],
     );
+    changed(
+        target,
+        "  min: 3\n",
+        "  places:\n  - {provider: p, datacenter: far}\n  - {datacenter: local, provider: p}\n  - {provider: p, datacenter: far}\n",
+        expect![[r#"
+            11:5: `spec.places[1]`: p in local is a place of this target already
+            12:5: `spec.places[2]`: p in far is a place of this target already
+        "#]],
+    );
     let reservation = "apiVersion: easyenclave.dev/v1\nkind: CapacityReservation\n\
                        metadata: {name: r, owner: acme}\nspec:\n  target: t\n  count: 0\n  until: soon\n";
     check(

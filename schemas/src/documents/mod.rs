@@ -37,7 +37,7 @@ pub use provider::{
 };
 pub use reservation::ReservationSpec;
 pub use span::{Span, SpanError};
-pub use target::TargetSpec;
+pub use target::{PlaceSpec, TargetSpec};
 
 use crate::OwnerName;
 

@@ -67,7 +67,7 @@ fn is_to_go(facts: &Facts, agent: &Agent, target: &Target) -> bool {
         Trust::Unknown => agent.quarantined == Some(Quarantine::Refused),
         Trust::Accepted(_) => false,
     };
-    let drifted = agent.size != target.size || agent.datacenter != target.datacenter;
+    let drifted = !Facts::is_home(agent, target);
     drifted || (refused && !facts.failing(&agent.target))
 }
 
@@ -84,7 +84,7 @@ fn leaves(facts: &Facts, id: &AgentId, agent: &Agent, target: &Target) -> bool {
 
 /// For what an agent would go on purpose by this plan.
 fn goes(facts: &Facts, id: &AgentId, agent: &Agent, target: &Target) -> Option<DisruptionReason> {
-    let drifted = agent.size != target.size || agent.datacenter != target.datacenter;
+    let drifted = !Facts::is_home(agent, target);
     let mut actions = facts.plan.actions.iter();
     actions.find_map(|action| match action {
         Action::Retire {

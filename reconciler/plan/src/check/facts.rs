@@ -175,11 +175,17 @@ impl<'a> Facts<'a> {
     /// Whether an agent is where a deployment may run.
     pub(super) fn fits(&self, agent: &Agent, deployment: &Deployment) -> bool {
         self.target(&agent.target).is_some_and(|target| {
-            target.size == agent.size
-                && target.datacenter == agent.datacenter
+            Self::is_home(agent, target)
                 && deployment.size == agent.size
                 && deployment.placement.admits(&agent.target, target)
         })
+    }
+
+    /// Whether an agent has the size of its target and is at one of its places.
+    pub(super) fn is_home(agent: &Agent, target: &Target) -> bool {
+        let mut places: BTreeSet<_> = target.spots.iter().map(|spot| &spot.datacenter).collect();
+        places.insert(&target.datacenter);
+        agent.size == target.size && places.contains(&agent.datacenter)
     }
 
     /// Agents assigned to a deployment.

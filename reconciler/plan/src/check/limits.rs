@@ -114,6 +114,7 @@ fn short(facts: &Facts, findings: &mut Findings) {
     for action in &facts.plan.actions {
         let Action::Launch {
             order,
+            target,
             provider,
             datacenter,
             zone,
@@ -129,7 +130,8 @@ fn short(facts: &Facts, findings: &mut Findings) {
             zone: zone.clone(),
             shape: shape.clone(),
         };
-        let is_choice = spot.zone.is_some() || spot.shape.is_some();
+        let target = facts.target(target);
+        let is_choice = target.is_some_and(|target| target.spots.contains(&spot));
         let shortage = facts.observed.shortages.get(&spot);
         let is_short = shortage.is_some_and(|shortage| shortage.until > facts.now);
         findings.must(4, !(is_choice && is_short), || {
@@ -150,8 +152,7 @@ fn minimum(facts: &Facts, name: &TargetName, target: &Target, findings: &mut Fin
     let serves = |agent: &Agent| {
         agent.target == *name
             && (facts.is_trusted(agent) || Facts::carried(agent).is_some())
-            && agent.size == target.size
-            && agent.datacenter == target.datacenter
+            && Facts::is_home(agent, target)
             && agent.liveness != Liveness::Gone
     };
     let before = agents

@@ -110,7 +110,7 @@ fn is_settled(facts: &Facts, id: &AgentId, agent: &Agent) -> bool {
         (_, Reported::Unknown) | (None, Reported::Running(_)) => false,
     };
     let target = facts.target(&agent.target);
-    let home = target.is_some_and(|t| t.size == agent.size && t.datacenter == agent.datacenter);
+    let home = target.is_some_and(|target| Facts::is_home(agent, target));
     let trusted = facts.is_trusted(agent) && agent.quarantined.is_none();
     let live = agent.liveness == Liveness::Heard && !facts.observed.retires.contains_key(id);
     let shown = agent.exposed == Exposure::Hidden || agent.assigned.is_some();

@@ -10,6 +10,7 @@ use crate::explain::{self, Provided};
 use crate::pools::Pools;
 use crate::shrink::Shrink;
 use crate::slots::{self, Next};
+use crate::spots;
 use crate::stages;
 use crate::supply;
 use crate::view::{OrderView, TargetIx, View, Wanted};
@@ -128,11 +129,9 @@ impl Pool<'_, '_> {
             let missing = returning;
             self.wait(draft, WaitReason::AgentsMayReturn { missing }, None);
         }
-        if missing.min(room) > 0 && self.is_unheard() {
-            let unheard = WaitReason::WorkerNotHeardYet {
-                provider: self.spec.provider.clone(),
-                datacenter: self.spec.datacenter.clone(),
-            };
+        if missing.min(room) > 0
+            && let Some(unheard) = spots::unheard(self.view, self.spec)
+        {
             provided.unheard = true;
             return self.wait(draft, unheard, None);
         }
@@ -158,12 +157,6 @@ impl Pool<'_, '_> {
         }
     }
 
-    /// Before the first listing there may be machines that no record knows, under ids that a launch would use again.
-    fn is_unheard(&self) -> bool {
-        let place = (self.spec.provider.clone(), self.spec.datacenter.clone());
-        self.view.observed.unheard.contains(&place)
-    }
-
     /// Withdraws orders that are not needed: those that nobody has claimed first, and none whose machine is
     /// being made already.
     fn withdraw(&self, draft: &mut Draft, excess: u32) {
@@ -185,6 +178,8 @@ impl Pool<'_, '_> {
         let (reason, until) = match stages::deadline(limits, order.fact) {
             Some((at, _)) => (WaitReason::OrderPending, Some(at)),
             None if self.view.now < claim_by => (WaitReason::OrderPending, Some(claim_by)),
+            // Which of them it is for is not observed.
+            None if self.spec.places().len() > 1 => (WaitReason::OrderPending, None),
             None => {
                 let unclaimed = WaitReason::OrderUnclaimed {
                     provider: self.spec.provider.clone(),

@@ -285,6 +285,6 @@ fn distrusted(agent: &Agent, now: Timestamp) -> bool {
 }
 
 fn drifted(agent: &Agent, target: Wanted<&Target>) -> bool {
-    let same = |spec: &Target| spec.size == agent.size && spec.datacenter == agent.datacenter;
+    let same = |spec: &Target| spec.size == agent.size && spec.is_in(&agent.datacenter);
     target.spec().is_some_and(|spec| !same(spec))
 }

@@ -1,24 +1,32 @@
 //! What a target asks of its provider: a size that it has, and machines that the target's policy can trust.
 
 use easyenclave_schemas::decode::did_you_mean;
-use easyenclave_schemas::documents::{ProviderSpec, TdxUse, TrustRootKind};
+use easyenclave_schemas::documents::{PlaceSpec, ProviderSpec, TargetSpec, TdxUse, TrustRootKind};
 
 use super::super::facts::Facts;
 use super::Finding;
+
+/// The places of a target, and where each names its provider.
+pub(super) fn places(spec: &TargetSpec) -> Vec<(String, PlaceSpec)> {
+    let further = (0..).map(|index| format!("/spec/places/{index}/provider"));
+    let pointers = std::iter::once("/spec/provider".to_owned()).chain(further);
+    pointers.zip(spec.all_places()).collect()
+}
 
 /// The provider has a machine of the target's size.
 pub(super) fn have_the_sizes(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
     for held in facts.targets.values() {
         let spec = &held.object.spec;
-        let provider = facts.providers.get(spec.provider.as_str());
-        let Some(sizes) = provider.and_then(|provider| provider.object.spec.sizes()) else {
+        let size = spec.node_size.as_str();
+        let lacks = |(_, place): &(String, PlaceSpec)| {
+            let provider = facts.providers.get(place.provider.as_str())?;
+            let sizes = provider.object.spec.sizes()?;
+            (!sizes.contains(&size)).then_some((place.provider.clone(), sizes))
+        };
+        let Some((name, sizes)) = places(spec).iter().find_map(lacks) else {
             continue;
         };
-        let size = spec.node_size.as_str();
-        if sizes.contains(&size) {
-            continue;
-        }
-        let (name, known) = (&spec.provider, sizes.join(", "));
+        let known = sizes.join(", ");
         let message = format!("provider {name} has no machine of size {size}; it has {known}");
         let finding = Finding::new(held.version, "/spec/nodeSize", "size-not-made", message);
         findings.push(Finding {
@@ -32,24 +40,28 @@ pub(super) fn have_the_sizes(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
 pub(super) fn make_what_can_be_trusted(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
     for held in facts.targets.values() {
         let spec = &held.object.spec;
-        let provider = facts.providers.get(spec.provider.as_str());
-        let policy = facts.policies.get(spec.policy.as_str());
-        let (Some(provider), Some(policy)) = (provider, policy) else {
+        let Some(policy) = facts.policies.get(spec.policy.as_str()) else {
             continue;
         };
         let root = policy.object.spec.trust_root.kind;
-        let Some((made, code)) = untrusted(&provider.object.spec, root) else {
+        let at_place = |(pointer, place): (String, PlaceSpec)| {
+            let provider = facts.providers.get(place.provider.as_str())?;
+            let (made, code) = untrusted(&provider.object.spec, root)?;
+            Some((pointer, place.provider, made, code))
+        };
+        let found = places(spec).into_iter().find_map(at_place);
+        let Some((pointer, provider, made, code)) = found else {
             continue;
         };
         let root = match root {
             TrustRootKind::Intel => "Intel's root",
             TrustRootKind::Simulated => "a simulated root",
         };
-        let (provider, policy) = (&spec.provider, &spec.policy);
+        let policy = &spec.policy;
         let message = format!(
             "provider {provider} makes {made}, and policy {policy} asks for {root}, which vouches for none of them"
         );
-        findings.push(Finding::new(held.version, "/spec/provider", code, message));
+        findings.push(Finding::new(held.version, pointer, code, message));
     }
 }
 
