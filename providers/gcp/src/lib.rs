@@ -126,8 +126,8 @@ impl GcpProvider {
         Err(Fault::later(what, "only old answers come"))
     }
 
-    /// Whether the machine of this very claim is there, and expected in listings from now on. By an old answer it has to run:
-    /// one that is about to is of a later request.
+    /// Whether the machine of this very claim is there. By an old answer it has to run: one that is about to is of a later
+    /// request.
     async fn is_made(
         &self,
         request: &LaunchRequest,
@@ -135,24 +135,23 @@ impl GcpProvider {
         by_old: bool,
     ) -> Result<bool, Fault> {
         let made = self.at(&request.order, zone).await?;
-        let counts = |found: &Found| {
-            is_of(found, request) && (!by_old || found.status == Some(Status::Running))
-        };
-        let made = made.filter(counts);
-        if let Some(found) = &made {
-            self.listings.expect(found.clone());
-        }
-        Ok(made.is_some())
+        Ok(made.is_some_and(|found| {
+            is_of(&found, request) && (!by_old || found.status == Some(Status::Running))
+        }))
     }
 
-    /// Our machine of an order in a zone, whatever listings say. One that is not ours and has its name is an error.
+    /// Our machine of an order in a zone, whatever listings say; they are expected to have it from now on. One that is not
+    /// ours and has its name is an error.
     async fn at(&self, order: &OrderId, zone: &str) -> Result<Option<Found>, Fault> {
         let name = self.owner.machine(order);
         let Some(instance) = self.cloud.get(zone, &name).await? else {
             return Ok(None);
         };
         match Found::of(&self.owner, zone, &instance) {
-            Some(found) if found.order == *order => Ok(Some(found)),
+            Some(found) if found.order == *order => {
+                self.listings.expect(found.clone());
+                Ok(Some(found))
+            }
             _ => Err(Fault::person(
                 format!("machine of {order} in {zone}"),
                 format!("{name} is there already, and is not ours"),
@@ -173,7 +172,6 @@ impl GcpProvider {
                 return Err(Fault::later(what, "its name was in use by an older one"));
             }
             if found.status == Some(Status::Running) {
-                self.listings.expect(found);
                 return Ok(());
             }
             if Instant::now() + self.cloud.pace.look > deadline {

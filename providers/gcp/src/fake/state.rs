@@ -72,6 +72,15 @@ impl State {
         answer(self, said)
     }
 
+    pub(super) fn heal(&mut self) {
+        self.faults.clear();
+        self.partial = None;
+        self.hidden.clear();
+        for operation in &mut self.operations {
+            operation.left = operation.left.or(Some(STEPS));
+        }
+    }
+
     /// The fault that a request of this kind meets.
     pub(super) fn fault(&mut self, verb: Verb) -> Option<Fault> {
         let at = self.faults.iter().position(|fault| fault.verb() == verb)?;

@@ -8,7 +8,7 @@ use easyenclave_schemas::FailureCause;
 use serde_json::json;
 
 use crate::oracle::contract;
-use crate::stand::{Side, ZONES, open, order, owner, wanted};
+use crate::stand::{SOON, Side, ZONES, open, open_at, order, owner, wanted};
 
 /// An error with its causes.
 fn told(error: &ProvideError) -> String {
@@ -179,7 +179,8 @@ async fn a_machine_whose_launch_was_not_heard_of_is_found_and_removed_by_the_nex
 
 #[tokio::test]
 async fn an_operation_that_never_ends_is_waited_for_and_not_repeated() {
-    let side = Side::new().await;
+    let mut side = Side::new().await;
+    side.provider = open_at(&side.fake, SOON).await;
     side.fake.meet(Fault::NeverOver(Verb::Insert));
     for _ in 0..3 {
         let error = side.ensure("a").await.expect_err("it takes long");
@@ -191,6 +192,7 @@ async fn an_operation_that_never_ends_is_waited_for_and_not_repeated() {
         assert_eq!(error.cause(), FailureCause::ProviderDown);
     }
     assert_eq!(side.names().len(), 1);
+    side.provider = open(&side.fake).await;
     side.remove("a").await.expect("removed");
     assert_eq!(side.names(), Vec::<String>::new());
     is_in_googles_words(&side);

@@ -18,16 +18,19 @@ const PACKAGES: [&str; 2] = [
 const STEP: Duration = Duration::from_secs(240);
 
 /// Google's discovery document of Compute Engine, if it can be had.
-pub(crate) fn contract() -> Option<Contract> {
+pub(crate) fn contract() -> Option<&'static Contract> {
+    static READ: OnceLock<Contract> = OnceLock::new();
     let python = environment()?;
+    Some(READ.get_or_init(|| read(python)))
+}
+
+fn read(python: &Path) -> Contract {
     let print = "import googleapiclient.discovery_cache as c; print(c.__path__[0])";
     let folder = run(Command::new(python).args(["-c", print])).expect("the package is there");
     let folder = String::from_utf8(folder.stdout).expect("a path");
     let file = Path::new(folder.trim()).join("documents/compute.v1.json");
     let document = std::fs::read(file).expect("the document is there");
-    Some(Contract::new(
-        serde_json::from_slice(&document).expect("the document is JSON"),
-    ))
+    Contract::new(serde_json::from_slice(&document).expect("the document is JSON"))
 }
 
 /// The program of an environment with Google's packages, if it can be had.

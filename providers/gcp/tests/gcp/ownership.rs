@@ -2,11 +2,11 @@
 
 use easyenclave_gcp::names::{DATACENTER, FENCE, FLEET, ORDER, Owner, PROVIDER};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::TestRunner;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use crate::stand::{Side, ZONES, order, owner};
+use crate::stand::{Side, ZONES, cases, order, owner};
 
 /// A machine that may look much like ours.
 #[derive(Debug, Clone)]
@@ -76,11 +76,7 @@ impl Neighbour {
 #[test]
 fn whatever_is_not_ours_by_every_mark_stays() {
     let runtime = Runtime::new().expect("a runtime");
-    let mut runner = TestRunner::new(Config {
-        failure_persistence: None,
-        cases: 64,
-        ..Config::default()
-    });
+    let mut runner = TestRunner::new(cases(64));
     let neighbours = proptest::collection::vec(neighbour(), 1..6);
     let ran = runner.run(&neighbours, |neighbours| {
         runtime.block_on(stays(&neighbours));

@@ -10,14 +10,21 @@ use easyenclave_gcp::names::Owner;
 use easyenclave_gcp::{GcpProvider, Pace, Settings};
 use easyenclave_schemas::OrderId;
 use easyenclave_schemas::wire::{GcpMachine, Machine};
+use proptest::test_runner::{Config, RngSeed};
 use serde_json::Value;
 
-/// Nothing here needs time.
+/// Nothing here needs time, and on a busy machine everything does.
 pub(crate) const PACE: Pace = Pace {
-    call: Duration::from_secs(5),
-    operation: Duration::from_millis(200),
+    call: Duration::from_secs(20),
+    operation: Duration::from_secs(20),
     look: Duration::from_millis(2),
     listing: Duration::from_millis(2),
+};
+
+/// The same where an operation that is not over soon never is.
+pub(crate) const SOON: Pace = Pace {
+    operation: Duration::from_millis(30),
+    ..PACE
 };
 
 pub(crate) const ZONES: [&str; 2] = ["us-central1-a", "us-central1-b"];
@@ -63,6 +70,24 @@ pub(crate) fn wanted(name: &str, change: impl FnOnce(&mut GcpMachine)) -> Launch
 pub(crate) fn suit(request: &mut LaunchRequest) {
     request.spec.simulated = false;
     request.spec.reconciler_url = "https://reconciler.invalid".into();
+}
+
+/// An ordinary run tries the same cases each time; with `PROPTEST_CASES` it hunts in as many new ones.
+pub(crate) fn cases(usual: u32) -> Config {
+    let hunt = std::env::var_os("PROPTEST_CASES").is_some();
+    let config = Config {
+        failure_persistence: None,
+        max_shrink_iters: 200,
+        ..Config::default()
+    };
+    match hunt {
+        true => config,
+        false => Config {
+            cases: usual,
+            rng_seed: RngSeed::Fixed(7),
+            ..config
+        },
+    }
 }
 
 /// A provider, and what it talks to.
