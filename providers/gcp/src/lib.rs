@@ -159,6 +159,16 @@ impl GcpProvider {
         }
     }
 
+    /// The same without a word about what is not ours.
+    async fn ours(&self, order: &OrderId, zone: &str) -> Result<Option<Found>, Fault> {
+        let there = self.cloud.get(zone, &self.owner.machine(order)).await?;
+        let ours = there.and_then(|there| Found::of(&self.owner, zone, &there));
+        if let Some(found) = &ours {
+            self.listings.expect(found.clone());
+        }
+        Ok(ours)
+    }
+
     /// The name is in use: by the very machine that is wanted, or else by one of ours that has to go first.
     async fn take(&self, request: &LaunchRequest, zone: &str) -> Result<(), Fault> {
         let deadline = Instant::now() + self.cloud.pace.operation;
@@ -219,9 +229,7 @@ impl GcpProvider {
         let listing = self.look().await?;
         let mut those: Vec<Found> = listing.of(order).cloned().collect();
         if let Some(zone) = self.seats.zone(order) {
-            let name = self.owner.machine(order);
-            let there = self.cloud.get(zone.as_str(), &name).await?;
-            let ours = there.and_then(|there| Found::of(&self.owner, zone.as_str(), &there));
+            let ours = self.ours(order, zone.as_str()).await?;
             let unseen = |found: &Found| those.iter().all(|listed| listed.id != found.id);
             those.extend(ours.filter(unseen));
         }
@@ -298,7 +306,14 @@ impl Provider for GcpProvider {
 
     async fn list(&self) -> Result<Vec<Unit>, ProvideError> {
         let listing = self.look().await?;
-        Ok(listing.machines.iter().map(Found::unit).collect())
+        let mut units: Vec<Unit> = listing.machines.iter().map(Found::unit).collect();
+        // What was asked for a moment ago may be there and not be listed yet.
+        for (order, zone) in self.seats.unseen(&listing) {
+            let found = self.ours(&order, zone.as_str()).await?;
+            units.extend(found.as_ref().map(Found::unit));
+        }
+        units.sort();
+        Ok(units)
     }
 
     async fn last_words(&self, order: &OrderId) -> Result<String, ProvideError> {

@@ -70,6 +70,18 @@ impl Seats {
         self.seats().get(order).map(|seat| seat.zone.clone())
     }
 
+    /// Where there may be machines that a listing lacks because it was begun too early.
+    pub(crate) fn unseen(&self, listing: &Listing) -> Vec<(OrderId, Zone)> {
+        let seats = self.seats();
+        let unseen = seats.iter().filter(|(order, seat)| {
+            let early = seat.calls > 0 || seat.seen_after > listing.begun;
+            early && listing.of(order).next().is_none()
+        });
+        unseen
+            .map(|(order, seat)| (order.clone(), seat.zone.clone()))
+            .collect()
+    }
+
     /// Nothing of an order is left.
     pub(crate) fn free(&self, order: &OrderId) {
         let mut seats = self.seats();

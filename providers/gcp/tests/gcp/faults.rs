@@ -263,6 +263,18 @@ async fn a_listing_that_lacks_a_machine_which_is_there_is_no_listing() {
 }
 
 #[tokio::test]
+async fn a_machine_that_was_asked_for_a_moment_ago_is_listed_before_listings_show_it() {
+    let side = Side::new().await;
+    side.fake.hide(&[&owner().machine(&order("a"))]);
+    side.fake.meet(Fault::LostAnswer(Verb::Insert));
+    side.ensure("a").await.expect_err("nobody heard");
+    let listed = side.listed().await.expect("listed");
+    assert_eq!(listed, [("a".to_owned(), true)]);
+    side.remove("a").await.expect("removed");
+    assert_eq!(side.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_listing_has_every_page_or_is_an_error() {
     let side = Side::new().await;
     for name in ["a", "b", "c"] {
