@@ -270,6 +270,9 @@ async fn a_machine_that_was_asked_for_a_moment_ago_is_listed_before_listings_sho
     side.ensure("a").await.expect_err("nobody heard");
     let listed = side.listed().await.expect("listed");
     assert_eq!(listed, [("a".to_owned(), true)]);
+    // From now on a listing without it is none.
+    side.listed().await.expect_err("it is there");
+    side.fake.heal();
     side.remove("a").await.expect("removed");
     assert_eq!(side.names(), Vec::<String>::new());
 }
