@@ -316,6 +316,13 @@ impl Presence {
         })
     }
 
+    /// The machines of a worker's newest listing.
+    pub fn units(&self, worker: &WorkerId) -> Vec<OrderId> {
+        let listings = lock(&self.listings);
+        let listing = listings.get(worker);
+        listing.map_or_else(Vec::new, |listing| listing.units.keys().cloned().collect())
+    }
+
     /// Every worker's newest listing.
     pub fn listings(&self) -> BTreeMap<WorkerId, Listing> {
         lock(&self.listings).clone()

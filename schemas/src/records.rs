@@ -256,6 +256,11 @@ impl OrderPhase {
         matches!(self, Self::Open | Self::Claimed | Self::Provisioning)
     }
 
+    /// Whether a worker holds it.
+    pub fn is_held(self) -> bool {
+        matches!(self, Self::Claimed | Self::Provisioning)
+    }
+
     /// The word that users of the HTTP API know.
     pub fn as_str(self) -> &'static str {
         match self {

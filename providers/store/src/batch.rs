@@ -42,6 +42,12 @@ impl Batch {
         self
     }
 
+    /// What it writes: space, key, and the value, or none where the key is removed.
+    pub fn writes(&self) -> impl Iterator<Item = (Space, &str, Option<&[u8]>)> {
+        let writes = self.writes.iter();
+        writes.map(|(space, key, value)| (*space, key.as_str(), value.as_deref()))
+    }
+
     /// Whether nothing would be written.
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()

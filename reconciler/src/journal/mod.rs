@@ -3,6 +3,7 @@
 //! wait for the disk together.
 
 mod change;
+mod machines;
 mod queue;
 mod records;
 #[cfg(test)]

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use easyenclave_schemas::records::{AgentRecord, OrderRecord};
-use easyenclave_schemas::{AgentId, OrderId, ProviderName, Timestamp, WorkerId};
+use easyenclave_schemas::{AgentId, OrderId, ProviderName, TargetName, Timestamp, WorkerId};
 use easyenclave_store::{Space, Store};
 use serde::de::DeserializeOwned;
 
 use super::JournalError;
+use super::machines::Machines;
 use super::queue::Queue;
 
 /// All agents and orders.
@@ -19,6 +20,7 @@ pub struct Records {
     /// Orders: those under way, and the newest of each slot.
     pub orders: BTreeMap<OrderId, Arc<OrderRecord>>,
     queue: Queue,
+    machines: Machines,
 }
 
 /// What a change does to the records.
@@ -34,18 +36,26 @@ impl Records {
             agents: load(store, Space::Agents, AgentId::new)?,
             orders: load(store, Space::Orders, OrderId::new)?,
             queue: Queue::default(),
+            machines: Machines::default(),
         };
-        let orders = records.orders.values();
-        orders.for_each(|order| records.queue.put(order));
+        for order in records.orders.values() {
+            records.queue.put(order);
+            records.machines.put_order(order);
+        }
+        let agents = records.agents.values();
+        agents.for_each(|agent| records.machines.put_agent(agent));
         Ok(records)
     }
 
     pub(super) fn merge(&mut self, staged: &Staged) {
         for (agent, record) in &staged.agents {
-            match record {
-                Some(record) => self.agents.insert(agent.clone(), Arc::clone(record)),
-                None => self.agents.remove(agent),
-            };
+            if let Some(before) = self.agents.remove(agent) {
+                self.machines.take_agent(&before);
+            }
+            if let Some(record) = record {
+                self.machines.put_agent(record);
+                self.agents.insert(agent.clone(), Arc::clone(record));
+            }
         }
         for (order, record) in &staged.orders {
             self.set_order(order, record.clone());
@@ -56,11 +66,19 @@ impl Records {
     pub(crate) fn set_order(&mut self, order: &OrderId, record: Option<Arc<OrderRecord>>) {
         if let Some(before) = self.orders.remove(order) {
             self.queue.take(&before);
+            self.machines.take_order(&before);
         }
         if let Some(record) = record {
             self.queue.put(&record);
+            self.machines.put_order(&record);
             self.orders.insert(order.clone(), record);
         }
+    }
+
+    /// How many machines of a target other workers have, and how many of other targets this one has.
+    pub(crate) fn machines(&self, target: &TargetName, worker: &WorkerId) -> (u32, u32) {
+        let elsewhere = self.machines.elsewhere(target, worker);
+        (elsewhere, self.machines.beside(target, worker))
     }
 
     /// The open orders of a provider that only this worker may have, or any, oldest first.

@@ -1,14 +1,16 @@
 //! Who may make the machine of a launch when its claim has run out: its holder at once, and another worker only when
 //! surely none is there. What is over counts against its target for just as long.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave::clock::Clock;
 use easyenclave::observe::observe;
+use easyenclave::revision::Revision;
 use easyenclave_plan::{CancelReason, WaitReason, plan};
 use easyenclave_schemas::OrderId;
 use easyenclave_schemas::records::{OrderPhase, OrderRecord};
-use easyenclave_schemas::wire::{CLAIM, OrderReport};
+use easyenclave_schemas::wire::{CLAIM, OrderReport, OrderWork};
 use serde_json::json;
 
 use crate::place::Place;
@@ -169,4 +171,36 @@ async fn an_order_that_nobody_held_leaves_nothing_behind() {
     let place = Place::new(&json!({}));
     let order = open(&place).await;
     assert!(!counts(&place, &order).await);
+}
+
+/// What an order allows this worker.
+async fn budget(place: &Place, worker: &str) -> u32 {
+    let order = place.take(worker).await.expect("an order");
+    match order.work {
+        OrderWork::Launch(spec) => spec.max_units,
+        OrderWork::Retire { .. } => panic!("no launch"),
+    }
+}
+
+#[tokio::test]
+async fn a_worker_may_have_no_more_than_the_target_less_what_others_have_of_it() {
+    let place = Place::new(&json!({}));
+    place.provided(&json!({"process": {"maxAgents": 7}}));
+    for _ in 0..4 {
+        open(&place).await;
+    }
+    assert_eq!(budget(&place, "a").await, 7, "the provider allows no more");
+    let mut revision = Revision::clone(&place.world.revision().expect("a revision"));
+    revision
+        .desired
+        .targets
+        .get_mut("tiny")
+        .expect("the target")
+        .max = 5;
+    place.world.adopt(Arc::new(revision));
+    assert_eq!(budget(&place, "b").await, 4);
+    assert_eq!(budget(&place, "c").await, 3);
+    let stranger = "stranger-1".parse().expect("a name");
+    place.list("d", &[(&stranger, 1)]);
+    assert_eq!(budget(&place, "d").await, 3, "what is nobody's is beside");
 }

@@ -5,6 +5,8 @@ mod again;
 mod api;
 mod audit;
 mod boots;
+mod ceiling;
+mod chaos;
 mod claims;
 mod codes;
 mod concurrency;

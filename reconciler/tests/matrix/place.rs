@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -92,6 +92,7 @@ impl Place {
         let store = Arc::new(FailingStore {
             store: sled,
             fails: AtomicBool::new(false),
+            sees: OnceLock::new(),
         });
         let platform = testing::platform(clock.now()).expect("a platform");
         let root = platform.root_key_id().to_string();
@@ -446,10 +447,14 @@ impl CollateralSource for Source {
     }
 }
 
-/// A store that can be made to fail.
+/// Sees each change of the records.
+pub(crate) type Sees = Box<dyn Fn(&Batch) + Send + Sync>;
+
+/// A store that can be made to fail, and that shows what is written.
 pub(crate) struct FailingStore {
     store: SledStore,
     pub(crate) fails: AtomicBool,
+    pub(crate) sees: OnceLock<Sees>,
 }
 
 impl Store for FailingStore {
@@ -467,7 +472,11 @@ impl Store for FailingStore {
 
     fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
         self.works()?;
-        self.store.apply(batch)
+        self.store.apply(batch)?;
+        if let Some(sees) = self.sees.get() {
+            sees(batch);
+        }
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), StoreError> {

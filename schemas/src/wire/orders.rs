@@ -119,7 +119,8 @@ pub enum OrderWork {
 pub struct LaunchSpec {
     /// The size of the machine.
     pub node_size: NodeSize,
-    /// The most machines that the provider document allows on this worker.
+    /// The most machines that this worker may have: what the provider document allows, and no more of the order's target
+    /// than its maximum less what other workers have of it.
     pub max_units: u32,
     /// Where the agent finds the reconciler.
     pub reconciler_url: String,
