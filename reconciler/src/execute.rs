@@ -17,7 +17,7 @@ use easyenclave_schemas::{
 use crate::journal::{Change, JournalError, Records};
 use crate::revision::Revision;
 use crate::world::World;
-use crate::{history, losses, stages};
+use crate::{history, losses};
 
 /// What an action did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,6 @@ pub async fn execute(
         revision: Arc::clone(revision),
         listed,
         kept: history::kept(world, revision, now),
-        refused: stages::refused(world),
         now,
     };
     let actions = plan.actions.clone();
@@ -108,8 +107,6 @@ struct Decide {
     listed: Vec<(OrderId, WorkerId, ProviderName)>,
     /// Ended orders that say how short a place is, or whose machines may still be there.
     kept: BTreeSet<OrderId>,
-    /// Orders whose agents' evidence was refused.
-    refused: BTreeSet<String>,
     now: Timestamp,
 }
 
@@ -231,11 +228,6 @@ impl Decide {
         record.unaccounted = record.state != OrderPhase::Open;
         match reason {
             CancelReason::Expired(cause) => {
-                let refused = self.refused.contains(order.as_str());
-                let cause = match cause {
-                    FailureCause::NotRegistered if refused => FailureCause::AttestationRefused,
-                    cause => cause,
-                };
                 record.state = OrderPhase::Failed(self.now);
                 record.cause = Some(cause);
                 record.error.get_or_insert_with(|| cause.to_string());

@@ -10,10 +10,10 @@ use easyenclave_schemas::{Generation, OrderId, Timestamp};
 use easyenclave_store::Space;
 
 use crate::journal::Records;
-use crate::recall;
 use crate::revision::Applied;
 use crate::trust::{self, Attempt, BoundTo, Exhibit, Filing, Judgement, Tried, internal};
 use crate::world::World;
+use crate::{recall, stages};
 
 /// Takes an agent in. The request's signature was checked against the key that it names.
 ///
@@ -49,9 +49,14 @@ async fn admitted(
         },
     };
     let applied = Arc::new(applied);
-    let (verdict, exhibit) = trust::judge(world, attempt, Arc::clone(&applied), now)
-        .await
-        .map_err(|turned| turned.rejection)?;
+    let judged = trust::judge(world, attempt, Arc::clone(&applied), now).await;
+    let (verdict, exhibit) = match judged {
+        Ok(accepted) => accepted,
+        Err(turned) => {
+            stages::refused(world, &order, turned.rejection.code).await;
+            return Err(turned.rejection);
+        }
+    };
     let revision = world.revision().ok_or(ReasonCode::DependencyUnavailable)?;
     let judgement = Judgement {
         agent: order.order.agent(),
@@ -206,6 +211,7 @@ async fn admit(
             let mut order = OrderRecord::clone(order);
             order.state = OrderPhase::Fulfilled;
             order.error = None;
+            order.cause = None;
             order.times.registered_at.get_or_insert(now);
             change.put_order(order);
             Ok(())

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use easyenclave_schemas::Timestamp;
-use easyenclave_schemas::records::{AgentRecord, OrderPhase, OrderRecord};
+use easyenclave_schemas::records::{AgentRecord, OrderPhase, OrderRecord, WorkRecord};
 use easyenclave_schemas::wire::CLAIM;
 
 use crate::journal::{Change, Records};
@@ -27,21 +27,22 @@ impl Leaps {
     /// Notices a jump since the last turn, and sets right what depends on the time.
     pub async fn look(&mut self, world: &World, now: Timestamp) {
         let Some(last) = self.last.replace(now) else {
-            // The clock may have been ahead when the records were written.
-            return redate(world, now).await;
+            // The clock may have been ahead when the records were written, and nobody has listened since.
+            return redate(world, now, true).await;
         };
         let (back, forward) = (now.plus(BACK) < last, now.since(last) > FORWARD);
         if back || forward {
             tracing::warn!(back, "time has jumped; silence counts from now");
             world.presence.listen_from(now);
         }
-        if back {
-            redate(world, now).await;
+        if back || forward {
+            redate(world, now, forward).await;
         }
     }
 }
 
-async fn redate(world: &World, now: Timestamp) {
+/// What is dated ahead counts as of now. What was under way while nobody listened has its time again.
+async fn redate(world: &World, now: Timestamp, unheard: bool) {
     let dated = move |records: &Records, change: &mut Change| {
         for record in records.agents.values() {
             let agent = agent_by(record, now);
@@ -50,7 +51,7 @@ async fn redate(world: &World, now: Timestamp) {
             }
         }
         for record in records.orders.values() {
-            let order = order_by(record, now);
+            let order = order_by(record, now, unheard);
             if order != **record {
                 change.put_order(order);
             }
@@ -74,10 +75,14 @@ fn agent_by(record: &AgentRecord, now: Timestamp) -> AgentRecord {
     agent
 }
 
-fn order_by(record: &OrderRecord, now: Timestamp) -> OrderRecord {
+fn order_by(record: &OrderRecord, now: Timestamp, unheard: bool) -> OrderRecord {
     let mut order = record.clone();
     order.opened_at = order.opened_at.min(now);
     order.times = order.times.by(now);
+    let is_launch = matches!(order.work, WorkRecord::Launch { .. });
+    if unheard && is_launch && order.state.is_held() {
+        order.times.listened_again_at = Some(now);
+    }
     if let OrderPhase::Failed(at) = order.state {
         order.state = OrderPhase::Failed(at.min(now));
     }
@@ -98,13 +103,17 @@ mod tests {
         let mut ahead = launch("tiny-1", OrderPhase::Failed(now.plus(CLAIM)), "worker-1", 1);
         ahead.opened_at = now.plus(CLAIM * 5);
         ahead.claim.as_mut().expect("a claim").expires_at = now.plus(CLAIM * 9);
-        let order = order_by(&ahead, now);
+        let order = order_by(&ahead, now, true);
         assert_eq!(
             (order.opened_at, order.state),
             (now, OrderPhase::Failed(now))
         );
         assert_eq!(order.claim.expect("a claim").expires_at, now.plus(CLAIM));
         let past = launch("tiny-1", OrderPhase::Open, "worker-1", 1);
-        assert_eq!(order_by(&past, now), past);
+        assert_eq!(order_by(&past, now, true), past);
+        let held = launch("tiny-1", OrderPhase::Claimed, "worker-1", 1);
+        assert_eq!(order_by(&held, now, false), held);
+        let again = order_by(&held, now, true).times.listened_again_at;
+        assert_eq!(again, Some(now));
     }
 }

@@ -243,11 +243,13 @@ fn report(
     }
     let launch = matches!(record.work, WorkRecord::Launch { .. });
     if launch && request.status == OrderReport::Removed {
-        return taken_down(record, change);
+        return taken_down(record, request, change);
     }
     if !record.state.is_pending() {
-        if request.status == OrderReport::Failed {
-            account(record, change);
+        if request.status == OrderReport::Failed
+            && let Some(accounted) = stages::accounted(record, request)
+        {
+            change.put_order(accounted);
         }
         return Ok(status(record));
     }
@@ -274,19 +276,14 @@ fn renew(record: &mut OrderRecord, now: Timestamp) {
     }
 }
 
-/// The holder of a launch that is over says that nothing is left of its machine.
-fn account(record: &OrderRecord, change: &mut Change) {
-    if record.unaccounted {
-        let mut record = record.clone();
-        record.unaccounted = false;
-        change.put_order(record);
-    }
-}
-
 /// A launch that is over leaves nothing behind once its worker has removed the machine. A worker that ends takes its
 /// machines with it when it was told to: their launches are withdrawn then, and none of them has failed. That the machine
 /// of an agent is gone, only a listing proves.
-fn taken_down(record: &OrderRecord, change: &mut Change) -> Result<OrderStatus, Refused> {
+fn taken_down(
+    record: &OrderRecord,
+    request: &OrderUpdate,
+    change: &mut Change,
+) -> Result<OrderStatus, Refused> {
     if record.state.is_pending() {
         return Err(Refused::new(
             StatusCode::CONFLICT,
@@ -294,12 +291,13 @@ fn taken_down(record: &OrderRecord, change: &mut Change) -> Result<OrderStatus, 
             "a launch order is not done by a removal",
         ));
     }
-    account(record, change);
     let mut record = record.clone();
     if record.state == OrderPhase::Fulfilled {
         record.state = OrderPhase::Cancelled;
         record.error = Some("its worker has ended and taken the machine with it".into());
         change.put_order(record.clone());
+    } else if let Some(accounted) = stages::accounted(&record, request) {
+        change.put_order(accounted);
     }
     Ok(status(&record))
 }

@@ -1,7 +1,7 @@
 //! How far a launch has come, and why it went no further: what reports, challenges and registrations say of an order is
 //! noted in its record. What a worker says in words is shown to everybody, so it is bounded, plain and without secrets.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use easyenclave_schemas::evidence::ReasonCode;
 use easyenclave_schemas::records::{OrderPhase, OrderRecord, WorkRecord};
@@ -24,27 +24,28 @@ pub(crate) fn plain(world: &World, order: &OrderId, request: OrderUpdate) -> Ord
     OrderUpdate {
         error: request.error.map(line),
         console: end.filter(|text| !text.trim().is_empty()),
-        cause: Some(cause(world, order, request.cause)),
         ..request
     }
 }
 
-/// Why a launch has failed. Whoever reports it does not know that evidence was refused here.
-fn cause(world: &World, order: &OrderId, reported: Option<FailureCause>) -> FailureCause {
-    match reported.unwrap_or(FailureCause::NotMade) {
-        FailureCause::MachineDied if refused(world).contains(order.as_str()) => {
-            FailureCause::AttestationRefused
-        }
-        cause => cause,
+/// Notes that the evidence of a launch's agent was refused: if nothing else comes of it, that is why it has failed. It is
+/// written once for each claim.
+pub(crate) async fn refused(world: &World, order: &OrderRecord, code: ReasonCode) {
+    let cause = Some(FailureCause::AttestationRefused);
+    if !code.is_of_evidence() || order.cause == cause {
+        return;
     }
-}
-
-/// The orders whose agents' evidence was refused, of those that are remembered.
-pub(crate) fn refused(world: &World) -> BTreeSet<String> {
-    let of_evidence = |code: &str| ReasonCode::from_code(code).is_some_and(|c| c.is_of_evidence());
-    let refusals = world.refusals.list().into_iter();
-    let refusals = refusals.filter(|refusal| of_evidence(&refusal.code));
-    refusals.map(|refusal| refusal.subject).collect()
+    let (id, claim) = (order.order.clone(), order.claim.clone());
+    let noted = world.journal.transact(move |records, change| {
+        let same = |known: &&Arc<OrderRecord>| known.state.is_held() && known.claim == claim;
+        let known = records.orders.get(&id).filter(same);
+        let mut order = OrderRecord::clone(known.ok_or(())?);
+        order.cause = cause;
+        change.put_order(order);
+        Ok::<_, ()>(())
+    });
+    // What cannot be written is noted with the next refusal.
+    let _ = noted.await;
 }
 
 /// A claim by another holder begins anew: what the former one made is worth nothing any more.
@@ -66,11 +67,28 @@ pub(crate) fn provisioning(record: &mut OrderRecord, request: &OrderUpdate, now:
     }
 }
 
-/// Takes in why a launch has failed.
+/// Takes in why a launch has failed. Whoever reports that its machine ended does not know that evidence was refused here;
+/// older workers name no cause.
 pub(crate) fn failed(record: &mut OrderRecord, request: &OrderUpdate, now: Timestamp) {
+    let refused = record.cause == Some(FailureCause::AttestationRefused);
+    record.cause = match request.cause {
+        Some(FailureCause::MachineDied) if refused => record.cause,
+        cause => Some(cause.unwrap_or(FailureCause::NotMade)),
+    };
     record.state = OrderPhase::Failed(now);
-    record.cause = request.cause;
     record.console.clone_from(&request.console);
+}
+
+/// The holder of a launch that is over says that nothing is left of its machine, and maybe how the console ended: of a
+/// deadline only the reconciler knows, and of the console only the worker.
+pub(crate) fn accounted(record: &OrderRecord, request: &OrderUpdate) -> Option<OrderRecord> {
+    let is_failed = matches!(record.state, OrderPhase::Failed(_));
+    let mut accounted = record.clone();
+    accounted.unaccounted = false;
+    if is_failed && record.console.is_none() {
+        accounted.console.clone_from(&request.console);
+    }
+    (accounted != *record).then_some(accounted)
 }
 
 /// Notes that somebody inside a machine asks for a nonce. Anybody may name an order, so it is written once for each
@@ -113,7 +131,7 @@ mod tests {
             claimed_at: Some(at(1)),
             made_at: Some(at(2)),
             booted_at: Some(at(3)),
-            registered_at: None,
+            ..StageTimes::default()
         };
         assert_eq!(claimed(times, true, at(9)), times);
         let anew = claimed(times, false, at(9));

@@ -125,11 +125,22 @@ pub struct StageTimes {
     /// When its agent was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registered_at: Option<Timestamp>,
+    /// When the reconciler listened again after a time in which nobody could be heard. Deadlines count from then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listened_again_at: Option<Timestamp>,
 }
 
 impl StageTimes {
-    /// The stage of a pending order that was opened then, and since when it is in it.
+    /// The stage of a pending order that was opened then, and since when its time runs.
     pub fn stage(&self, opened: Timestamp) -> (Stage, Timestamp) {
+        let (stage, since) = self.reached(opened);
+        (
+            stage,
+            self.listened_again_at.map_or(since, |at| at.max(since)),
+        )
+    }
+
+    fn reached(&self, opened: Timestamp) -> (Stage, Timestamp) {
         match (self.booted_at, self.made_at, self.claimed_at) {
             (Some(at), _, _) => (Stage::Booted, at),
             (None, Some(at), _) => (Stage::Made, at),
@@ -159,6 +170,7 @@ impl StageTimes {
             made_at: self.made_at.map(&change),
             booted_at: self.booted_at.map(&change),
             registered_at: self.registered_at.map(&change),
+            listened_again_at: self.listened_again_at.map(&change),
         }
     }
 }
@@ -182,6 +194,11 @@ mod tests {
         assert_eq!(times.stage(at(1)), (Stage::Made, at(3)));
         times.booted_at = Some(at(4));
         assert_eq!(times.stage(at(1)), (Stage::Booted, at(4)));
+        times.listened_again_at = Some(at(3));
+        assert_eq!(times.stage(at(1)), (Stage::Booted, at(4)));
+        times.listened_again_at = Some(at(5));
+        assert_eq!(times.stage(at(1)), (Stage::Booted, at(5)));
+        times.listened_again_at = None;
         let whole = times.trunc_secs().by(Timestamp::from_millis(3000));
         assert_eq!(
             whole.stage(at(1)),

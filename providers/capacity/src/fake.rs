@@ -40,6 +40,13 @@ impl FakeProvider {
         }
     }
 
+    /// The agent of a unit says this.
+    pub fn say(&self, order: &OrderId, words: &str) {
+        if let Some(unit) = self.state().units.get_mut(order) {
+            unit.words = words.into();
+        }
+    }
+
     /// The next call fails with this.
     pub fn fail(&self, error: ProvideError) {
         self.state().faults.push_back(error);

@@ -1,6 +1,6 @@
 //! Says what replicas and reservations without an agent wait for, and which reservations end soon. Decides nothing.
 
-use easyenclave_schemas::Timestamp;
+use easyenclave_schemas::{FailureCause, Timestamp};
 
 use crate::draft::Draft;
 use crate::pools::{Pools, Share, Shares};
@@ -20,6 +20,8 @@ pub(crate) struct Provided {
     pub(crate) rest: Option<Rest>,
     /// No place has room now.
     pub(crate) short: Option<Short>,
+    /// One launch tries for all whether what they failed of is gone.
+    pub(crate) probe: Option<(FailureCause, u32)>,
     /// What is missing may turn up.
     pub(crate) returning: bool,
     /// Nothing is ordered before a worker has listed its machines.
@@ -83,6 +85,9 @@ fn of(
     let provided = provided[target.at()];
     if let Some(none) = provided.short {
         return (short(none), Some(none.until));
+    }
+    if let Some((cause, slots)) = provided.probe {
+        return (WaitReason::LaunchesProbing { cause, slots }, None);
     }
     match (provided.rest, view.target(target).state.spec()) {
         (Some(rest), _) => (resting(rest), Some(rest.until)),

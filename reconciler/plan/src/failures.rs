@@ -15,6 +15,9 @@ const FIRST_REST: Duration = Duration::from_secs(2);
 /// The longest rest, without jitter. A full zone is asked again this often.
 const LONGEST_REST: Duration = Duration::from_secs(10 * 60);
 
+/// A target whose last failure is longer ago has no trouble: nothing was launched since, and that is no sign of any.
+const MEMORY: Duration = Duration::from_secs(60 * 60);
+
 /// So many slots whose last launches failed for one cause are no chance.
 const SLOTS: usize = 2;
 
@@ -47,10 +50,11 @@ pub(crate) fn trouble(view: &View, target: TargetIx) -> Option<Trouble> {
     let newest = newest(view, target);
     let failed = newest.iter().filter_map(|order| failed(order));
     let failed: Vec<Failed> = failed.filter(|failed| since(failed.at)).collect();
-    let cause = failed
-        .iter()
-        .max_by_key(|failed| (failed.at, failed.id))?
-        .cause;
+    let last = failed.iter().max_by_key(|failed| (failed.at, failed.id))?;
+    if view.now.since(last.at) > MEMORY {
+        return None;
+    }
+    let cause = last.cause;
     let alike = || failed.iter().filter(|failed| failed.cause == cause);
     let is_probe = |o: &&&OrderView| o.pending && o.fact.failures > 0 && since(o.fact.opened);
     let probes = || newest.iter().filter(is_probe);
@@ -148,6 +152,19 @@ mod tests {
             expect![
                 "wait: target tiny: launches failed in a row: 9; the provider's quota is used up (until 2026-01-01T00:08:45Z)"
             ],
+        );
+    }
+
+    #[test]
+    fn failures_of_long_ago_are_no_trouble() {
+        check(
+            STATE,
+            "order tiny #0 g1 failed 3601 of NoCapacity failures 5\norder tiny #1 g1 failed 3700 of NoCapacity",
+            expect![[r#"
+                launch tiny-32913ac7cea7 for tiny slot 2 generation 1 failures 0 size tiny in local by process under sim
+                launch tiny-4dfee8e46e1e for tiny slot 0 generation 2 failures 6 size tiny in local by process under sim
+                launch tiny-9e21383a4f14 for tiny slot 3 generation 1 failures 0 size tiny in local by process under sim
+                launch tiny-c2db2deda33e for tiny slot 1 generation 2 failures 1 size tiny in local by process under sim"#]],
         );
     }
 

@@ -47,9 +47,26 @@ pub(crate) fn unheard(view: &View, target: &Target) -> Option<WaitReason> {
     })
 }
 
+/// Why there is no room at a spot. A quota that is used up at one spot of a region is used up at all of them.
 fn shortage<'v>(view: &View<'v>, spot: &Spot) -> Option<&'v Shortage> {
-    let shortage = view.observed.shortages.get(spot);
-    shortage.filter(|shortage| shortage.until > view.now)
+    let shortages = view.observed.shortages.iter();
+    let counts = |(at, short): &(&Spot, &Shortage)| {
+        let of_region = short.cause == FailureCause::Quota && is_one_region(at, spot);
+        (*at == spot || of_region) && short.until > view.now
+    };
+    let short = shortages.filter(counts).map(|(_, short)| short);
+    short.max_by_key(|short| short.until)
+}
+
+fn is_one_region(one: &Spot, other: &Spot) -> bool {
+    let of_place = |spot: &'_ Spot| (spot.provider.clone(), spot.datacenter.clone());
+    of_place(one) == of_place(other) && region(one) == region(other)
+}
+
+/// A zone's name is its region's, and what sets it apart there, as `us-central1-a`.
+fn region(spot: &Spot) -> Option<&str> {
+    let zone = spot.zone.as_ref()?.as_str();
+    Some(zone.rsplit_once('-').map_or(zone, |(region, _)| region))
 }
 
 /// Whether a launch that failed for this may well come through at another place.
@@ -80,6 +97,17 @@ mod tests {
             expect![[r#"
             launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size tiny in local zone us-a by process shape c3-4 under sim
             launch tiny-55bb1394b081 for tiny slot 0 generation 1 failures 0 size tiny in local zone us-a by process shape c3-4 under sim"#]],
+        );
+    }
+
+    #[test]
+    fn a_quota_that_is_used_up_leaves_the_whole_region_out() {
+        check(
+            "target tiny 1 4 at us-a c3-4 at us-b c3-4 at eu-a c3-4",
+            "short us-a c3-4 Quota 20",
+            expect![
+                "launch tiny-55bb1394b081 for tiny slot 0 generation 1 failures 0 size tiny in local zone eu-a by process shape c3-4 under sim"
+            ],
         );
     }
 

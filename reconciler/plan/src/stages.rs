@@ -14,9 +14,17 @@ pub(crate) fn deadline(limits: &Limits, order: &LaunchOrder) -> Option<(Timestam
         (Stage::Open, _) => (limits.register_within, FailureCause::NotRegistered),
         (Stage::Claimed, _) => (limits.make_within, FailureCause::NotMade),
         (Stage::Made, _) => (limits.boot_within, FailureCause::NotBooted),
-        (Stage::Booted, _) => (limits.register_within, FailureCause::NotRegistered),
+        (Stage::Booted, _) => (limits.register_within, not_registered(order)),
     };
     Some((since.plus(within), cause))
+}
+
+/// An agent whose evidence was refused asks again for as long as it is let.
+fn not_registered(order: &LaunchOrder) -> FailureCause {
+    match order.cause {
+        Some(FailureCause::AttestationRefused) => FailureCause::AttestationRefused,
+        _ => FailureCause::NotRegistered,
+    }
 }
 
 /// What an order has failed of by now.

@@ -439,6 +439,7 @@ fn times(words: &mut Words) -> StageTimes {
         made_at: next(),
         booted_at: next(),
         registered_at: next(),
+        listened_again_at: None,
     }
 }
 

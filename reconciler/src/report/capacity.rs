@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use easyenclave_plan::{OrderState, Subject, Target};
 use easyenclave_schemas::status::{
-    AgentPhase, AgentStatus, CapacityStatus, ConditionType, ReservationStatus,
+    AgentPhase, AgentStatus, CapacityStatus, ConditionStatus, ConditionType, ReservationStatus,
 };
 use easyenclave_schemas::{AgentId, TargetName};
 
@@ -48,7 +48,7 @@ fn status(
         .previous
         .and_then(|previous| previous.capacity.get(name));
     let previous = previous.map(|previous| previous.conditions.as_slice());
-    let enough = idle >= target.warm || agents.len() >= target.max as usize;
+    let (status, reason, message) = available(target, agents.len(), idle);
     CapacityStatus {
         target: name.clone(),
         datacenter: target.datacenter.clone(),
@@ -69,14 +69,23 @@ fn status(
         retiring,
         reservations: reservations(sight, name),
         conditions: Conditions::new(previous, sight.now())
-            .add(
-                ConditionType::Available,
-                when(enough),
-                if enough { "WarmEnough" } else { "TooFewIdle" },
-                format!("{idle} idle, {} wanted idle", target.warm),
-            )
+            .add(ConditionType::Available, status, reason, message)
             .done(),
         waits,
+    }
+}
+
+/// Whether as many agents are there as are wanted at the least, and as many of them idle.
+fn available(target: &Target, agents: usize, idle: u32) -> (ConditionStatus, &'static str, String) {
+    let enough = idle >= target.warm || agents >= target.max as usize;
+    let warm = format!("{idle} idle, {} wanted idle", target.warm);
+    match (agents >= target.min as usize, enough) {
+        (false, _) => {
+            let few = format!("{agents} there, {} wanted at the least", target.min);
+            (when(false), "TooFewAgents", few)
+        }
+        (true, true) => (when(true), "WarmEnough", warm),
+        (true, false) => (when(false), "TooFewIdle", warm),
     }
 }
 

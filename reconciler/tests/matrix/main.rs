@@ -14,6 +14,7 @@ mod deliveries;
 mod document;
 mod example;
 mod holds;
+mod hour;
 mod kept;
 mod launchers;
 mod leaps;

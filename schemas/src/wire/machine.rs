@@ -70,7 +70,7 @@ pub struct GcpMachine {
 
 impl Machine {
     /// The machine of a size by a provider's document, at the spot that the order names, or else at the preferred one.
-    /// None for a provider that makes no machines, and for a size that it does not have.
+    /// None for a provider that makes no machines, and for a size or a spot that it does not have any more.
     pub fn of(
         provider: &ProviderSpec,
         size: &NodeSize,
@@ -94,8 +94,8 @@ impl Machine {
                 let size = gcp.sizes.get(size.as_str())?;
                 Some(Self::Gcp(Box::new(GcpMachine {
                     project: gcp.project.clone(),
-                    zone: zone.or(gcp.zones.first())?.clone(),
-                    machine_type: shape.or(size.machine_types.first())?.clone(),
+                    zone: still(zone, &gcp.zones)?,
+                    machine_type: still(shape, &size.machine_types)?,
                     image: gcp.image.clone(),
                     disk_gib: size.disk_gib,
                     network: gcp.network.clone(),
@@ -106,6 +106,14 @@ impl Machine {
                 })))
             }
         }
+    }
+}
+
+/// What an order names, if the document still has it; the preferred one where it names none.
+fn still<T: Clone + PartialEq>(named: Option<&T>, all: &[T]) -> Option<T> {
+    match named {
+        Some(named) => all.iter().find(|one| *one == named).cloned(),
+        None => all.first().cloned(),
     }
 }
 

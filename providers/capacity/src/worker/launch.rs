@@ -54,8 +54,13 @@ impl Job<'_> {
             End::Joined => {}
             End::Forgotten => self.leave(unit),
             End::Lost => {
+                let words = self.end_of_console(&request).await;
                 self.clean_up(unit).await;
-                self.settle(OrderReport::Removed, &Words::default()).await;
+                let status = match words.console {
+                    Some(_) => OrderReport::Failed,
+                    None => OrderReport::Removed,
+                };
+                self.settle(status, &words).await;
             }
             End::LetGo => {
                 tracing::warn!(unit = %unit, "the reconciler was silent for long; its unit goes");
@@ -169,14 +174,19 @@ impl Job<'_> {
     /// All that is known of a failed launch, before what is left of it is removed. The machine knows its token and may
     /// have said it; nobody else needs to.
     async fn words(&self, request: &LaunchRequest, error: &str, cause: FailureCause) -> Words {
+        Words {
+            error: Some(request.bootstrap_token.hide_in(error)),
+            cause: Some(cause),
+            ..self.end_of_console(request).await
+        }
+    }
+
+    async fn end_of_console(&self, request: &LaunchRequest) -> Words {
         let console = self.desk.provider.console(&request.order).await;
         let console = console.ok().filter(|text| !text.trim().is_empty());
-        let token = &request.bootstrap_token;
         Words {
-            error: Some(token.hide_in(error)),
-            cause: Some(cause),
-            console: console.map(|text| token.hide_in(&text)),
-            stage: None,
+            console: console.map(|text| request.bootstrap_token.hide_in(&text)),
+            ..Words::default()
         }
     }
 

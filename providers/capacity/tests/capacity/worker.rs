@@ -281,6 +281,28 @@ async fn an_order_that_is_over_takes_its_unit_with_it() {
     }
 }
 
+/// Only the reconciler knows of a deadline, and only the worker of the console.
+#[tokio::test]
+async fn a_launch_that_failed_of_a_deadline_is_told_with_its_console() {
+    let bench = Bench::new().await;
+    let order = bench.reconciler.launch("a");
+    bench.exists(&order).await;
+    bench
+        .provider
+        .say(&order, &format!("no route to host, {TOKEN}"));
+    bench.reconciler.stands(&order, "failed");
+    let failed = reported(&order, OrderReport::Failed, 1);
+    let update = bench.reconciler.until("it is told", failed).await;
+    assert_eq!(
+        update.console.as_deref(),
+        Some("no route to host, <secret>")
+    );
+    assert!(
+        bench.provider.request(&order).is_none(),
+        "it is gone by then"
+    );
+}
+
 #[tokio::test]
 async fn the_unit_of_an_order_that_the_reconciler_has_forgotten_stays() {
     let bench = Bench::new().await;

@@ -1,6 +1,7 @@
 //! What all actions together must satisfy: maximum and minimum, roll-outs, the breaker, quotas, reservations.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use easyenclave_schemas::{
     AgentId, DeploymentId, FailureCause, OrderId, OwnerName, Spot, TargetName,
@@ -97,7 +98,8 @@ fn probing(facts: &Facts, name: &TargetName, findings: &mut Findings) {
             last = last.max(Some((at, *id, cause)));
         }
     }
-    let alike = last.map_or(0, |(_, _, cause)| failed[&cause]);
+    let recent = last.filter(|(at, ..)| facts.now.since(*at) <= Duration::from_secs(3600));
+    let alike = recent.map_or(0, |(_, _, cause)| failed[&cause]);
     let is_pending = |(id, order): &&(&OrderId, &LaunchOrder)| {
         order.state.is_pending() && !facts.observed.agents.contains_key(id.as_str())
     };

@@ -150,6 +150,7 @@ impl Pool<'_, '_> {
                     self.wait(draft, explain::short(short), Some(short.until));
                 }
                 Next::Probe { cause, slots } => {
+                    provided.probe = Some((cause, slots));
                     let probing = WaitReason::LaunchesProbing { cause, slots };
                     self.wait(draft, probing, None);
                 }
