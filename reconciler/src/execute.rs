@@ -10,8 +10,7 @@ use easyenclave_schemas::records::{
     AgentRecord, AssignmentRecord, OrderPhase, OrderRecord, QuarantineRecord, WorkRecord,
 };
 use easyenclave_schemas::{
-    AgentId, Datacenter, FailureCause, Generation, OrderId, ProviderName, StageTimes, Timestamp,
-    WorkerId,
+    AgentId, Datacenter, Generation, OrderId, ProviderName, StageTimes, Timestamp, WorkerId,
 };
 
 use crate::journal::{Change, JournalError, Records};
