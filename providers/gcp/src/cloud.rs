@@ -45,8 +45,8 @@ impl Default for Pace {
 pub(crate) enum Inserted {
     /// It is under way, or was.
     Operation(Box<Operation>),
-    /// Another machine has the name.
-    Taken,
+    /// Something has the name: this is what was answered.
+    Taken(Fault),
 }
 
 /// One project of Compute Engine.
@@ -93,7 +93,9 @@ impl Cloud {
         let what = format!("making a machine in {zone}");
         match self.answer(&what, call).await? {
             Ok(operation) => Ok(Inserted::Operation(Box::new(operation))),
-            Err(error) if error.http_status_code() == Some(409) => Ok(Inserted::Taken),
+            Err(error) if error.http_status_code() == Some(409) => {
+                Ok(Inserted::Taken(Fault::of(what, &error)))
+            }
             Err(error) => Err(Fault::of(what, &error)),
         }
     }
@@ -177,6 +179,7 @@ impl Cloud {
             let there = self.there(&what, call).await?;
             operation = there.ok_or_else(|| Fault::later(&what, "it is not known any more"))?;
         }
+        warn(&what, &operation);
         Ok(operation)
     }
 
@@ -206,4 +209,14 @@ impl Cloud {
 /// Whether an operation has ended, which says nothing of how.
 pub(crate) fn is_over(operation: &Operation) -> bool {
     operation.status == Some(Status::Done)
+}
+
+/// An operation may end well and leave something behind, such as a disk that costs money.
+fn warn(what: &str, operation: &Operation) {
+    for warning in &operation.warnings {
+        let code = warning.code.as_ref().and_then(|code| code.name());
+        let code = code.unwrap_or("no code");
+        let message = warning.message.as_deref().unwrap_or("no message");
+        tracing::warn!(what, code, message, "an operation has ended with a warning");
+    }
 }

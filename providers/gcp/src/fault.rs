@@ -165,6 +165,8 @@ fn known(code: &str) -> Option<Next> {
         "ratelimitexceeded" | "userratelimitexceeded" | "resourceoperationrateexceeded" => {
             Some(Next::Later)
         }
+        // What others are changing at the moment, such as a subnetwork in which several machines are made.
+        "resourcenotready" | "resourceinusebyanotherresource" => Some(Next::Later),
         word if word.starts_with("zoneresourcepoolexhausted")
             || word.starts_with("resourcepoolexhausted")
             || word.contains("stockout") =>

@@ -106,12 +106,13 @@ impl GcpProvider {
         let zone = machine.zone.as_str();
         let what = format!("machine of {} in {zone}", request.order);
         let purpose = format!("make {}", request.fence);
-        let mut after = String::new();
+        let (mut after, mut last) = (String::new(), None);
         for _ in 0..MEMORIES {
+            self.between(&after).await;
             let id = self.owner.request_id(&request.order, &purpose, &after);
             let body = machine::body(request, machine, &self.owner);
             let operation = match self.cloud.insert(zone, body, &id).await? {
-                Inserted::Taken => return self.take(request, zone).await,
+                Inserted::Taken(fault) => return self.take(request, zone, fault).await,
                 Inserted::Operation(operation) => *operation,
             };
             let is_old = is_over(&operation);
@@ -120,10 +121,17 @@ impl GcpProvider {
                 Some(fault) if !is_old => return Err(fault),
                 None if self.is_made(request, zone, is_old).await? => return Ok(()),
                 None if !is_old => return Err(Fault::later(what, "it is gone again")),
-                _ => after = named(&operation),
+                fault => (after, last) = (named(&operation), fault),
             }
         }
-        Err(Fault::later(what, "only old answers come"))
+        Err(last.unwrap_or_else(|| Fault::later(what, "only old answers come")))
+    }
+
+    /// The pause after an old answer.
+    async fn between(&self, after: &str) {
+        if !after.is_empty() {
+            sleep(self.cloud.pace.look).await;
+        }
     }
 
     /// Whether the machine of this very claim is there. By an old answer it has to run: one that is about to is of a later
@@ -169,13 +177,17 @@ impl GcpProvider {
         Ok(ours)
     }
 
-    /// The name is in use: by the very machine that is wanted, or else by one of ours that has to go first.
-    async fn take(&self, request: &LaunchRequest, zone: &str) -> Result<(), Fault> {
+    /// The name is in use: by the very machine that is wanted, or else by one of ours that has to go first. Where no
+    /// machine has it, something else may, such as a disk that was left behind.
+    async fn take(&self, request: &LaunchRequest, zone: &str, taken: Fault) -> Result<(), Fault> {
         let deadline = Instant::now() + self.cloud.pace.operation;
         let what = format!("machine of {} in {zone}", request.order);
         loop {
             let Some(found) = self.at(&request.order, zone).await? else {
-                return Err(Fault::later(what, "its name was in use a moment ago"));
+                return Err(Fault::later(
+                    what,
+                    format!("its name is in use: {}", taken.why),
+                ));
             };
             if !is_of(&found, request) {
                 self.destroy(&found).await?;
@@ -198,8 +210,9 @@ impl GcpProvider {
         } = found;
         let what = format!("removing machine {} in {zone}", found.name);
         let purpose = format!("remove {id}");
-        let mut after = String::new();
+        let (mut after, mut last) = (String::new(), None);
         for _ in 0..MEMORIES {
+            self.between(&after).await;
             let request = self.owner.request_id(order, &purpose, &after);
             let Some(operation) = self.cloud.delete(zone, *id, &request).await? else {
                 self.listings.forget(*id);
@@ -214,10 +227,10 @@ impl GcpProvider {
             match Fault::of_operation(&what, &operation) {
                 Some(fault) if !is_old => return Err(fault),
                 None if !is_old => return Err(Fault::later(what, "it is there still")),
-                _ => after = named(&operation),
+                fault => (after, last) = (named(&operation), fault),
             }
         }
-        Err(Fault::later(what, "only old answers come"))
+        Err(last.unwrap_or_else(|| Fault::later(what, "only old answers come")))
     }
 
     /// Ends the machines of an order that these words are true of, also one that no listing shows yet.
@@ -236,24 +249,31 @@ impl GcpProvider {
         for found in those.iter().filter(|found| which(found)) {
             self.destroy(found).await?;
         }
-        self.seats.free(order);
         Ok(())
     }
 
-    /// Ends what is in the way of an order's machine. Answers with the one of this very claim, if it is there.
+    /// Ends what is in the way of an order's machine. Answers with the machines that there are then, and the state of the
+    /// one of this very claim, if it is there.
     async fn make_room(
         &self,
         request: &LaunchRequest,
-        listing: &Listing,
-    ) -> Result<Option<Status>, Fault> {
-        let mut there = None;
+    ) -> Result<(Arc<Listing>, Option<Status>), Fault> {
+        let mut listing = self.look().await?;
+        let (mut there, mut destroyed) = (None, false);
         for found in listing.of(&request.order) {
             match is_of(found, request) {
                 true => there = found.status.clone(),
-                false => self.destroy(found).await?,
+                false => {
+                    self.destroy(found).await?;
+                    destroyed = true;
+                }
             }
         }
-        Ok(there)
+        if destroyed {
+            // That takes a while, in which others have been made.
+            listing = self.look().await?;
+        }
+        Ok((listing, there))
     }
 
     /// The end of what a machine of an order has written to its serial port.
@@ -276,8 +296,8 @@ impl GcpProvider {
 impl Provider for GcpProvider {
     async fn ensure(&self, request: &LaunchRequest) -> Result<(), ProvideError> {
         let machine = machine::wanted(request, &self.owner, &self.cloud.project)?;
-        let listing = self.look().await?;
-        if self.make_room(request, &listing).await? == Some(Status::Running) {
+        let (listing, there) = self.make_room(request).await?;
+        if there == Some(Status::Running) {
             return Ok(());
         }
         let limit = request.spec.max_units;
@@ -296,7 +316,9 @@ impl Provider for GcpProvider {
     }
 
     async fn remove(&self, order: &OrderId) -> Result<(), ProvideError> {
-        Ok(self.remove_those(order, |_| true).await?)
+        self.remove_those(order, |_| true).await?;
+        self.seats.free(order);
+        Ok(())
     }
 
     async fn remove_older(&self, order: &OrderId, fence: u64) -> Result<(), ProvideError> {

@@ -155,13 +155,14 @@ impl Listings {
     /// Proves that a machine is gone which a listing lacks.
     async fn is_gone(&self, cloud: &Cloud, owner: &Owner, missed: &Found) -> Result<(), Fault> {
         let there = cloud.get(&missed.zone, &missed.id.to_string()).await?;
-        let ours = there.and_then(|instance| Found::of(owner, &missed.zone, &instance));
-        if ours.is_some() {
+        if let Some(instance) = there {
             let what = format!("listing the machines of {}", cloud.project);
-            return Err(Fault::later(
-                what,
-                format!("it lacks {}, which is there", missed.name),
-            ));
+            let name = &missed.name;
+            return Err(match Found::of(owner, &missed.zone, &instance) {
+                Some(_) => Fault::later(what, format!("it lacks {name}, which is there")),
+                // It may serve: that somebody has taken its marks away is no proof that it is gone.
+                None => Fault::person(what, format!("the labels of {name} are not ours any more")),
+            });
         }
         self.forget(missed.id);
         Ok(())

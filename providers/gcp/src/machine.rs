@@ -1,7 +1,7 @@
 //! What a machine is: the whole request for one, from the order alone. What the machine is given may be seen by anybody
 //! who can list machines, so nothing in it is worth anything after the agent has joined.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use easyenclave_capacity::LaunchRequest;
 use easyenclave_schemas::wire::{AgentConfig, GcpMachine, Machine, PlatformConfig, WorkloadPort};
@@ -68,10 +68,14 @@ pub(crate) fn wanted<'a>(
 
 /// Whether only this machine reaches an address.
 fn is_loopback(url: &str) -> bool {
-    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
-    ["127.", "localhost", "[::1]", "0.0.0.0", "[::]"]
-        .iter()
-        .any(|start| host.starts_with(start))
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match host.strip_prefix('[') {
+        Some(bracketed) => bracketed.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let local = |address: IpAddr| address.is_loopback() || address.is_unspecified();
+    host == "localhost" || host.parse().is_ok_and(local)
 }
 
 /// The request for a machine.
@@ -93,7 +97,7 @@ pub(crate) fn body(request: &LaunchRequest, machine: &GcpMachine, owner: &Owner)
                 .set_confidential_instance_type(ConfidentialInstanceType::Tdx),
         )
         .set_scheduling(schedule(machine.preemptible))
-        .set_disks([disk(machine)])
+        .set_disks([disk(machine, &labels)])
         .set_network_interfaces([network(machine)])
         .set_shielded_instance_config(
             ShieldedInstanceConfig::new()
@@ -126,7 +130,8 @@ fn schedule(preemptible: bool) -> Scheduling {
     }
 }
 
-fn disk(machine: &GcpMachine) -> AttachedDisk {
+/// With the machine's labels: one that is left behind can be told to be ours.
+fn disk(machine: &GcpMachine, labels: &[(&'static str, String)]) -> AttachedDisk {
     AttachedDisk::new()
         .set_boot(true)
         .set_auto_delete(true)
@@ -135,7 +140,8 @@ fn disk(machine: &GcpMachine) -> AttachedDisk {
         .set_initialize_params(
             AttachedDiskInitializeParams::new()
                 .set_source_image(&machine.image)
-                .set_disk_size_gb(machine.disk_gib),
+                .set_disk_size_gb(machine.disk_gib)
+                .set_labels(labels.iter().cloned()),
         )
 }
 
@@ -187,5 +193,30 @@ fn config(request: &LaunchRequest) -> AgentConfig {
             listen: listen(workload),
             address: None,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn only_the_loopback_is_out_of_reach() {
+        for url in [
+            "http://127.0.0.1:8080",
+            "https://localhost/",
+            "http://[::1]:8080",
+            "http://0.0.0.0",
+        ] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in [
+            "https://localhost.example.org",
+            "http://127.example.org",
+            "http://10.0.0.1:8080",
+            "http://[fd00::1]/",
+        ] {
+            assert!(!is_loopback(url), "{url}");
+        }
     }
 }

@@ -83,7 +83,7 @@ fn by_verb(
             )),
             Some(key) => match verb {
                 Verb::Delete => delete(state, said, key, fault),
-                Verb::Serial => serial(state, said, &key.1),
+                Verb::Serial => serial(state, said, &key),
                 _ => good(state.machines[&key].clone()),
             },
         },
@@ -257,8 +257,12 @@ fn operation(state: &State, zone: &str, name: &str) -> Answer {
 /// The buffer of a serial port holds so much, in bytes; older ones are gone.
 const BUFFER: usize = 1 << 20;
 
-fn serial(state: &State, said: &Said, name: &str) -> Answer {
-    let text = state.serial.get(name).cloned().unwrap_or_default();
+/// A machine that is off says nothing any more, of before either.
+fn serial(state: &State, said: &Said, key: &(String, String)) -> Answer {
+    let name = &key.1;
+    let is_off = state.machines[key]["status"] == "TERMINATED";
+    let text = state.serial.get(name).filter(|_| !is_off);
+    let text = text.cloned().unwrap_or_default();
     let all = i64::try_from(text.len()).unwrap_or(i64::MAX);
     let oldest = text.len().saturating_sub(BUFFER);
     let asked: i64 = query(said, "start")

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use easyenclave_capacity::{ProvideError, Provider};
+use easyenclave_gcp::fake::Partial;
 use easyenclave_gcp::{CONFIG, PORTS, Pace};
 use easyenclave_schemas::wire::AgentConfig;
 use serde_json::{Value, json};
@@ -35,6 +36,14 @@ async fn every_word_of_a_life_is_in_googles_document() {
     side.fake.set_page(1);
     side.listed().await.expect("listed");
     side.provider.console(&order("a")).await.expect("read");
+    side.fake
+        .set_status(&owner().machine(&order("b")), "TERMINATED");
+    side.listed().await.expect("listed");
+    for partial in [Partial::Unreachable, Partial::Warning, Partial::InZone] {
+        side.fake.set_partial(Some(partial));
+        side.listed().await.expect_err("not all is there");
+    }
+    side.fake.set_partial(None);
     for name in ["a", "b"] {
         side.remove(name).await.expect("removed");
     }
@@ -74,7 +83,10 @@ async fn a_machine_is_a_trust_domain_that_starts_once() {
         body["disks"],
         json!([{
             "boot": true, "autoDelete": true, "type": "PERSISTENT", "interface": "NVME",
-            "initializeParams": {"sourceImage": "projects/p/global/images/agent-1", "diskSizeGb": "80"},
+            "initializeParams": {
+                "sourceImage": "projects/p/global/images/agent-1", "diskSizeGb": "80",
+                "labels": body["labels"],
+            },
         }])
     );
     assert_eq!(
@@ -199,6 +211,9 @@ async fn last_words_are_the_end_of_the_serial_port_without_control_characters() 
         "{}",
         console.len()
     );
+    side.fake.set_status(&name, "TERMINATED");
+    let console = side.provider.console(&order("a")).await.expect("read");
+    assert_eq!(console, "", "a machine that is off says nothing");
     assert_eq!(
         side.provider
             .console(&order("never"))
