@@ -312,13 +312,17 @@ impl Turns {
             return;
         }
         self.tidied = now;
-        let (nonces, orders) = (
+        let (nonces, accounts, orders) = (
             self.world.journal.forget_nonces(now).await,
+            history::account(&self.world).await,
             history::forget_ended(&self.world).await,
         );
-        for error in [nonces, orders].into_iter().filter_map(Result::err) {
+        for error in [nonces, accounts, orders]
+            .into_iter()
+            .filter_map(Result::err)
+        {
             let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "nonces or orders not forgotten");
+            tracing::error!(error, "nonces or orders not forgotten or settled");
         }
         if let Some(revision) = self.world.revision() {
             crate::trust::forget_trusted(&self.world, &revision);

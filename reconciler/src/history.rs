@@ -47,6 +47,44 @@ pub async fn forget_ended(world: &World) -> Result<(), JournalError> {
     Ok(())
 }
 
+/// Writes down that nothing is left of the machines of ended orders, once it is proved: what proves it is not known any
+/// more after a restart.
+///
+/// # Errors
+/// When the records cannot be written.
+pub async fn account(world: &World) -> Result<(), JournalError> {
+    let Some(revision) = world.revision() else {
+        return Ok(());
+    };
+    let proved: Vec<OrderId> = {
+        let holds = Holds {
+            presence: &world.presence,
+            revision: &revision,
+            now: world.clock.now(),
+        };
+        let records = world.journal.read();
+        let orders = records.orders.values();
+        let open = orders.filter(|order| order.unaccounted && !order.state.is_pending());
+        let proved = open.filter(|order| !holds.may_live(order));
+        proved.map(|order| order.order.clone()).collect()
+    };
+    if proved.is_empty() {
+        return Ok(());
+    }
+    let written = world.journal.transact(move |records, change| {
+        let proved = proved.iter().filter_map(|order| records.orders.get(order));
+        for order in proved {
+            change.put_order(OrderRecord {
+                unaccounted: false,
+                ..OrderRecord::clone(order)
+            });
+        }
+        Ok::<_, ()>(())
+    });
+    written.await?.unwrap_or_default();
+    Ok(())
+}
+
 /// The newest generation of each slot.
 fn newest(records: &Records) -> BTreeMap<(&TargetName, u32), u64> {
     let mut newest = BTreeMap::new();

@@ -25,17 +25,24 @@ pub(crate) struct Holds<'a> {
 impl Holds<'_> {
     /// Whether the machine that a launch's last claim was for may be there, or still come about. A worker makes none once
     /// its claim has run out, so its own complete listing that was begun later than that proves that there is none. A
-    /// worker that was silent for `workerLostAfter` has removed what it had not seen to its end.
+    /// worker that was silent for `workerLostAfter` has removed what it had not seen to its end, if it still ran.
     pub(crate) fn may_live(&self, order: &OrderRecord) -> bool {
         let Some(claim) = &order.claim else {
             return false;
         };
-        let ran_out = claim.expires_at <= self.now;
+        let ends = self.ends(claim);
         let lacks = || {
             let (worker, unit) = (&claim.worker, &order.order);
-            self.presence.lacks(worker, unit, claim.expires_at)
+            self.presence.lacks(worker, unit, ends)
         };
-        !ran_out || !(lacks() || self.is_lost(claim))
+        ends > self.now || !(lacks() || self.is_lost(claim))
+    }
+
+    /// When a claim has surely run out for its holder too, whose clock did not jump with ours.
+    fn ends(&self, claim: &ClaimRecord) -> Timestamp {
+        let leapt = self.presence.leapt();
+        let at_least = leapt.map_or(claim.expires_at, |leapt| leapt.plus(CLAIM));
+        claim.expires_at.max(at_least)
     }
 
     fn is_lost(&self, claim: &ClaimRecord) -> bool {

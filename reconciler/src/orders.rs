@@ -155,7 +155,7 @@ impl Wanted {
         }
     }
 
-    /// The oldest order that it held before it was restarted, that is open, or that nobody holds any more.
+    /// What it held before it was restarted, or else the oldest order that is open or that nobody holds any more.
     fn of<'r>(&self, records: &'r Records) -> Option<&'r OrderRecord> {
         let worker = &self.request.worker_id;
         let provider = &self.request.provider;
@@ -168,9 +168,10 @@ impl Wanted {
             let order = records.orders.get(order)?;
             (order.state.is_pending() && order.claim.as_ref() == Some(claim)).then_some(order)
         });
-        let orders = [own, open, only_its].into_iter().flatten();
-        let orders = orders.chain(free.filter(serves)).map(AsRef::as_ref);
-        orders.min_by_key(|order| (order.opened_at, &order.order))
+        let free = free.filter(put_down).filter(serves);
+        let others = [open, only_its].into_iter().flatten().chain(free);
+        let oldest = || others.min_by_key(|order| (order.opened_at, &order.order));
+        own.or_else(oldest).map(AsRef::as_ref)
     }
 
     fn serves(&self, order: &OrderRecord) -> bool {

@@ -25,6 +25,7 @@ const MOST_WORKERS: usize = 4096;
 #[derive(Debug)]
 pub struct Presence {
     listening: Mutex<Timestamp>,
+    leapt: Mutex<Option<Timestamp>>,
     /// Until then workers are waited for that may have machines of before the start.
     others_until: Timestamp,
     agents: Mutex<HashMap<AgentId, Heard>>,
@@ -106,6 +107,7 @@ impl Presence {
     pub fn new(started: Timestamp) -> Self {
         Self {
             listening: Mutex::new(started),
+            leapt: Mutex::default(),
             others_until: started,
             agents: Mutex::default(),
             sessions: Mutex::default(),
@@ -137,9 +139,15 @@ impl Presence {
         *lock(&self.listening)
     }
 
+    /// When the time jumped last. What was dated before may not have lasted as long as the clock says.
+    pub fn leapt(&self) -> Option<Timestamp> {
+        *lock(&self.leapt)
+    }
+
     /// Nobody was listened to for a while, or the clock was set: silence counts from now, as after a restart.
     pub fn listen_from(&self, now: Timestamp) {
         *lock(&self.listening) = now;
+        *lock(&self.leapt) = Some(now);
         for heard in lock(&self.agents).values_mut() {
             heard.at = heard.at.min(now);
         }
@@ -148,7 +156,7 @@ impl Presence {
         }
         for listing in lock(&self.listings).values_mut() {
             listing.at = listing.at.min(now);
-            listing.before = listing.before.map(|before| before.min(now));
+            listing.before = None;
             for unit in listing.units.values_mut() {
                 unit.since = now;
             }

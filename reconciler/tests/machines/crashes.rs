@@ -103,9 +103,8 @@ fn strike(fleet: &mut Fleet, victim: Victim, dice: &mut Dice) {
             let machines = fleet.agents();
             let count = u64::try_from(machines.len()).expect("few");
             let chosen = usize::try_from(dice.below(count.max(1))).expect("few");
-            if let Some(machine) = machines.get(chosen) {
-                signal(machine.pid, "KILL");
-            }
+            let machine = machines.get(chosen).expect("one is there");
+            signal(machine.pid, "KILL");
         }
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave::clock::Clock;
+use easyenclave::history::account;
+use easyenclave::leap::Leaps;
 use easyenclave::observe::observe;
 use easyenclave::revision::Revision;
 use easyenclave_plan::{CancelReason, WaitReason, plan};
@@ -203,4 +205,36 @@ async fn a_worker_may_have_no_more_than_the_target_less_what_others_have_of_it()
     let stranger = "stranger-1".parse().expect("a name");
     place.list("d", &[(&stranger, 1)]);
     assert_eq!(budget(&place, "d").await, 3, "what is nobody's is beside");
+}
+
+/// The clock is set ahead by an hour: the holder's own goes on, and so does its claim.
+#[tokio::test]
+async fn a_claim_lasts_for_its_holder_when_our_clock_is_set_ahead() {
+    let (place, order) = held().await;
+    place.list("a", &[]);
+    let mut leaps = Leaps::default();
+    leaps.look(&place.world, place.clock.now()).await;
+    place.clock.forward(Duration::from_secs(3600));
+    leaps.look(&place.world, place.clock.now()).await;
+    place.clock.forward(SECOND);
+    place.list("a", &[]);
+    place.list("a", &[]);
+    assert_eq!(fence(&place, "b").await, None, "it makes the machine now");
+    place.clock.forward(CLAIM);
+    place.list("a", &[]);
+    place.list("a", &[]);
+    let taken = place.take("b").await.expect("nobody makes it any more");
+    assert_eq!((taken.order_id, taken.fence), (order, 2));
+}
+
+/// What was proved once needs no proof after a restart, when nothing is known of workers.
+#[tokio::test]
+async fn what_is_surely_gone_is_written_down() {
+    let (place, order) = withdrawn().await;
+    let unaccounted = || place.world.journal.read().orders[&order].unaccounted;
+    account(&place.world).await.expect("written");
+    assert!(unaccounted(), "nothing proves it yet");
+    place.clock.forward(LOST_AFTER);
+    account(&place.world).await.expect("written");
+    assert!(!unaccounted());
 }
