@@ -31,10 +31,7 @@ impl Holds<'_> {
             return false;
         };
         let ends = self.ends(claim);
-        let lacks = || {
-            let (worker, unit) = (&claim.worker, &order.order);
-            self.presence.lacks(worker, unit, ends)
-        };
+        let lacks = || self.presence.lacks(&claim.worker, order, ends);
         ends > self.now || !(lacks() || self.is_lost(claim))
     }
 

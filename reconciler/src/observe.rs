@@ -152,8 +152,8 @@ fn liveness(
     }
 }
 
-/// Only a complete listing of the worker that made the machine is proof, and only when it was begun after the agent
-/// registered: one that was under way while the machine was made does not hold it, whenever it arrives.
+/// Only a complete listing of its place by the worker that made the machine is proof, and only when it was begun after the
+/// agent registered: one that was under way while the machine was made does not hold it, whenever it arrives.
 fn is_gone(listings: &BTreeMap<WorkerId, Listing>, record: &AgentRecord) -> bool {
     listings.get(&record.worker).is_some_and(|listing| {
         let alive = listing
@@ -161,7 +161,8 @@ fn is_gone(listings: &BTreeMap<WorkerId, Listing>, record: &AgentRecord) -> bool
             .get(&record.agent.order())
             .is_some_and(|unit| unit.alive);
         let later = |before| before > record.registered_at;
-        listing.before.is_some_and(later) && !alive
+        let of_its_place = listing.is_of(&record.provider, &record.datacenter);
+        of_its_place && listing.before.is_some_and(later) && !alive
     })
 }
 

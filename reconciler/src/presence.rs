@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use easyenclave_schemas::records::OrderRecord;
 use easyenclave_schemas::signature::Session;
 use easyenclave_schemas::wire::{
     CallRefusal, CallRefusals, HeartbeatRequest, InventoryRequest, RegisterRequest, WorkloadReport,
@@ -262,11 +263,12 @@ impl Presence {
         heard.unwrap_or_default().max(self.listening())
     }
 
-    /// Whether a worker's complete listing, begun after this time, has no machine of this order.
-    pub fn lacks(&self, worker: &WorkerId, unit: &OrderId, after: Timestamp) -> bool {
+    /// Whether a worker's complete listing of the order's place, begun after this time, has no machine of it.
+    pub fn lacks(&self, worker: &WorkerId, order: &OrderRecord, after: Timestamp) -> bool {
         lock(&self.listings).get(worker).is_some_and(|listing| {
             let begun_later = listing.before.is_some_and(|before| before > after);
-            begun_later && !listing.units.contains_key(unit)
+            let of_its_place = listing.is_of(&order.provider, &order.datacenter);
+            begun_later && of_its_place && !listing.units.contains_key(&order.order)
         })
     }
 
@@ -274,7 +276,9 @@ impl Presence {
     pub fn inventory(&self, listing: &InventoryRequest, at: Timestamp) -> bool {
         self.worker(&listing.worker_id, at);
         let mut listings = lock(&self.listings);
+        // Two workers with one name would prove each other's machines gone.
         let last = listings.get(&listing.worker_id);
+        let last = last.filter(|last| last.is_of(&listing.provider, &listing.datacenter));
         let since = |order: &OrderId| {
             let known = last.and_then(|last| last.units.get(order));
             known.map_or(at, |unit| unit.since)
@@ -334,6 +338,13 @@ impl Presence {
     /// Every worker's newest listing.
     pub fn listings(&self) -> BTreeMap<WorkerId, Listing> {
         lock(&self.listings).clone()
+    }
+}
+
+impl Listing {
+    /// Whether it is of the machines of this provider in this datacenter.
+    pub fn is_of(&self, provider: &ProviderName, datacenter: &Datacenter) -> bool {
+        self.provider == *provider && self.datacenter == *datacenter
     }
 }
 

@@ -34,15 +34,12 @@ impl Owner {
     /// The name of the worker that makes these machines. It follows from whose they are, so that another host can take
     /// them over when one is lost.
     pub fn worker_id(&self) -> WorkerId {
-        let whole = format!("gcp-{}-{}", self.provider, self.datacenter);
-        let name = match whole.len() <= WorkerId::MAX {
-            true => whole,
-            false => {
-                let digest = Digest::of(whole.as_bytes()).short(16);
-                format!("{}-{digest}", &whole[..WorkerId::MAX - 17])
-            }
-        };
-        WorkerId::new(name).expect("made of names and digits")
+        let parts = [self.provider.as_str(), self.datacenter.as_str()];
+        // Names have hyphens in them too, so that two pairs may read the same.
+        let digest = Digest::of_list(parts.map(str::as_bytes)).short(8);
+        let readable = format!("gcp-{}-{}", self.provider, self.datacenter);
+        let readable: String = readable.chars().take(WorkerId::MAX - 9).collect();
+        WorkerId::new(format!("{readable}-{digest}")).expect("made of names and digits")
     }
 
     /// The machine of an order. There is one such name in a zone, so an order has at most one machine there.
@@ -186,7 +183,19 @@ mod tests {
 
     #[test]
     fn a_workers_name_follows_from_its_machines_and_has_room() {
-        assert_eq!(owner("one").worker_id().as_str(), "gcp-cloud-gcp-us");
+        assert_eq!(
+            owner("one").worker_id().as_str(),
+            "gcp-cloud-gcp-us-5979fe92"
+        );
+        let mut pairs = [owner("one"), owner("one")];
+        for (pair, (provider, place)) in pairs
+            .iter_mut()
+            .zip([("gcp-eu", "west"), ("gcp", "eu-west")])
+        {
+            pair.provider = provider.parse().expect("a name");
+            pair.datacenter = place.parse().expect("a name");
+        }
+        assert_ne!(pairs[0].worker_id(), pairs[1].worker_id());
         let mut long = owner("one");
         long.provider = "p".repeat(40).parse().expect("a name");
         long.datacenter = "d".repeat(40).parse().expect("a name");

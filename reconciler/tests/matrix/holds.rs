@@ -238,3 +238,25 @@ async fn what_is_surely_gone_is_written_down() {
     account(&place.world).await.expect("written");
     assert!(!unaccounted());
 }
+
+/// Another worker goes by the same name, in another place.
+#[tokio::test]
+async fn a_listing_of_another_place_proves_nothing() {
+    let (place, order) = held().await;
+    place.clock.forward(CLAIM);
+    for _ in 0..3 {
+        place.list_in("far", "a", &[]);
+    }
+    assert_eq!(fence(&place, "b").await, None);
+    for datacenter in ["far", "local", "far", "local"] {
+        place.list_in(datacenter, "a", &[]);
+    }
+    assert_eq!(
+        fence(&place, "b").await,
+        None,
+        "none was begun after its own"
+    );
+    place.list("a", &[]);
+    let taken = place.take("b").await.expect("it is gone");
+    assert_eq!((taken.order_id, taken.fence), (order, 2));
+}

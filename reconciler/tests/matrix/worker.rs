@@ -64,6 +64,11 @@ impl Place {
 
     /// A second later, a worker lists these machines, with the numbers of their claims.
     pub(crate) fn list(&self, worker: &str, units: &[(&OrderId, u64)]) {
+        self.list_in("local", worker, units);
+    }
+
+    /// The same for one in this datacenter.
+    pub(crate) fn list_in(&self, datacenter: &str, worker: &str, units: &[(&OrderId, u64)]) {
         self.clock.forward(Duration::from_secs(1));
         let unit = |(order, fence): &(&OrderId, u64)| Unit {
             order_id: (*order).clone(),
@@ -73,7 +78,7 @@ impl Place {
         let listing = InventoryRequest {
             worker_id: name(worker),
             provider: name("local"),
-            datacenter: name("local"),
+            datacenter: name(datacenter),
             units: units.iter().map(unit).collect(),
         };
         self.world.presence.inventory(&listing, self.clock.now());
