@@ -10,7 +10,8 @@ use easyenclave_schemas::records::{
     AgentRecord, AssignmentRecord, OrderPhase, OrderRecord, QuarantineRecord, WorkRecord,
 };
 use easyenclave_schemas::{
-    AgentId, Datacenter, Generation, OrderId, ProviderName, StageTimes, Timestamp, WorkerId,
+    AgentId, Datacenter, FailureCause, Generation, OrderId, ProviderName, StageTimes, Timestamp,
+    WorkerId,
 };
 
 use crate::journal::{Change, JournalError, Records};
@@ -220,18 +221,24 @@ impl Decide {
             .ok_or(Skipped::Gone)?
             .as_ref()
             .clone();
-        if !record.state.is_pending() {
+        // Somebody may have claimed it since the plan was made.
+        let is_for_open = matches!(
+            reason,
+            CancelReason::PlaceRemoved | CancelReason::Expired(FailureCause::NotClaimed)
+        );
+        let is_open = record.state == OrderPhase::Open;
+        if !record.state.is_pending() || (is_for_open && !is_open) {
             return Err(Skipped::Overtaken);
         }
         // Whoever holds it may be making its machine, and has yet to hear that it is over.
-        record.unaccounted = record.state != OrderPhase::Open;
+        record.unaccounted = !is_open;
         match reason {
             CancelReason::Expired(cause) => {
                 record.state = OrderPhase::Failed(self.now);
                 record.cause = Some(cause);
                 record.error.get_or_insert_with(|| cause.to_string());
             }
-            CancelReason::Surplus | CancelReason::TargetRemoved => {
+            CancelReason::Surplus | CancelReason::TargetRemoved | CancelReason::PlaceRemoved => {
                 record.state = OrderPhase::Cancelled;
             }
         }

@@ -267,6 +267,8 @@ fn launch(order: &OrderRecord, holds: &Holds<'_>) -> Option<LaunchOrder> {
     Some(LaunchOrder {
         target: target.clone(),
         slot: *slot,
+        provider: order.provider.clone(),
+        datacenter: order.datacenter.clone(),
         generation: *generation,
         failures: *failures,
         opened: order.opened_at,

@@ -103,7 +103,10 @@ fn row<'a>(failed: &[(Timestamp, &'a OrderRecord, FailureCause)]) -> Vec<Failure
 }
 
 fn is_shortage(cause: FailureCause) -> bool {
-    matches!(cause, FailureCause::NoCapacity | FailureCause::Quota)
+    matches!(
+        cause,
+        FailureCause::NoCapacity | FailureCause::Quota | FailureCause::NotClaimed
+    )
 }
 
 #[cfg(test)]

@@ -92,6 +92,8 @@ pub enum CancelReason {
     Expired(FailureCause),
     /// Its target is gone.
     TargetRemoved,
+    /// Nobody has claimed it, and its place is none of its target's any more.
+    PlaceRemoved,
 }
 
 /// Why an agent's machine is destroyed.

@@ -113,6 +113,14 @@ impl Target {
         std::iter::once(first).chain(spots).collect()
     }
 
+    /// Whether its agents may be made by a provider in a datacenter.
+    pub fn is_at(&self, provider: &ProviderName, datacenter: &Datacenter) -> bool {
+        let is_it = |of: &ProviderName, at: &Datacenter| of == provider && at == datacenter;
+        let mut spots = self.spots.iter();
+        is_it(&self.provider, &self.datacenter)
+            || spots.any(|spot| is_it(&spot.provider, &spot.datacenter))
+    }
+
     /// Whether its agents may be in a datacenter.
     pub fn is_in(&self, datacenter: &Datacenter) -> bool {
         self.datacenter == *datacenter

@@ -82,6 +82,7 @@ impl Display for CancelReason {
             Self::Surplus => f.write_str("not needed"),
             Self::Expired(cause) => Display::fmt(cause, f),
             Self::TargetRemoved => f.write_str("its target is gone"),
+            Self::PlaceRemoved => f.write_str("its target has no such place any more"),
         }
     }
 }

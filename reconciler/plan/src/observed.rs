@@ -167,6 +167,10 @@ pub struct LaunchOrder {
     pub target: TargetName,
     /// The slot of the target that its agent fills.
     pub slot: u32,
+    /// Who is to make its machine.
+    pub provider: ProviderName,
+    /// Where it is to be made.
+    pub datacenter: Datacenter,
     /// Counts the orders of this slot.
     pub generation: u64,
     /// How many orders of this slot failed in a row just before this one.

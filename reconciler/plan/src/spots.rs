@@ -3,7 +3,7 @@
 use easyenclave_schemas::{FailureCause, Spot, Timestamp};
 
 use crate::view::View;
-use crate::{Shortage, Target, WaitReason};
+use crate::{LaunchOrder, OrderState, Shortage, Target, WaitReason, stages};
 
 /// None of a target's places has room now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,20 +47,40 @@ pub(crate) fn unheard(view: &View, target: &Target) -> Option<WaitReason> {
     })
 }
 
-/// Why there is no room at a spot. A quota that is used up at one spot of a region is used up at all of them.
+/// Whether an order has waited long enough where nobody claims it, while another place of its target has room. Nothing is
+/// gained by giving it up where nothing is launched in its stead.
+pub(crate) fn is_passed_over(view: &View, target: &Target, order: &LaunchOrder) -> bool {
+    let is_elsewhere =
+        |spot: &Spot| spot.provider != order.provider || spot.datacenter != order.datacenter;
+    let has_room = |spot: &Spot| is_elsewhere(spot) && shortage(view, spot).is_none();
+    order.state == OrderState::Open
+        && target.spots.iter().any(has_room)
+        && stages::claim_by(&view.desired.limits, order) <= view.now
+        && unheard(view, target).is_none()
+}
+
+/// Why there is no room at a spot. A quota that is used up at one spot of a region is used up at all of them, and where
+/// nobody claims an order nobody claims any.
 fn shortage<'v>(view: &View<'v>, spot: &Spot) -> Option<&'v Shortage> {
     let shortages = view.observed.shortages.iter();
     let counts = |(at, short): &(&Spot, &Shortage)| {
-        let of_region = short.cause == FailureCause::Quota && is_one_region(at, spot);
-        (*at == spot || of_region) && short.until > view.now
+        let is_wider = match short.cause {
+            FailureCause::Quota => is_one_region(at, spot),
+            FailureCause::NotClaimed => is_one_place(at, spot),
+            _ => false,
+        };
+        (*at == spot || is_wider) && short.until > view.now
     };
     let short = shortages.filter(counts).map(|(_, short)| short);
     short.max_by_key(|short| short.until)
 }
 
 fn is_one_region(one: &Spot, other: &Spot) -> bool {
-    let of_place = |spot: &'_ Spot| (spot.provider.clone(), spot.datacenter.clone());
-    of_place(one) == of_place(other) && region(one) == region(other)
+    is_one_place(one, other) && region(one) == region(other)
+}
+
+fn is_one_place(one: &Spot, other: &Spot) -> bool {
+    one.provider == other.provider && one.datacenter == other.datacenter
 }
 
 /// A zone's name is its region's, and what sets it apart there, as `us-central1-a`.
@@ -71,7 +91,10 @@ fn region(spot: &Spot) -> Option<&str> {
 
 /// Whether a launch that failed for this may well come through at another place.
 pub(crate) fn is_of_place(cause: FailureCause) -> bool {
-    matches!(cause, FailureCause::NoCapacity | FailureCause::Quota)
+    matches!(
+        cause,
+        FailureCause::NoCapacity | FailureCause::Quota | FailureCause::NotClaimed
+    )
 }
 
 #[cfg(test)]
@@ -178,6 +201,78 @@ mod tests {
             "full process near 20\norder tiny #0 g1 failed 0 of NoCapacity",
             expect![
                 "launch tiny-4dfee8e46e1e for tiny slot 0 generation 2 failures 1 size tiny in far by process under sim"
+            ],
+        );
+    }
+
+    #[test]
+    fn an_order_that_nobody_claims_in_time_goes_to_the_next_place_with_room() {
+        let open = "order tiny #0 g1 open by process near opened";
+        check(
+            PLACES,
+            &format!("{open} 59"),
+            expect![
+                "wait: order tiny-55bb1394b081: its agent has not registered yet (until 2026-01-01T00:00:01Z)"
+            ],
+        );
+        check(
+            PLACES,
+            &format!("{open} 60"),
+            expect!["cancel tiny-55bb1394b081: no worker took the order in time"],
+        );
+        check(
+            PLACES,
+            "full process near 20\norder tiny #0 g1 failed 0 of NotClaimed by process near",
+            expect![
+                "launch tiny-4dfee8e46e1e for tiny slot 0 generation 2 failures 1 size tiny in far by process under sim"
+            ],
+        );
+    }
+
+    #[test]
+    fn an_order_that_nobody_claims_stays_and_says_where_while_no_other_place_will_do() {
+        let open = "order tiny #0 g1 open by process near opened 60";
+        let full = "full process far 30\nfull cloud gcp-us 10";
+        check(
+            PLACES,
+            &format!("{open}\n{full}"),
+            expect!["wait: order tiny-55bb1394b081: no worker of process in near has claimed it"],
+        );
+        check(
+            PLACES,
+            &format!("{open}\nunheard process near"),
+            expect!["wait: order tiny-55bb1394b081: no worker of process in near has claimed it"],
+        );
+        check(
+            "target tiny 1 4 at us-a c3-4 at us-b c3-4",
+            "order tiny #0 g1 open opened 60",
+            expect!["wait: order tiny-55bb1394b081: no worker of process in local has claimed it"],
+        );
+    }
+
+    #[test]
+    fn an_order_nobody_has_claimed_is_withdrawn_where_its_target_has_no_such_place_any_more() {
+        check(
+            PLACES,
+            "order tiny #0 g1 open by process local",
+            expect!["cancel tiny-55bb1394b081: its target has no such place any more"],
+        );
+        check(
+            PLACES,
+            "order tiny #0 g1 claimed by process local",
+            expect![
+                "wait: order tiny-55bb1394b081: its agent has not registered yet (until 2026-01-01T00:10:00Z)"
+            ],
+        );
+    }
+
+    #[test]
+    fn where_nobody_claims_an_order_no_zone_is_tried() {
+        check(
+            "target tiny 1 4 at us-a c3-4 at us-b c3-4 or process far",
+            "short us-a c3-4 NotClaimed 20",
+            expect![
+                "launch tiny-55bb1394b081 for tiny slot 0 generation 1 failures 0 size tiny in far by process under sim"
             ],
         );
     }

@@ -39,5 +39,6 @@ pub(crate) fn expired(
 
 /// Until when somebody should have claimed an order that is open.
 pub(crate) fn claim_by(limits: &Limits, order: &LaunchOrder) -> Timestamp {
-    order.opened.plus(limits.claim_within)
+    let (_, since) = order.times.stage(order.opened);
+    since.plus(limits.claim_within)
 }

@@ -399,13 +399,15 @@ fn carry(agent: &mut Agent, how: &str, words: &mut Words) {
 }
 
 /// `order TARGET #SLOT gGENERATION open|claimed|provisioning|fulfilled|cancelled|failed SECONDS [of CAUSE] [failures N]
-/// [opened SECONDS] [times ...] [unaccounted]`
+/// [opened SECONDS] [times ...] [unaccounted] [by PROVIDER DATACENTER]`
 fn launch(mut words: Words) -> (OrderId, LaunchOrder) {
     let (target, slot, generation) = (words.name(), words.number(), words.number());
     let id = OrderId::launch(&name("test"), &target, slot, generation);
     let mut order = LaunchOrder {
         target,
         slot,
+        provider: name("process"),
+        datacenter: name("local"),
         generation,
         failures: 0,
         state: OrderState::Open,
@@ -425,6 +427,7 @@ fn launch(mut words: Words) -> (OrderId, LaunchOrder) {
         "of" => order.cause = Some(cause(words.next())),
         "times" => order.times = times(words),
         "unaccounted" => order.unaccounted = true,
+        "by" => (order.provider, order.datacenter) = (words.name(), words.name()),
         "opened" => order.opened = words.ago(),
         other => panic!("no such field of an order: {other}"),
     });

@@ -71,6 +71,8 @@ pub fn observed(status: &Status) -> Observed {
                 let launch = LaunchOrder {
                     target: target.clone(),
                     slot: *slot,
+                    provider: order.provider.clone(),
+                    datacenter: order.datacenter.clone(),
                     generation: *generation,
                     failures: *failures,
                     state: state(order),

@@ -155,6 +155,8 @@ impl Scene {
         let launch = LaunchOrder {
             target: name("tiny"),
             slot,
+            provider: name("local"),
+            datacenter: name("local"),
             generation: 1,
             failures: 0,
             state: match state {

@@ -1,17 +1,20 @@
-//! A place without room is left out for a while, and the next is taken: from the order that failed to the next launch.
+//! A place without room, or without a worker that takes orders, is left out for a while, and the next is taken: from the order
+//! that failed to the next launch.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave::clock::Clock;
+use easyenclave::orders::claim;
 use easyenclave::revision::Revision;
-use easyenclave_plan::WaitReason;
-use easyenclave_schemas::wire::{OrderReport, OrderUpdate};
+use easyenclave_plan::{Action, CancelReason, WaitReason};
+use easyenclave_schemas::records::{OrderPhase, OrderRecord};
+use easyenclave_schemas::wire::{ClaimRequest, InventoryRequest, OrderReport, OrderUpdate};
 use easyenclave_schemas::{FailureCause, OrderId, Spot, TargetName};
 use serde_json::json;
 
 use crate::place::{Place, name};
-use crate::worker::report;
+use crate::worker::{asks, report};
 
 fn spot(zone: &str) -> Spot {
     Spot {
@@ -83,4 +86,66 @@ async fn a_launch_without_room_goes_to_the_next_place_and_comes_back_after_a_gro
     assert_eq!(shortage.failures, 2);
     let pause = shortage.until.since(place.clock.now());
     assert!(pause > Duration::from_secs(55) && pause <= Duration::from_secs(60));
+}
+
+fn plain(datacenter: &str) -> Spot {
+    Spot {
+        provider: name("local"),
+        datacenter: name(datacenter),
+        zone: None,
+        shape: None,
+    }
+}
+
+/// The worker of the preferred place has listed that it has no machines, and is away since then.
+fn with_a_worker_away() -> Place {
+    let place = wanting();
+    let revision = place.world.revision().expect("a revision");
+    let mut revision = Revision::clone(&revision);
+    let target = revision
+        .desired
+        .targets
+        .get_mut(&name::<TargetName>("tiny"))
+        .expect("the target");
+    target.datacenter = name("near");
+    target.spots = vec![plain("near"), plain("local")];
+    place.world.adopt(Arc::new(revision));
+    let listing = InventoryRequest {
+        worker_id: name("w-near"),
+        provider: name("local"),
+        datacenter: name("near"),
+        units: Vec::new(),
+    };
+    place.world.presence.inventory(&listing, place.clock.now());
+    place
+}
+
+#[tokio::test]
+async fn where_a_worker_is_away_its_launches_go_to_the_next_place_and_come_back_after_a_pause() {
+    let place = with_a_worker_away();
+    place.pass().await;
+    let request = ClaimRequest {
+        datacenter: Some(name("local")),
+        ..asks("w-1")
+    };
+    let claimed = claim(&place.world, &request).await.expect("answered");
+    assert!(claimed.order.is_none(), "it is for the other one");
+    place.clock.forward(Duration::from_secs(60));
+    let report = place.pass().await;
+    let cancelled = report.plan.actions.iter().any(|action| {
+        let expired = CancelReason::Expired(FailureCause::NotClaimed);
+        matches!(action, Action::Cancel { reason, .. } if *reason == expired)
+    });
+    assert!(cancelled, "{:?}", report.plan);
+    let report = place.pass().await;
+    let shortage = &report.observed.shortages[&plain("near")];
+    assert_eq!(shortage.cause, FailureCause::NotClaimed);
+    let order = no_room(&place).await;
+    assert_eq!(spot_of(&place, &order), plain("local"));
+    place.clock.forward(Duration::from_secs(30));
+    place.pass().await;
+    let records = place.world.journal.read();
+    let is_open = |order: &OrderRecord| order.state == OrderPhase::Open;
+    let open = records.orders.values().find(|order| is_open(order));
+    assert_eq!(open.expect("an order").spot(), Some(plain("near")));
 }

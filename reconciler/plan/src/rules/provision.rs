@@ -55,18 +55,27 @@ fn read_orders(view: &View, draft: &mut Draft, pools: &mut Pools, target: Target
                 draft.wait(subject, WaitReason::Frozen, None);
             }
             // It counts as it did until it is recorded as failed, and is replaced after a rest.
-            Wanted::Yes(_) => {
+            Wanted::Yes(spec) => {
                 pools.ordered(target);
-                if let Some(cause) = expired(view, order) {
-                    cancel(draft, order, CancelReason::Expired(cause));
+                if let Some(reason) = over(view, spec, order) {
+                    cancel(draft, order, reason);
                 }
             }
         }
     }
 }
 
-fn expired(view: &View, order: &OrderView) -> Option<FailureCause> {
-    stages::expired(&view.desired.limits, order.fact, view.now)
+/// Why an order does not stay, whether it is needed or not: it took too long, or nobody has claimed it where it is.
+fn over(view: &View, spec: &Target, order: &OrderView) -> Option<CancelReason> {
+    let fact = order.fact;
+    let is_place = || spec.is_at(&fact.provider, &fact.datacenter);
+    if fact.state == OrderState::Open && !is_place() {
+        return Some(CancelReason::PlaceRemoved);
+    }
+    let expired = stages::expired(&view.desired.limits, fact, view.now);
+    let passed_over =
+        || spots::is_passed_over(view, spec, fact).then_some(FailureCause::NotClaimed);
+    expired.or_else(passed_over).map(CancelReason::Expired)
 }
 
 fn cancel(draft: &mut Draft, order: &OrderView, reason: CancelReason) {
@@ -161,7 +170,7 @@ impl Pool<'_, '_> {
     /// Withdraws orders that are not needed: those that nobody has claimed first, and none whose machine is
     /// being made already.
     fn withdraw(&self, draft: &mut Draft, excess: u32) {
-        let pending = |o: &&OrderView| o.pending && expired(self.view, o).is_none();
+        let pending = |o: &&OrderView| o.pending && over(self.view, self.spec, o).is_none();
         let mut orders: Vec<_> = self.view.orders_of(self.target).filter(pending).collect();
         orders.sort_unstable_by_key(|o| (claims(o.fact.state), Reverse(o.fact.slot)));
         for (order, at) in orders.into_iter().zip(0..) {
@@ -179,12 +188,10 @@ impl Pool<'_, '_> {
         let (reason, until) = match stages::deadline(limits, order.fact) {
             Some((at, _)) => (WaitReason::OrderPending, Some(at)),
             None if self.view.now < claim_by => (WaitReason::OrderPending, Some(claim_by)),
-            // Which of them it is for is not observed.
-            None if self.spec.places().len() > 1 => (WaitReason::OrderPending, None),
             None => {
                 let unclaimed = WaitReason::OrderUnclaimed {
-                    provider: self.spec.provider.clone(),
-                    datacenter: self.spec.datacenter.clone(),
+                    provider: order.fact.provider.clone(),
+                    datacenter: order.fact.datacenter.clone(),
                 };
                 (unclaimed, None)
             }

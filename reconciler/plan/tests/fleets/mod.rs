@@ -347,6 +347,8 @@ fn order() -> impl Strategy<Value = LaunchOrder> {
         |(target, slot, generation, failures, state, opened, unaccounted)| LaunchOrder {
             target,
             slot: slot + 20,
+            provider: name("process"),
+            datacenter: name("local"),
             generation,
             failures,
             state,

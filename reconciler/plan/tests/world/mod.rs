@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use easyenclave_plan::{
     Action, Agent, Approval, Assigned, CancelReason, Desired, Exposure, LaunchOrder, Liveness,
-    Observed, OrderState, Plan, Quarantine, Remedy, Replica, Reported, RetireOrder, Trust, audit,
-    plan, spent,
+    Observed, OrderState, Plan, Quarantine, Remedy, Replica, Reported, RetireOrder, Shortage,
+    Trust, audit, plan, spent,
 };
 use easyenclave_schemas::{
-    AgentId, Digest, FailureCause, Generation, OrderId, StageTimes, TargetName, Timestamp,
+    AgentId, Digest, FailureCause, Generation, OrderId, Spot, StageTimes, TargetName, Timestamp,
 };
 
 use crate::testing::{NOW, desired, observed, text, version};
@@ -162,8 +162,24 @@ impl World {
                     CancelReason::Expired(cause) => {
                         order.state = OrderState::Failed(now);
                         order.cause = Some(*cause);
+                        if *cause == FailureCause::NotClaimed {
+                            let spot = Spot {
+                                provider: order.provider.clone(),
+                                datacenter: order.datacenter.clone(),
+                                zone: None,
+                                shape: None,
+                            };
+                            let shortage = Shortage {
+                                cause: *cause,
+                                failures: 1,
+                                until: now.plus(Duration::from_secs(30)),
+                            };
+                            self.observed.shortages.insert(spot, shortage);
+                        }
                     }
-                    CancelReason::Surplus | CancelReason::TargetRemoved => {
+                    CancelReason::Surplus
+                    | CancelReason::TargetRemoved
+                    | CancelReason::PlaceRemoved => {
                         order.state = OrderState::Cancelled;
                     }
                 }
@@ -203,6 +219,8 @@ impl World {
             slot,
             generation,
             failures,
+            provider,
+            datacenter,
             ..
         } = action
         else {
@@ -216,6 +234,8 @@ impl World {
         let launch = LaunchOrder {
             target: target.clone(),
             slot: *slot,
+            provider: provider.clone(),
+            datacenter: datacenter.clone(),
             generation: *generation,
             failures: *failures,
             state: OrderState::Open,
@@ -328,7 +348,7 @@ impl World {
             let agent = Agent {
                 target: order.target.clone(),
                 slot: order.slot,
-                datacenter: spec.datacenter.clone(),
+                datacenter: order.datacenter.clone(),
                 size: spec.size.clone(),
                 liveness: Liveness::Heard,
                 trust: Trust::Accepted(self.now.plus(TRUST)),
