@@ -45,7 +45,7 @@ impl Leaps {
 async fn redate(world: &World, now: Timestamp, unheard: bool) {
     let dated = move |records: &Records, change: &mut Change| {
         for record in records.agents.values() {
-            let agent = agent_by(record, now);
+            let agent = agent_by(record, now, unheard);
             if agent != **record {
                 change.put_agent(agent);
             }
@@ -64,11 +64,13 @@ async fn redate(world: &World, now: Timestamp, unheard: bool) {
     }
 }
 
-/// What verification said keeps its times: they belong to the evidence.
-fn agent_by(record: &AgentRecord, now: Timestamp) -> AgentRecord {
+/// What verification said keeps its times: they belong to the evidence. Who was told to stop may not have been reached,
+/// so its time to do so counts anew; it is not known who has stopped long ago.
+fn agent_by(record: &AgentRecord, now: Timestamp, unheard: bool) -> AgentRecord {
     let mut agent = record.clone();
     agent.registered_at = agent.registered_at.min(now);
-    agent.idle_since = agent.idle_since.map(|since| since.min(now));
+    let since = |since: Timestamp| if unheard { now } else { since.min(now) };
+    agent.idle_since = agent.idle_since.map(since);
     if let Some(assigned) = &mut agent.assigned {
         assigned.since = assigned.since.min(now);
     }
@@ -80,7 +82,7 @@ fn order_by(record: &OrderRecord, now: Timestamp, unheard: bool) -> OrderRecord 
     order.opened_at = order.opened_at.min(now);
     order.times = order.times.by(now);
     let is_launch = matches!(order.work, WorkRecord::Launch { .. });
-    if unheard && is_launch && order.state.is_held() {
+    if unheard && is_launch && order.state.is_pending() {
         order.times.listened_again_at = Some(now);
     }
     if let OrderPhase::Failed(at) = order.state {
@@ -109,11 +111,13 @@ mod tests {
             (now, OrderPhase::Failed(now))
         );
         assert_eq!(order.claim.expect("a claim").expires_at, now.plus(CLAIM));
-        let past = launch("tiny-1", OrderPhase::Open, "worker-1", 1);
+        let past = launch("tiny-1", OrderPhase::Fulfilled, "worker-1", 1);
         assert_eq!(order_by(&past, now, true), past);
-        let held = launch("tiny-1", OrderPhase::Claimed, "worker-1", 1);
-        assert_eq!(order_by(&held, now, false), held);
-        let again = order_by(&held, now, true).times.listened_again_at;
-        assert_eq!(again, Some(now));
+        for phase in [OrderPhase::Open, OrderPhase::Claimed] {
+            let pending = launch("tiny-1", phase, "worker-1", 1);
+            assert_eq!(order_by(&pending, now, false), pending);
+            let again = order_by(&pending, now, true).times.listened_again_at;
+            assert_eq!(again, Some(now));
+        }
     }
 }

@@ -68,3 +68,34 @@ async fn a_clock_that_is_set_back_hides_no_silence() {
         "nothing is dated ahead of the clock"
     );
 }
+
+#[tokio::test]
+async fn after_a_time_away_agents_that_were_told_to_stop_have_their_time_again() {
+    let (place, mut leaps) = (Place::new(&json!({})), Leaps::default());
+    let id = heard(&place, &mut leaps).await;
+    let (named, told) = (id.clone(), place.clock.now());
+    let stops = place.world.journal.transact(move |records, change| {
+        let mut record = records.agents[&named].as_ref().clone();
+        (record.generation, record.idle_since) = (Generation(1), Some(told));
+        change.put_agent(record);
+        Ok::<_, ()>(())
+    });
+    stops.await.expect("kept").expect("put");
+    let idle_since = || place.world.journal.read().agents[&id].idle_since;
+    place.clock.forward(Duration::from_secs(5));
+    let now = place.clock.now();
+    leaps.look(&place.world, now).await;
+    assert_eq!(idle_since(), Some(told), "it was listened to all the time");
+    place.clock.forward(HOUR);
+    let back = place.clock.now();
+    leaps.look(&place.world, back).await;
+    assert_eq!(idle_since(), Some(back));
+    place.clock.forward(HOUR);
+    let started = place.clock.now();
+    Leaps::default().look(&place.world, started).await;
+    assert_eq!(
+        idle_since(),
+        Some(started),
+        "a start is no other than a suspension"
+    );
+}
