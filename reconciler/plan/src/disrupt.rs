@@ -427,6 +427,94 @@ mod tests {
     }
 
     #[test]
+    fn what_a_commit_removes_goes_whatever_budgets_say() {
+        check(
+            "target tiny 0 9 size big budget 0\ndeploy acme/a x2 v1 size big",
+            "agent a tiny #0 runs acme/a v1\nagent b tiny #1 runs acme/a v1\nagent c tiny #2 runs acme/a v1",
+            expect![[r#"
+                unassign acme/a from c generation 3
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: agent a: its replica moves when the replacement is ready
+                wait: agent a: budget 1 of its target lets none go now
+                wait: agent b: its replica moves when the replacement is ready
+                wait: agent b: budget 1 of its target lets none go now"#]],
+        );
+    }
+
+    #[test]
+    fn a_hold_covers_all_that_a_commit_removes_and_holds_up_no_other_drain() {
+        check(
+            "target tiny 0 9 size big budget 1\ndeploy acme/a x2 v1 size big\ndeploy bolt/b x1 v1 size big",
+            "agent a tiny #0 runs acme/a v1\nagent b tiny #1 runs acme/a v1\nagent c tiny #2 runs acme/a v1\n\
+             agent d tiny #3 runs acme/a v1\nagent e tiny #4 runs acme/a v1\nagent f tiny #5 runs bolt/b v1\n\
+             agent g tiny #6 runs bolt/b v1 size big",
+            expect![[r#"
+                unassign bolt/b from f generation 3
+                hold: 3 of 7 agents of target tiny would go
+                  unassign acme/a from c generation 3
+                  unassign acme/a from d generation 3
+                  unassign acme/a from e generation 3
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: deployment acme/a: held until a person approves DIGEST
+                wait: agent a: its replica moves when the replacement is ready
+                wait: agent a: budget 1 of its target lets 1 go at a time
+                wait: agent b: its replica moves when the replacement is ready
+                wait: agent b: budget 1 of its target lets 1 go at a time
+                wait: agent c: its replica moves when the replacement is ready
+                wait: agent c: held until a person approves DIGEST
+                wait: agent d: its replica moves when the replacement is ready
+                wait: agent d: held until a person approves DIGEST
+                wait: agent e: its replica moves when the replacement is ready
+                wait: agent e: held until a person approves DIGEST"#]],
+        );
+    }
+
+    #[test]
+    fn one_that_may_not_go_now_holds_up_no_other() {
+        check(
+            "target alpha 0 9 size big budget 1\ntarget beta 0 9 size big budget 0\ndeploy acme/a x2 v1 size big",
+            "agent a alpha #0 runs acme/a v1\nagent b beta #0 runs acme/a v1\nagent e alpha #1 runs acme/a v1 size big",
+            expect![[r#"
+                unassign acme/a from a generation 3
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: agent b: its replica moves when the replacement is ready
+                wait: agent b: budget 1 of its target lets none go now"#]],
+        );
+    }
+
+    #[test]
+    fn what_a_quota_does_not_let_be_replaced_takes_nothing_of_a_budget() {
+        check(
+            "quota acme 1\ntarget tiny 0 9 size big budget 1\ndeploy acme/a x1 v1 size big\ndeploy bolt/b x1 v1 size big",
+            "agent a tiny #0 runs acme/a v1\nagent b tiny #1 runs bolt/b v1",
+            expect![[r#"
+                launch tiny-32913ac7cea7 for tiny slot 2 generation 1 failures 0 size big in local by process under sim
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: deployment acme/a: the quota of acme, 1 agent, is used up
+                wait: deployment bolt/b: its replica moves when the replacement is ready
+                wait: deployment bolt/b: agents missing: 1; ordered
+                wait: agent a: its replica moves when the replacement is ready
+                wait: agent b: its replica moves when the replacement is ready"#]],
+        );
+    }
+
+    #[test]
+    fn a_replacement_of_one_that_moves_anyway_is_none_of_one_that_has_drifted() {
+        check(
+            "target near 0 9 in near\ntarget tiny 0 9 size big budget 0\ntarget vast 0 9 size big\n\
+             deploy acme/a x2 v1 size big not-in near",
+            "agent a near #0 runs acme/a v1 in near\nagent b tiny #0 runs acme/a v1\n\
+             agent c vast #0 starts acme/a v1 size big",
+            expect![[r#"
+                wait: deployment acme/a: the replica on c is not ready (until 2026-01-01T00:04:00Z)
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: agent a: its replica moves when the replacement is ready
+                wait: agent b: its replica moves when the replacement is ready
+                wait: agent b: budget 1 of its target lets none go now"#]],
+        );
+    }
+
+    #[test]
     fn a_held_removal_is_held_whatever_budgets_allow() {
         check(
             "target tiny 0 9 budget 100%\ndeploy acme/a x1 v1",

@@ -13,10 +13,8 @@ use crate::{Action, Deployment, Exposure, HoldReason, OnLapse, WaitReason};
 /// What is to stop.
 #[derive(Default)]
 pub(crate) struct Shed {
-    /// For good: the breaker decides.
+    /// For good: the breaker decides, whatever budgets say.
     removals: Vec<Removal>,
-    /// In exchange for what was placed.
-    moves: Vec<(DeploymentIx, AgentIx)>,
 }
 
 /// A replica that is to stop because fewer are wanted.
@@ -55,7 +53,7 @@ impl Shed {
         }
     }
 
-    /// Replicas beyond those wanted, and those whose replacement is ready.
+    /// Replicas beyond those wanted: more of them leave than were placed for them.
     pub(crate) fn beyond(
         &mut self,
         view: &View,
@@ -79,15 +77,12 @@ impl Shed {
         }
         stop_lapsed(view, draft, deployment, census);
         let lost = serving_among(census, &surplus);
-        let mut going = leaving(spec, census, lost);
-        going.retain(|agent| {
-            draft.fate(*agent) != Fate::Stops && may_stop(view, draft, census, *agent)
-        });
+        let mut going = leaving(spec, census, lost, |_| true);
+        going.retain(|agent| draft.fate(*agent) != Fate::Stops);
         // Each replica that was placed makes up for one that leaves; beyond that, replicas are removed.
-        let (moved, removed) = going.split_at(going.len().min(kept as usize));
+        let removed = going.get(kept as usize..).unwrap_or_default();
         remove(removed, When::Now);
         remove(&leaving_later(spec, census, removed), When::Later);
-        self.moves.extend(moved.iter().map(|a| (deployment, *a)));
     }
 
     /// Lets what is to stop go, or holds it. Answers the deployments of which something waits for a person, now or as
@@ -97,10 +92,27 @@ impl Shed {
         self.removals.sort_unstable();
         self.removals.dedup_by_key(|removal| removal.agent);
         remove(view, draft, &self.removals, &mut asked);
-        for (deployment, agent) in self.moves.iter().filter(|it| !asked.contains(&it.0)) {
-            draft.unassign(view, *agent, *deployment);
-        }
         asked
+    }
+}
+
+/// Stops replicas in exchange for what was placed for them, counted after what is removed. One that may not go now
+/// holds back no other.
+pub(crate) fn exchange(
+    view: &View,
+    draft: &mut Draft,
+    deployment: DeploymentIx,
+    spec: &Deployment,
+    census: &Census,
+) {
+    let mut left = census.in_place();
+    let going = leaving(spec, census, 0, |agent| {
+        let goes = left > 0 && may_stop(view, draft, census, agent);
+        left -= u32::from(goes);
+        goes
+    });
+    for agent in going {
+        draft.unassign(view, agent, deployment);
     }
 }
 
@@ -188,7 +200,12 @@ fn serving_among(census: &Census, agents: &[AgentIx]) -> u32 {
 
 /// The misplaced replicas that may leave now. One that serves leaves when enough others serve; one that
 /// does not, when its replacement has a place.
-fn leaving(spec: &Deployment, census: &Census, lost: u32) -> Vec<AgentIx> {
+fn leaving(
+    spec: &Deployment,
+    census: &Census,
+    lost: u32,
+    mut may_go: impl FnMut(AgentIx) -> bool,
+) -> Vec<AgentIx> {
     let mut serving = census.serving() - lost;
     let mut there = census.placed() + number(census.movers.len());
     let mut going = Vec::new();
@@ -197,6 +214,7 @@ fn leaving(spec: &Deployment, census: &Census, lost: u32) -> Vec<AgentIx> {
     for mover in movers {
         if there > spec.replicas
             && (!mover.ready || serving - u32::from(mover.serves) >= spec.replicas)
+            && may_go(mover.agent)
         {
             there -= 1;
             serving -= u32::from(mover.serves);
@@ -204,7 +222,7 @@ fn leaving(spec: &Deployment, census: &Census, lost: u32) -> Vec<AgentIx> {
         }
     }
     if serving >= spec.replicas {
-        going.extend(&census.bad);
+        going.extend(census.bad.iter().filter(|agent| may_go(**agent)));
     }
     going
 }

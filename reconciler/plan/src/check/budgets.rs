@@ -18,10 +18,10 @@ pub(super) fn check(facts: &Facts, name: &TargetName, target: &Target, findings:
         .iter()
         .filter(|(id, agent)| leaves(facts, id, agent, target));
     let leaving = leaving.count();
-    let new: Vec<DisruptionReason> = agents
-        .iter()
-        .filter_map(|(id, agent)| goes(facts, id, agent, target))
-        .collect();
+    let retired = agents.iter();
+    let retired = retired.filter_map(|(id, agent)| goes(facts, id, agent, target));
+    let exchanged = std::iter::repeat_n(DisruptionReason::Drift, exchanged(facts, name));
+    let new: Vec<DisruptionReason> = retired.chain(exchanged).collect();
     for budget in &target.disruption.budgets {
         let is_meant =
             |why: &DisruptionReason| budget.reasons.is_empty() || budget.reasons.contains(why);
@@ -98,16 +98,33 @@ fn goes(facts: &Facts, id: &AgentId, agent: &Agent, target: &Target) -> Option<D
             }
             _ => None,
         },
-        Action::Unassign {
-            agent: of,
-            deployment,
-            ..
-        } if of == id => {
-            let wanted = facts
-                .deployment(deployment)
-                .is_some_and(|spec| spec.replicas > 0);
-            (wanted && drifted && facts.is_trusted(agent)).then_some(DisruptionReason::Drift)
-        }
         _ => None,
     })
+}
+
+/// How many replicas on drifted agents of a target stop in exchange for others, at the least. What stops beyond what takes
+/// its place is removed by a commit.
+fn exchanged(facts: &Facts, name: &TargetName) -> usize {
+    let wanted = facts.desired.deployments.iter();
+    let wanted = wanted.filter(|(_, spec)| spec.replicas > 0);
+    let exchanged = wanted.map(|(id, spec)| {
+        let carriers = || facts.carriers(id);
+        let stops = |of: &AgentId| facts.instructed(of) == Some(None) && !facts.retires(of);
+        let is_drifted = |agent: &Agent| {
+            let target = facts.target(&agent.target);
+            facts.is_trusted(agent) && target.is_some_and(|it| !Facts::is_home(agent, it))
+        };
+        let stay = carriers().filter(|(of, agent)| {
+            facts.after(of, agent) == Some(id)
+                && facts.fits(agent, spec)
+                && facts.is_live(of, agent)
+                && facts.is_trusted(agent)
+        });
+        let stopped = carriers().filter(|(of, _)| stops(of)).count();
+        let drifted = || carriers().filter(|(of, agent)| stops(of) && is_drifted(agent));
+        let elsewhere = drifted().filter(|(_, agent)| agent.target != *name).count();
+        let others = stopped - drifted().count() + elsewhere;
+        stopped.min(stay.count()).saturating_sub(others)
+    });
+    exchanged.sum()
 }

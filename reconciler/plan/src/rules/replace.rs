@@ -3,14 +3,14 @@
 
 use crate::census::{Census, Replica};
 use crate::draft::{Draft, Fate, Need, Surge};
-use crate::shed::{Shed, left};
-use crate::view::{AgentIx, DeploymentIx, View, Wanted};
+use crate::shed::{self, Shed, left};
+use crate::view::{AgentIx, DeploymentIx, View, Wanted, number};
 use crate::{Deployment, WaitReason};
 
 pub(crate) fn rule(view: &View, draft: &mut Draft) {
     let mut census = Census::default();
     let mut shed = Shed::default();
-    let mut unsettled = Vec::new();
+    let (mut unsettled, mut moving) = (Vec::new(), Vec::new());
     for deployment in view.all_deployments() {
         match view.deployment(deployment).state {
             Wanted::Yes(spec) if spec.replicas > 0 => {
@@ -19,6 +19,8 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
                     note_exchanges(view, draft, spec, &census);
                     shed.beyond(view, draft, deployment, spec, &census);
                     unsettled.push((deployment, spec));
+                    let moves = !census.movers.is_empty() || !census.bad.is_empty();
+                    moving.extend(moves.then_some((deployment, spec)));
                 }
             }
             Wanted::Yes(_) | Wanted::No => shed.all(view, draft, deployment),
@@ -26,6 +28,11 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
         }
     }
     let asked = shed.carry_out(view, draft);
+    moving.retain(|(deployment, _)| !asked.contains(deployment));
+    for (deployment, spec) in moving {
+        census.count(view, draft, deployment, spec);
+        shed::exchange(view, draft, deployment, spec, &census);
+    }
     draft.count_use(view);
     for (deployment, spec) in unsettled {
         census.count(view, draft, deployment, spec);
@@ -39,10 +46,13 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
     }
 }
 
-/// So many replicas are there twice, because they are being exchanged.
-fn exchanges(spec: &Deployment, census: &Census) -> usize {
+/// So many replicas on agents that have drifted are there twice, because they are being exchanged. What was placed makes
+/// up first for those that move for another reason, which no budget holds back.
+fn exchanges(view: &View, spec: &Deployment, census: &Census) -> usize {
     let there = census.placed() as usize + census.movers.len();
-    there.saturating_sub(spec.replicas as usize)
+    let twice = there.saturating_sub(spec.replicas as usize);
+    let others = census.movers.len() - drifted(view, census).len();
+    twice.min(census.in_place() as usize).saturating_sub(others)
 }
 
 /// Replicas on agents that have drifted, which are to be exchanged one by one.
@@ -53,7 +63,7 @@ fn drifted(view: &View, census: &Census) -> Vec<AgentIx> {
 
 /// All deployments note what they exchange already before any exchanges more.
 fn note_exchanges(view: &View, draft: &mut Draft, spec: &Deployment, census: &Census) {
-    let under_way = exchanges(spec, census);
+    let under_way = exchanges(view, spec, census);
     for agent in drifted(view, census).into_iter().take(under_way) {
         draft.disruptions.is_exchanged(view, agent);
     }
@@ -87,18 +97,28 @@ impl Update<'_, '_> {
     }
 
     /// How many replicas lack a place. Those that run where their target has drifted are replaced as its budgets allow.
+    /// What the owner's quota does not allow is missing too, but cannot be had, and so takes nothing of a budget.
     fn missing(&self, draft: &mut Draft, census: &Census) -> u32 {
         let missing = self.spec.replicas.saturating_sub(census.placed());
-        let drifted = drifted(self.view, census);
-        let waiting = drifted.into_iter().skip(exchanges(self.spec, census));
-        let mut missing_now = missing;
-        for agent in waiting.take(missing as usize) {
-            if let Err((reason, until)) = draft.disruptions.exchange(self.view, agent) {
-                missing_now -= 1;
-                draft.wait_agent(self.view, agent, reason, until);
+        let mut waiting = drifted(self.view, census);
+        waiting.drain(..exchanges(self.view, self.spec, census).min(waiting.len()));
+        waiting.truncate(missing as usize);
+        let first = missing - number(waiting.len());
+        let quota = draft.quota_left(self.view, self.deployment);
+        let (mut charged, mut kept) = (first, 0);
+        for agent in waiting {
+            if charged >= quota {
+                break;
+            }
+            match draft.disruptions.exchange(self.view, agent) {
+                Ok(()) => charged += 1,
+                Err((reason, until)) => {
+                    kept += 1;
+                    draft.wait_agent(self.view, agent, reason, until);
+                }
             }
         }
-        missing_now
+        missing - kept
     }
 
     /// A workload that runs undecided, as after the store was lost, is taken over where it is.
