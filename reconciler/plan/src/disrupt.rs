@@ -97,13 +97,17 @@ impl Disruptions {
             return Self::default();
         }
         let mut tallies = vec![Tally::default(); view.targets.len()];
-        for agent in view.agents.iter().filter(|it| it.life != Life::Gone) {
+        let there = || view.agents.iter().filter(|it| it.life != Life::Gone);
+        for agent in there() {
+            tallies[agent.target.at()].of += 1;
+        }
+        for agent in there() {
             let tally = &mut tallies[agent.target.at()];
-            tally.of += 1;
             match way(view, agent) {
                 Way::Stays => {}
                 Way::Leaves => tally.leaving += 1,
-                Way::Stopped => tally.stopped += 1,
+                // One that is kept for as long as its budget holds is not on its way.
+                Way::Stopped(why) => tally.stopped += u32::from(!is_kept(view, agent, tally, why)),
             }
         }
         Self { tallies }
@@ -179,7 +183,15 @@ impl Disruptions {
 enum Way {
     Stays,
     Leaves,
-    Stopped,
+    /// It is to go for this reason.
+    Stopped(DisruptionReason),
+}
+
+/// Whether a budget lets none go for this reason.
+fn is_kept(view: &View, agent: &AgentView, tally: &Tally, why: DisruptionReason) -> bool {
+    let spec = view.target(agent.target).state.spec();
+    let allowance = spec.and_then(|it| allowance(&it.disruption, tally.of, why, view.now));
+    allowance.is_some_and(|allowance| allowance.most == 0)
 }
 
 fn way(view: &View, agent: &AgentView) -> Way {
@@ -189,7 +201,8 @@ fn way(view: &View, agent: &AgentView) -> Way {
         (true, ..) => Way::Leaves,
         _ if !agent.drifted && !refused => Way::Stays,
         (_, None, Instruction::UnderWay) => Way::Leaves,
-        (_, None, Instruction::Idle) => Way::Stopped,
+        (_, None, Instruction::Idle) if refused => Way::Stopped(DisruptionReason::Refused),
+        (_, None, Instruction::Idle) => Way::Stopped(DisruptionReason::Drift),
         _ => Way::Stays,
     }
 }
@@ -407,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_are_budgets_as_many_go_as_the_breaker_lets_pass() {
+    fn while_a_budget_holds_for_their_reason_as_many_go_as_the_breaker_lets_pass() {
         let idle = |count: u32| {
             (0..count)
                 .map(|slot| format!("agent a{slot} tiny #{slot} idle\n"))
@@ -417,6 +430,11 @@ mod tests {
         assert_eq!(gone("target tiny 0 20", 12), 1);
         assert_eq!(gone("target tiny 0 20 budget 20", 12), 3);
         assert_eq!(gone("target tiny 0 20 budget 2", 12), 2);
+        assert_eq!(gone("target tiny 0 20 budget 20 for Drift", 12), 1);
+        assert_eq!(
+            gone("target tiny 0 20 budget 20 window Wed 00:00 60", 12),
+            1
+        );
         assert_eq!(gone("target tiny 0 20 budget 10%", 12), 1);
         assert_eq!(gone("target tiny 0 20 budget 0%", 12), 0);
         assert_eq!(
@@ -511,6 +529,22 @@ mod tests {
                 wait: agent a: its replica moves when the replacement is ready
                 wait: agent b: its replica moves when the replacement is ready
                 wait: agent b: budget 1 of its target lets none go now"#]],
+        );
+    }
+
+    #[test]
+    fn one_that_its_own_budget_keeps_takes_nothing_of_another() {
+        check(
+            "target tiny 0 9 size big budget 1 for Drift budget 0 for Refused\ndeploy acme/a x1 v1 size big",
+            "agent a tiny #0 runs acme/a v1\nagent b tiny #1 idle refused out-refused\nagent c tiny #2 idle size big\n\
+             agent d tiny #3 idle size big",
+            expect![[r#"
+                retire d in local: not needed
+                assign acme/a to c generation 2 workload v1
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: agent a: its replica moves when the replacement is ready
+                wait: agent b: in quarantine: its evidence is refused
+                wait: agent b: budget 2 of its target lets none go now"#]],
         );
     }
 

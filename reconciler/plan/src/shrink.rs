@@ -2,13 +2,15 @@
 //! at a time, and never one that runs something.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use easyenclave_schemas::{DisruptionReason, Timestamp};
 
 use crate::breaker::{self, Verdict};
+use crate::disrupt::allowance;
 use crate::draft::{self, Draft, Fate};
 use crate::supply::{self, Supply};
-use crate::view::{AgentIx, Instruction, Standing, TargetIx, View};
+use crate::view::{AgentIx, Instruction, Life, Standing, TargetIx, View, number};
 use crate::{Quarantine, RetireReason, Target, WaitReason};
 
 /// One wanted target that may have agents too many.
@@ -54,15 +56,15 @@ impl Shrink<'_, '_> {
 
     /// Destroys the machines of agents that carry nothing any more.
     fn retire(&self, draft: &mut Draft, going: Vec<Going>) {
-        let mut room = self.pace().saturating_sub(self.supply.retiring);
+        let mut leaving = self.supply.retiring;
         for (agent, why) in going {
-            if room == 0 {
+            if leaving >= self.pace(why) {
                 draft.wait_agent(self.view, agent, WaitReason::RetirePaced, None);
                 continue;
             }
             match draft.disruptions.retire(self.view, self.target, why) {
                 Ok(()) => {
-                    room -= 1;
+                    leaving += 1;
                     draft.retire(self.view, agent, reason(why));
                 }
                 Err((reason, until)) => draft.wait_agent(self.view, agent, reason, until),
@@ -88,15 +90,16 @@ impl Shrink<'_, '_> {
             }
         }
         if !due.is_empty() {
-            self.destroy(draft, due);
+            self.destroy(draft, due, within);
         }
     }
 
-    fn destroy(&self, draft: &mut Draft, due: Vec<Going>) {
+    fn destroy(&self, draft: &mut Draft, due: Vec<Going>, within: Duration) {
         let action =
             |(agent, _): &Going| draft::retire(self.view, *agent, RetireReason::NotStopped);
         let actions = due.iter().map(action).collect();
-        let verdict = breaker::judge_pool(self.view, draft, self.target, actions, 0);
+        let later = self.due_later(draft, within);
+        let verdict = breaker::judge_pool(self.view, draft, self.target, actions, later);
         for (agent, why) in due {
             // What is to go for another reason counts against the budgets since it was told to stop.
             let counted = why != DisruptionReason::Surplus || verdict == Verdict::Approved;
@@ -112,11 +115,29 @@ impl Shrink<'_, '_> {
         }
     }
 
-    /// How many may be going at a time, whatever budgets say: where there are budgets, as many as the breaker lets pass.
-    fn pace(&self) -> u32 {
+    /// Agents that are to go, had as long to stop, and have not said whether they did: heard one after the other, each alone
+    /// would look harmless.
+    fn due_later(&self, draft: &Draft, within: Duration) -> u32 {
+        let is_due = |agent: &AgentIx| {
+            let facts = self.view.agent(*agent);
+            let told = facts.fact.idle_since;
+            let unheard = facts.life != Life::Heard || facts.instruction == Instruction::Unknown;
+            unheard
+                && !facts.frozen
+                && facts.deployment.is_none()
+                && self.reason(draft, *agent).is_some()
+                && draft.is_there(self.view, *agent)
+                && told.is_some_and(|told| told.plus(within) <= self.view.now)
+        };
+        number(self.view.agents_of(self.target).filter(is_due).count())
+    }
+
+    /// How many may be going at a time, whatever budgets say: while one holds for their reason, as many as the breaker lets
+    /// pass.
+    fn pace(&self, why: DisruptionReason) -> u32 {
         let breaker = self.view.desired.limits.breaker;
         let most = breaker.max_removals.max(1);
-        if self.spec.disruption.budgets.is_empty() {
+        if allowance(&self.spec.disruption, 0, why, self.view.now).is_none() {
             return most;
         }
         let live = self.view.target(self.target).live;
@@ -126,16 +147,20 @@ impl Shrink<'_, '_> {
 
     fn useless(&self, draft: &Draft) -> Vec<Going> {
         let empty = |a: &AgentIx| self.is_empty(draft, *a);
-        let reason = |a: AgentIx| {
-            let facts = self.view.agent(a);
-            let refused = facts.standing == Standing::Quarantined(Quarantine::Refused);
-            match refused && draft.is_out_of_service(self.view, a) {
-                true => Some((a, DisruptionReason::Refused)),
-                false => facts.drifted.then_some((a, DisruptionReason::Drift)),
-            }
-        };
-        let agents = self.view.agents_of(self.target);
-        agents.filter(empty).filter_map(reason).collect()
+        let agents = self.view.agents_of(self.target).filter(empty);
+        agents
+            .filter_map(|agent| self.reason(draft, agent).map(|why| (agent, why)))
+            .collect()
+    }
+
+    /// Why an agent is to go, whether it is too many or not.
+    fn reason(&self, draft: &Draft, agent: AgentIx) -> Option<DisruptionReason> {
+        let facts = self.view.agent(agent);
+        let refused = facts.standing == Standing::Quarantined(Quarantine::Refused);
+        match refused && draft.is_out_of_service(self.view, agent) {
+            true => Some(DisruptionReason::Refused),
+            false => facts.drifted.then_some(DisruptionReason::Drift),
+        }
     }
 
     /// Whether an agent carries nothing, or was told to and has not stopped yet.
@@ -409,6 +434,29 @@ mod tests {
                 wait: agent a: held until a person approves DIGEST
                 wait: agent b: told, and has not confirmed yet
                 wait: agent b: held until a person approves DIGEST"#]],
+        );
+    }
+
+    #[test]
+    fn those_that_are_not_heard_yet_count_among_them() {
+        let state = "target tiny 0 9 size big drains 60";
+        let due = "agent a tiny #0 stopping since 60\nagent b tiny #1 idle since";
+        check(
+            state,
+            &format!("{due} 60 unheard"),
+            expect![[r#"
+            hold: 2 of 2 agents of target tiny would go
+              retire a in local: it has not stopped in time
+            wait: agent a: told, and has not confirmed yet
+            wait: agent a: held until a person approves DIGEST
+            wait: agent b: not heard of since the start"#]],
+        );
+        check(
+            state,
+            &format!("{due} 59 unheard"),
+            expect![[r#"
+            retire a in local: it has not stopped in time
+            wait: agent b: not heard of since the start"#]],
         );
     }
 
