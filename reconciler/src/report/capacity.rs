@@ -48,7 +48,14 @@ fn status(
         .previous
         .and_then(|previous| previous.capacity.get(name));
     let previous = previous.map(|previous| previous.conditions.as_slice());
-    let (status, reason, message) = available(target, agents.len(), idle);
+    let gone = [
+        AgentPhase::Retired,
+        AgentPhase::Quarantined,
+        AgentPhase::Lost,
+    ];
+    let there = count(&|agent| !gone.contains(&agent.phase));
+    let full = agents.len() >= target.max as usize;
+    let (status, reason, message) = available(target, there, idle, full);
     CapacityStatus {
         target: name.clone(),
         datacenter: target.datacenter.clone(),
@@ -75,13 +82,18 @@ fn status(
     }
 }
 
-/// Whether as many agents are there as are wanted at the least, and as many of them idle.
-fn available(target: &Target, agents: usize, idle: u32) -> (ConditionStatus, &'static str, String) {
-    let enough = idle >= target.warm || agents >= target.max as usize;
+/// Whether as many agents can serve as are wanted at the least, and as many of them are idle.
+fn available(
+    target: &Target,
+    there: u32,
+    idle: u32,
+    full: bool,
+) -> (ConditionStatus, &'static str, String) {
+    let enough = idle >= target.warm || full;
     let warm = format!("{idle} idle, {} wanted idle", target.warm);
-    match (agents >= target.min as usize, enough) {
+    match (there >= target.min, enough) {
         (false, _) => {
-            let few = format!("{agents} there, {} wanted at the least", target.min);
+            let few = format!("{there} there, {} wanted at the least", target.min);
             (when(false), "TooFewAgents", few)
         }
         (true, true) => (when(true), "WarmEnough", warm),

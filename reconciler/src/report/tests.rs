@@ -405,6 +405,27 @@ fn an_unchanged_world_changes_no_file() {
 }
 
 #[test]
+fn agents_that_are_leaving_make_no_target_available() {
+    let mut scene = Scene::new();
+    let available = |scene: &Scene| {
+        let status = scene.status(None);
+        let condition = status.capacity["tiny"].conditions[0].clone();
+        (condition.reason, condition.message)
+    };
+    let target = |scene: &mut Scene, min| {
+        let targets = &mut scene.revision.desired.targets;
+        let target = targets.get_mut("tiny").expect("the target");
+        (target.min, target.warm) = (min, 0);
+    };
+    target(&mut scene, 1);
+    assert_eq!(available(&scene).0, "WarmEnough");
+    target(&mut scene, 2);
+    let (reason, message) = available(&scene);
+    assert_eq!(reason, "TooFewAgents");
+    assert_eq!(message, "1 there, 2 wanted at the least");
+}
+
+#[test]
 fn the_names_in_json_are_stable() {
     let status = Scene::new().status(None);
     let document = crate::cli::status_document(&status);
