@@ -7,11 +7,11 @@ use std::time::Duration;
 use easyenclave_plan::{
     Agent, Assigned, Budget, Deployment, Desired, Disruption, Exposure, Frozen, LaunchOrder,
     Liveness, Observed, OnLapse, OrderState, Orphan, Placement, Quarantine, Remedy, Replica,
-    Reported, Reservation, RetireOrder, Target, Trust, Window,
+    Reported, Reservation, RetireOrder, Shortage, Target, Trust, Window,
 };
 use easyenclave_schemas::{
-    AgentId, DeploymentId, Digest, DisruptionReason, Generation, OrderId, ReservationId, Share,
-    StageTimes, TargetName, Timestamp, Weekday,
+    AgentId, DeploymentId, Digest, DisruptionReason, FailureCause, Generation, OrderId,
+    ReservationId, Share, Spot, StageTimes, TargetName, Timestamp, Weekday,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -46,6 +46,15 @@ fn size(big: bool) -> &'static str {
 
 fn place(far: bool) -> &'static str {
     if far { "far" } else { "local" }
+}
+
+fn spot(far: bool) -> Spot {
+    Spot {
+        provider: name("process"),
+        datacenter: name(place(far)),
+        zone: None,
+        shape: None,
+    }
 }
 
 /// Mostly false.
@@ -97,22 +106,27 @@ pub(crate) fn target() -> impl Strategy<Value = Target> {
         0..6_u32,
         0..3_u32,
         rarely(),
-        rarely(),
+        (rarely(), prop::bool::weighted(0.2)),
         lapse,
         disruption(),
     );
-    fields.prop_map(|(min, more, warm, big, far, on_lapse, disruption)| Target {
-        disruption,
-        on_lapse,
-        datacenter: name(place(far)),
-        size: name(size(big)),
-        provider: name("process"),
-        spots: Vec::new(),
-        policy: name("sim"),
-        min,
-        max: min + more,
-        warm,
-    })
+    fields.prop_map(
+        |(min, more, warm, big, (far, both), on_lapse, disruption)| Target {
+            disruption,
+            on_lapse,
+            datacenter: name(place(far)),
+            size: name(size(big)),
+            provider: name("process"),
+            spots: match both {
+                true => [far, !far].map(spot).into(),
+                false => Vec::new(),
+            },
+            policy: name("sim"),
+            min,
+            max: min + more,
+            warm,
+        },
+    )
 }
 
 pub(crate) fn deployment() -> impl Strategy<Value = Deployment> {
@@ -341,14 +355,14 @@ fn order() -> impl Strategy<Value = LaunchOrder> {
         0..4_u32,
         order_state(),
         0..800_u64,
-        any::<bool>(),
+        (any::<bool>(), rarely()),
     );
     fields.prop_map(
-        |(target, slot, generation, failures, state, opened, unaccounted)| LaunchOrder {
+        |(target, slot, generation, failures, state, opened, (unaccounted, far))| LaunchOrder {
             target,
             slot: slot + 20,
             provider: name("process"),
-            datacenter: name("local"),
+            datacenter: name(place(far)),
             generation,
             failures,
             state,
@@ -376,11 +390,26 @@ fn orphan() -> impl Strategy<Value = Orphan> {
     })
 }
 
+/// A place without room.
+fn shortage() -> impl Strategy<Value = (Spot, Shortage)> {
+    (any::<bool>(), 1..60_u64).prop_map(|(far, seconds)| {
+        let shortage = Shortage {
+            cause: FailureCause::NoCapacity,
+            failures: 1,
+            until: NOW.plus(Duration::from_secs(seconds)),
+        };
+        (spot(far), shortage)
+    })
+}
+
 /// A world in any condition.
 pub(crate) fn observed() -> impl Strategy<Value = Observed> {
     let agents = vec(agent(), 0..=10);
-    (agents, vec(order(), 0..=4), vec(orphan(), 0..=2)).prop_map(|(agents, orders, orphans)| {
+    let (orders, orphans) = (vec(order(), 0..=4), vec(orphan(), 0..=2));
+    let shortage = prop::option::weighted(0.2, shortage());
+    (agents, orders, orphans, shortage).prop_map(|(agents, orders, orphans, shortage)| {
         let mut observed = Observed::default();
+        observed.shortages.extend(shortage);
         for (slot, (mut agent, retiring)) in (0..).zip(agents) {
             agent.slot = slot;
             let id = OrderId::launch(&name("test"), &agent.target, slot, 1).agent();
