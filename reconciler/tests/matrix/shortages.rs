@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave::clock::Clock;
+use easyenclave::execute::{Skipped, execute};
+use easyenclave::observe::observe;
 use easyenclave::orders::claim;
 use easyenclave::revision::Revision;
-use easyenclave_plan::{Action, CancelReason, WaitReason};
+use easyenclave_plan::{Action, CancelReason, WaitReason, plan};
 use easyenclave_schemas::records::{OrderPhase, OrderRecord};
 use easyenclave_schemas::wire::{ClaimRequest, InventoryRequest, OrderReport, OrderUpdate};
 use easyenclave_schemas::{FailureCause, OrderId, Spot, TargetName};
@@ -148,4 +150,24 @@ async fn where_a_worker_is_away_its_launches_go_to_the_next_place_and_come_back_
     let is_open = |order: &OrderRecord| order.state == OrderPhase::Open;
     let open = records.orders.values().find(|order| is_open(order));
     assert_eq!(open.expect("an order").spot(), Some(plain("near")));
+}
+
+#[tokio::test]
+async fn an_order_that_is_claimed_at_the_last_moment_stays_with_its_worker() {
+    let place = with_a_worker_away();
+    place.pass().await;
+    place.clock.forward(Duration::from_secs(60));
+    let (revision, now) = (
+        place.world.revision().expect("a revision"),
+        place.clock.now(),
+    );
+    let observed = observe(&place.world, &revision, now);
+    let plan = plan(&revision.desired, &observed, now);
+    let order = place.take("w-near").await.expect("an order").order_id;
+    let outcomes = execute(&place.world, &revision, &plan, now).await;
+    let outcomes = outcomes.expect("kept");
+    let results: Vec<_> = outcomes.iter().map(|outcome| outcome.result).collect();
+    assert_eq!(results, [Err(Skipped::Overtaken)]);
+    let state = place.world.journal.read().orders[&order].state;
+    assert_eq!(state, OrderPhase::Claimed);
 }
