@@ -120,6 +120,13 @@ impl Disruptions {
         }
     }
 
+    /// Notes that a replica on this agent stops, whatever budgets say: an agent that has drifted is on its way from then on.
+    pub(crate) fn is_removed(&mut self, view: &View, agent: AgentIx) {
+        if view.agent(agent).drifted {
+            self.take(view.agent(agent).target);
+        }
+    }
+
     /// Whether a replica on this agent, which has drifted, may be replaced elsewhere.
     pub(crate) fn exchange(&mut self, view: &View, agent: AgentIx) -> Result<(), Exhausted> {
         let target = view.agent(agent).target;
@@ -484,6 +491,23 @@ mod tests {
                 wait: agent d: held until a person approves DIGEST
                 wait: agent e: its replica moves when the replacement is ready
                 wait: agent e: held until a person approves DIGEST"#]],
+        );
+    }
+
+    #[test]
+    fn what_a_commit_removes_where_a_target_has_drifted_counts_among_those_that_go() {
+        check(
+            "target tiny 0 9 size big budget 1\ndeploy acme/a x1 v1 size big\ndeploy bolt/b x1 v1 size big",
+            "agent a tiny #0 runs acme/a v1\nagent b tiny #1 runs acme/a v1\nagent c tiny #2 runs bolt/b v1\n\
+             agent d tiny #3 runs bolt/b v1 size big",
+            expect![[r#"
+                unassign acme/a from b generation 3
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: deployment bolt/b: its replica moves when the replacement is ready
+                wait: agent a: its replica moves when the replacement is ready
+                wait: agent a: budget 1 of its target lets 1 go at a time
+                wait: agent c: its replica moves when the replacement is ready
+                wait: agent c: budget 1 of its target lets 1 go at a time"#]],
         );
     }
 

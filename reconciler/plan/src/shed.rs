@@ -333,6 +333,7 @@ fn carry_out(view: &View, draft: &mut Draft, removals: &[Removal], verdict: Verd
                 draft.wait_deployment(view, removal.deployment, reason, None);
             }
             Verdict::Allowed | Verdict::Approved => {
+                draft.disruptions.is_removed(view, removal.agent);
                 draft.unassign(view, removal.agent, removal.deployment);
             }
         }
