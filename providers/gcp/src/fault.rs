@@ -12,6 +12,10 @@ use google_cloud_gax::error::rpc::StatusDetails;
 /// The longest text of a fault that is kept, in characters.
 const LONGEST: usize = 400;
 
+/// What to do when nobody says who we are. The last of them is asked over the network, so that it seems to be down.
+const CREDENTIALS: &str = "no credentials of Google: name a file by GOOGLE_APPLICATION_CREDENTIALS, run `gcloud auth \
+    application-default login`, or run this on a machine of Google Cloud with an account";
+
 /// What happens next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -66,6 +70,9 @@ impl Fault {
             None => Next::Later,
         });
         let mut why = error.to_string();
+        if error.is_authentication() {
+            why = format!("{CREDENTIALS}: {why}");
+        }
         if let Some(reason) = reasons.first() {
             why = format!("{reason}: {why}");
         }

@@ -80,6 +80,10 @@ fn text(status: &Status, origin: &[String], hints: &Hints) -> String {
         deployments.map(|row| deployment(status, row)),
     ));
     lines.extend(section("targets", targets.map(|row| target(status, row))));
+    let reservations: Vec<_> = status.capacity.values().flat_map(reservations).collect();
+    if !reservations.is_empty() {
+        lines.extend(section("reservations", reservations.into_iter()));
+    }
     lines.extend(section("agents", status.agents.values().map(agent)));
     let under_way = |order: &&OrderStatus| order.phase != "fulfilled";
     let orders: Vec<_> = status
@@ -195,6 +199,15 @@ fn target(status: &Status, row: &CapacityStatus) -> Vec<String> {
     lines
 }
 
+fn reservations(row: &CapacityStatus) -> impl Iterator<Item = Vec<String>> {
+    row.reservations.iter().map(move |one| {
+        let name = one.reservation.to_string();
+        let head = format!("  {name:<30} {}", why::reserved(row, one));
+        let waits = one.waits.iter().map(wait);
+        std::iter::once(head).chain(waits).collect()
+    })
+}
+
 fn agent(row: &AgentStatus) -> Vec<String> {
     let style = match row.phase {
         AgentPhase::Running | AgentPhase::Idle => GOOD,
@@ -265,7 +278,7 @@ fn word(phase: &impl std::fmt::Debug) -> String {
 mod tests {
     use std::time::Duration;
 
-    use easyenclave_schemas::status::{Condition, ConditionType};
+    use easyenclave_schemas::status::{Condition, ConditionType, ReservationStatus};
     use expect_test::expect;
 
     use super::*;
@@ -311,6 +324,31 @@ mod tests {
               tiny-9c08a45e4bcf              failed
                   the place has no room: no room
         "#]].assert_eq(&text);
+    }
+
+    #[test]
+    fn a_reservation_is_shown_with_its_end() {
+        let mut status = samples::status();
+        let target = status.capacity.values_mut().next().expect("a target");
+        target.reservations = vec![ReservationStatus {
+            reservation: "acme/gold".parse().expect("a name"),
+            count: 2,
+            until: Some(samples::noon()),
+            waits: vec![WaitStatus {
+                reason: "ReservationEnds".into(),
+                message: "ends; agents of target tiny reserved until then: 2".into(),
+                until: Some(samples::noon()),
+            }],
+        }];
+        let text = plain(&text(&status, &[], &Hints::default()));
+        let part = text
+            .split("\n\n")
+            .find(|part| part.starts_with("reservations"));
+        expect![[r#"
+            reservations
+              acme/gold                      kept: 2 on tiny
+                  waits: ends; agents of target tiny reserved until then: 2 (until 2027-01-15T08:00:00Z)"#]]
+        .assert_eq(part.expect("a section"));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use easyenclave_attestation::simulated::Platform;
 use easyenclave_capacity::Provider;
 use easyenclave_capacity::worker::{self as capacity, WorkerConfig, WorkerError};
 use easyenclave_git::Signer;
+use easyenclave_schemas::decode::decode;
+use easyenclave_schemas::documents::{Document, ProviderSpec};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -73,6 +75,9 @@ pub(super) async fn run(args: Args) -> Ended {
     // Before anything is made: a wrong directory or an address in use leaves nothing behind.
     let image = image(&args, &data, before.as_ref())?;
     let state = state(&data, args.state.as_deref(), image.is_some())?;
+    if let Some(files) = &state {
+        suits(files, image.is_some())?;
+    }
     let listen = address(before, args.listen)?;
     let machines = match &image {
         Some(folder) => Some(Machines::ready(folder).await?),
@@ -242,6 +247,24 @@ async fn signalled(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
+/// Whether the provider that `up` serves makes what agents are to run in.
+fn suits(files: &BTreeMap<String, Vec<u8>>, is_virtual: bool) -> anyhow::Result<()> {
+    for (path, bytes) in files {
+        let Ok(Document::Provider(provider)) = decode(bytes).map(|located| located.document) else {
+            continue;
+        };
+        let makes = match &provider.spec {
+            _ if provider.metadata.name != worker::LOCAL => continue,
+            ProviderSpec::Process(_) if is_virtual => "`process`, and --machines qemu takes `qemu`",
+            ProviderSpec::Qemu(_) if !is_virtual => "`qemu`: start it with --machines qemu",
+            ProviderSpec::Gcp(_) => "`gcp`, and `up` makes agents on this machine",
+            _ => continue,
+        };
+        bail!("{path}: the provider {} is of {makes}", worker::LOCAL);
+    }
+    Ok(())
+}
+
 /// The files that the state repository starts with; none if there is one already.
 fn state(
     data: &DataDir,
@@ -378,6 +401,17 @@ mod tests {
     struct Up {
         #[command(flatten)]
         args: Args,
+    }
+
+    #[test]
+    fn a_state_has_to_suit_what_agents_run_in() {
+        let (processes, machines) = (examples::files(None), examples::machines(None));
+        assert!(suits(&processes, false).is_ok() && suits(&machines, true).is_ok());
+        for (files, is_virtual) in [(processes, true), (machines, false)] {
+            let error = suits(&files, is_virtual).expect_err("it does not suit");
+            let error = error.to_string();
+            assert!(error.starts_with("providers/local.yaml: "), "{error}");
+        }
     }
 
     #[test]

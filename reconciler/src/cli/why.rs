@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use easyenclave_schemas::decode::did_you_mean;
 use easyenclave_schemas::evidence::ReasonCode;
 use easyenclave_schemas::status::{
-    Condition, ConditionStatus, ConditionType, DeploymentStatus, WaitStatus,
+    CapacityStatus, Condition, ConditionStatus, ConditionType, DeploymentStatus, ReservationStatus,
+    WaitStatus,
 };
 use easyenclave_schemas::wire::WorkloadState;
 use serde::Serialize;
@@ -200,15 +201,21 @@ fn reservations(status: &Status, name: &str) -> Vec<Answer> {
     });
     named
         .map(|(target, one)| {
-            let lacks = |wait: &WaitStatus| wait.reason != "ReservationEnds";
-            let phase = match one.waits.iter().any(lacks) {
-                true => format!("short of {} on {}", one.count, target.target),
-                false => format!("kept: {} on {}", one.count, target.target),
-            };
             let id = one.reservation.to_string();
+            let phase = reserved(target, one);
             answer(status, "reservation", id, phase, &[], &one.waits)
         })
         .collect()
+}
+
+/// Whether a target has as many agents for a reservation as it asks for.
+pub(super) fn reserved(target: &CapacityStatus, one: &ReservationStatus) -> String {
+    let lacks = |wait: &WaitStatus| wait.reason != "ReservationEnds";
+    let word = match one.waits.iter().any(lacks) {
+        true => "short",
+        false => "kept",
+    };
+    format!("{word}: {} on {}", one.count, target.target)
 }
 
 /// What agents say of replicas that are not ready: why a program does not start, or its probe fails.
@@ -374,7 +381,7 @@ fn text(answer: &Answer) -> String {
 
 #[cfg(test)]
 mod tests {
-    use easyenclave_schemas::status::{Refusal, ReservationStatus};
+    use easyenclave_schemas::status::Refusal;
     use expect_test::expect;
 
     use super::*;
@@ -432,7 +439,7 @@ mod tests {
             .expect("a target")
             .reservations[0];
         reservation.waits[0].reason = "CapacityExhausted".into();
-        assert!(said(&status).contains("short of 2 on tiny"));
+        assert!(said(&status).contains("is short: 2 on tiny"));
     }
 
     #[test]

@@ -108,7 +108,7 @@ pub(super) const QEMU: &str = "qemu-system-x86_64";
 const FIRMWARE: &str = "/usr/share/ovmf/OVMF.fd";
 
 /// The name of what everything on one machine is called, if it is not called anything else.
-const LOCAL: &str = "local";
+pub(super) const LOCAL: &str = "local";
 
 /// A size, or any.
 #[derive(Debug, Clone)]
