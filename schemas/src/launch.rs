@@ -89,7 +89,7 @@ impl fmt::Display for FailureCause {
             Self::NotClaimed => "no worker took the order in time",
             Self::NotBooted => "nothing was heard from inside the machine in time",
             Self::NotRegistered => "its agent has not registered in time",
-            Self::AttestationRefused => "its agent's evidence was refused",
+            Self::AttestationRefused => "its agent did not pass attestation",
             Self::NotMade => "no machine came about",
         })
     }
