@@ -45,7 +45,7 @@ async fn measure(dir: &Path) {
     let world = Arc::new(world(&platform, Arc::clone(&store) as Arc<dyn Store>));
     let opened = open_orders(&world, dir, &platform).await;
     let agents = Arc::new(Mutex::new(agents(&world, &platform).await));
-    let (in_store, started) = (store.spent(), Instant::now());
+    let ((writes, flushes), started) = (store.spent(), Instant::now());
     let mut workers = tokio::task::JoinSet::new();
     for number in 0..WORKERS {
         let (world, agents) = (Arc::clone(&world), Arc::clone(&agents));
@@ -53,18 +53,24 @@ async fn measure(dir: &Path) {
     }
     let served: usize = workers.join_all().await.into_iter().sum();
     let took = started.elapsed();
-    let in_store = store.spent().saturating_sub(in_store);
+    let spent = store.spent();
+    let share = |now: Duration, before: Duration| {
+        now.saturating_sub(before).as_secs_f64() / took.as_secs_f64() * 100.0
+    };
+    let (writes, flushes) = (share(spent.0, writes), share(spent.1, flushes));
     let records = world.journal.read();
     let orders = records.orders.values();
     let fulfilled = orders.filter(|order| order.state == OrderPhase::Fulfilled);
     let fulfilled = fulfilled.count();
     assert_eq!((served, fulfilled), (ORDERS, ORDERS), "none is left");
-    let share = in_store.as_secs_f64() / took.as_secs_f64() * 100.0;
     let rate = ORDERS as f64 / took.as_secs_f64();
     println!("{ORDERS} launch orders from claim to fulfilled, {WORKERS} workers at a time");
     println!("  orders a second         {rate:>9.0}");
     println!("  time                    {:>9.2} s", took.as_secs_f64());
-    println!("  of that in the store    {share:>9.1} %      writes and flushes, one at a time");
+    println!("  of that in writes       {writes:>9.1} %      of the store, one at a time");
+    println!(
+        "  of that in flushes      {flushes:>9.1} %      of the store, one at a time, beside writes"
+    );
     println!("  opened in one pass      {:>9.2} s", opened.as_secs_f64());
     println!(
         "  most memory             {:>9} MiB    with the workers' and agents' side",
@@ -205,26 +211,30 @@ fn memory() -> u64 {
 /// A store that knows how long it has worked.
 struct Timed {
     store: SledStore,
-    nanos: AtomicU64,
+    writes: AtomicU64,
+    flushes: AtomicU64,
 }
 
 impl Timed {
     fn open(dir: &Path) -> Self {
         Self {
             store: SledStore::open(dir).expect("the store is free"),
-            nanos: AtomicU64::new(0),
+            writes: AtomicU64::new(0),
+            flushes: AtomicU64::new(0),
         }
     }
 
-    fn spent(&self) -> Duration {
-        Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
+    /// The time in writes, and in flushes.
+    fn spent(&self) -> (Duration, Duration) {
+        let read = |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Ordering::Relaxed));
+        (read(&self.writes), read(&self.flushes))
     }
 
-    fn timed<T>(&self, work: impl FnOnce(&SledStore) -> T) -> T {
+    fn timed<T>(&self, spent: &AtomicU64, work: impl FnOnce(&SledStore) -> T) -> T {
         let started = Instant::now();
         let done = work(&self.store);
         let took = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.nanos.fetch_add(took, Ordering::Relaxed);
+        spent.fetch_add(took, Ordering::Relaxed);
         done
     }
 }
@@ -243,10 +253,10 @@ impl Store for Timed {
     }
 
     fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
-        self.timed(|store| store.apply(batch))
+        self.timed(&self.writes, |store| store.apply(batch))
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        self.timed(Store::flush)
+        self.timed(&self.flushes, Store::flush)
     }
 }
