@@ -202,3 +202,25 @@ fn is_transient(error: &Error) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use google_cloud_gax::error::CredentialsError;
+
+    use super::*;
+
+    #[test]
+    fn who_has_no_credentials_is_told_how_to_get_some() {
+        for (may_pass, next) in [(false, Next::Person), (true, Next::Later)] {
+            let error = CredentialsError::from_msg(may_pass, "nobody answers");
+            let fault = Fault::of("listing", &Error::authentication(error));
+            assert_eq!(fault.next, next);
+            let why = &fault.why;
+            assert!(why.contains("GOOGLE_APPLICATION_CREDENTIALS"), "{why}");
+            assert!(
+                why.contains("`gcloud auth application-default login`"),
+                "{why}"
+            );
+        }
+    }
+}

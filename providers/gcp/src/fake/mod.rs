@@ -111,7 +111,12 @@ impl Fake {
 
     /// A machine's status becomes this, as when it is taken away.
     pub fn set_status(&self, name: &str, status: &str) {
-        self.state().set_status(name, status);
+        self.state().set(name, "status", &status.into());
+    }
+
+    /// A machine's labels become these, as when somebody changes them by hand.
+    pub fn set_labels(&self, name: &str, labels: &Value) {
+        self.state().set(name, "labels", labels);
     }
 
     /// What a machine has written to its serial port.

@@ -110,10 +110,10 @@ impl State {
         id
     }
 
-    pub(super) fn set_status(&mut self, name: &str, status: &str) {
+    pub(super) fn set(&mut self, name: &str, field: &str, value: &Value) {
         for ((_, of), machine) in &mut self.machines {
             if of == name {
-                machine["status"] = json!(status);
+                machine[field] = value.clone();
             }
         }
     }

@@ -351,3 +351,22 @@ async fn a_protected_machine_is_told_and_stays() {
     assert_eq!(side.names().len(), 1);
     is_in_googles_words(&side);
 }
+
+#[tokio::test]
+async fn a_machine_whose_labels_were_taken_away_is_not_taken_for_gone() {
+    let side = Side::new().await;
+    side.ensure("a").await.expect("made");
+    side.listed().await.expect("listed");
+    let name = owner().machine(&order("a"));
+    let machine = side.fake.machines().remove(0);
+    side.fake.set_labels(&name, &json!({}));
+    let error = side.listed().await.expect_err("it may serve");
+    let said = told(&error);
+    assert!(
+        said.contains(&name) && said.contains("not ours any more"),
+        "{said}"
+    );
+    side.fake.set_labels(&name, &machine["labels"]);
+    assert_eq!(side.listed().await.expect("listed").len(), 1);
+    is_in_googles_words(&side);
+}
