@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use easyenclave_schemas::Timestamp;
+use easyenclave_schemas::status::{ReservationStatus, WaitStatus};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -27,6 +28,23 @@ pub(super) fn status() -> Status {
         orders: list(&document, "orders", "order"),
         problems: serde_json::from_value(document["problems"].clone()).expect("problems"),
     }
+}
+
+/// The same with a reservation that ends soon.
+pub(super) fn with_reservation() -> Status {
+    let mut status = status();
+    let target = status.capacity.values_mut().next().expect("a target");
+    target.reservations = vec![ReservationStatus {
+        reservation: "acme/gold".parse().expect("a name"),
+        count: 2,
+        until: Some(noon()),
+        waits: vec![WaitStatus {
+            reason: "ReservationEnds".into(),
+            message: "ends; agents of target tiny reserved until then: 2".into(),
+            until: Some(noon()),
+        }],
+    }];
+    status
 }
 
 /// A commit that says it.

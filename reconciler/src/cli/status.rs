@@ -278,7 +278,7 @@ fn word(phase: &impl std::fmt::Debug) -> String {
 mod tests {
     use std::time::Duration;
 
-    use easyenclave_schemas::status::{Condition, ConditionType, ReservationStatus};
+    use easyenclave_schemas::status::{Condition, ConditionType};
     use expect_test::expect;
 
     use super::*;
@@ -328,18 +328,7 @@ mod tests {
 
     #[test]
     fn a_reservation_is_shown_with_its_end() {
-        let mut status = samples::status();
-        let target = status.capacity.values_mut().next().expect("a target");
-        target.reservations = vec![ReservationStatus {
-            reservation: "acme/gold".parse().expect("a name"),
-            count: 2,
-            until: Some(samples::noon()),
-            waits: vec![WaitStatus {
-                reason: "ReservationEnds".into(),
-                message: "ends; agents of target tiny reserved until then: 2".into(),
-                until: Some(samples::noon()),
-            }],
-        }];
+        let status = samples::with_reservation();
         let text = plain(&text(&status, &[], &Hints::default()));
         let part = text
             .split("\n\n")

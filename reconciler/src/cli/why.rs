@@ -412,18 +412,7 @@ mod tests {
 
     #[test]
     fn a_reservation_that_ends_soon_is_kept_and_says_so() {
-        let mut status = samples::status();
-        let target = status.capacity.values_mut().next().expect("a target");
-        target.reservations = vec![ReservationStatus {
-            reservation: "acme/gold".parse().expect("a name"),
-            count: 2,
-            until: Some(samples::noon()),
-            waits: vec![WaitStatus {
-                reason: "ReservationEnds".into(),
-                message: "ends; agents of target tiny reserved until then: 2".into(),
-                until: Some(samples::noon()),
-            }],
-        }];
+        let mut status = samples::with_reservation();
         let said = |status: &Status| {
             let answers = answers(status, "acme/gold", &Hints::default());
             answers.iter().map(text).collect::<String>()
