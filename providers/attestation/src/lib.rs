@@ -9,6 +9,8 @@ mod event_log;
 mod guest;
 #[cfg(any(feature = "fetch", feature = "verify"))]
 mod ita;
+#[cfg(feature = "verify")]
+pub mod jwt;
 mod layout;
 mod machine;
 #[cfg(all(feature = "fetch", feature = "verify"))]
@@ -44,6 +46,8 @@ pub use ita::{Account, Client as ItaClient, ClientError as ItaClientError};
 pub use ita::{ItaError, Said as ItaSaid};
 #[cfg(feature = "verify")]
 pub use ita::{NoAuthority, TrustAuthority};
+#[cfg(feature = "verify")]
+pub use jwt::{KeySetError, TokenKeys, key_id as token_key_id};
 pub use layout::{LayoutError, Measured, QuoteView};
 pub use machine::Machine;
 #[cfg(all(feature = "fetch", feature = "verify"))]
@@ -53,7 +57,6 @@ pub use pcs::{
 pub use tsm::{Patience, Step, TsmError, TsmSource};
 #[cfg(feature = "verify")]
 pub use verify::{
-    Again, Binding, Case, Foresight, IntelIsNotSimulated, KeySetError, PlatformFlags, Policy,
-    Reference, SimulatedRoot, TokenKeys, TrustRoot, foresee, judge_again, sight, token_key_id,
-    token_settings, verify, vouches,
+    Again, Binding, Case, Foresight, IntelIsNotSimulated, PlatformFlags, Policy, Reference,
+    SimulatedRoot, TrustRoot, foresee, judge_again, sight, token_settings, verify, vouches,
 };

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::call::{Call, Caller};
 use super::error::ItaError;
 #[cfg(feature = "verify")]
-use super::keys::KeyCache;
+use super::keys::Keys;
 use crate::collect::ita_report_data;
 use crate::layout::QuoteView;
 use crate::remote::under;
@@ -35,7 +35,7 @@ pub struct Client {
     pub(super) caller: Caller,
     only: Option<String>,
     #[cfg(feature = "verify")]
-    pub(super) keys: KeyCache,
+    pub(super) keys: Keys,
 }
 
 /// What is asked of which Trust Authority.
@@ -106,7 +106,7 @@ impl Client {
             caller: Caller::new(key, deadline).map_err(ClientError::Client)?,
             only: None,
             #[cfg(feature = "verify")]
-            keys: KeyCache::default(),
+            keys: Keys::default(),
         })
     }
 

@@ -4,9 +4,9 @@ use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::evidence::{Evidence, ItaNonce, ReasonCode, Rejection};
 
 use super::policy::Policy;
-use super::token::TokenKeys;
 use crate::collateral::Collateral;
 use crate::collect::{ita_report_data, report_data};
+use crate::jwt::TokenKeys;
 
 /// Everything that a verdict depends on.
 #[derive(Debug, Clone, Copy)]

@@ -35,9 +35,7 @@ pub use sight::sight;
 pub use signed::vouches;
 #[cfg(feature = "fetch")]
 pub(crate) use sound::{Standing, standing};
-pub use token::{
-    KeySetError, TokenKeys, key_id as token_key_id, settings_digest as token_settings,
-};
+pub use token::settings_digest as token_settings;
 
 /// What one verifier found out about a quote.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,3 +8,4 @@ mod forged;
 mod keys;
 mod matrix;
 mod service;
+mod sets;

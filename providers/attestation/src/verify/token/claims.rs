@@ -9,7 +9,7 @@ use easyenclave_schemas::evidence::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::unique::Unique;
+use crate::jwt::Unique;
 
 /// The last second that is believed: 9999-01-01. In the days after it not every date can be written any more.
 const LAST_SECOND: i64 = 253_370_764_800;

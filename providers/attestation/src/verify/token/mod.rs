@@ -2,9 +2,6 @@
 //! how a token is signed and by whom; whatever the token says about that counts for nothing.
 
 mod claims;
-mod jwt;
-mod keys;
-mod unique;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,9 +13,8 @@ use easyenclave_schemas::{Digest, Timestamp};
 use super::facts::{self, Body};
 use super::policy::PlatformFlags;
 use super::{Case, Findings};
+use crate::jwt::{self, JwtError};
 use claims::{Claims, Said, Standing};
-pub use jwt::key_id;
-pub use keys::{KeySetError, TokenKeys};
 
 /// A token that counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +39,7 @@ pub(super) fn verify(
             "the Trust Authority's keys are not there",
         )
     })?;
-    let signed = jwt::verify(token.as_bytes(), keys, settings.algorithm)?;
+    let signed = jwt::verify(token.as_bytes(), keys, settings.algorithm).map_err(unsigned)?;
     let said = Said::read(&signed.payload)?;
     let standing = said.standing()?;
     stands(&standing, settings, case.now)?;
@@ -69,6 +65,14 @@ pub(super) fn verify(
             settings: Some(settings_digest(settings)),
         },
     })
+}
+
+/// Whatever is wrong with a token, nobody who counts has signed it.
+fn unsigned(error: JwtError) -> Rejection {
+    match error {
+        JwtError::SignatureWrong => ReasonCode::ItaSignatureInvalid.into(),
+        other => refuse(ReasonCode::ItaSignatureInvalid, &other.to_string()),
+    }
 }
 
 /// The digest of the settings that decide whether a token counts. Evidence of before holds no token for other ones.

@@ -1,4 +1,4 @@
-//! The Trust Authority's signing keys, as its key set publishes them.
+//! An issuer's signing keys, as its key set publishes them.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -6,8 +6,9 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-/// An object whose names, and those of the objects right in it, come once each.
-pub(super) struct Unique(pub(super) Map<String, Value>);
+/// An object whose names come once each, and those of the guest's claims in it.
+#[derive(Debug)]
+pub struct Unique(pub Map<String, Value>);
 
 impl<'de> Deserialize<'de> for Unique {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,9 +1,8 @@
-//! A signed token (RFC 7515, compact form) under a key set and one algorithm that the policy names.
+//! A signed token (RFC 7515, compact form) under a key set and one algorithm, which whoever asks names: never the token.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use easyenclave_schemas::documents::SigningAlgorithm;
-use easyenclave_schemas::evidence::{ReasonCode, Rejection};
 use ring::signature::{
     RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RsaParameters, RsaPublicKeyComponents,
 };
@@ -14,9 +13,43 @@ use super::TokenKeys;
 
 /// What a signature was found to cover.
 #[derive(Debug)]
-pub(super) struct Signed {
-    pub(super) payload: Vec<u8>,
-    pub(super) key_id: String,
+pub struct Signed {
+    /// The claims, as JSON that nobody has read yet.
+    pub payload: Vec<u8>,
+    /// The name of the key that signed them.
+    pub key_id: String,
+}
+
+/// Why a token does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum JwtError {
+    /// Bytes that are no text.
+    #[error("the token is not text")]
+    NotText,
+    /// Not the compact form.
+    #[error("the token does not have three parts")]
+    NotThreeParts,
+    /// A header that is unreadable, or says too little, or something twice.
+    #[error("the token's header cannot be read")]
+    Header,
+    /// Another algorithm, or none.
+    #[error("the token is not signed with the algorithm that the policy names")]
+    Algorithm,
+    /// An extension that a reader would have to understand.
+    #[error("the token asks for an extension that is not known")]
+    Extension,
+    /// No such key, or one that is for something else.
+    #[error("the token is signed with a key that the key set does not have")]
+    UnknownKey,
+    /// A signature that is none.
+    #[error("the token's signature cannot be read")]
+    SignatureUnreadable,
+    /// A signature of something else.
+    #[error("the token's signature is wrong")]
+    SignatureWrong,
+    /// Claims that are not even encoded.
+    #[error("the token's claims cannot be read")]
+    Claims,
 }
 
 /// The only fields of a header that are read. Where it says that keys are (`jku`, `jwk`, `x5u`, `x5c`) is not among
@@ -41,39 +74,38 @@ pub fn key_id(token: &[u8]) -> Option<String> {
     header(text.split('.').next()?).map(|header| header.kid)
 }
 
-pub(super) fn verify(
+/// What of a token a key of this set has signed with this algorithm.
+///
+/// # Errors
+/// When nothing of it counts.
+pub fn verify(
     token: &[u8],
     keys: &TokenKeys,
     algorithm: SigningAlgorithm,
-) -> Result<Signed, Rejection> {
-    let text = std::str::from_utf8(token).map_err(|_| invalid("the token is not text"))?;
+) -> Result<Signed, JwtError> {
+    let text = std::str::from_utf8(token).map_err(|_| JwtError::NotText)?;
     let parts: Vec<&str> = text.split('.').collect();
     let [head, payload, signature] = parts[..] else {
-        return Err(invalid("the token does not have three parts"));
+        return Err(JwtError::NotThreeParts);
     };
-    let header = header(head).ok_or_else(|| invalid("the token's header cannot be read"))?;
+    let header = header(head).ok_or(JwtError::Header)?;
     let (name, parameters) = parameters(algorithm);
     if header.alg != name {
-        return Err(invalid(
-            "the token is not signed with the algorithm that the policy names",
-        ));
+        return Err(JwtError::Algorithm);
     }
     if header.crit {
-        return Err(invalid("the token asks for an extension that is not known"));
+        return Err(JwtError::Extension);
     }
-    let key = keys
-        .rsa(&header.kid, name)
-        .ok_or_else(|| invalid("the token is signed with a key that the key set does not have"))?;
+    let key = keys.rsa(&header.kid, name).ok_or(JwtError::UnknownKey)?;
     let covered = &text.as_bytes()[..head.len() + 1 + payload.len()];
-    let signature =
-        decode(signature).ok_or_else(|| invalid("the token's signature cannot be read"))?;
+    let signature = decode(signature).ok_or(JwtError::SignatureUnreadable)?;
     RsaPublicKeyComponents {
         n: &key.n,
         e: &key.e,
     }
     .verify(parameters, covered, &signature)
-    .map_err(|_| Rejection::from(ReasonCode::ItaSignatureInvalid))?;
-    let payload = decode(payload).ok_or_else(|| invalid("the token's claims cannot be read"))?;
+    .map_err(|_| JwtError::SignatureWrong)?;
+    let payload = decode(payload).ok_or(JwtError::Claims)?;
     Ok(Signed {
         payload,
         key_id: header.kid,
@@ -93,8 +125,4 @@ fn parameters(algorithm: SigningAlgorithm) -> (&'static str, &'static RsaParamet
         SigningAlgorithm::PS384 => ("PS384", &RSA_PSS_2048_8192_SHA384),
         SigningAlgorithm::RS256 => ("RS256", &RSA_PKCS1_2048_8192_SHA256),
     }
-}
-
-fn invalid(message: &str) -> Rejection {
-    Rejection::new(ReasonCode::ItaSignatureInvalid, message)
 }
