@@ -127,3 +127,22 @@ impl<'a> Policies<'a> {
         *self.known.entry(key).or_insert_with(make)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another digest would start every workload of every fleet anew.
+    #[test]
+    fn the_version_of_a_process_is_the_digest_that_it_always_was() {
+        let text = r#"{"process":{"command":["hello"]}}"#;
+        let version = WorkloadVersion {
+            workload: serde_json::from_str(text).expect("a workload"),
+            health: None,
+        };
+        assert_eq!(
+            version.digest().to_string(),
+            "35ed8b845cfe3e48c13613ad95641e1fa256e052e5cf6d76116ed56aeb354d4a"
+        );
+    }
+}

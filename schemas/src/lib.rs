@@ -1,6 +1,7 @@
 //! Every format that EasyEnclave stores or sends: state documents, messages on the wire, status files.
 //! Holds formats and their checks only: it never reads a clock, a file, the environment or the network.
 
+mod cloud;
 #[cfg(feature = "documents")]
 pub mod decode;
 mod digest;
@@ -21,6 +22,7 @@ mod time;
 mod token;
 pub mod wire;
 
+pub use cloud::{Cloud, CloudError, Hostname, HostnameError};
 pub use digest::Digest;
 pub use disruption::{DisruptionReason, Share, ShareError, TimeOfDay, TimeOfDayError, Weekday};
 pub use launch::{FailureCause, Spot, Stage, StageTimes};

@@ -140,6 +140,8 @@ name!(/// A provider's zone, such as `us-central1-a`: a part of a datacenter tha
     Zone, 63);
 name!(/// A provider's own name for a kind of machine, such as `c3-standard-4`.
     Shape, 63);
+name!(/// The name of a secret, unique under its owner.
+    SecretName, 40);
 name!(/// The id of a worker process, stable over its restarts.
     WorkerId, 63);
 name!(/// The id of an order; the join key of unit, agent and evidence.

@@ -27,7 +27,7 @@ impl Datacenter {
 }
 
 /// The one word for a cloud that has several.
-fn one_word(cloud: &str) -> &str {
+pub(crate) fn one_word(cloud: &str) -> &str {
     match cloud {
         "google" => "gcp",
         "az" => "azure",

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave_schemas::Generation;
-use easyenclave_schemas::documents::RestartPolicy;
+use easyenclave_schemas::documents::{RestartPolicy, Workload};
 use easyenclave_schemas::wire::{WorkloadReport, WorkloadState};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -115,7 +115,7 @@ impl<'a> Life<'a> {
                 Err(exit) => exit,
             };
             self.sweep(WorkloadState::Restarting, GRACE_LEFTOVERS).await;
-            match after(self.assignment.workload.process.restart, &exit) {
+            match after(restart(&self.assignment.workload), &exit) {
                 WorkloadState::Restarting => self.pause(&exit).await,
                 state => {
                     self.show(state, exit.to_string());
@@ -204,6 +204,14 @@ impl<'a> Life<'a> {
             *shown = report;
             changed
         });
+    }
+}
+
+/// What happens when it ends. What this agent cannot run is not tried again.
+fn restart(workload: &Workload) -> RestartPolicy {
+    match workload {
+        Workload::Process(process) => process.restart,
+        Workload::Compose(_) => RestartPolicy::Never,
     }
 }
 

@@ -12,6 +12,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use easyenclave_processes::{EndError, Process, end, labels};
+use easyenclave_schemas::documents::Workload;
 use easyenclave_schemas::{Generation, OrderId};
 use tokio::process::Command;
 use tokio::sync::oneshot;
@@ -150,7 +151,10 @@ impl Place {
             None => free_port().map_err(|error| named(error, "no free port".into()))?,
         };
         scope.port = Some(port);
-        let process = &assignment.workload.process;
+        let Workload::Process(process) = &assignment.workload else {
+            let message = "this agent runs processes only";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        };
         let documented = process
             .env
             .iter()

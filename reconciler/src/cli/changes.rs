@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use easyenclave_schemas::Digest;
 use easyenclave_schemas::documents::{
     Document, Enforcement, Identity, Kind, NonceMode, TrustRootKind,
 };
@@ -184,6 +185,10 @@ fn fields((identity, document): &Entry<'_>) -> Value {
         Document::CapacityTarget(it) => value(&it.spec),
         Document::CapacityReservation(it) => value(&it.spec),
         Document::Deployment(it) => value(&it.spec),
+        // That it changes is shown; a ciphertext tells nobody anything.
+        Document::Secret(it) => {
+            json!({ "sealed": Digest::of(it.spec.sealed.as_bytes()).short(12) })
+        }
         Document::Approval(it) => value(&it.spec),
     }
 }
@@ -202,6 +207,7 @@ fn word(kind: Kind) -> &'static str {
         Kind::CapacityTarget => "target",
         Kind::CapacityReservation => "reservation",
         Kind::Deployment => "deployment",
+        Kind::Secret => "secret",
         Kind::Approval => "approval",
     }
 }

@@ -37,6 +37,16 @@ const GUARDS: &[(Kind, &str, Guard)] = &[
     (Kind::Fleet, "status.pushesPerMinute", Nothing),
     (Kind::Fleet, "status.signers", Gain),
     (Kind::Fleet, "timing", Nothing),
+    (
+        Kind::Fleet,
+        "workloads.hostNetwork",
+        Towards(&["", "false", "true"]),
+    ),
+    (
+        Kind::Fleet,
+        "workloads.pinned",
+        Towards(&["true", "false", ""]),
+    ),
     (Kind::Owner, "", Gain),
     (Kind::Owner, "quota", Rise),
     (Kind::AttestationPolicy, "", Change),
@@ -90,9 +100,13 @@ const GUARDS: &[(Kind, &str, Guard)] = &[
     (Kind::CapacityTarget, "max", Rise),
     (Kind::CapacityTarget, "min", Nothing),
     (Kind::CapacityTarget, "warm", Nothing),
+    (Kind::Deployment, "placement.agent", Loss),
+    (Kind::Deployment, "placement.allowedClouds", Admits),
     (Kind::Deployment, "placement.allowedDatacenters", Admits),
+    (Kind::Deployment, "placement.deniedClouds", Loss),
     (Kind::Deployment, "placement.deniedDatacenters", Loss),
     (Kind::Deployment, "placement.targets", Admits),
+    (Kind::Deployment, "secrets", Gain),
     (Kind::Approval, "", Change),
     (Kind::Approval, "reason", Nothing),
 ];
@@ -106,7 +120,7 @@ pub(super) fn empowers(kind: Kind) -> bool {
         | Kind::AttestationPolicy
         | Kind::CapacityTarget
         | Kind::Approval => true,
-        Kind::Provider | Kind::CapacityReservation | Kind::Deployment => false,
+        Kind::Provider | Kind::CapacityReservation | Kind::Deployment | Kind::Secret => false,
     }
 }
 

@@ -86,7 +86,7 @@ fn place(kind: Option<Kind>) -> String {
             FOLDERS.join("/, ")
         ),
         Some(FLEET) => format!("it belongs in {FLEET}"),
-        Some(folder @ ("deployments" | "reservations")) => {
+        Some(folder @ ("deployments" | "reservations" | "secrets")) => {
             format!(
                 "it belongs below {folder}/<owner>/, in a file whose name ends in .yaml and is not that of a Compose file"
             )
@@ -106,6 +106,7 @@ fn folder(kind: Kind) -> &'static str {
         Kind::CapacityTarget => "capacity",
         Kind::CapacityReservation => "reservations",
         Kind::Deployment => "deployments",
+        Kind::Secret => "secrets",
         Kind::Approval => "approvals",
     }
 }

@@ -105,6 +105,10 @@ fn places(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
                 "/metadata/owner",
                 format!("deployments of {owner} lie under deployments/{owner}/"),
             ),
+            Some(owner) if kind == Kind::Secret => (
+                "/metadata/owner",
+                format!("secrets of {owner} lie under secrets/{owner}/"),
+            ),
             Some(owner) if version.path.starts_with("reservations/") => (
                 "/metadata/owner",
                 format!("this folder does not belong to {owner}"),
@@ -112,6 +116,10 @@ fn places(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
             _ if kind == Kind::Fleet => (
                 "/kind",
                 format!("the fleet is described in {FLEET} and nowhere else"),
+            ),
+            _ if version.path.starts_with("secrets/") => (
+                "/kind",
+                format!("secrets/ holds the kind Secret, found {kind}"),
             ),
             _ => (
                 "/kind",
@@ -131,7 +139,11 @@ fn owners_exist(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
         .reservations
         .iter()
         .map(|held| (held.version, held.owner()));
-    for (version, owner) in deployments.chain(reservations) {
+    let secrets = facts
+        .secrets
+        .iter()
+        .map(|held| (held.version, held.owner()));
+    for (version, owner) in deployments.chain(reservations).chain(secrets) {
         let name = Name {
             kind: Kind::Owner,
             name: owner,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use easyenclave_schemas::documents::{
     ApprovalSpec, DeploymentSpec, Document, FleetSpec, Identity, Kind, Object, OwnerSpec,
-    PolicySpec, ProviderSpec, ReservationSpec, TargetSpec,
+    PolicySpec, ProviderSpec, ReservationSpec, SecretSpec, TargetSpec,
 };
 
 use super::blobs::Read;
@@ -77,6 +77,7 @@ pub(super) struct Facts<'a> {
     pub(super) targets: BTreeMap<&'a str, Held<'a, TargetSpec>>,
     pub(super) reservations: Vec<Held<'a, ReservationSpec>>,
     pub(super) deployments: Vec<Held<'a, DeploymentSpec>>,
+    pub(super) secrets: Vec<Held<'a, SecretSpec>>,
     pub(super) approvals: Vec<Held<'a, ApprovalSpec>>,
     /// Every version that is considered, in the order of the files.
     pub(super) all: Vec<Considered<'a>>,
@@ -115,6 +116,9 @@ impl<'a> Facts<'a> {
         facts
             .reservations
             .sort_by_key(|held| (held.owner(), held.name()));
+        facts
+            .secrets
+            .sort_by_key(|held| (held.owner(), held.name()));
         facts.all = all;
         facts
     }
@@ -130,6 +134,7 @@ impl<'a> Facts<'a> {
                 self.reservations.push(Held { version, object });
             }
             Document::Deployment(object) => self.deployments.push(Held { version, object }),
+            Document::Secret(object) => self.secrets.push(Held { version, object }),
             Document::Approval(object) => self.approvals.push(Held { version, object }),
         }
     }

@@ -7,13 +7,14 @@ use easyenclave_schemas::documents::{Identity, Kind};
 pub(super) const FLEET: &str = "fleet.yaml";
 
 /// The folders of documents.
-pub(super) const FOLDERS: [&str; 7] = [
+pub(super) const FOLDERS: [&str; 8] = [
     "owners",
     "policies",
     "providers",
     "capacity",
     "reservations",
     "deployments",
+    "secrets",
     "approvals",
 ];
 
@@ -58,6 +59,7 @@ pub(super) fn guess(path: &str) -> Option<Identity> {
         ["capacity", name] => (Kind::CapacityTarget, None, name),
         ["reservations", owner, name] => (Kind::CapacityReservation, Some(*owner), name),
         ["deployments", owner, name] => (Kind::Deployment, Some(*owner), name),
+        ["secrets", owner, name] => (Kind::Secret, Some(*owner), name),
         _ => return None,
     };
     Some(Identity {
@@ -73,7 +75,8 @@ pub(super) fn may_hold(path: &str, identity: &Identity) -> bool {
     let owner = identity.owner.as_deref();
     match identity.kind {
         Kind::Deployment => owner_folder(path, "deployments") == owner,
-        _ if path.starts_with("deployments/") => false,
+        Kind::Secret => owner_folder(path, "secrets") == owner,
+        _ if path.starts_with("deployments/") || path.starts_with("secrets/") => false,
         Kind::CapacityReservation => {
             let folder = owner_folder(path, "reservations");
             folder.is_none() || folder == owner
@@ -88,13 +91,14 @@ pub(super) fn may_hold(path: &str, identity: &Identity) -> bool {
 pub(super) fn may_hold_at(path: &str, kind: Kind) -> bool {
     let owner = match kind {
         Kind::Deployment => owner_folder(path, "deployments"),
+        Kind::Secret => owner_folder(path, "secrets"),
         Kind::CapacityReservation => owner_folder(path, "reservations"),
         _ => return true,
     };
     owner.is_some()
 }
 
-/// The folder below `deployments/` or `reservations/` that a file lies in, if it lies in one.
+/// The folder below `deployments/`, `secrets/` or `reservations/` that a file lies in, if it lies in one.
 pub(super) fn owner_folder<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
     let below = path.strip_prefix(folder)?.strip_prefix('/')?;
     below.split_once('/').map(|(owner, _)| owner)
@@ -181,7 +185,20 @@ mod tests {
         ] {
             assert!(!may(folder, kind, None), "{kind:?}");
             assert!(!may("deployments/acme/x.yaml", kind, None), "{kind:?}");
+            assert!(!may("secrets/acme/x.yaml", kind, None), "{kind:?}");
         }
+        assert!(may("secrets/acme/x.yaml", Kind::Secret, Some("acme")));
+        for elsewhere in [
+            "secrets/other/x.yaml",
+            "secrets/x.yaml",
+            "deployments/acme/x.yaml",
+            folder,
+        ] {
+            assert!(!may(elsewhere, Kind::Secret, Some("acme")), "{elsewhere}");
+        }
+        let secrets = "secrets/acme/x.yaml";
+        assert!(!may(secrets, Kind::Deployment, Some("acme")));
+        assert!(!may(secrets, Kind::CapacityReservation, Some("acme")));
     }
 
     #[test]
@@ -194,6 +211,10 @@ mod tests {
         assert_eq!(
             shown("capacity/tiny.yml").as_deref(),
             Some("CapacityTarget tiny")
+        );
+        assert_eq!(
+            shown("secrets/acme/db.yaml").as_deref(),
+            Some("Secret acme/db")
         );
         assert_eq!(shown("deployments/web.yaml"), None);
         assert_eq!(shown("approvals/x.yaml"), None);

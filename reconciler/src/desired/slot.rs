@@ -102,7 +102,7 @@ impl<'f> Slot<'f> {
         match claims.kind {
             _ if in_force.contains(&claims) => "the other file counts",
             Kind::Deployment | Kind::CapacityTarget => "nothing of it is touched",
-            Kind::Owner | Kind::AttestationPolicy | Kind::Provider => {
+            Kind::Owner | Kind::AttestationPolicy | Kind::Provider | Kind::Secret => {
                 "what depends on it is not touched"
             }
             Kind::Fleet | Kind::CapacityReservation | Kind::Approval => "it is left out",

@@ -1,6 +1,7 @@
 //! State documents from YAML: text → tree with places → held against the kind's JSON Schema → typed →
 //! judged by the kind's rules. Every problem is reported with its place; no bytes make it panic.
 
+mod not_yet;
 mod pattern;
 mod problem;
 mod rules;
@@ -44,9 +45,7 @@ impl Located {
     pub fn position(&self, pointer: &str) -> (u32, u32) {
         let mut pointer = pointer;
         loop {
-            let wanted = hash(pointer);
-            if let Ok(index) = self.places.binary_search_by_key(&wanted, |(hash, _)| *hash) {
-                let at = self.places[index].1;
+            if let Some(at) = self.at(pointer) {
                 return (at.line, at.column);
             }
             match pointer.rfind('/') {
@@ -54,6 +53,13 @@ impl Located {
                 None => return (1, 1),
             }
         }
+    }
+
+    /// The place of the value under a JSON pointer, where there is one.
+    fn at(&self, pointer: &str) -> Option<At> {
+        let wanted = hash(pointer);
+        let index = self.places.binary_search_by_key(&wanted, |(hash, _)| *hash);
+        Some(self.places[index.ok()?].1)
     }
 }
 
@@ -108,6 +114,7 @@ fn read(text: &[u8], problems: &mut Problems) -> Option<Located> {
         let problem = Problem::new(At { line, column }, finding.code, finding.message);
         problems.add(problem.of(finding.pointer));
     }
+    not_yet::refuse(&located, problems);
     Some(located)
 }
 

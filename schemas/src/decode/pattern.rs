@@ -2,7 +2,7 @@
 //! the regular expressions.
 
 use crate::documents::Span;
-use crate::{MicroUsd, Share, TimeOfDay, Timestamp};
+use crate::{Cloud, Hostname, MicroUsd, Share, TimeOfDay, Timestamp};
 
 /// A pattern.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) fn named(rule: &str) -> Option<&'static Pattern> {
     PATTERNS.iter().find(|pattern| pattern.rule == rule)
 }
 
-static PATTERNS: [Pattern; 12] = [
+static PATTERNS: [Pattern; 19] = [
     Pattern {
         rule: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         words: "a-z, 0-9 and '-', starting and ending with a letter or digit",
@@ -76,6 +76,41 @@ static PATTERNS: [Pattern; 12] = [
         fits: |text| text.parse::<TimeOfDay>().is_ok(),
     },
     Pattern {
+        rule: "^([a-z0-9]+|bare-metal|on-prem|self-hosted)$",
+        words: "a cloud such as gcp or baremetal, in a-z and 0-9",
+        fits: |text| is_made_of(text, b"") || Cloud::new(text).is_ok(),
+    },
+    Pattern {
+        rule: r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$",
+        words: "a host's name such as app.example.com, in lower case",
+        fits: |text| Hostname::new(text).is_ok(),
+    },
+    Pattern {
+        rule: "^[A-Za-z0-9_][-.A-Za-z0-9_]*$",
+        words: "letters, digits, '.', '_' and '-', starting with a letter, digit or '_'",
+        fits: is_word,
+    },
+    Pattern {
+        rule: r"^(docker-)?compose(\.[-A-Za-z0-9_]+)*\.ya?ml$",
+        words: "the name of a compose file in the same folder, such as compose.yaml or compose.web.yaml",
+        fits: is_compose,
+    },
+    Pattern {
+        rule: "^[a-z2-7]{26}$",
+        words: "the 26 characters of a key's id, a-z and 2-7",
+        fits: is_key_id,
+    },
+    Pattern {
+        rule: r"^\$argon2id\$[!-~]+$",
+        words: "a hash by Argon2id such as $argon2id$v=19$m=19456,t=2,p=1$...",
+        fits: |text| text.strip_prefix("$argon2id$").is_some_and(is_graphic),
+    },
+    Pattern {
+        rule: "^[0-9a-f]{32}$",
+        words: "32 lower-case hex digits",
+        fits: is_hex::<32>,
+    },
+    Pattern {
         rule: "date-time",
         words: "a time such as 2026-01-31T12:00:00Z",
         fits: |text| text.parse::<Timestamp>().is_ok(),
@@ -118,6 +153,41 @@ fn is_account(text: &str) -> bool {
         .is_some_and(|(name, host)| is_made_of(name, b"-") && is_made_of(host, b"-."))
 }
 
+/// A name as compose files have them.
+fn is_word(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
+    !text.is_empty() && !text.starts_with(['-', '.']) && text.bytes().all(inner)
+}
+
+/// A name that the loader takes for a compose file and not for a document, and no path.
+fn is_compose(text: &str) -> bool {
+    let rest = text.strip_prefix("docker-").unwrap_or(text);
+    let stem = rest
+        .strip_suffix(".yaml")
+        .or_else(|| rest.strip_suffix(".yml"));
+    let middle = stem.and_then(|stem| stem.strip_prefix("compose"));
+    let is_part =
+        |part: &str| !part.is_empty() && !part.contains('.') && part.bytes().all(is_dashed);
+    middle.is_some_and(|middle| {
+        middle.is_empty()
+            || middle
+                .strip_prefix('.')
+                .is_some_and(|parts| parts.split('.').all(is_part))
+    })
+}
+
+fn is_dashed(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b == b'-' || b == b'_'
+}
+
+fn is_key_id(text: &str) -> bool {
+    text.len() == 26 && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
+}
+
+fn is_graphic(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
 /// Small letters, digits and these; one at least.
 fn is_made_of(text: &str, others: &[u8]) -> bool {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || others.contains(&b);
@@ -129,7 +199,33 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const SAMPLES: [&str; 51] = [
+    const SAMPLES: [&str; 77] = [
+        "gcp",
+        "bare-metal",
+        "on-prem-a",
+        "app.example.com",
+        "a..b",
+        ".a.b",
+        "a.b.",
+        "*.a.b",
+        "web_1.A-b",
+        "_x",
+        ".x",
+        "compose.yaml",
+        "docker-compose.yml",
+        "compose.web-1.prod.yaml",
+        "compose..yaml",
+        "compose.yaml.yaml",
+        "compose-web.yaml",
+        "../compose.yaml",
+        "/compose.yaml",
+        "a/compose.yaml",
+        "compose.json",
+        "abcdefghijklmnopqrstuvwxyz",
+        "abcdefghijklmnopqrstuvwxy1",
+        "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
+        "$argon2i$v=19$x",
+        "$argon2id$",
         "",
         "0%",
         "9%",
@@ -186,7 +282,7 @@ mod tests {
     #[test]
     fn functions_accept_what_the_expressions_accept() {
         let hex = "0123456789abcdef".repeat(8);
-        let hexes = [&hex[..64], &hex[..63], &hex[..96], &hex[..97]];
+        let hexes = [&hex[..64], &hex[..63], &hex[..96], &hex[..97], &hex[..32]];
         for pattern in PATTERNS
             .iter()
             .filter(|pattern| pattern.rule != "date-time")

@@ -1,12 +1,17 @@
 //! What holds within one document beyond its schema: a table of small functions for each kind.
 //! A rule sees one document and nothing else.
 
+mod access;
 mod address;
+mod deployment;
 mod policy;
 mod provider;
+mod rollout;
+mod secrets;
+#[cfg(test)]
+mod tests;
 
-use super::walk::push_field;
-use crate::documents::{DeploymentSpec, Document, FleetSpec, Health, Probe, Span, TargetSpec};
+use crate::documents::{Document, FleetSpec, OwnerSpec, Span, TargetSpec};
 
 /// Something that a rule found.
 pub(super) struct Finding {
@@ -18,9 +23,15 @@ pub(super) struct Finding {
 
 type Rule<S> = fn(&S, &mut Vec<Finding>);
 
-const FLEET: &[Rule<FleetSpec>] = &[timing, address::collateral];
+const FLEET: &[Rule<FleetSpec>] = &[
+    timing,
+    address::collateral,
+    address::oidc,
+    address::tunnel,
+    access::protected,
+];
+const OWNER: &[Rule<OwnerSpec>] = &[access::keys];
 const TARGET: &[Rule<TargetSpec>] = &[min_max, windows, drain, places];
-const DEPLOYMENT: &[Rule<DeploymentSpec>] = &[command, environment, probe, health_interval];
 
 /// All that the rules of its kind find in a document.
 pub(super) fn judge(document: &Document) -> Vec<Finding> {
@@ -28,9 +39,11 @@ pub(super) fn judge(document: &Document) -> Vec<Finding> {
         Document::Fleet(object) => apply(FLEET, &object.spec),
         Document::AttestationPolicy(object) => apply(policy::RULES, &object.spec),
         Document::CapacityTarget(object) => apply(TARGET, &object.spec),
-        Document::Deployment(object) => apply(DEPLOYMENT, &object.spec),
+        Document::Deployment(object) => apply(deployment::RULES, &object.spec),
+        Document::Owner(object) => apply(OWNER, &object.spec),
         Document::Provider(object) => apply(provider::RULES, &object.spec),
-        Document::Owner(_) | Document::CapacityReservation(_) | Document::Approval(_) => Vec::new(),
+        Document::Secret(object) => apply(secrets::RULES, &object.spec),
+        Document::CapacityReservation(_) | Document::Approval(_) => Vec::new(),
     }
 }
 
@@ -119,77 +132,6 @@ fn windows(spec: &TargetSpec, findings: &mut Vec<Finding>) {
             at_least(findings, &pointer, it.lasts, "1m");
             at_most(findings, &pointer, it.lasts, "7d");
         }
-    }
-}
-
-fn command(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
-    runnable(
-        findings,
-        "spec.workload.process.command",
-        &spec.workload.process.command,
-    );
-}
-
-fn probe(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
-    if let Some(Health {
-        probe: Probe::Command(command),
-        ..
-    }) = &spec.health
-    {
-        runnable(findings, "spec.health.probe.command", command);
-    }
-}
-
-/// The operating system takes no empty program and no NUL.
-fn runnable(findings: &mut Vec<Finding>, name: &str, command: &[String]) {
-    let pointer = |index: usize| format!("/{}/{index}", name.replace('.', "/"));
-    if command
-        .first()
-        .is_some_and(|program| program.trim().is_empty())
-    {
-        let message = format!("`{name}[0]`: expected a program, found an empty text");
-        find(findings, &pointer(0), "empty-command", message);
-    }
-    for (index, argument) in command.iter().enumerate() {
-        if argument.contains('\0') {
-            let message = format!("`{name}[{index}]` contains a NUL character");
-            find(findings, &pointer(index), "nul", message);
-        }
-    }
-}
-
-fn environment(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
-    for (name, value) in &spec.workload.process.env {
-        let mut pointer = "/spec/workload/process/env".to_owned();
-        push_field(&mut pointer, name);
-        if !is_variable(name) {
-            let message = "environment variables are named with letters, digits and '_', not \
-                           starting with a digit";
-            find(findings, &pointer, "variable-name", message.into());
-        } else if is_reserved(name) {
-            let message = format!("environment variable {name} is set by the agent");
-            find(findings, &pointer, "variable-reserved", message);
-        }
-        if value.contains('\0') {
-            let message = "an environment variable's value contains a NUL character".into();
-            find(findings, &pointer, "nul", message);
-        }
-    }
-}
-
-fn is_variable(name: &str) -> bool {
-    let inner = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(inner)
-}
-
-fn is_reserved(name: &str) -> bool {
-    ["PORT", "PATH", "HOME"].contains(&name) || name.starts_with("EASYENCLAVE_")
-}
-
-fn health_interval(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
-    if let Some(health) = &spec.health {
-        at_least(findings, "/spec/health/interval", health.interval, "100ms");
-        at_least(findings, "/spec/health/timeout", health.timeout, "10ms");
     }
 }
 

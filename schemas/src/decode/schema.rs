@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::documents::{
     API_VERSION, ApprovalSpec, DeploymentSpec, FleetSpec, Kind, Object, OwnerSpec, PolicySpec,
-    ProviderSpec, ReservationSpec, TargetSpec,
+    ProviderSpec, ReservationSpec, SecretSpec, TargetSpec,
 };
 
 /// The JSON Schema of a kind of document.
@@ -19,6 +19,7 @@ pub fn json_schema(kind: Kind) -> Value {
         Kind::CapacityTarget => generate::<TargetSpec>(),
         Kind::CapacityReservation => generate::<ReservationSpec>(),
         Kind::Deployment => generate::<DeploymentSpec>(),
+        Kind::Secret => generate::<SecretSpec>(),
         Kind::Approval => generate::<ApprovalSpec>(),
     };
     tighten(&mut schema);
@@ -83,15 +84,15 @@ fn refuse_null(fields: &mut Map<String, Value>) {
     fields.retain(|name, value| name != "default" || !value.is_null());
 }
 
-/// The format `uint32` is no standard one; its bound is.
+/// The formats `uint16` and `uint32` are no standard ones; their bounds are.
 fn bound(fields: &mut Map<String, Value>) {
-    if fields
-        .get("format")
-        .is_some_and(|format| format == "uint32")
-    {
-        fields.remove("format");
-        fields.entry("maximum").or_insert(json!(u32::MAX));
-    }
+    let most = match fields.get("format").and_then(Value::as_str) {
+        Some("uint16") => json!(u16::MAX),
+        Some("uint32") => json!(u32::MAX),
+        _ => return,
+    };
+    fields.remove("format");
+    fields.entry("maximum").or_insert(most);
 }
 
 /// What holds for this kind only: its names, the text of `kind`, and whether there is an owner.

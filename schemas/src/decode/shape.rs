@@ -27,6 +27,8 @@ pub(super) enum Shape {
         longest: usize,
         pattern: Option<&'static Pattern>,
     },
+    /// A text that is never quoted: what stands there by mistake may be a secret.
+    Hidden,
     /// A whole number, or a text of a pattern.
     IntegerOr {
         min: i64,
@@ -236,6 +238,9 @@ fn integer_or(schema: &mut Map<String, Value>) -> Shape {
 }
 
 fn text(schema: &mut Map<String, Value>) -> Shape {
+    if schema.remove("writeOnly").is_some() {
+        return Shape::Hidden;
+    }
     let rule = schema.remove("pattern").or_else(|| schema.remove("format"));
     let rule = rule.map(|rule| rule.as_str().expect("patterns are texts").to_owned());
     Shape::Text {

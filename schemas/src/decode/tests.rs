@@ -100,7 +100,7 @@ fn typing_errors_get_a_suggestion() {
         "kind: Deployment",
         "kind: Deploymnet",
         expect![[r#"
-            3:7: `kind`: expected one of Fleet, Owner, AttestationPolicy, Provider, CapacityTarget, CapacityReservation, Deployment, Approval, found the text "Deploymnet"
+            3:7: `kind`: expected one of Fleet, Owner, AttestationPolicy, Provider, CapacityTarget, CapacityReservation, Deployment, Secret, Approval, found the text "Deploymnet"
               help: did you mean `Deployment`?
         "#]],
     );
@@ -301,23 +301,23 @@ fn all_problems_come_at_once() {
     check(
         "kind: Deployment\nmetadata: {}\nspec: {replicas: -1, size: 2}\n",
         expect![[r#"
-        1:1: missing field `apiVersion`
-        2:1: missing field `name` in `metadata`
-        2:1: missing field `owner` in `metadata`
-        3:1: missing field `nodeSize` in `spec`
-        3:1: missing field `workload` in `spec`
-        3:18: `spec.replicas`: expected a whole number from 0 to 100000, found the number -1
-        3:22: unknown field `size` in `spec`; other fields are expose, health, nodeSize, placement, rollout, workload
-    "#]],
+            1:1: missing field `apiVersion`
+            2:1: missing field `name` in `metadata`
+            2:1: missing field `owner` in `metadata`
+            3:1: missing field `nodeSize` in `spec`
+            3:1: missing field `workload` in `spec`
+            3:18: `spec.replicas`: expected a whole number from 0 to 100000, found the number -1
+            3:22: unknown field `size` in `spec`; other fields are expose, health, nodeSize, placement, rollout, secrets, workload
+        "#]],
     );
     check(
         "kind: Thing\n",
         expect![[r#"
-        1:1: missing field `apiVersion`
-        1:1: missing field `metadata`
-        1:1: missing field `spec`
-        1:7: `kind`: expected one of Fleet, Owner, AttestationPolicy, Provider, CapacityTarget, CapacityReservation, Deployment, Approval, found the text "Thing"
-    "#]],
+            1:1: missing field `apiVersion`
+            1:1: missing field `metadata`
+            1:1: missing field `spec`
+            1:7: `kind`: expected one of Fleet, Owner, AttestationPolicy, Provider, CapacityTarget, CapacityReservation, Deployment, Secret, Approval, found the text "Thing"
+        "#]],
     );
     check(
         "- a\n",
@@ -604,10 +604,10 @@ fn what_yaml_can_do_beyond_data_is_refused() {
         "replicas: 1",
         "replicas: &n 1\n  other: *n",
         expect![[r#"
-        12:16: anchors (`&name`) are not accepted; write the value out
-        13:3: unknown field `other` in `spec`; other fields are expose, placement, rollout
-        13:10: aliases (`*name`) are not accepted; write the value out
-    "#]],
+            12:16: anchors (`&name`) are not accepted; write the value out
+            13:3: unknown field `other` in `spec`; other fields are expose, placement, rollout, secrets
+            13:10: aliases (`*name`) are not accepted; write the value out
+        "#]],
     );
     changed(
         HELLO,

@@ -20,6 +20,7 @@ pub(super) fn document(root: &Node<'_>) -> Result<Document, Error> {
         Kind::CapacityTarget => Document::CapacityTarget(object(value)?),
         Kind::CapacityReservation => Document::CapacityReservation(object(value)?),
         Kind::Deployment => Document::Deployment(object(value)?),
+        Kind::Secret => Document::Secret(object(value)?),
         Kind::Approval => Document::Approval(object(value)?),
     })
 }
@@ -38,6 +39,7 @@ pub(super) fn identity(document: &Document) -> Identity {
         Document::CapacityTarget(object) => (Kind::CapacityTarget, &object.metadata),
         Document::CapacityReservation(object) => (Kind::CapacityReservation, &object.metadata),
         Document::Deployment(object) => (Kind::Deployment, &object.metadata),
+        Document::Secret(object) => (Kind::Secret, &object.metadata),
         Document::Approval(object) => (Kind::Approval, &object.metadata),
     };
     let owner = metadata.owner.as_ref().map(ToString::to_string);

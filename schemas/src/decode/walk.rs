@@ -159,7 +159,11 @@ impl<'t> Walker<'t, '_> {
     }
 
     fn unexpected(&mut self, node: &Node<'_>, shape: &Shape) {
-        let (code, found) = (code(shape, &node.value), found(&node.value));
+        let code = code(shape, &node.value);
+        let found = match shape {
+            Shape::Hidden => "something else, which is not shown".into(),
+            _ => found(&node.value),
+        };
         let mut message = match self.path.is_empty() {
             true => format!("expected {}, found {found}", expected(shape)),
             false => format!(

@@ -7,7 +7,7 @@ use super::tree::Value;
 
 pub(super) fn fits(shape: &Shape, scalar: &Scalar<'_>) -> bool {
     match (shape, scalar) {
-        (Shape::Bool, Scalar::Bool(..)) => true,
+        (Shape::Bool, Scalar::Bool(..)) | (Shape::Hidden, Scalar::Text(_)) => true,
         (Shape::Integer { min, max }, Scalar::Integer(_, value)) => (min..=max).contains(&value),
         (Shape::IntegerOr { min, max, .. }, Scalar::Integer(_, value)) => {
             (min..=max).contains(&value)
@@ -47,6 +47,7 @@ pub(super) fn expected(shape: &Shape) -> String {
     match shape {
         Shape::Any | Shape::Refused => "nothing".into(),
         Shape::Bool => "true or false".into(),
+        Shape::Hidden => "a text".into(),
         Shape::Integer { min, max } => format!("a whole number from {min} to {max}"),
         Shape::IntegerOr { min, max, pattern } => {
             format!("a whole number from {min} to {max}, or {}", pattern.words)

@@ -3,10 +3,9 @@
 #[cfg(feature = "documents")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
-use super::Span;
-use crate::{Datacenter, NodeSize, TargetName};
+use super::{Rollout, SecretUse, Span, Workload};
+use crate::{AgentId, Cloud, Datacenter, Hostname, NodeSize, TargetName};
 
 /// A deployment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +19,10 @@ pub struct DeploymentSpec {
     pub replicas: u32,
     /// The size of agent it needs.
     pub node_size: NodeSize,
+    /// Secrets of its owner that it is given. A change of one is a new version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "documents", schemars(length(max = 50)))]
+    pub secrets: Vec<SecretUse>,
     /// Where it may run.
     #[serde(default)]
     pub placement: Placement,
@@ -32,45 +35,6 @@ pub struct DeploymentSpec {
     /// Published when given: each ready replica's address is listed in status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expose: Option<Expose>,
-}
-
-/// What runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "documents", derive(JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Workload {
-    /// A process that the agent starts itself.
-    pub process: ProcessWorkload,
-}
-
-/// A process. The agent sets `PORT` to the port that the workload should listen on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "documents", derive(JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ProcessWorkload {
-    /// The program and its arguments; no shell reads them.
-    #[cfg_attr(feature = "documents", schemars(length(min = 1, max = 100)))]
-    pub command: Vec<String>,
-    /// Environment variables, beside `PATH` and those that the agent sets.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
-    /// What happens when it ends.
-    #[serde(default)]
-    pub restart: RestartPolicy,
-}
-
-/// What happens when a workload ends.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "documents", derive(JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub enum RestartPolicy {
-    /// It is started again, with a growing pause.
-    #[default]
-    Always,
-    /// It is started again unless it exited with 0.
-    OnFailure,
-    /// It stays ended.
-    Never,
 }
 
 /// Where replicas may run. Empty lists allow everything; none has more than 100 entries.
@@ -90,6 +54,38 @@ pub struct Placement {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "documents", schemars(length(max = 100)))]
     pub denied_datacenters: Vec<Datacenter>,
+    /// Only these clouds, by the beginnings of datacenters' names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "documents", schemars(length(max = 100)))]
+    pub allowed_clouds: Vec<Cloud>,
+    /// None of these clouds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "documents", schemars(length(max = 100)))]
+    pub denied_clouds: Vec<Cloud>,
+    /// Only this agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    /// Over what the replicas are spread.
+    #[serde(skip_serializing_if = "Spread::is_any")]
+    pub spread: Spread,
+}
+
+/// Over what replicas are spread.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "documents", derive(JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum Spread {
+    /// Nothing in particular.
+    #[default]
+    Any,
+    /// Datacenters: the one with the fewest replicas of the deployment is next.
+    Datacenters,
+}
+
+impl Spread {
+    fn is_any(&self) -> bool {
+        *self == Self::Any
+    }
 }
 
 /// How to tell that a replica is ready.
@@ -145,22 +141,6 @@ pub struct HttpProbe {
     pub path: String,
 }
 
-/// How a change rolls out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "documents", derive(JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Rollout {
-    /// So many replicas may be unready at a time because of a roll-out. With 0, a replacement is
-    /// made ready on another agent before an old replica stops.
-    pub max_unavailable: u32,
-}
-
-impl Default for Rollout {
-    fn default() -> Self {
-        Self { max_unavailable: 1 }
-    }
-}
-
 /// How a deployment is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "documents", derive(JsonSchema))]
@@ -172,10 +152,16 @@ pub struct Expose {
         schemars(regex(pattern = r"^/[!-~]*$"), length(max = 1000))
     )]
     pub path: String,
+    /// The host's name under which it is reached through the fleet's tunnel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<Hostname>,
 }
 
 impl Default for Expose {
     fn default() -> Self {
-        Self { path: "/".into() }
+        Self {
+            path: "/".into(),
+            hostname: None,
+        }
     }
 }

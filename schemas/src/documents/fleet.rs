@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Span;
+use super::{ApiSpec, SecretsSpec, Span, TunnelSpec, WorkloadRules};
 
 /// What holds for the whole fleet. Its id is the document's name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,18 @@ pub struct FleetSpec {
     /// How much evidence the status branch keeps.
     #[serde(default)]
     pub evidence: EvidenceSpec,
+    /// How the deploy API knows its callers.
+    #[serde(default, skip_serializing_if = "ApiSpec::is_usual")]
+    pub api: ApiSpec,
+    /// To whom secrets are encrypted.
+    #[serde(default, skip_serializing_if = "SecretsSpec::is_empty")]
+    pub secrets: SecretsSpec,
+    /// How what runs is reached.
+    #[serde(default, skip_serializing_if = "TunnelSpec::is_direct")]
+    pub tunnel: TunnelSpec,
+    /// What is asked of every Compose file.
+    #[serde(default, skip_serializing_if = "WorkloadRules::is_usual")]
+    pub workloads: WorkloadRules,
 }
 
 /// Where Intel's collateral comes from. It is signed, so these addresses are asked, never trusted; but they

@@ -1,6 +1,7 @@
 //! State documents: what people write in the state repository.
 //! Kubernetes' conventions, unknown fields refused; identity is (kind, owner, name), never the path.
 
+mod access;
 mod approval;
 mod deployment;
 mod disruption;
@@ -9,8 +10,11 @@ mod owner;
 mod policy;
 mod provider;
 mod reservation;
+mod rollout;
+mod secret;
 mod span;
 mod target;
+mod workload;
 
 use std::fmt;
 
@@ -18,14 +22,12 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use access::{ApiSpec, CloudflareSpec, OidcSpec, TunnelSpec};
 pub use approval::ApprovalSpec;
-pub use deployment::{
-    DeploymentSpec, Expose, Health, HttpProbe, Placement, Probe, ProcessWorkload, RestartPolicy,
-    Rollout, Workload,
-};
+pub use deployment::{DeploymentSpec, Expose, Health, HttpProbe, Placement, Probe, Spread};
 pub use disruption::{BudgetSpec, DisruptionSpec, WindowSpec};
 pub use fleet::{Breaker, CollateralSpec, EvidenceSpec, FleetSpec, Keep, StatusSpec, Timing};
-pub use owner::{GithubIdentity, OwnerSpec, Quota};
+pub use owner::{ApiKey, GithubIdentity, OwnerSpec, Quota};
 pub use policy::{
     DcapSpec, Enforcement, EventPredicate, ItaSpec, ItaVersion, Measurement, Mint, Modes,
     NonceMode, OnLapse, PlatformFlags, PlatformPreset, PolicySpec, SigningAlgorithm, TdAttribute,
@@ -36,8 +38,14 @@ pub use provider::{
     TdxUse,
 };
 pub use reservation::ReservationSpec;
+pub use rollout::{Pause, RevertMode, Rollout};
+pub use secret::{SecretSpec, SecretsSpec};
 pub use span::{Span, SpanError};
 pub use target::{PlaceSpec, TargetSpec};
+pub use workload::{
+    ComposeSource, ComposeWorkload, ProcessWorkload, RestartPolicy, Runtime, SecretUse, Web,
+    Workload, WorkloadRules,
+};
 
 use crate::OwnerName;
 
@@ -61,6 +69,8 @@ pub enum Document {
     CapacityReservation(Object<ReservationSpec>),
     /// A workload and how many replicas of it should run.
     Deployment(Object<DeploymentSpec>),
+    /// A value that only workloads of its owner are given.
+    Secret(Object<SecretSpec>),
     /// A person's approval of a held plan.
     Approval(Object<ApprovalSpec>),
 }
@@ -80,12 +90,13 @@ pub enum Kind {
     CapacityTarget,
     CapacityReservation,
     Deployment,
+    Secret,
     Approval,
 }
 
 impl Kind {
     /// Every kind, in the order in which they are listed to people.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Fleet,
         Self::Owner,
         Self::AttestationPolicy,
@@ -93,6 +104,7 @@ impl Kind {
         Self::CapacityTarget,
         Self::CapacityReservation,
         Self::Deployment,
+        Self::Secret,
         Self::Approval,
     ];
 
@@ -106,13 +118,17 @@ impl Kind {
             Self::CapacityTarget => "CapacityTarget",
             Self::CapacityReservation => "CapacityReservation",
             Self::Deployment => "Deployment",
+            Self::Secret => "Secret",
             Self::Approval => "Approval",
         }
     }
 
     /// Whether documents of this kind belong to an owner.
     pub fn is_owned(self) -> bool {
-        matches!(self, Self::CapacityReservation | Self::Deployment)
+        matches!(
+            self,
+            Self::CapacityReservation | Self::Deployment | Self::Secret
+        )
     }
 }
 
@@ -177,7 +193,7 @@ pub struct Metadata {
         schemars(length(max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
     )]
     pub name: String,
-    /// Who owns it; required for CapacityReservation and Deployment, refused elsewhere.
+    /// Who owns it; required for CapacityReservation, Deployment and Secret, refused elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<OwnerName>,
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Runtime;
 use crate::{Digest, MicroUsd, NodeSize, Shape, Zone};
 
 /// A provider: exactly one of these.
@@ -29,12 +30,28 @@ pub struct ProcessProvider {
     /// The worker starts no more agents than this, whatever it is asked, 1 to 1000.
     #[cfg_attr(feature = "documents", schemars(range(min = 1, max = 1000)))]
     pub max_agents: u32,
+    /// What its agents can run.
+    #[serde(skip_serializing_if = "is_usual")]
+    #[cfg_attr(feature = "documents", schemars(length(min = 1, max = 2)))]
+    pub runtimes: Vec<Runtime>,
 }
 
 impl Default for ProcessProvider {
     fn default() -> Self {
-        Self { max_agents: 64 }
+        Self {
+            max_agents: 64,
+            runtimes: processes(),
+        }
     }
+}
+
+/// What every agent can run.
+fn processes() -> Vec<Runtime> {
+    vec![Runtime::Process]
+}
+
+fn is_usual(runtimes: &[Runtime]) -> bool {
+    runtimes == [Runtime::Process]
 }
 
 /// Settings of the QEMU provider.
@@ -61,6 +78,10 @@ pub struct QemuProvider {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "documents", schemars(with = "BTreeMap<String, QemuSize>"))]
     pub sizes: BTreeMap<String, QemuSize>,
+    /// What its agents can run, by what the image holds.
+    #[serde(skip_serializing_if = "is_usual")]
+    #[cfg_attr(feature = "documents", schemars(length(min = 1, max = 2)))]
+    pub runtimes: Vec<Runtime>,
 }
 
 impl Default for QemuProvider {
@@ -71,6 +92,7 @@ impl Default for QemuProvider {
             tdx: TdxUse::Auto,
             image: None,
             sizes: BTreeMap::new(),
+            runtimes: processes(),
         }
     }
 }
@@ -180,6 +202,10 @@ pub struct GcpProvider {
     /// Whether they may be taken away at any time, at a lower price.
     #[serde(default)]
     pub preemptible: bool,
+    /// What its agents can run, by what the image holds.
+    #[serde(default = "processes", skip_serializing_if = "is_usual")]
+    #[cfg_attr(feature = "documents", schemars(length(min = 1, max = 2)))]
+    pub runtimes: Vec<Runtime>,
 }
 
 fn sixty_four() -> u32 {
@@ -243,6 +269,15 @@ impl ProviderSpec {
             Self::Process(process) => process.max_agents,
             Self::Qemu(qemu) => qemu.max_agents,
             Self::Gcp(gcp) => gcp.max_agents,
+        }
+    }
+
+    /// What its agents can run.
+    pub fn runtimes(&self) -> &[Runtime] {
+        match self {
+            Self::Process(process) => &process.runtimes,
+            Self::Qemu(qemu) => &qemu.runtimes,
+            Self::Gcp(gcp) => &gcp.runtimes,
         }
     }
 

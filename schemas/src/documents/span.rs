@@ -27,9 +27,17 @@ const UNITS: [(&str, u64); 5] = [
 ];
 
 impl Span {
+    /// No time at all.
+    pub const ZERO: Self = Self(Duration::ZERO);
+
     /// From whole seconds.
     pub const fn from_secs(secs: u64) -> Self {
         Self(Duration::from_secs(secs))
+    }
+
+    /// Whether it is no time at all.
+    pub fn is_zero(&self) -> bool {
+        self.0.is_zero()
     }
 
     /// The duration.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::super::problem::shorten;
 use super::{Finding, find};
-use crate::documents::{FleetSpec, PolicySpec};
+use crate::documents::{FleetSpec, PolicySpec, TunnelSpec};
 
 /// Where collateral comes from.
 pub(super) fn collateral(spec: &FleetSpec, findings: &mut Vec<Finding>) {
@@ -13,6 +13,26 @@ pub(super) fn collateral(spec: &FleetSpec, findings: &mut Vec<Finding>) {
         let name = format!("spec.collateral.urls[{index}]");
         let pointer = format!("/spec/collateral/urls/{index}");
         look(findings, &pointer, &name, url);
+    }
+}
+
+/// Whose identity tokens are believed.
+pub(super) fn oidc(spec: &FleetSpec, findings: &mut Vec<Finding>) {
+    let Some(oidc) = &spec.api.oidc else { return };
+    for (field, url) in [("issuer", &oidc.issuer), ("jwksUrl", &oidc.jwks_url)] {
+        let name = format!("spec.api.oidc.{field}");
+        look(findings, &format!("/spec/api/oidc/{field}"), &name, url);
+    }
+}
+
+/// Where tunnels are made.
+pub(super) fn tunnel(spec: &FleetSpec, findings: &mut Vec<Finding>) {
+    if let TunnelSpec::Cloudflare(cloudflare) = &spec.tunnel {
+        let (pointer, name) = (
+            "/spec/tunnel/cloudflare/apiUrl",
+            "spec.tunnel.cloudflare.apiUrl",
+        );
+        look(findings, pointer, name, &cloudflare.api_url);
     }
 }
 

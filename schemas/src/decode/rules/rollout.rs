@@ -1,0 +1,34 @@
+//! Rules of roll-outs: their steps go one way.
+
+use super::{Finding, at_least, at_most, find};
+use crate::documents::DeploymentSpec;
+
+pub(super) fn steps(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
+    let rollout = &spec.rollout;
+    for (index, pair) in rollout.waves.windows(2).enumerate() {
+        if let [before, wave] = pair
+            && wave <= before
+        {
+            let index = index + 1;
+            let message = format!(
+                "`spec.rollout.waves[{index}]`: expected more than {before}, the wave before it, found {wave}"
+            );
+            find(
+                findings,
+                &format!("/spec/rollout/waves/{index}"),
+                "not-rising",
+                message,
+            );
+        }
+    }
+    at_most(
+        findings,
+        "/spec/rollout/minHealthy",
+        rollout.min_healthy,
+        "7d",
+    );
+    if let Some(deadline) = rollout.deadline {
+        at_least(findings, "/spec/rollout/deadline", deadline, "1s");
+        at_most(findings, "/spec/rollout/deadline", deadline, "7d");
+    }
+}
