@@ -24,16 +24,18 @@ const AGENT: &str = "easyenclave-agent";
 const PROCESSES: &str = "easyenclave-processes";
 const GCP: &str = "easyenclave-gcp";
 const IMAGE: &str = "easyenclave-image";
+const ENGINE: &str = "easyenclave-engine";
 
 /// The edges of the programs. A new one needs a page in docs/decisions.
-const EDGES: [Row; 12] = [
+const EDGES: [Row; 13] = [
     (SCHEMAS, &[]),
     (PLAN, &[(SCHEMAS, &[])]),
     (GIT, &[]),
     (STORE, &[]),
     (PROCESSES, &[]),
+    (ENGINE, &[]),
     (IMAGE, &[(SCHEMAS, &[])]),
-    (CAPACITY, &[(SCHEMAS, &[]), (PROCESSES, &[])]),
+    (CAPACITY, &[(SCHEMAS, &[]), (PROCESSES, &[]), (ENGINE, &[])]),
     // The trait is capacity's; a cloud's client is nobody's business but its own crate's.
     (GCP, &[(SCHEMAS, &[]), (CAPACITY, &[])]),
     (ATTESTATION, &[(SCHEMAS, &[])]),
@@ -45,6 +47,7 @@ const EDGES: [Row; 12] = [
             (SCHEMAS, &["signature"]),
             (ATTESTATION, &["fetch", "simulated"]),
             (PROCESSES, &[]),
+            (ENGINE, &[]),
         ],
     ),
     (
@@ -65,20 +68,28 @@ const EDGES: [Row; 12] = [
 ];
 
 /// What tests of a crate may use beside its own edges; `easyenclave-tests` may use all.
-const TEST_EDGES: [Row; 8] = [
+const TEST_EDGES: [Row; 9] = [
     (SCHEMAS, &[]),
     (PLAN, &[(SCHEMAS, &["documents"])]),
     (STORE, &[(STORE, &["testing"])]),
-    (CAPACITY, &[(CAPACITY, &["testing"])]),
+    (ENGINE, &[(ENGINE, &["testing"])]),
+    (
+        CAPACITY,
+        &[(CAPACITY, &["testing"]), (ENGINE, &["testing"])],
+    ),
     (GCP, &[(GCP, &["testing"]), (CAPACITY, &["testing"])]),
     (ATTESTATION, &[(ATTESTATION, &["testing"])]),
-    (AGENT, &[(ATTESTATION, &["testing"])]),
+    (
+        AGENT,
+        &[(ATTESTATION, &["testing"]), (ENGINE, &["testing"])],
+    ),
     (
         "easyenclave",
         &[
             (ATTESTATION, &["testing"]),
             (STORE, &["testing"]),
             (CAPACITY, &["testing"]),
+            (ENGINE, &["testing"]),
         ],
     ),
 ];

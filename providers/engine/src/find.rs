@@ -1,0 +1,119 @@
+//! Finds an engine and a compose: by their programs in the search path, and by what these answer.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::compose::{Compose, Generation};
+use crate::run::{answer, last_line};
+use crate::{Engine, EngineError, Kind, Surroundings};
+
+/// How long an engine may take to say that it is there.
+const ANSWERS: Duration = Duration::from_secs(10);
+
+/// How long a compose may take to say what it is: that of the first generation is a slow starter.
+const VERSION: Duration = Duration::from_secs(30);
+
+impl Engine {
+    /// The engine of these surroundings: Docker's, or else Podman.
+    ///
+    /// # Errors
+    /// [`EngineError::Missing`] where there is none, [`EngineError::Down`] where one is and does not answer.
+    pub async fn find(at: &Surroundings) -> Result<Self, EngineError> {
+        let mut silent = None;
+        for (name, kind) in [("docker", Kind::Docker), ("podman", Kind::Podman)] {
+            let Some(program) = program(at, name) else {
+                continue;
+            };
+            let engine = Self {
+                program,
+                kind,
+                at: at.clone(),
+            };
+            match engine.answers().await {
+                Ok(()) => return Ok(engine),
+                Err(error) => silent = silent.or(Some(error)),
+            }
+        }
+        Err(silent.map_or(EngineError::Missing, |error| match error {
+            EngineError::Failed { said, .. } => EngineError::Down(said),
+            error => EngineError::Down(error.to_string()),
+        }))
+    }
+
+    async fn answers(&self) -> Result<(), EngineError> {
+        let format = match self.kind {
+            Kind::Docker => "{{.Server.Version}}",
+            Kind::Podman => "{{.Client.Version}}",
+        };
+        let command = self.command(&["version", "--format", format]);
+        answer("version of the engine", command, ANSWERS)
+            .await
+            .map(drop)
+    }
+
+    /// The compose of this engine: the plug-in of its second generation, a program of its own of either, or Podman's.
+    /// None where there is none.
+    pub async fn compose(&self) -> Option<Compose> {
+        let own = match self.kind {
+            Kind::Docker => Some((self.program.clone(), vec!["compose"])),
+            Kind::Podman => None,
+        };
+        let name = match self.kind {
+            Kind::Docker => "docker-compose",
+            Kind::Podman => "podman-compose",
+        };
+        let apart = program(&self.at, name).map(|program| (program, Vec::new()));
+        for (program, leading) in own.into_iter().chain(apart) {
+            let mut command = self.at.command(&program);
+            match self.kind {
+                Kind::Docker => command.args(&leading).args(["version", "--short"]),
+                Kind::Podman => command.args(&leading).arg("--version"),
+            };
+            let told = answer("version of compose", command, VERSION).await;
+            let told = told
+                .ok()
+                .map(|told| last_line(&String::from_utf8_lossy(&told)));
+            if let Some(generation) = told.and_then(|told| generation(self.kind, &told)) {
+                return Some(Compose::new(self, program, &leading, generation));
+            }
+        }
+        None
+    }
+}
+
+/// By its version alone; a program that says none is no compose.
+fn generation(kind: Kind, version: &str) -> Option<Generation> {
+    let major = version.trim_start_matches('v').split('.').next()?;
+    match (kind, major.parse::<u32>().ok()) {
+        (Kind::Podman, _) => Some(Generation::Podman),
+        (Kind::Docker, Some(0 | 1)) => Some(Generation::First),
+        (Kind::Docker, Some(_)) => Some(Generation::Second),
+        (Kind::Docker, None) => None,
+    }
+}
+
+/// A program of the search path.
+fn program(at: &Surroundings, name: &str) -> Option<PathBuf> {
+    let mut paths = std::env::split_paths(&at.path).map(|folder| folder.join(name));
+    paths.find(|path| is_program(path))
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path)
+        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generation_is_told_by_its_version() {
+        let of = |version| generation(Kind::Docker, version);
+        assert_eq!(of("2.40.3"), Some(Generation::Second));
+        assert_eq!(of("v5.0.1"), Some(Generation::Second));
+        assert_eq!(of("1.29.2"), Some(Generation::First));
+        assert_eq!(of("docker: 'compose' is not a docker command."), None);
+    }
+}

@@ -1,0 +1,237 @@
+//! Programs of engines as scripts, one for each shape of their answers. What they say was recorded from the real ones.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A search path with these programs, and nothing of the system's but a shell's own words.
+struct Programs(TempDir);
+
+const DOCKER: &str = "case \"$1\" in version) echo 20.10.24;; compose) [ \"$2\" = version ] && echo 2.40.3;; *) exit 1;; esac";
+const DOCKER_ALONE: &str = "case \"$1\" in version) echo 20.10.24;; \
+    *) echo \"docker: 'compose' is not a docker command.\" >&2; exit 1;; esac";
+const DEAD: &str = "echo 'Cannot connect to the Docker daemon at unix:///nowhere. Is the docker daemon running?' >&2; exit 1";
+
+impl Programs {
+    fn new(programs: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, script) in programs {
+            let path = folder.path().join(name);
+            fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+        }
+        Self(folder)
+    }
+
+    fn at(&self) -> Surroundings {
+        Surroundings {
+            path: self.0.path().into(),
+            host: Some("unix:///nowhere".into()),
+            home: self.0.path().join("home"),
+            labels: vec![("EASYENCLAVE_ORDER", "tiny-1".into())],
+        }
+    }
+
+    async fn compose(&self) -> Option<Generation> {
+        let engine = Engine::find(&self.at()).await.expect("an engine");
+        let compose = engine.compose().await;
+        compose.map(|compose| compose.generation())
+    }
+}
+
+fn owner() -> Owner {
+    Owner {
+        fleet: "demo@0123456789ab".into(),
+        order: "tiny-1".into(),
+    }
+}
+
+#[test]
+fn a_project_is_named_by_fleet_and_order() {
+    assert_eq!(owner().project(), "ee_demo_0123456789ab_tiny-1");
+}
+
+#[tokio::test]
+async fn an_engine_is_found_by_its_program_and_its_answer() {
+    let none = Programs::new(&[]);
+    assert!(matches!(
+        Engine::find(&none.at()).await,
+        Err(EngineError::Missing)
+    ));
+    let dead = Programs::new(&[("docker", DEAD)]);
+    let error = Engine::find(&dead.at()).await.expect_err("it is dead");
+    assert!(
+        error
+            .to_string()
+            .starts_with("the engine does not answer: Cannot connect"),
+        "{error}"
+    );
+    assert_eq!(error.fault(), Fault::Engine);
+    let both = Programs::new(&[("docker", DEAD), ("podman", "echo 4.3.1")]);
+    let engine = Engine::find(&both.at()).await.expect("Podman");
+    assert_eq!(engine.kind(), Kind::Podman);
+    fs::set_permissions(
+        both.0.path().join("podman"),
+        fs::Permissions::from_mode(0o644),
+    )
+    .expect("set");
+    assert!(
+        Engine::find(&both.at()).await.is_err(),
+        "what cannot be run is no program"
+    );
+}
+
+#[tokio::test]
+async fn the_plug_in_comes_first_and_what_is_no_compose_is_passed_over() {
+    let first = ("docker-compose", "echo 1.29.2");
+    let second = ("docker-compose", "echo v2.27.0");
+    let broken = ("docker-compose", "echo 'no python'; exit 0");
+    let found = async |programs: &[(&str, &str)]| Programs::new(programs).compose().await;
+    assert_eq!(
+        found(&[("docker", DOCKER), first]).await,
+        Some(Generation::Second)
+    );
+    assert_eq!(
+        found(&[("docker", DOCKER_ALONE), first]).await,
+        Some(Generation::First)
+    );
+    assert_eq!(
+        found(&[("docker", DOCKER_ALONE), second]).await,
+        Some(Generation::Second)
+    );
+    assert_eq!(found(&[("docker", DOCKER_ALONE), broken]).await, None);
+    assert_eq!(found(&[("docker", DOCKER_ALONE)]).await, None);
+    let podman = [
+        ("podman", "echo 4.3.1"),
+        ("podman-compose", "echo podman version 4.3.1"),
+    ];
+    assert_eq!(found(&podman).await, Some(Generation::Podman));
+}
+
+#[tokio::test]
+async fn a_program_has_exactly_its_environment() {
+    let report = "case \"$1\" in version) echo 1;; ps) /usr/bin/env >\"$HOME/env\"; exit 1;; esac";
+    let programs = Programs::new(&[("docker", report)]);
+    fs::create_dir(programs.0.path().join("home")).expect("a folder");
+    let engine = Engine::find(&programs.at()).await.expect("an engine");
+    engine.containers(&owner()).await.expect_err("it fails");
+    let env = fs::read_to_string(programs.0.path().join("home/env")).expect("written");
+    let mut names: Vec<_> = env
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, _)| name)
+        .collect();
+    names.retain(|name| !["PWD", "SHLVL", "_"].contains(name));
+    names.sort_unstable();
+    let expected = [
+        "COMPOSE_INTERACTIVE_NO_CLI",
+        "DOCKER_CONFIG",
+        "DOCKER_HOST",
+        "EASYENCLAVE_ORDER",
+        "HOME",
+        "PATH",
+    ];
+    assert_eq!(names, expected);
+}
+
+/// Podman's words for the same things: another order, no algorithm before an id, and a health that says nothing.
+const PODMAN: &str = r#"case "$1 $2" in
+"version "*) echo 4.3.1;;
+"ps "*) echo 34eb9c16;;
+"container inspect") echo '[{"Id":"34eb9c16","State":{"Status":"exited","ExitCode":3,"Error":"","Health":{"Status":"",
+"FailingStreak":0,"Log":null}},"Image":"d07516d0","RestartCount":2,"Mounts":[],"Config":{"Image":"localhost/a:1",
+"Labels":{"com.docker.compose.service":"web","dev.easyenclave.deployment":"acme/web"}}}]';;
+"image inspect") echo '[{"Id":"d07516d0","RepoDigests":["localhost/a@sha256:5443"]}]';;
+esac"#;
+
+#[tokio::test]
+async fn podmans_words_are_understood() {
+    let programs = Programs::new(&[("podman", PODMAN)]);
+    let engine = Engine::find(&programs.at()).await.expect("Podman");
+    let found = engine.containers(&owner()).await.expect("listed");
+    let expected = Container {
+        id: "34eb9c16".into(),
+        service: "web".into(),
+        deployment: Some("acme/web".into()),
+        wanted: "localhost/a:1".into(),
+        image: "sha256:d07516d0".into(),
+        state: State::Exited(3),
+        health: Health::None,
+        error: String::new(),
+        restarts: 2,
+        unnamed: Vec::new(),
+    };
+    assert_eq!(found, [expected]);
+    let images = engine
+        .images(&["sha256:d07516d0".into()])
+        .await
+        .expect("there");
+    assert_eq!(images[0].id, "sha256:d07516d0");
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_no_empty_listing() {
+    let cases = [
+        "case \"$1\" in version) echo 1;; ps) echo a;; *) echo nothing;; esac",
+        "case \"$1\" in version) echo 1;; ps) echo a;; *) echo '[{\"Id\":1}]';; esac",
+        "case \"$1\" in version) echo 1;; ps) echo 'no such label' >&2; exit 1;; esac",
+        "case \"$1\" in version) echo 1;; ps) exec /usr/bin/head -c 20000000 /dev/zero;; esac",
+    ];
+    for script in cases {
+        let programs = Programs::new(&[("docker", script)]);
+        let engine = Engine::find(&programs.at()).await.expect("an engine");
+        engine.containers(&owner()).await.expect_err("nobody knows");
+        let notes = programs.0.path().join("notes");
+        engine
+            .remove_all(&owner(), &notes)
+            .await
+            .expect_err("nobody knows");
+    }
+}
+
+#[tokio::test]
+async fn one_that_hangs_is_ended_with_what_it_started() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let numbers = folder.path().join("numbers");
+    let script = format!("/bin/sleep 300 & echo $! $$ >{}; wait", numbers.display());
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]);
+    let begun = Instant::now();
+    let late = run::answer("it", command, Duration::from_millis(500)).await;
+    assert!(matches!(late, Err(EngineError::Late { .. })), "{late:?}");
+    assert!(begun.elapsed() < Duration::from_secs(100));
+    let numbers = fs::read_to_string(numbers).expect("written");
+    for number in numbers.split_whitespace() {
+        let status = Path::new("/proc").join(number).join("status");
+        let runs = || fs::read_to_string(&status).is_ok_and(|status| !status.contains("State:\tZ"));
+        while runs() {
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "{number} still runs"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn lines_are_told_as_they_come_and_the_last_one_is_the_reason() {
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "echo one; echo two >&2; printf '%70000s' x; echo; echo why >&2; exit 1",
+    ]);
+    let mut longest = 0;
+    let mut lines = 0;
+    let failed = run::told("it", command, Duration::from_secs(60), |line| {
+        (longest, lines) = (longest.max(line.len()), lines + 1);
+    });
+    let failed = failed.await.expect_err("it fails").to_string();
+    assert!(longest <= 64 * 1024 && lines >= 4, "{longest} {lines}");
+    assert!(failed.starts_with("it failed: "), "{failed}");
+}
