@@ -25,9 +25,10 @@ const PROCESSES: &str = "easyenclave-processes";
 const GCP: &str = "easyenclave-gcp";
 const IMAGE: &str = "easyenclave-image";
 const ENGINE: &str = "easyenclave-engine";
+const TUNNEL: &str = "easyenclave-tunnel";
 
 /// The edges of the programs. A new one needs a page in docs/decisions.
-const EDGES: [Row; 13] = [
+const EDGES: [Row; 14] = [
     (SCHEMAS, &[]),
     (PLAN, &[(SCHEMAS, &[])]),
     (GIT, &[]),
@@ -38,6 +39,7 @@ const EDGES: [Row; 13] = [
     (CAPACITY, &[(SCHEMAS, &[]), (PROCESSES, &[]), (ENGINE, &[])]),
     // The trait is capacity's; a cloud's client is nobody's business but its own crate's.
     (GCP, &[(SCHEMAS, &[]), (CAPACITY, &[])]),
+    (TUNNEL, &[(SCHEMAS, &[])]),
     (ATTESTATION, &[(SCHEMAS, &[])]),
     ("hello-tdx", &[]),
     // The agent collects evidence; verifying it is not its business.
@@ -68,7 +70,7 @@ const EDGES: [Row; 13] = [
 ];
 
 /// What tests of a crate may use beside its own edges; `easyenclave-tests` may use all.
-const TEST_EDGES: [Row; 9] = [
+const TEST_EDGES: [Row; 10] = [
     (SCHEMAS, &[]),
     (PLAN, &[(SCHEMAS, &["documents"])]),
     (STORE, &[(STORE, &["testing"])]),
@@ -78,6 +80,7 @@ const TEST_EDGES: [Row; 9] = [
         &[(CAPACITY, &["testing"]), (ENGINE, &["testing"])],
     ),
     (GCP, &[(GCP, &["testing"]), (CAPACITY, &["testing"])]),
+    (TUNNEL, &[(TUNNEL, &["testing"])]),
     (ATTESTATION, &[(ATTESTATION, &["testing"])]),
     (
         AGENT,
