@@ -177,6 +177,8 @@ mod tests {
             workload_digest: Digest::of(program.as_bytes()),
             workload: serde_json::from_value(workload).expect("a workload"),
             health: None,
+            secrets: Vec::new(),
+            secrets_digest: None,
         };
         request.into()
     }

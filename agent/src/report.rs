@@ -81,6 +81,7 @@ impl Pulse {
             workload: node.workload.borrow().clone(),
             refusals: node.refusals(),
             session: None,
+            connector: None,
         };
         match self.send(node, request).await {
             Ok(answer) => {

@@ -20,6 +20,7 @@ use easyenclave::{examples, join};
 use easyenclave_attestation::simulated::{Platform, TdBody};
 use easyenclave_attestation::{NoAuthority, NoCollateral, report_data};
 use easyenclave_git::init_repository;
+use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::evidence::{Evidence, QuoteBytes};
 use easyenclave_schemas::records::OrderPhase;
 use easyenclave_schemas::signature::Keypair;
@@ -194,6 +195,7 @@ async fn agents(world: &World, platform: &Platform) -> Vec<RegisterRequest> {
             boot_id: "boot".into(),
             version: "0".into(),
             generation: Generation::default(),
+            runtimes: Runtime::usual(),
             workload: None,
         });
     }

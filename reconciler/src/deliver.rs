@@ -297,6 +297,8 @@ fn instruction(world: &World, agent: &AgentRecord) -> (&'static str, Vec<u8>) {
                 workload_digest: assigned.digest,
                 workload: assigned.workload.clone(),
                 health: assigned.health.clone(),
+                secrets: assigned.secrets.clone(),
+                secrets_digest: assigned.secrets_digest,
             };
             (routes::DEPLOY, serde_json::to_vec(&request))
         }

@@ -194,6 +194,8 @@ impl Decide {
                     digest: *workload,
                     workload: version.workload.clone(),
                     health: version.health.clone(),
+                    secrets: version.secrets.clone(),
+                    secrets_digest: version.secrets_digest,
                     since: self.now,
                 };
                 (agent, *generation, Some(assigned))

@@ -1,8 +1,10 @@
 //! Registration: an agent is taken in when its order is open to it, its token is its own, its nonce is
 //! fresh and its evidence is accepted. Only this makes a launch order fulfilled.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::evidence::{Outcome, ReasonCode, Rejection, Verdict};
 use easyenclave_schemas::records::{AgentRecord, OrderPhase, OrderRecord, TrustRecord, WorkRecord};
 use easyenclave_schemas::wire::RegisterRequest;
@@ -264,6 +266,7 @@ fn agent_record(
         address: request.address.clone(),
         boot_id: request.boot_id.clone(),
         version: request.version.chars().take(40).collect(),
+        runtimes: runtimes(&request.runtimes),
         registered_at: known.map_or(now, |known| known.registered_at),
         trust: TrustRecord::Accepted(Box::new(verdict)),
         evidence: None,
@@ -273,6 +276,12 @@ fn agent_record(
         quarantined: known.and_then(|known| known.quarantined),
         exposed: known.and_then(|known| known.exposed.clone()),
     })
+}
+
+/// Each once: whoever says more says nothing more.
+fn runtimes(said: &[Runtime]) -> Vec<Runtime> {
+    let said: BTreeSet<_> = said.iter().copied().collect();
+    said.into_iter().collect()
 }
 
 #[cfg(test)]

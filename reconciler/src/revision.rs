@@ -7,7 +7,7 @@ use std::sync::Arc;
 use easyenclave_attestation::Policy;
 use easyenclave_plan::{Desired, Target};
 use easyenclave_schemas::documents::{
-    CollateralSpec, EvidenceSpec, Health, PolicySpec, ProviderSpec, StatusSpec, Workload,
+    CollateralSpec, EvidenceSpec, Health, PolicySpec, ProviderSpec, SecretUse, StatusSpec, Workload,
 };
 use easyenclave_schemas::evidence::{JudgedPolicy, ReasonCode, Rejection};
 use easyenclave_schemas::status::ProblemStatus;
@@ -48,10 +48,14 @@ pub struct Revision {
 /// What a deployment runs: all that an agent is told.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkloadVersion {
-    /// The process.
+    /// What runs, whole: what stands beside the document is in it as text.
     pub workload: Workload,
     /// How to tell that it is ready.
     pub health: Option<Health>,
+    /// The secrets that it is given, by name.
+    pub secrets: Vec<SecretUse>,
+    /// The version of those secrets.
+    pub secrets_digest: Option<Digest>,
 }
 
 impl WorkloadVersion {
@@ -60,7 +64,13 @@ impl WorkloadVersion {
     pub fn digest(&self) -> Digest {
         let workload = serde_json::to_vec(&self.workload).expect("a document is plain data");
         let health = serde_json::to_vec(&self.health).expect("a document is plain data");
-        Digest::of_list([workload.as_slice(), health.as_slice()])
+        let mut parts = vec![workload, health];
+        if !self.secrets.is_empty() {
+            let uses = serde_json::to_vec(&self.secrets).expect("a document is plain data");
+            let values = self.secrets_digest.map(|digest| digest.as_bytes().to_vec());
+            parts.extend([uses, values.unwrap_or_default()]);
+        }
+        Digest::of_list(parts.iter().map(Vec::as_slice))
     }
 }
 
@@ -139,6 +149,8 @@ mod tests {
         let version = WorkloadVersion {
             workload: serde_json::from_str(text).expect("a workload"),
             health: None,
+            secrets: Vec::new(),
+            secrets_digest: None,
         };
         assert_eq!(
             version.digest().to_string(),

@@ -1,4 +1,4 @@
-//! What was stored or sent before machines had zones, stages and causes still reads, and is written as it was: an older
+//! What was stored or sent before machines had zones, stages and causes, and workloads containers and secrets, still reads, and is written as it was: an older
 //! reader is not confused, and an unchanged world gives the same bytes.
 
 use std::fmt::Debug;
@@ -8,9 +8,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::Timestamp;
-use crate::records::OrderRecord;
-use crate::status::{FleetStatus, OrderStatus};
-use crate::wire::{AgentConfig, LaunchSpec, OrderUpdate};
+use crate::documents::{ProviderSpec, Runtime};
+use crate::records::{AgentRecord, OrderRecord, RolloutRecord};
+use crate::status::{AgentStatus, DeploymentStatus, FleetStatus, OrderStatus};
+use crate::wire::{
+    AgentConfig, DeployRequest, HeartbeatRequest, HeartbeatResponse, LaunchSpec, OrderUpdate,
+    RegisterRequest,
+};
 
 fn same<T: Serialize + DeserializeOwned + Debug>(old: &Value) -> T {
     let read: T = serde_json::from_value(old.clone()).expect("it reads");
@@ -81,6 +85,106 @@ fn status_is_as_it_was() {
         "conditions": [],
     });
     assert_eq!(same::<FleetStatus>(&fleet).shortages, []);
+}
+
+fn workload() -> Value {
+    json!({"process": {"command": ["hello"], "restart": "always"}})
+}
+
+fn agent_record() -> Value {
+    let zero = "00".repeat(32);
+    json!({
+        "agent": "tiny-1", "target": "tiny", "slot": 0, "datacenter": "local", "size": "tiny",
+        "provider": "local", "worker": "worker-1", "publicKey": zero, "address": "http://127.0.0.1:9",
+        "bootId": "b", "version": "0", "registeredAt": AT,
+        "trust": {"refused": {"code": "EE-ATT-014", "message": "no", "policy": zero, "shown_at": AT}},
+        "generation": 1,
+        "assigned": {"deployment": "acme/web", "digest": zero, "workload": workload(), "since": AT},
+    })
+}
+
+#[test]
+fn agents_and_what_they_run_are_as_they_were() {
+    let record: AgentRecord = same(&agent_record());
+    assert_eq!(record.runtimes, [Runtime::Process]);
+    let zero = "00".repeat(32);
+    same::<DeployRequest>(&json!({
+        "agent_id": "a", "epoch": 1, "generation": 1, "deployment": "acme/web", "workload_digest": zero,
+        "workload": workload(),
+    }));
+    let workload = json!({"generation": 1, "deployment": "acme/web", "workload": zero, "state": "ready",
+        "restarts": 0, "message": ""});
+    same::<HeartbeatRequest>(&json!({
+        "sequence": 1, "boot_id": "b", "address": "http://127.0.0.1:9", "generation": 1, "workload": workload,
+    }));
+    same::<HeartbeatResponse>(&json!({"epoch": 1, "heartbeat_millis": 1000}));
+    let agent = json!({
+        "agent": "tiny-1", "target": "tiny", "slot": 0, "datacenter": "local", "nodeSize": "tiny",
+        "phase": "running", "liveness": "heard", "trust": {"state": "unknown", "simulated": false}, "generation": 1,
+        "replica": {"generation": 1, "deployment": "acme/web", "workload": zero, "state": "ready", "restarts": 0},
+        "conditions": [], "waits": [],
+    });
+    same::<AgentStatus>(&agent);
+    let deployment = json!({
+        "deployment": "acme/web", "phase": "running", "workload": zero, "wanted": 1, "assigned": 1, "updated": 1,
+        "ready": 1, "replicas": [{"agent": "tiny-1", "ready": true, "updated": true}], "conditions": [], "waits": [],
+    });
+    same::<DeploymentStatus>(&deployment);
+    // A worker of before refuses fields that it does not know, so they are not written to it.
+    same::<ProviderSpec>(&json!({"process": {"maxAgents": 64}}));
+}
+
+#[test]
+fn runtimes_of_a_later_version_are_left_out() {
+    let mut record = agent_record();
+    record["runtimes"] = json!(["process", "compose", "unikernel", 7]);
+    let record: AgentRecord = serde_json::from_value(record).expect("it reads");
+    assert_eq!(record.runtimes, [Runtime::Process, Runtime::Compose]);
+    let request = json!({
+        "order_id": "tiny-1", "bootstrap_token": "t", "public_key": "k", "nonce": "n",
+        "evidence": {"quote": ""}, "address": "a", "boot_id": "b", "version": "0",
+    });
+    let request: RegisterRequest = serde_json::from_value(request).expect("it reads");
+    assert_eq!(request.runtimes, [Runtime::Process]);
+}
+
+#[test]
+fn what_is_new_of_workloads_reads_back() {
+    let zero = "00".repeat(32);
+    let compose = json!({"compose": {"source": {"inline": "services: {}\n"}, "web": {"service": "web", "port": 80}}});
+    let secrets = json!([{"name": "db", "file": "db", "services": ["web"]}]);
+    let revert =
+        json!({"attempt": zero, "from": zero, "to": zero, "cause": "image_missing", "at": AT});
+    let past = json!([{"version": zero, "attempt": zero, "commit": "c", "from": AT, "to": AT, "outcome": "reverted",
+        "cause": "exited"}]);
+    let mut record = agent_record();
+    record["runtimes"] = json!(["process", "compose"]);
+    record["assigned"]["workload"] = compose.clone();
+    record["assigned"]["secrets"] = secrets.clone();
+    record["assigned"]["secretsDigest"] = json!(zero);
+    same::<AgentRecord>(&record);
+    same::<RolloutRecord>(&json!({
+        "deployment": "acme/web", "reverted": revert, "history": past,
+        "healthy": {"digest": zero, "workload": compose, "secrets": secrets, "secretsDigest": zero,
+            "attempt": zero, "commit": "c", "since": AT},
+    }));
+    let beat = json!({
+        "sequence": 1, "boot_id": "b", "address": "http://127.0.0.1:9", "generation": 1,
+        "connector": {"version": zero, "connected": true},
+        "workload": {"generation": 1, "deployment": "acme/web", "workload": zero, "state": "starting", "restarts": 0,
+            "message": "", "cause": "registry_down",
+            "images": [{"service": "web", "image": "web:1", "id": zero, "digest": zero}],
+            "services": [{"service": "web", "state": "starting", "message": "pulled 1 of 2"}]},
+    });
+    same::<HeartbeatRequest>(&beat);
+    let order = json!({"epoch": 1, "heartbeat_millis": 1000, "tunnel": {"version": zero}});
+    same::<HeartbeatResponse>(&order);
+    same::<DeploymentStatus>(&json!({
+        "deployment": "acme/web", "phase": "progressing", "wanted": 1, "assigned": 1, "updated": 1, "ready": 1,
+        "rollout": {"aim": zero, "step": {"wave": {"number": 1, "of": 2}}, "healthy": zero, "reverted": revert,
+            "paused": {"owner": "ann", "reason": "holidays", "until": AT}},
+        "history": past, "hostname": "web.example.com", "replicas": [], "conditions": [], "waits": [],
+    }));
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod launch;
 mod money;
 mod names;
 pub mod records;
+mod rollout;
 mod secret;
 #[cfg(feature = "signature")]
 pub mod signature;
@@ -28,5 +29,6 @@ pub use disruption::{DisruptionReason, Share, ShareError, TimeOfDay, TimeOfDayEr
 pub use launch::{FailureCause, Spot, Stage, StageTimes};
 pub use money::{MicroUsd, MicroUsdError};
 pub use names::*;
+pub use rollout::{PastRollout, Revert, RolloutOutcome, RolloutStep};
 pub use secret::Secret;
 pub use time::{Timestamp, TimestampError};

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::documents::{Health, Workload};
+use crate::documents::{Health, Runtime, SecretUse, Workload};
 use crate::evidence::{RootKeyId, Verdict};
+use crate::wire::known;
 use crate::{
     AgentId, Datacenter, DeploymentId, Digest, FailureCause, Generation, NodeSize, OrderId,
-    PolicyName, ProviderName, Shape, Spot, StageTimes, TargetName, Timestamp, WorkerId, Zone,
+    PastRollout, PolicyName, ProviderName, Revert, Shape, Spot, StageTimes, TargetName, Timestamp,
+    WorkerId, Zone,
 };
 
 /// What is in force: a commit, and what differs from its files. It names versions that are in Git and
@@ -51,6 +53,13 @@ pub struct AgentRecord {
     pub boot_id: String,
     /// Its version.
     pub version: String,
+    /// What it can run.
+    #[serde(
+        default = "Runtime::usual",
+        deserialize_with = "known::list",
+        skip_serializing_if = "Runtime::is_usual"
+    )]
+    pub runtimes: Vec<Runtime>,
     /// When it registered.
     pub registered_at: Timestamp,
     /// The newest verdict, or why there is none.
@@ -138,7 +147,56 @@ pub struct AssignmentRecord {
     /// How to tell that it is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// The secrets that it is given, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretUse>,
+    /// The version of those secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets_digest: Option<Digest>,
     /// When it was decided.
+    pub since: Timestamp,
+}
+
+/// What a deployment's roll-outs came to. It names no version that was never wanted: who loses it loses the way back
+/// to a healthy version, and nothing of what should be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutRecord {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The last version that was known to be healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy: Option<HealthyRecord>,
+    /// What was taken back, for as long as it is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverted: Option<Revert>,
+    /// Roll-outs that are over, the newest last, at most [`PastRollout::MOST`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<PastRollout>,
+}
+
+/// A version that was healthy: enough to run it again, without the state repository.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthyRecord {
+    /// The version.
+    pub digest: Digest,
+    /// What runs.
+    pub workload: Workload,
+    /// How to tell that it is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// The secrets that it is given, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretUse>,
+    /// The version of those secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets_digest: Option<Digest>,
+    /// The digest of the version and of `rollout.attempt`.
+    pub attempt: Digest,
+    /// The commit that asked for it, 40 hex digits.
+    pub commit: String,
+    /// When it was found healthy, in whole seconds.
     pub since: Timestamp,
 }
 

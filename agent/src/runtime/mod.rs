@@ -90,6 +90,9 @@ impl<'a> Life<'a> {
             restarts: 0,
             message: String::new(),
             url: None,
+            cause: None,
+            images: Vec::new(),
+            services: Vec::new(),
         };
         let scope = place.scope(generation, &assignment);
         let (running, ready, failures) = (None, None, 0);

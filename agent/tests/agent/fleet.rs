@@ -306,6 +306,7 @@ async fn heartbeat(
         challenge: script.challenge.clone(),
         trusted_until: script.trusted_until,
         session: half,
+        tunnel: None,
     };
     match &session {
         Some(session) => sign(session, &answer, &verified),

@@ -24,18 +24,21 @@ pub enum Space {
     Filings,
     /// Nonces that were used up, until they would have expired anyway.
     Nonces,
+    /// What deployments' roll-outs came to, by deployment.
+    Rollouts,
     /// Keys and counters of the fleet itself.
     Meta,
 }
 
 impl Space {
     /// Every space.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Agents,
         Self::Orders,
         Self::Evidence,
         Self::Filings,
         Self::Nonces,
+        Self::Rollouts,
         Self::Meta,
     ];
 
@@ -47,6 +50,7 @@ impl Space {
             Self::Evidence => "evidence",
             Self::Filings => "filings",
             Self::Nonces => "nonces",
+            Self::Rollouts => "rollouts",
             Self::Meta => "meta",
         }
     }

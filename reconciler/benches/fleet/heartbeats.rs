@@ -73,6 +73,8 @@ fn beat(sequence: u64, slot: usize) -> HeartbeatRequest {
     let version = easyenclave::revision::WorkloadVersion {
         workload: workload(),
         health: None,
+        secrets: Vec::new(),
+        secrets_digest: None,
     }
     .digest();
     let slot = u32::try_from(slot).expect("small");
@@ -91,9 +93,13 @@ fn beat(sequence: u64, slot: usize) -> HeartbeatRequest {
             restarts: 0,
             message: String::new(),
             url: Some("http://127.0.0.1:9".into()),
+            cause: None,
+            images: Vec::new(),
+            services: Vec::new(),
         }),
         refusals: CallRefusals::default(),
         session: None,
+        connector: None,
     }
 }
 

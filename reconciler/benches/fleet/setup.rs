@@ -11,7 +11,7 @@ use easyenclave_attestation::simulated::{Platform, TdBody};
 use easyenclave_attestation::testing::judge;
 use easyenclave_attestation::{Binding, Policy, report_data};
 use easyenclave_git::init_repository;
-use easyenclave_schemas::documents::Workload;
+use easyenclave_schemas::documents::{Runtime, Workload};
 use easyenclave_schemas::evidence::{Evidence, QuoteBytes, Verdict};
 use easyenclave_schemas::records::{
     AgentRecord, AssignmentRecord, ClaimRecord, OrderPhase, OrderRecord, TrustRecord, WorkRecord,
@@ -166,6 +166,8 @@ fn agent_record(
     let version = easyenclave::revision::WorkloadVersion {
         workload: workload.clone(),
         health: None,
+        secrets: Vec::new(),
+        secrets_digest: None,
     };
     AgentRecord {
         agent: order.agent(),
@@ -179,6 +181,7 @@ fn agent_record(
         address: "http://127.0.0.1:9".into(),
         boot_id: "boot".into(),
         version: "0.1.0".into(),
+        runtimes: Runtime::usual(),
         registered_at: System.now(),
         trust: TrustRecord::Accepted(Box::new(verdict.clone())),
         evidence: None,
@@ -190,6 +193,8 @@ fn agent_record(
             digest: version.digest(),
             workload: workload.clone(),
             health: None,
+            secrets: Vec::new(),
+            secrets_digest: None,
             since: System.now(),
         }),
         idle_since: None,

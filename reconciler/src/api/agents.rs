@@ -30,9 +30,6 @@ use crate::{join, stages, trust};
 /// The longest name of a boot, in bytes.
 const BOOT_ID: usize = 100;
 
-/// The longest text of a workload, in characters.
-const MESSAGE: usize = 300;
-
 /// Whose challenge is asked for.
 #[derive(Debug, Deserialize)]
 pub(super) struct For {
@@ -188,6 +185,7 @@ pub(super) async fn heartbeat(
         challenge: asked(&world, &record).await,
         trusted_until,
         session: asked_for.and_then(|half| sessions::agreed(&world, &record, &half)),
+        tunnel: None,
     };
     Ok(match &session {
         Some(session) => sign(session, &answer, &verified, now),
@@ -213,10 +211,7 @@ fn plain(address: &str, before: Option<&str>, boot_id: &str) -> Result<(), Refus
 /// url of before was looked at before.
 fn bound(workload: &mut Option<WorkloadReport>, before: Option<String>) {
     let Some(workload) = workload else { return };
-    // No character is shorter than a byte.
-    if workload.message.len() > MESSAGE {
-        workload.message = workload.message.chars().take(MESSAGE).collect();
-    }
+    workload.bound();
     if workload.url != before {
         workload.url = workload.url.take().filter(|url| is_origin(url));
     }

@@ -156,6 +156,8 @@ fn workload(document: &Document) -> Option<(Digest, Arc<WorkloadVersion>)> {
     let version = WorkloadVersion {
         workload: object.spec.workload.clone(),
         health: object.spec.health.clone(),
+        secrets: object.spec.secrets.clone(),
+        secrets_digest: None,
     };
     Some((version.digest(), Arc::new(version)))
 }

@@ -9,7 +9,7 @@ use easyenclave_schemas::status::{
     AgentPhase, AgentStatus, AssignmentStatus, Condition, ConditionStatus, ConditionType,
     LivenessStatus, ReplicaStatus, TrustStatus,
 };
-use easyenclave_schemas::wire::WorkloadState;
+use easyenclave_schemas::wire::{RunningImage, WorkloadState};
 use easyenclave_schemas::{AgentId, Timestamp};
 
 use super::Sight;
@@ -81,7 +81,17 @@ fn replica(heard: &Heard) -> Option<ReplicaStatus> {
         restarts: rounded(report.restarts),
         message: report.message.chars().take(300).collect(),
         url: report.url.clone(),
+        ready_since: None,
+        cause: report.cause,
+        images: images(&report.images),
     })
+}
+
+/// In one order, so that an engine that lists them in another is no commit.
+fn images(said: &[RunningImage]) -> Vec<RunningImage> {
+    let mut images = said.to_vec();
+    images.sort();
+    images
 }
 
 /// Rounded down to a power of two: a workload that crashes all the time is no commit at each crash.

@@ -8,7 +8,7 @@ use easyenclave_plan::{
     Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Plan,
     Quarantine, Remedy, Replica, Reported, RetireOrder, Shortage, Trust, plan,
 };
-use easyenclave_schemas::documents::Modes;
+use easyenclave_schemas::documents::{Modes, Runtime};
 use easyenclave_schemas::evidence::{
     Fmspc, MeasurementDigest, PlatformProperties, RootKeyId, TcbStatus, Verdict, VerifierKind,
 };
@@ -249,12 +249,19 @@ impl Scene {
             .zip(digest)
             .zip(version)
             .map(|((runs, digest), version)| {
-                let WorkloadVersion { workload, health } = version.as_ref().clone();
+                let WorkloadVersion {
+                    workload,
+                    health,
+                    secrets,
+                    secrets_digest,
+                } = version.as_ref().clone();
                 AssignmentRecord {
                     deployment: name(runs),
                     digest,
                     workload,
                     health,
+                    secrets,
+                    secrets_digest,
                     since: NOW,
                 }
             });
@@ -266,6 +273,9 @@ impl Scene {
             restarts: 0,
             message: String::new(),
             url: Some("http://127.0.0.1:40000".into()),
+            cause: None,
+            images: Vec::new(),
+            services: Vec::new(),
         });
         let beat = HeartbeatRequest {
             sequence: 1,
@@ -275,6 +285,7 @@ impl Scene {
             workload: report.clone(),
             refusals: CallRefusals::default(),
             session: None,
+            connector: None,
         };
         self.presence.heartbeat(&id, beat, NOW);
         let exposed = assigned
@@ -325,6 +336,7 @@ impl Scene {
             address: String::new(),
             boot_id: "boot".into(),
             version: "0".into(),
+            runtimes: Runtime::usual(),
             registered_at: NOW,
             trust: TrustRecord::Accepted(Box::new(verdict(until))),
             evidence: Some(Digest::of(b"record")),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use easyenclave_attestation::report_data;
 use easyenclave_attestation::simulated::{Guest, Platform, TdBody};
 use easyenclave_attestation::testing::{Fault, faulty_quote};
+use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::evidence::{Evidence, QuoteBytes};
 use easyenclave_schemas::signature::{Keypair, sign_request};
 use easyenclave_schemas::wire::{
@@ -181,6 +182,7 @@ impl Rogue {
             boot_id: "boot".into(),
             version: "0".into(),
             generation: Generation::default(),
+            runtimes: Runtime::usual(),
             workload: None,
         }
     }
@@ -205,6 +207,7 @@ impl Rogue {
             workload: None,
             refusals: CallRefusals::default(),
             session: None,
+            connector: None,
         };
         let nonce = format!("b{sequence}");
         self.signed(&self.fleet.url(), &routes::heartbeat(agent), &beat, &nonce)
@@ -419,6 +422,7 @@ fn a_re_sent_or_forged_heartbeat_is_refused() {
         workload: None,
         refusals: CallRefusals::default(),
         session: None,
+        connector: None,
     };
     let url = rogue.fleet.url();
     assert_eq!(rogue.signed(&url, &path, &beat, "b2").0, 200);

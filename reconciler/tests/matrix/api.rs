@@ -216,9 +216,13 @@ async fn matrix_api_002_a_heartbeat_says_where_an_agent_answers_and_no_more_than
             restarts: 0,
             message: "m".repeat(5000),
             url: Some("javascript:alert(1)".into()),
+            cause: None,
+            images: Vec::new(),
+            services: Vec::new(),
         }),
         refusals: CallRefusals::default(),
         session: None,
+        connector: None,
     };
     let path = routes::heartbeat(&id);
     let known = || place.world.journal.read().agents[&id].address.clone();

@@ -18,6 +18,7 @@ fn hear(place: &Place, agent: &Agent, boot: &str, sequence: u64) {
         workload: None,
         refusals: Default::default(),
         session: None,
+        connector: None,
     };
     let (presence, now) = (&place.world.presence, place.clock.now());
     presence.heartbeat(&agent.order.agent(), beat, now);

@@ -16,6 +16,7 @@ fn beat(sequence: u64, generation: Generation) -> HeartbeatRequest {
         workload: None,
         refusals: CallRefusals::default(),
         session: None,
+        connector: None,
     }
 }
 

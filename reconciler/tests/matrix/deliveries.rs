@@ -95,6 +95,7 @@ async fn instructed(place: &Place, signer: Signer, generation: u64) -> (AgentId,
         workload: None,
         refusals: CallRefusals::default(),
         session: None,
+        connector: None,
     };
     place.world.presence.heartbeat(&id, beat, place.clock.now());
     (id, answers)

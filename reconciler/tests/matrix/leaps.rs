@@ -31,6 +31,7 @@ async fn heard(place: &Place, leaps: &mut Leaps) -> AgentId {
         workload: None,
         refusals: CallRefusals::default(),
         session: None,
+        connector: None,
     };
     let (id, now) = (agent.order.agent(), place.clock.now());
     place.world.presence.heartbeat(&id, beat, now);

@@ -21,7 +21,9 @@ use easyenclave_attestation::{
     Policy, Stock, report_data, testing,
 };
 use easyenclave_plan::{Breaker, Desired, Disruption, Limits, OnLapse, Target};
-use easyenclave_schemas::documents::{CollateralSpec, EvidenceSpec, PolicySpec, StatusSpec};
+use easyenclave_schemas::documents::{
+    CollateralSpec, EvidenceSpec, PolicySpec, Runtime, StatusSpec,
+};
 use easyenclave_schemas::evidence::{Evidence, QuoteBytes, Rejection, Verdict};
 use easyenclave_schemas::records::{ClaimRecord, OrderPhase, OrderRecord, WorkRecord};
 use easyenclave_schemas::signature::Keypair;
@@ -224,6 +226,7 @@ impl Place {
             boot_id: "boot".into(),
             version: "0".into(),
             generation: Generation::default(),
+            runtimes: Runtime::usual(),
             workload: None,
         }
     }

@@ -25,6 +25,7 @@ fn beat(sequence: u64, offer: Option<&SessionOffer>) -> HeartbeatRequest {
         workload: None,
         refusals: CallRefusals::default(),
         session: offer.map(|offer| offer.public().to_owned()),
+        connector: None,
     }
 }
 

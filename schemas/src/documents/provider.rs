@@ -31,7 +31,7 @@ pub struct ProcessProvider {
     #[cfg_attr(feature = "documents", schemars(range(min = 1, max = 1000)))]
     pub max_agents: u32,
     /// What its agents can run.
-    #[serde(skip_serializing_if = "is_usual")]
+    #[serde(skip_serializing_if = "Runtime::is_usual")]
     #[cfg_attr(feature = "documents", schemars(length(min = 1, max = 2)))]
     pub runtimes: Vec<Runtime>,
 }
@@ -40,18 +40,9 @@ impl Default for ProcessProvider {
     fn default() -> Self {
         Self {
             max_agents: 64,
-            runtimes: processes(),
+            runtimes: Runtime::usual(),
         }
     }
-}
-
-/// What every agent can run.
-fn processes() -> Vec<Runtime> {
-    vec![Runtime::Process]
-}
-
-fn is_usual(runtimes: &[Runtime]) -> bool {
-    runtimes == [Runtime::Process]
 }
 
 /// Settings of the QEMU provider.
@@ -79,7 +70,7 @@ pub struct QemuProvider {
     #[cfg_attr(feature = "documents", schemars(with = "BTreeMap<String, QemuSize>"))]
     pub sizes: BTreeMap<String, QemuSize>,
     /// What its agents can run, by what the image holds.
-    #[serde(skip_serializing_if = "is_usual")]
+    #[serde(skip_serializing_if = "Runtime::is_usual")]
     #[cfg_attr(feature = "documents", schemars(length(min = 1, max = 2)))]
     pub runtimes: Vec<Runtime>,
 }
@@ -92,7 +83,7 @@ impl Default for QemuProvider {
             tdx: TdxUse::Auto,
             image: None,
             sizes: BTreeMap::new(),
-            runtimes: processes(),
+            runtimes: Runtime::usual(),
         }
     }
 }
@@ -203,7 +194,7 @@ pub struct GcpProvider {
     #[serde(default)]
     pub preemptible: bool,
     /// What its agents can run, by what the image holds.
-    #[serde(default = "processes", skip_serializing_if = "is_usual")]
+    #[serde(default = "Runtime::usual", skip_serializing_if = "Runtime::is_usual")]
     #[cfg_attr(feature = "documents", schemars(length(min = 1, max = 2)))]
     pub runtimes: Vec<Runtime>,
 }

@@ -41,6 +41,16 @@ pub enum Runtime {
 }
 
 impl Runtime {
+    /// What every agent can run, and what one can run that says nothing of it.
+    pub fn usual() -> Vec<Self> {
+        vec![Self::Process]
+    }
+
+    /// Whether these are what every agent can run.
+    pub fn is_usual(runtimes: &[Self]) -> bool {
+        runtimes == [Self::Process]
+    }
+
     /// The word for it in documents and messages.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Condition, WaitStatus};
 use crate::evidence::{Verdict, VerifierKind, stamp};
-use crate::wire::WorkloadState;
+use crate::wire::{RunningImage, WorkloadCause, WorkloadState, known};
 use crate::{
     AgentId, Datacenter, DeploymentId, Digest, Generation, NodeSize, TargetName, Timestamp,
 };
@@ -188,4 +188,17 @@ pub struct ReplicaStatus {
     /// Where it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Since when it has been ready without a break, in whole seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_since: Option<Timestamp>,
+    /// Why it is not ready, as far as the agent can tell.
+    #[serde(
+        default,
+        deserialize_with = "known::one",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub cause: Option<WorkloadCause>,
+    /// The images that run, by service.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<RunningImage>,
 }

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Condition, WaitStatus};
-use crate::{AgentId, DeploymentId, Digest};
+use crate::documents::Pause;
+use crate::{AgentId, DeploymentId, Digest, Hostname, PastRollout, Revert, RolloutStep};
 
 /// One deployment, as last seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,12 +25,40 @@ pub struct DeploymentStatus {
     pub updated: u32,
     /// Replicas that are ready.
     pub ready: u32,
+    /// How its roll-out stands, once anything is known of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
+    /// Roll-outs that are over, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<PastRollout>,
+    /// The host's name under which it is reached, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<Hostname>,
     /// The replicas, by agent.
     pub replicas: Vec<PlacedReplica>,
     /// Its conditions.
     pub conditions: Vec<Condition>,
     /// What it waits for.
     pub waits: Vec<WaitStatus>,
+}
+
+/// How a deployment's roll-out stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutStatus {
+    /// The version that replicas are brought to: the wanted one, or a healthy one while that is taken back.
+    pub aim: Digest,
+    /// How far it is.
+    pub step: RolloutStep,
+    /// The last version that was known to be healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy: Option<Digest>,
+    /// What was taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverted: Option<Revert>,
+    /// Who lets it wait, why, and until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
 }
 
 /// Where a deployment stands.

@@ -15,7 +15,7 @@ pub use agent::{
 };
 pub use capacity::{CapacityStatus, ReservationStatus};
 pub use condition::{Condition, ConditionStatus, ConditionType, WaitStatus};
-pub use deployment::{DeploymentPhase, DeploymentStatus, PlacedReplica};
+pub use deployment::{DeploymentPhase, DeploymentStatus, PlacedReplica, RolloutStatus};
 pub use fleet::{
     Counts, FleetStatus, HeldStatus, Refusal, ShortageStatus, SpentApproval, UnheardStatus,
     UnownedStatus,

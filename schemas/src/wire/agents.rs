@@ -3,10 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::CallRefusals;
-use crate::documents::{ItaVersion, SigningAlgorithm};
+use super::{CallRefusals, ConnectorState, TunnelOrder, WorkloadReport, known};
+use crate::documents::{ItaVersion, Runtime, SigningAlgorithm};
 use crate::evidence::{Evidence, ItaNonce, Verdict};
-use crate::{AgentId, DeploymentId, Digest, Epoch, Generation, OrderId, Secret, Timestamp};
+use crate::{AgentId, Epoch, Generation, OrderId, Secret, Timestamp};
 
 /// A nonce to bind into a quote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +68,13 @@ pub struct RegisterRequest {
     /// The highest instruction that the agent has taken in, when it was registered before.
     #[serde(default)]
     pub generation: Generation,
+    /// What it can run; processes where it does not say.
+    #[serde(
+        default = "Runtime::usual",
+        deserialize_with = "known::list",
+        skip_serializing_if = "Runtime::is_usual"
+    )]
+    pub runtimes: Vec<Runtime>,
     /// What runs on it already: a reconciler that has forgotten the agent must not take it for idle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<WorkloadReport>,
@@ -107,46 +114,9 @@ pub struct HeartbeatRequest {
     /// heartbeat that is signed with the agent's own key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
-}
-
-/// A workload as its agent sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkloadReport {
-    /// The generation of the instruction that it follows.
-    pub generation: Generation,
-    /// The deployment.
-    pub deployment: DeploymentId,
-    /// The version.
-    pub workload: Digest,
-    /// How it is.
-    pub state: WorkloadState,
-    /// How often it was started again.
-    pub restarts: u32,
-    /// One bounded line for people, such as the last exit code or failed probe.
-    pub message: String,
-    /// Where it answers, such as `http://127.0.0.1:40002`, when it has a port.
+    /// The connector of its tunnel, while it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-}
-
-/// How a workload is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WorkloadState {
-    /// Started, not ready yet.
-    Starting,
-    /// Ready.
-    Ready,
-    /// It was ready and its probe fails now.
-    Unready,
-    /// It ended and waits to be started again.
-    Restarting,
-    /// It ended with 0 and its restart policy leaves it so.
-    Completed,
-    /// It ended otherwise, or cannot be started, and its restart policy leaves it so.
-    Failed,
-    /// It is being stopped.
-    Stopping,
+    pub connector: Option<ConnectorState>,
 }
 
 /// The answer to a heartbeat.
@@ -165,6 +135,9 @@ pub struct HeartbeatResponse {
     /// The other half of the exchange that was asked for: heartbeats may be signed with the session's key from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
+    /// The tunnel that its connector should serve; none when it should have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<TunnelOrder>,
 }
 
 /// Fresh evidence. The answer is a verdict.

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::documents::{Health, Workload};
+use crate::documents::{Health, SecretUse, Workload};
 use crate::{AgentId, DeploymentId, Digest, Epoch, Generation};
 
 /// Run this, instead of whatever runs. Answered with 202 at once.
@@ -17,13 +17,19 @@ pub struct DeployRequest {
     pub generation: Generation,
     /// The deployment.
     pub deployment: DeploymentId,
-    /// The version, a digest over workload and health.
+    /// The version, a digest over workload, health and secrets.
     pub workload_digest: Digest,
     /// What runs.
     pub workload: Workload,
     /// How to tell that it is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// The secrets that it is given: names and ways, never values. The agent asks for those itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretUse>,
+    /// The version of those secrets; another one is another version of what runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets_digest: Option<Digest>,
 }
 
 /// Stop what runs, its whole process group. Answered with 202 at once.

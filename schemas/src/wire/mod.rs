@@ -6,15 +6,19 @@ mod config;
 mod deploy;
 mod error;
 mod health;
+pub(crate) mod known;
 mod machine;
 #[cfg(test)]
 mod openapi;
 mod orders;
 mod refusals;
+mod secrets;
+mod tunnels;
+mod workload;
 
 pub use agents::{
     AttestRequest, Challenge, HeartbeatRequest, HeartbeatResponse, ItaChallenge, ItaMint,
-    RegisterRequest, RegisterResponse, WorkloadReport, WorkloadState,
+    RegisterRequest, RegisterResponse,
 };
 pub use config::{AgentConfig, CONFIG_ID, PlatformConfig, TrustAuthorityConfig, WorkloadPort};
 pub use deploy::{DeployAccepted, DeployRequest, UndeployRequest};
@@ -26,6 +30,11 @@ pub use orders::{
     Order, OrderReport, OrderStatus, OrderUpdate, OrderWork, Superseded, Unit, WorkKind, console,
 };
 pub use refusals::{CallRefusal, CallRefusals};
+pub use secrets::{SealedAnswer, SecretValues, SecretsRequest};
+pub use tunnels::{ConnectorState, TunnelOrder, TunnelRequest, TunnelToken};
+pub use workload::{
+    RunningImage, SERVICES, ServiceReport, WorkloadCause, WorkloadReport, WorkloadState,
+};
 
 /// The launcher protocol as an OpenAPI 3.1 document in JSON: what a worker of anybody's can rely on.
 pub const LAUNCHER_OPENAPI: &str = include_str!("../../openapi/launcher.json");
@@ -59,6 +68,16 @@ pub mod routes {
     /// POST: fresh evidence of this agent.
     pub fn attest(agent: &crate::AgentId) -> String {
         format!("/api/v1/agents/{agent}/attest")
+    }
+
+    /// POST: the secrets of what this agent was told to run.
+    pub fn secrets(agent: &crate::AgentId) -> String {
+        format!("/api/v1/agents/{agent}/secrets")
+    }
+
+    /// POST: the token of this agent's tunnel.
+    pub fn tunnel(agent: &crate::AgentId) -> String {
+        format!("/api/v1/agents/{agent}/tunnel")
     }
 
     /// POST: what became of this order.
