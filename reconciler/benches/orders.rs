@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use easyenclave::auth::Door;
 use easyenclave::clock::{Clock, System};
 use easyenclave::journal::Journal;
 use easyenclave::metrics::Metrics;
@@ -139,6 +140,7 @@ fn world(platform: &Arc<Platform>, store: Arc<dyn Store>) -> World {
         keypair: Keypair::generate().expect("randomness"),
         launcher_key: Secret::new("key".into()),
         judge: Judge::new(sources, Arc::new(NoAuthority), Metrics::default()),
+        door: door(),
         metrics: Metrics::default(),
         public_url: "http://127.0.0.1:9".into(),
     })
@@ -261,4 +263,9 @@ impl Store for Timed {
     fn flush(&self) -> Result<(), StoreError> {
         self.timed(&self.flushes, Store::flush)
     }
+}
+
+fn door() -> Door {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Door::new().expect("TLS is there")
 }

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
+use crate::auth::Door;
 use crate::clock::{Clock, System};
 use crate::config::DataDir;
 use crate::journal::Journal;
@@ -219,6 +220,7 @@ fn parts(
         keypair: keys::keypair(&data.reconciler_key())?,
         launcher_key: keys::launcher_key(&data.launcher_key())?,
         judge: verifiers::judge(config, collateral, &metrics, clock.now())?,
+        door: Door::new().context("the deploy API")?,
         metrics,
         public_url,
     })

@@ -3,6 +3,7 @@
 
 pub mod api;
 mod approvals;
+pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -13,6 +13,7 @@ use easyenclave_schemas::evidence::{JudgedPolicy, ReasonCode, Rejection};
 use easyenclave_schemas::status::ProblemStatus;
 use easyenclave_schemas::{DeploymentId, Digest, NodeSize, PolicyName, ProviderName};
 
+use crate::auth::Callers;
 use crate::seal::Sealer;
 
 /// A revision.
@@ -41,6 +42,8 @@ pub struct Revision {
     /// Seals it for the auditors who are named there; none where nobody is who can be read. Made once: reading an
     /// auditor is a key agreement.
     pub sealer: Option<Sealer>,
+    /// Who may call the deploy API.
+    pub callers: Callers,
     /// Documents that were rejected.
     pub problems: Vec<ProblemStatus>,
 }

@@ -288,6 +288,7 @@ impl Reader {
             collateral: model.collateral,
             sealer: Sealer::of(&model.evidence.auditors),
             evidence: model.evidence,
+            callers: model.callers,
             problems,
         };
         Ok((revision, loaded.outage))

@@ -9,6 +9,7 @@ use easyenclave_schemas::{AgentId, Digest, Epoch, Secret, Timestamp};
 use tokio::sync::Notify;
 
 use crate::approvals::Spent;
+use crate::auth::Door;
 use crate::clock::{Clock, Entropy};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
@@ -51,6 +52,8 @@ pub struct World {
     pub launcher_key: Digest,
     /// Verifies evidence.
     pub judge: Judge,
+    /// Lets callers of the deploy API in.
+    pub door: Door,
     /// Which leader this is.
     pub epoch: Epoch,
     /// Where agents and workers find this reconciler.
@@ -83,6 +86,8 @@ pub struct Parts {
     pub launcher_key: Secret<String>,
     /// Verifies evidence.
     pub judge: Judge,
+    /// Lets callers of the deploy API in.
+    pub door: Door,
     /// What is counted.
     pub metrics: Metrics,
     /// Where agents and workers find this reconciler.
@@ -113,6 +118,7 @@ impl World {
             journal: parts.journal,
             keypair: parts.keypair,
             judge: parts.judge,
+            door: parts.door,
             public_url: parts.public_url,
         }
     }

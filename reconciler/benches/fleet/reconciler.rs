@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use easyenclave::api;
+use easyenclave::auth::Door;
 use easyenclave::clock::{Clock, System};
 use easyenclave::metrics::Metrics;
 use easyenclave::pass::pass;
@@ -113,6 +114,7 @@ async fn first_plan(dir: &Path, root: &str, repository: &str) -> (Arc<World>, us
             Arc::new(NoAuthority),
             Metrics::default(),
         ),
+        door: door(),
         metrics: Metrics::default(),
         public_url: "http://127.0.0.1:9".into(),
     }));
@@ -168,4 +170,9 @@ fn time_of(thread: &str) -> Duration {
         .filter_map(|field| field.parse::<u64>().ok())
         .sum();
     Duration::from_millis(ticks * 10)
+}
+
+fn door() -> Door {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Door::new().expect("TLS is there")
 }

@@ -5,6 +5,7 @@
 mod agents;
 mod error;
 mod launchers;
+mod owners;
 mod public;
 mod sessions;
 
@@ -81,6 +82,7 @@ fn router(world: Arc<World>) -> Router {
         .route("/api/v1/agents/{agent}/heartbeat", post(agents::heartbeat))
         .route("/api/v1/agents/{agent}/attest", post(agents::attest))
         .merge(for_workers(&world))
+        .route(routes::ME, get(owners::me))
         .route("/healthz", get(public::healthz))
         .route("/readyz", get(public::readyz))
         .route("/metrics", get(public::metrics))

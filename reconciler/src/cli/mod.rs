@@ -16,6 +16,7 @@ mod held;
 mod hint;
 mod image;
 mod init;
+mod key;
 mod launch;
 mod leftout;
 mod machines;
@@ -94,6 +95,9 @@ enum Command {
     Measure(measure::Args),
     /// Approve a held plan by its digest
     Approve(approve::Args),
+    /// Keys for the deploy API: make, list, revoke
+    #[command(subcommand)]
+    Key(key::What),
     /// Check the status branch offline: signatures, history, files, and each verdict made again
     Verify(verify::Args),
     /// Show what one agent's evidence says, and what came of it, from a clone
@@ -136,6 +140,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Status(args) => wait(status::run(args)),
         Command::Why(args) => wait(why::run(args)),
         Command::Approve(args) => wait(approve::run(args)),
+        Command::Key(what) => wait(key::run(what)),
         Command::Measure(args) => wait(measure::run(args)),
         Command::Verify(args) => wait(verify::run(args)),
         Command::Evidence(args) => evidence::run(&args),

@@ -3,6 +3,7 @@
 
 mod fleet;
 mod limits;
+mod owners;
 mod providers;
 
 use std::borrow::Cow;
@@ -47,10 +48,13 @@ impl Finding {
 
 type Check = fn(&Facts<'_>, &mut Vec<Finding>);
 
-const CHECKS: [Check; 15] = [
+const CHECKS: [Check; 18] = [
     places,
     identities_are_unique,
     owners_exist,
+    owners::keys_are_readable,
+    owners::keys_are_one_owners,
+    owners::jobs_are_one_owners,
     target_names,
     reservation_targets,
     placement_targets,

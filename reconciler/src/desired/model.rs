@@ -9,8 +9,8 @@ use easyenclave_plan::{
 };
 use easyenclave_schemas::documents::{
     self, BudgetSpec, CollateralSpec, DeploymentSpec, DisruptionSpec, EvidenceSpec, FleetSpec,
-    Identity, Kind, PlaceSpec, PolicySpec, ProviderSpec, ReservationSpec, Span, StatusSpec,
-    TargetSpec, WindowSpec,
+    Identity, Kind, OwnerSpec, PlaceSpec, PolicySpec, ProviderSpec, ReservationSpec, Span,
+    StatusSpec, TargetSpec, WindowSpec,
 };
 use easyenclave_schemas::{
     DeploymentId, DeploymentName, Digest, FleetId, OwnerName, PolicyName, ProviderName,
@@ -18,6 +18,7 @@ use easyenclave_schemas::{
 };
 
 use super::facts::{Facts, Held};
+use crate::auth::Callers;
 use crate::revision::WorkloadVersion;
 
 /// What a revision asks for.
@@ -39,6 +40,8 @@ pub struct Model {
     pub collateral: CollateralSpec,
     /// How much evidence is kept.
     pub evidence: EvidenceSpec,
+    /// Who may call the deploy API.
+    pub callers: Callers,
 }
 
 /// The schema holds every name to at least the type's bounds.
@@ -74,14 +77,10 @@ pub(super) fn build(facts: &Facts<'_>) -> Option<Model> {
         status: fleet.object.spec.status.clone(),
         collateral: fleet.object.spec.collateral.clone(),
         evidence: fleet.object.spec.evidence.clone(),
+        callers: Callers::of(&fleet.object.spec.api, owners(facts)),
     };
-    for (name, owner) in &facts.owners {
-        let name = OwnerName::new(*name).expect(NAMED);
-        model
-            .desired
-            .quotas
-            .insert(name, owner.object.spec.quota.agents);
-    }
+    let quotas = owners(facts).map(|(name, owner)| (name, owner.quota.agents));
+    model.desired.quotas.extend(quotas);
     facts
         .targets
         .values()
@@ -95,6 +94,11 @@ pub(super) fn build(facts: &Facts<'_>) -> Option<Model> {
         .iter()
         .for_each(|held| add_deployment(&mut model, facts, held));
     Some(model)
+}
+
+fn owners<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = (OwnerName, &'a OwnerSpec)> {
+    let owners = facts.owners.iter();
+    owners.map(|(name, held)| (OwnerName::new(*name).expect(NAMED), &held.object.spec))
 }
 
 fn specs<N: Ord, S: Clone>(

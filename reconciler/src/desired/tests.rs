@@ -1,6 +1,7 @@
 //! Revisions as people push them, one after the other.
 
 mod keys;
+mod owners;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

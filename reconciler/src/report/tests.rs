@@ -71,6 +71,7 @@ fn revision() -> Revision {
         collateral: model.collateral,
         sealer: Sealer::of(&model.evidence.auditors),
         evidence: model.evidence,
+        callers: model.callers,
         problems: Vec::new(),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use easyenclave::auth::{Callers, Door};
 use easyenclave::clock::{Clock, System};
 use easyenclave::join;
 use easyenclave::journal::Journal;
@@ -111,6 +112,7 @@ impl Place {
             launcher_key: Secret::new("the launcher's own key".into()),
             metrics: metrics.clone(),
             judge: judge(&source, metrics),
+            door: door(),
             public_url: "http://127.0.0.1:9".into(),
         });
         let spec = document(&root, &TdBody::of_image("tiny"));
@@ -272,6 +274,11 @@ where
     text.parse().expect("a name")
 }
 
+fn door() -> Door {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Door::new().expect("TLS is there")
+}
+
 fn revision(spec: PolicySpec) -> Revision {
     let target = Target {
         datacenter: name("local"),
@@ -320,6 +327,7 @@ fn revision(spec: PolicySpec) -> Revision {
         collateral: CollateralSpec::default(),
         evidence: EvidenceSpec::default(),
         sealer: None,
+        callers: Callers::default(),
         problems: Vec::new(),
     }
 }

@@ -7,11 +7,9 @@ use crate::documents::Kind;
 
 /// Kind and pointer; the empty pointer is the whole document.
 const NOT_YET: &[(Kind, &str)] = &[
-    (Kind::Fleet, "/spec/api"),
     (Kind::Fleet, "/spec/secrets"),
     (Kind::Fleet, "/spec/tunnel"),
     (Kind::Fleet, "/spec/workloads"),
-    (Kind::Owner, "/spec/keys"),
     (Kind::Provider, "/spec/process/runtimes"),
     (Kind::Provider, "/spec/qemu/runtimes"),
     (Kind::Provider, "/spec/gcp/runtimes"),

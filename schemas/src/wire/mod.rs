@@ -2,6 +2,7 @@
 //! HTTP API know them. Readers ignore fields that they do not know.
 
 mod agents;
+mod api;
 mod config;
 mod deploy;
 mod error;
@@ -20,6 +21,7 @@ pub use agents::{
     AttestRequest, Challenge, HeartbeatRequest, HeartbeatResponse, ItaChallenge, ItaMint,
     RegisterRequest, RegisterResponse,
 };
+pub use api::Me;
 pub use config::{AgentConfig, CONFIG_ID, PlatformConfig, TrustAuthorityConfig, WorkloadPort};
 pub use deploy::{DeployAccepted, DeployRequest, UndeployRequest};
 pub use error::ErrorBody;
@@ -51,6 +53,8 @@ pub mod routes {
     pub const INVENTORY: &str = "/api/v1/launchers/capacity/inventory";
     /// GET, public: the launcher protocol as an OpenAPI document.
     pub const OPENAPI: &str = "/api/v1/openapi.json";
+    /// GET: who calls.
+    pub const ME: &str = "/api/v1/me";
     /// On the agent, POST: run this.
     pub const DEPLOY: &str = "/api/deploy";
     /// On the agent, POST: stop what runs.

@@ -51,7 +51,7 @@ fn every_decision_is_listed_and_complete() {
 /// What people and programs meet by name stands in the pages about it. The names come from the code.
 #[test]
 fn pages_know_the_names_of_the_code() {
-    let names: [(&str, &str, &str, &str); 4] = [
+    let names: [(&str, &str, &str, &str); 5] = [
         (
             "docs/status.md",
             "reconciler/plan/src/display.rs",
@@ -61,6 +61,12 @@ fn pages_know_the_names_of_the_code() {
         (
             "docs/state-documents.md",
             "schemas/src/documents/mod.rs",
+            "=> \"",
+            "\",",
+        ),
+        (
+            "docs/owners.md",
+            "reconciler/src/auth/denied.rs",
             "=> \"",
             "\",",
         ),

@@ -19,7 +19,7 @@ impl Story {
     }
 
     /// What is wrong, and what happens then.
-    fn problems(&mut self) -> Vec<String> {
+    pub(super) fn problems(&mut self) -> Vec<String> {
         let loaded = self.load();
         assert!(loaded.model.is_some(), "{:?}", loaded.problems);
         let problem = |it: &easyenclave_schemas::status::ProblemStatus| {

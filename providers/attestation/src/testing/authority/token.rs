@@ -42,6 +42,26 @@ impl Signer {
         })
     }
 
+    /// A token of any issuer, signed with this key: by `RS256` or `PS384`, by `HS256` with the public key in place of a
+    /// shared one, as one who confuses algorithms would check it, or not at all by `none`.
+    pub fn jwt(self, algorithm: &str, claims: &Value) -> String {
+        let header = json!({"alg": algorithm, "kid": self.key_id(), "typ": "JWT"});
+        let [header, claims] =
+            [&header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+        let covered = format!("{header}.{claims}");
+        let signature = match algorithm {
+            "none" => Vec::new(),
+            "HS256" => hmac::sign(
+                &hmac::Key::new(hmac::HMAC_SHA256, &self.public().n),
+                covered.as_bytes(),
+            )
+            .as_ref()
+            .to_vec(),
+            _ => self.sign(algorithm, covered.as_bytes()),
+        };
+        format!("{covered}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
     fn public(self) -> RsaPublicKeyComponents<Vec<u8>> {
         self.key().public().into()
     }
