@@ -171,6 +171,8 @@ impl Decide {
                 reason,
             } => self.retire(draft, agent, datacenter, *reason),
             Action::Launch { .. } => self.launch(draft, &action),
+            // No document asks for what leads to these yet.
+            Action::Settle { .. } | Action::Revert { .. } => Err(Skipped::Overtaken),
         };
         Outcome { action, result }
     }

@@ -59,6 +59,7 @@ pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
         spent: world.spent.all(),
         unheard: unheard(world, revision, &listings, now),
         shortages: shortages(&records, now),
+        rollouts: BTreeMap::new(),
     }
 }
 
@@ -241,6 +242,8 @@ fn reported(heard: &Heard) -> Reported {
             deployment: report.deployment.clone(),
             workload: report.workload,
             ready: report.state == WorkloadState::Ready,
+            ready_since: None,
+            cause: None,
         }),
     }
 }

@@ -96,7 +96,7 @@ fn deployment() -> Deployment {
         replicas: 1,
         size: name("tiny"),
         placement: Placement::default(),
-        max_unavailable: 1,
+        rollout: Rollout::default(),
         exposed: true,
     }
 }
@@ -115,6 +115,8 @@ fn busy(target: &str, slot: u32, deployment: DeploymentId) -> Agent {
             deployment: deployment.clone(),
             workload: version("v1"),
             ready: true,
+            ready_since: None,
+            cause: None,
         }),
         exposed: Exposure::Exposed(deployment),
         ..idle_agent(target, slot)

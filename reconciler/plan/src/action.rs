@@ -5,7 +5,7 @@ use easyenclave_schemas::{
     OwnerName, PolicyName, ProviderName, ReservationId, Shape, TargetName, Timestamp, Zone,
 };
 
-use crate::Quarantine;
+use crate::{Quarantine, WorkloadCause};
 
 /// What to do now, in the order of the buckets, and why other things are not done yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +36,20 @@ pub enum Action {
     Quarantine { agent: AgentId, reason: Quarantine },
     /// Put an agent back.
     Release { agent: AgentId },
+    /// Note that a version has proved good on all replicas: the one to go back to.
+    Settle {
+        deployment: DeploymentId,
+        workload: Digest,
+    },
+    /// Give an attempt up, and bring the replicas to the version that was healthy last. It stays so until the document
+    /// says otherwise.
+    Revert {
+        deployment: DeploymentId,
+        from: Digest,
+        attempt: u32,
+        to: Digest,
+        cause: WorkloadCause,
+    },
     /// Stop what runs on an agent. The agent refuses an older generation.
     Unassign {
         agent: AgentId,
@@ -179,14 +193,39 @@ pub enum WaitReason {
     InstructionUnderWay,
     /// The replica has started and is not ready.
     ReplicaNotReady { agent: AgentId },
-    /// The replica is not ready, and the time that the fleet allows for that is over.
-    ReplicaFailing { agent: AgentId },
+    /// The replica is not ready, and the time that the fleet or its roll-out allows for that is over.
+    ReplicaFailing {
+        agent: AgentId,
+        cause: Option<WorkloadCause>,
+    },
+    /// The replica is not ready because of something that no other version would change.
+    DependencyDown {
+        agent: AgentId,
+        cause: WorkloadCause,
+    },
     /// The replica is to leave its agent, once its replacement is ready.
     Moving,
     /// The replica is not as wanted and cannot be changed now; its agent's own wait says why.
     ReplicaStays { agent: AgentId },
     /// The roll-out may not take more replicas away.
     MaxUnavailable { unavailable: u32, allowed: u32 },
+    /// The first replicas of a version have to prove good before others get it.
+    Canary { replicas: u32, of: u32 },
+    /// The replicas of this wave have to prove good before others get the version.
+    Wave { wave: u32, replicas: u32, of: u32 },
+    /// So many replicas have the version and are ready, and have not been so for long enough. The first of them has at
+    /// the wait's end.
+    MinHealthy { replicas: u32, of: u32 },
+    /// Somebody has stopped the roll-out for a while.
+    RollOutPaused { owner: String, reason: String },
+    /// The version was given up, and the one before it is in its place until the document changes.
+    Reverted {
+        workload: Digest,
+        attempt: u32,
+        cause: WorkloadCause,
+    },
+    /// The version fails, and no version is known that was healthy.
+    NothingToRevertTo { cause: WorkloadCause },
     /// No free agent; an order is under way.
     CapacityOrdered { missing: u32 },
     /// No free agent, and every admitted target is at its maximum.

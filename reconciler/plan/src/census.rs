@@ -1,6 +1,10 @@
 //! What the agents that carry a deployment come to. Counts readiness conservatively: what is not known is not
 //! ready, and is not missing either.
 
+use std::time::Duration;
+
+use easyenclave_schemas::{Digest, Timestamp};
+
 use crate::Deployment;
 use crate::draft::{Draft, Fate};
 use crate::view::{AgentIx, DeploymentIx, Standing, View, number};
@@ -29,10 +33,12 @@ pub(crate) struct Census {
 pub(crate) struct Replica {
     pub(crate) agent: AgentIx,
     pub(crate) ready: bool,
-    /// Whether it is ready and, where that matters, published.
+    /// Whether it is ready and, where that matters, published. One of the aim must have been so for long enough.
     pub(crate) serves: bool,
-    /// Whether it is told to run the version of now.
+    /// Whether it is told to run the version that is aimed at.
     pub(crate) current: bool,
+    /// Whether that has proved good on it.
+    pub(crate) steady: bool,
 }
 
 enum Role {
@@ -97,6 +103,48 @@ impl Census {
             && self.strays.is_empty()
     }
 
+    /// Whether everything is as it should be, and has proved good.
+    pub(crate) fn is_steady(&self, spec: &Deployment) -> bool {
+        self.is_settled(spec) && self.good.iter().all(|replica| replica.steady)
+    }
+
+    /// How many replicas in place have a version, or may have: undecided ones too.
+    pub(crate) fn updated(&self, view: &View, aim: Digest) -> u32 {
+        let good = self.good.iter().filter(|replica| replica.current).count();
+        number(good + self.unproved(view, aim).count())
+    }
+
+    /// Whether all of them have proved good. What is not known of a replica proves nothing.
+    pub(crate) fn is_good_so_far(&self, view: &View, aim: Digest) -> bool {
+        let mut updated = self.good.iter().filter(|replica| replica.current);
+        updated.all(|replica| replica.steady) && self.unproved(view, aim).next().is_none()
+    }
+
+    /// How many replicas of the aim are ready, and have not been so for long enough.
+    pub(crate) fn young(&self) -> u32 {
+        number(self.young_ones().count())
+    }
+
+    /// When the next of them will have been.
+    pub(crate) fn ripens(&self, view: &View, least: Duration) -> Option<Timestamp> {
+        let since = self
+            .young_ones()
+            .filter_map(|replica| view.agent(replica.agent).ready_since());
+        since.min().map(|since| since.plus(least))
+    }
+
+    fn young_ones(&self) -> impl Iterator<Item = &Replica> {
+        let is_young = |r: &&Replica| r.current && r.ready && !r.steady;
+        self.good.iter().filter(is_young)
+    }
+
+    /// Replicas that have a version and of which more is not known.
+    fn unproved(&self, view: &View, aim: Digest) -> impl Iterator<Item = &AgentIx> {
+        let fixed = self.fixed.iter().filter(|a| view.agent(**a).current);
+        let strays = self.strays.iter();
+        fixed.chain(strays.filter(move |a| view.agent(**a).runs() == Some(aim)))
+    }
+
     /// Replicas that count as there.
     pub(crate) fn placed(&self) -> u32 {
         self.in_place() + number(self.stuck.len())
@@ -114,7 +162,7 @@ impl Census {
         serving(&self.good) + serving(&self.movers) + self.fixed_serving
     }
 
-    /// Good replicas of another version than the one of now.
+    /// Good replicas of another version than the one that is aimed at.
     pub(crate) fn outdated(&self) -> impl Iterator<Item = &Replica> {
         self.good.iter().filter(|replica| !replica.current)
     }
@@ -128,7 +176,9 @@ fn serving(replicas: &[Replica]) -> u32 {
 fn role(view: &View, draft: &Draft, agent: AgentIx, spec: &Deployment, published: bool) -> Role {
     let facts = view.agent(agent);
     let gone = matches!(draft.fate(agent), Fate::Stops | Fate::Retires);
-    let serves = facts.is_ready() && (!published || facts.exposed);
+    let steady = facts.is_ready() && facts.steady;
+    let is_shown = !published || facts.exposed;
+    let serves = facts.is_ready() && is_shown && (steady || !facts.current);
     if gone || !draft.is_there(view, agent) {
         return Role::Out;
     }
@@ -149,6 +199,7 @@ fn role(view: &View, draft: &Draft, agent: AgentIx, spec: &Deployment, published
                 ready: facts.is_ready(),
                 serves,
                 current: facts.current,
+                steady: steady && facts.current,
             };
             match fits {
                 true => Role::Good(replica),

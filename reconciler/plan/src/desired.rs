@@ -193,10 +193,78 @@ pub struct Deployment {
     pub size: NodeSize,
     /// Where it may run.
     pub placement: Placement,
-    /// So many replicas may be unready because of a roll-out.
-    pub max_unavailable: u32,
+    /// How another version comes to its replicas.
+    pub rollout: Rollout,
     /// Whether ready replicas are published.
     pub exposed: bool,
+}
+
+/// How a version comes to a deployment's replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollout {
+    /// So many replicas may be unready because of it.
+    pub max_unavailable: u32,
+    /// So many replicas more than wanted may be there because of it; one where neither this nor the other is given.
+    pub max_surge: u32,
+    /// So many replicas get the version first, and the others when these have proved good; 0 for none.
+    pub canary: u32,
+    /// Then so many of all replicas, in percent, each when those before have proved good.
+    pub waves: Vec<u32>,
+    /// So long a replica must have been ready without a break to have proved good.
+    pub min_healthy: Duration,
+    /// So long a replica may take to become ready; what the fleet allows when it is left out.
+    pub deadline: Option<Duration>,
+    /// Whether a version that fails by its own fault is given up for the one that was healthy last.
+    pub reverts: bool,
+    /// Counts what was tried of one version: a version that was given up is tried again under another number.
+    pub attempt: u32,
+    /// Nothing goes on until then.
+    pub pause: Option<Pause>,
+}
+
+/// Why a roll-out does not go on for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// Who wants it so.
+    pub owner: String,
+    /// Why.
+    pub reason: String,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            max_unavailable: 1,
+            max_surge: 0,
+            canary: 0,
+            waves: Vec::new(),
+            min_healthy: Duration::ZERO,
+            deadline: None,
+            reverts: false,
+            attempt: 0,
+            pause: None,
+        }
+    }
+}
+
+impl Rollout {
+    /// How many replicas more than wanted may be there. One that may take nothing away cannot do without.
+    pub fn surge(&self) -> u32 {
+        self.max_surge.max(u32::from(self.max_unavailable == 0))
+    }
+
+    /// Whether it matters which version was healthy last.
+    pub fn is_watched(&self) -> bool {
+        let in_steps = self.canary > 0 || !self.waves.is_empty();
+        self.reverts || in_steps || !self.min_healthy.is_zero()
+    }
+
+    /// The pause that holds now.
+    pub fn pause_at(&self, now: Timestamp) -> Option<&Pause> {
+        self.pause.as_ref().filter(|pause| now < pause.until)
+    }
 }
 
 /// Where replicas may run; empty sets allow everything.

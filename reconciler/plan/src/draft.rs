@@ -1,5 +1,7 @@
 //! What the rules have decided so far in this pass. Each rule reads what those before it left here.
 
+use std::collections::BTreeSet;
+
 use easyenclave_schemas::{Digest, Timestamp};
 
 use crate::disrupt::Disruptions;
@@ -19,6 +21,8 @@ pub(crate) struct Draft {
     used: Vec<u32>,
     /// Agents that go on purpose.
     pub(crate) disruptions: Disruptions,
+    /// Deployments whose newest version fails by its own fault: it goes no further.
+    pub(crate) failing: BTreeSet<DeploymentIx>,
 }
 
 /// What this pass does to an agent.
@@ -32,8 +36,8 @@ pub(crate) enum Fate {
     Retires,
     /// Its replica stops.
     Stops,
-    /// It gets this deployment, or a new version of it.
-    Gets(DeploymentIx),
+    /// It gets this deployment in this version, or this version of what it has.
+    Gets(DeploymentIx, Digest),
 }
 
 /// Replicas that a deployment lacks.
@@ -41,17 +45,38 @@ pub(crate) enum Fate {
 pub(crate) struct Need {
     pub(crate) deployment: DeploymentIx,
     pub(crate) missing: u32,
-    /// One more than wanted, so that a roll-out can go on without taking anything away.
+    /// What they are to run, one after the other.
+    pub(crate) pace: Pace,
+    /// More than wanted, so that a roll-out can go on without taking anything away.
     pub(crate) surge: Surge,
 }
 
-/// Whether a roll-out needs one agent more.
+/// Which version the next replica gets: so many the aim, and those after them the one that was healthy last.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    pub(crate) aim: Digest,
+    pub(crate) room: u32,
+    pub(crate) base: Option<Digest>,
+}
+
+impl Pace {
+    /// The version of a replica that serves nobody. Where none is known to be healthy, it is the aim in any case.
+    pub(crate) fn next(&mut self) -> Digest {
+        if self.room == 0 {
+            return self.base.unwrap_or(self.aim);
+        }
+        self.room -= 1;
+        self.aim
+    }
+}
+
+/// So many agents more for a roll-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Surge {
     No,
-    /// It will, once all replicas are ready again; the agent is kept for it.
-    Later,
-    Now,
+    /// They are needed once all replicas are ready again, and are kept for that.
+    Later(u32),
+    Now(u32),
 }
 
 /// Replicas for which no free agent was found.
@@ -74,6 +99,7 @@ impl Draft {
             unplaced: Vec::new(),
             used: Vec::new(),
             disruptions: Disruptions::new(view),
+            failing: BTreeSet::new(),
         }
     }
 
@@ -124,19 +150,22 @@ impl Draft {
         self.act(unassign(view, agent, deployment));
     }
 
-    /// Gives an agent a deployment in its version of now.
-    pub(crate) fn assign(&mut self, view: &View, agent: AgentIx, deployment: DeploymentIx) {
-        let facts = view.deployment(deployment);
-        let Some(spec) = facts.state.spec() else {
-            return;
-        };
-        self.fates[agent.at()] = Fate::Gets(deployment);
+    /// Gives an agent a deployment in a version.
+    pub(crate) fn assign(
+        &mut self,
+        view: &View,
+        agent: AgentIx,
+        deployment: DeploymentIx,
+        workload: Digest,
+    ) {
+        self.fates[agent.at()] = Fate::Gets(deployment, workload);
         let found = view.agent(agent);
+        let id = view.deployment(deployment).id;
         self.act(Action::Assign {
             agent: found.id.clone(),
-            generation: found.generation_to_run(facts.id, spec.workload),
-            deployment: facts.id.clone(),
-            workload: spec.workload,
+            generation: found.generation_to_run(id, workload),
+            deployment: id.clone(),
+            workload,
         });
     }
 
@@ -180,7 +209,7 @@ impl Draft {
     /// What an agent is to run after what was decided so far.
     pub(crate) fn carries(&self, view: &View, agent: AgentIx) -> Option<DeploymentIx> {
         match self.fate(agent) {
-            Fate::Gets(deployment) => Some(deployment),
+            Fate::Gets(deployment, _) => Some(deployment),
             Fate::Stops | Fate::Retires => None,
             Fate::Stays | Fate::Held(_) => view.agent(agent).deployment,
         }

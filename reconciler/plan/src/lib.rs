@@ -41,11 +41,11 @@ pub use action::{
 pub use approvals::spent;
 pub use check::{Violation, audit};
 pub use desired::{
-    Approval, Breaker, Budget, Deployment, Desired, Disruption, Frozen, Limits, OnLapse, Placement,
-    Reservation, Target, Window,
+    Approval, Breaker, Budget, Deployment, Desired, Disruption, Frozen, Limits, OnLapse, Pause,
+    Placement, Reservation, Rollout, Target, Window,
 };
 pub use observed::{
     Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Quarantine,
-    Remedy, Replica, Reported, RetireOrder, Shortage, Trust,
+    Remedy, Replica, Reported, RetireOrder, Reverted, RolloutFact, Shortage, Trust, WorkloadCause,
 };
 pub use plan::plan;

@@ -28,6 +28,30 @@ pub struct Observed {
     pub unheard: BTreeSet<(ProviderName, Datacenter)>,
     /// Where machines cannot be had for now.
     pub shortages: BTreeMap<Spot, Shortage>,
+    /// What is recorded of the roll-outs of deployments.
+    pub rollouts: BTreeMap<DeploymentId, RolloutFact>,
+}
+
+/// What is recorded of a deployment's roll-outs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RolloutFact {
+    /// The version that all its replicas were healthy with last, when what it is can still be said to an agent.
+    pub healthy: Option<Digest>,
+    /// What was given up for that.
+    pub reverted: Option<Reverted>,
+}
+
+/// An attempt to roll a version out that was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reverted {
+    /// The version.
+    pub workload: Digest,
+    /// The number of the attempt.
+    pub attempt: u32,
+    /// Why.
+    pub cause: WorkloadCause,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// Why machines cannot be had at a spot for now.
@@ -147,8 +171,74 @@ pub struct Replica {
     pub deployment: DeploymentId,
     /// The version.
     pub workload: Digest,
-    /// Whether its health probe is content.
+    /// Whether its health probe is content, and what runs is what should.
     pub ready: bool,
+    /// Since when it has been ready without a break, where it matters and is known: not before the reconciler started.
+    pub ready_since: Option<Timestamp>,
+    /// Why it is not ready, if it is not and its agent can tell.
+    pub cause: Option<WorkloadCause>,
+}
+
+/// Why a workload is not ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WorkloadCause {
+    /// Its image is nowhere.
+    ImageMissing,
+    /// Another image runs than the one that is wanted.
+    DigestMismatch,
+    /// It cannot be started.
+    StartFailed,
+    /// It ends by itself.
+    Exited,
+    /// Its health probe is not content.
+    ProbeFailing,
+    /// The registry of its images does not answer.
+    RegistryDown,
+    /// The engine that is to run it does not answer.
+    EngineDown,
+    /// Its secrets cannot be had.
+    SecretsUnavailable,
+}
+
+impl WorkloadCause {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::ImageMissing,
+        Self::DigestMismatch,
+        Self::StartFailed,
+        Self::Exited,
+        Self::ProbeFailing,
+        Self::RegistryDown,
+        Self::EngineDown,
+        Self::SecretsUnavailable,
+    ];
+
+    /// Whether another version might fare better.
+    pub fn is_versions_fault(self) -> bool {
+        match self {
+            Self::ImageMissing
+            | Self::DigestMismatch
+            | Self::StartFailed
+            | Self::Exited
+            | Self::ProbeFailing => true,
+            Self::RegistryDown | Self::EngineDown | Self::SecretsUnavailable => false,
+        }
+    }
+}
+
+impl std::fmt::Display for WorkloadCause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::ImageMissing => "its image is missing",
+            Self::DigestMismatch => "another image runs than is wanted",
+            Self::StartFailed => "it cannot be started",
+            Self::Exited => "it exits",
+            Self::ProbeFailing => "its probe fails",
+            Self::RegistryDown => "the registry of its images is down",
+            Self::EngineDown => "the engine is down",
+            Self::SecretsUnavailable => "its secrets cannot be had",
+        })
+    }
 }
 
 /// What is published of an agent.

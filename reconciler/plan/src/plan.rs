@@ -3,16 +3,17 @@
 use easyenclave_schemas::Timestamp;
 
 use crate::draft::Draft;
-use crate::rules::{Rule, expose, place, provision, quarantine, replace, retire};
+use crate::rules::{Rule, expose, place, provision, quarantine, replace, retire, roll};
 use crate::underway;
 use crate::view::View;
 use crate::{Desired, Observed, Plan};
 
 /// The rules, in the order in which they decide: stop before start, attest before place, place before
 /// expose.
-const RULES: [(&str, Rule); 6] = [
+const RULES: [(&str, Rule); 7] = [
     ("retire", retire::rule),
     ("quarantine", quarantine::rule),
+    ("roll", roll::rule),
     ("replace", replace::rule),
     ("place", place::rule),
     ("provision", provision::rule),

@@ -155,10 +155,15 @@ fn surplus_later(spec: &Deployment, census: &Census, now: &[AgentIx]) -> Vec<Age
     others.take(over.saturating_sub(now.len())).collect()
 }
 
-/// One more than wanted may be there during a roll-out that may not take any away.
+/// More than wanted may be there during a roll-out that need not take any away. What is old and serves nobody is not
+/// removed either: the roll-out stops it, or brings it to the aim.
 fn surge(spec: &Deployment, census: &Census, new: bool) -> u32 {
-    let old = census.outdated().any(|r| r.ready);
-    u32::from(spec.max_unavailable == 0 && old && new)
+    let current = census.good.iter().any(|r| r.current);
+    let old = census.outdated().any(|r| r.ready || current);
+    match old && new {
+        true => spec.rollout.surge(),
+        false => 0,
+    }
 }
 
 /// What runs undecided beyond what is wanted.

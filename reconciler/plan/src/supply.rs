@@ -129,7 +129,7 @@ fn kind<'s>(view: &View, draft: &Draft, agent: AgentIx, of: &'s mut Supply) -> &
 fn given(view: &View, draft: &Draft) -> Vec<bool> {
     let mut given = vec![false; view.deployments.len()];
     for agent in view.all_agents() {
-        if let Fate::Gets(deployment) = draft.fate(agent) {
+        if let Fate::Gets(deployment, _) = draft.fate(agent) {
             given[deployment.at()] = true;
         }
     }

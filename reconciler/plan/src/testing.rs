@@ -12,9 +12,9 @@ use easyenclave_schemas::{
 
 use crate::{
     Agent, Assigned, Breaker, Budget, Deployment, Desired, Disruption, Exposure, Frozen,
-    LaunchOrder, Limits, Liveness, Observed, OnLapse, OrderState, Orphan, Placement, Plan,
-    Quarantine, Remedy, Replica, Reported, Reservation, RetireOrder, Shortage, Target, Trust,
-    Window,
+    LaunchOrder, Limits, Liveness, Observed, OnLapse, OrderState, Orphan, Pause, Placement, Plan,
+    Quarantine, Remedy, Replica, Reported, Reservation, RetireOrder, Reverted, Rollout,
+    RolloutFact, Shortage, Target, Trust, Window, WorkloadCause,
 };
 
 /// 2026-01-01T00:00:00Z, when every test begins. Numbers in texts are seconds from here: ago for what has
@@ -238,19 +238,36 @@ fn reservation(mut words: Words) -> Reservation {
     reservation
 }
 
-/// `deploy OWNER/NAME xREPLICAS VERSION [exposed] [unavailable N] [size S] [on TARGET] [in DC] [not-in DC]`
+/// `deploy OWNER/NAME xREPLICAS VERSION [exposed] [unavailable N] [surge N] [canary N] [wave PERCENT]... [steady SECONDS]
+/// [deadline SECONDS] [reverts] [attempt N] [paused SECONDS] [size S] [on TARGET] [in DC] [not-in DC]`
 fn deployment(mut words: Words) -> Deployment {
     let mut deployment = Deployment {
         replicas: words.number(),
         workload: version(words.next()),
         size: name("tiny"),
         placement: Placement::default(),
-        max_unavailable: 1,
+        rollout: Rollout::default(),
         exposed: false,
     };
     words.each(|words, word| match word {
         "exposed" => deployment.exposed = true,
-        "unavailable" => deployment.max_unavailable = words.number(),
+        "unavailable" => deployment.rollout.max_unavailable = words.number(),
+        "surge" => deployment.rollout.max_surge = words.number(),
+        "canary" => deployment.rollout.canary = words.number(),
+        "wave" => deployment.rollout.waves.push(words.number()),
+        "steady" => deployment.rollout.min_healthy = Duration::from_secs(words.number()),
+        "deadline" => {
+            deployment.rollout.deadline = Some(Duration::from_secs(words.number()));
+        }
+        "reverts" => deployment.rollout.reverts = true,
+        "attempt" => deployment.rollout.attempt = words.number(),
+        "paused" => {
+            deployment.rollout.pause = Some(Pause {
+                owner: "ann".into(),
+                reason: "freeze".into(),
+                until: words.ahead(),
+            });
+        }
         "size" => deployment.size = words.name(),
         "on" => drop(deployment.placement.targets.insert(words.name())),
         "in" => drop(
@@ -298,10 +315,29 @@ pub(crate) fn observed(text: &str) -> Observed {
             }
             "unheard" => drop(observed.unheard.insert((words.name(), words.name()))),
             "orphan" => drop(observed.orphans.insert(words.name(), orphan(words))),
+            "rollout" => drop(observed.rollouts.insert(words.name(), rollout(words))),
             other => panic!("no such thing: {other}"),
         }
     }
     observed
+}
+
+/// `rollout OWNER/NAME [healthy VERSION] [reverted VERSION ATTEMPT]`
+fn rollout(mut words: Words) -> RolloutFact {
+    let mut fact = RolloutFact::default();
+    words.each(|words, word| match word {
+        "healthy" => fact.healthy = Some(version(words.next())),
+        "reverted" => {
+            fact.reverted = Some(Reverted {
+                workload: version(words.next()),
+                attempt: words.number(),
+                cause: WorkloadCause::Exited,
+                at: NOW,
+            });
+        }
+        other => panic!("no such field of a roll-out: {other}"),
+    });
+    fact
 }
 
 /// `short ZONE SHAPE CAUSE SECONDS`
@@ -362,6 +398,8 @@ fn agent(mut words: Words) -> Agent {
         "unread" => (agent.trust, agent.remedy) = (Trust::Unknown, Remedy::NotItsOwn),
         "unjudged" => agent.trust = Trust::Unknown,
         "attested" => agent.attested = Some(words.ago()),
+        "ready" => replica(&mut agent).ready_since = Some(words.ago()),
+        "fails" => replica(&mut agent).cause = Some(workload_cause(words.next())),
         "challenged" => agent.challenged = Some(words.ago()),
         "out-lapsed" => agent.quarantined = Some(Quarantine::TrustLapsed),
         "out-refused" => agent.quarantined = Some(Quarantine::Refused),
@@ -371,6 +409,20 @@ fn agent(mut words: Words) -> Agent {
         other => panic!("no such field of an agent: {other}"),
     });
     agent
+}
+
+fn replica(agent: &mut Agent) -> &mut Replica {
+    match &mut agent.reported {
+        Reported::Running(replica) => replica,
+        Reported::Idle(_) | Reported::Unknown => panic!("nothing runs"),
+    }
+}
+
+/// A cause by the name of its variant.
+fn workload_cause(word: &str) -> WorkloadCause {
+    let mut all = WorkloadCause::ALL.into_iter();
+    let found = all.find(|cause| format!("{cause:?}") == word);
+    found.expect("a cause of a workload")
 }
 
 /// `runs|starts|told|strays|kept OWNER/NAME VERSION`: is ready, is not ready, has not confirmed, does so undecided, or
@@ -386,6 +438,8 @@ fn carry(agent: &mut Agent, how: &str, words: &mut Words) {
         deployment: assigned.deployment.clone(),
         workload: assigned.workload,
         ready: how != "starts",
+        ready_since: None,
+        cause: None,
     };
     agent.generation = Generation(2);
     if how != "told" {

@@ -4,6 +4,7 @@
 mod fleets;
 mod properties;
 mod regressions;
+mod rollouts;
 mod stories;
 #[path = "../src/testing.rs"]
 #[expect(dead_code, reason = "the tests beside the rules use the rest of it")]

@@ -22,7 +22,7 @@ use crate::{fleets, testing};
     clippy::disallowed_methods,
     reason = "how hard tests try is no setting"
 )]
-fn config(times: u32) -> ProptestConfig {
+pub(crate) fn config(times: u32) -> ProptestConfig {
     let usual = ProptestConfig::default();
     let rng_seed = match std::env::var_os("PROPTEST_CASES") {
         Some(_) => RngSeed::Random,
@@ -327,15 +327,19 @@ proptest! {
     fn property_06_a_roll_out_keeps_enough_ready(
         deployment in deployment(),
         stuck in any::<bool>(),
+        faulty in any::<bool>(),
         events in vec(fleets::calm_event(), 0..80),
     ) {
         let mut world = settled(deployment.clone());
         if stuck {
             world.broken.insert(version("v3"));
         }
+        if faulty {
+            world.causes.insert(version("v3"), WorkloadCause::Exited);
+        }
         let spec = world.desired.deployments.values_mut().next().expect("the deployment");
         spec.workload = version("v3");
-        let floor = deployment.replicas.saturating_sub(deployment.max_unavailable) as usize;
+        let floor = deployment.replicas.saturating_sub(deployment.rollout.max_unavailable) as usize;
         for event in events {
             world.happen(event);
             let ready = world.ready("acme/a");
@@ -433,10 +437,14 @@ proptest! {
     fn property_08_a_stuck_version_does_not_delay_the_next(
         deployment in deployment(),
         stuck_for in 0..10_u64,
+        faulty in any::<bool>(),
     ) {
         let replicas = deployment.replicas as usize;
         let mut world = settled(deployment);
         world.broken.insert(version("v2"));
+        if faulty {
+            world.causes.insert(version("v2"), WorkloadCause::Exited);
+        }
         set_version(&mut world, "v2");
         for _ in 0..stuck_for {
             world.turn();
@@ -508,20 +516,20 @@ fn is_used(agent: &Agent) -> bool {
     agent.assigned.is_some() || runs || unknown
 }
 
-fn runs(agent: &Agent, v: &str) -> bool {
+pub(crate) fn runs(agent: &Agent, v: &str) -> bool {
     agent
         .assigned
         .as_ref()
         .is_some_and(|assigned| assigned.workload == version(v))
 }
 
-fn set_version(world: &mut World, v: &str) {
+pub(crate) fn set_version(world: &mut World, v: &str) {
     let spec = world.desired.deployments.values_mut().next();
     spec.expect("the deployment").workload = version(v);
 }
 
 /// A healthy fleet that runs one deployment in version 1, with room for one agent more.
-fn settled(mut deployment: Deployment) -> World {
+pub(crate) fn settled(mut deployment: Deployment) -> World {
     deployment.workload = version("v1");
     deployment.size = name("tiny");
     deployment.placement = Placement::default();
@@ -545,6 +553,9 @@ fn thing(action: &Action) -> String {
         }
         Action::Challenge { agent } => format!("evidence of {agent}"),
         Action::Launch { order, .. } | Action::Cancel { order, .. } => format!("order {order}"),
+        Action::Settle { deployment, .. } | Action::Revert { deployment, .. } => {
+            format!("record of {deployment}")
+        }
     }
 }
 
@@ -594,6 +605,7 @@ fn backwards_world(observed: &Observed) -> Observed {
         spent: observed.spent.clone(),
         unheard: observed.unheard.clone().into_iter().rev().collect(),
         shortages: observed.shortages.clone().into_iter().rev().collect(),
+        rollouts: observed.rollouts.clone().into_iter().rev().collect(),
     }
 }
 

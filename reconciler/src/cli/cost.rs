@@ -211,6 +211,8 @@ fn counted(
         Action::Unexpose { .. }
         | Action::Quarantine { .. }
         | Action::Release { .. }
+        | Action::Settle { .. }
+        | Action::Revert { .. }
         | Action::Unassign { .. }
         | Action::Challenge { .. }
         | Action::Assign { .. }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use easyenclave_plan::{
-    Approval, Breaker, Budget, Deployment, Desired, Disruption, Frozen, Limits, OnLapse, Placement,
-    Reservation, Target, Window,
+    Approval, Breaker, Budget, Deployment, Desired, Disruption, Frozen, Limits, OnLapse, Pause,
+    Placement, Reservation, Rollout, Target, Window,
 };
 use easyenclave_schemas::documents::{
     self, BudgetSpec, CollateralSpec, DeploymentSpec, DisruptionSpec, EvidenceSpec, FleetSpec,
-    Identity, Kind, OwnerSpec, PlaceSpec, PolicySpec, ProviderSpec, ReservationSpec, Span,
+    Identity, Kind, OwnerSpec, PlaceSpec, PolicySpec, ProviderSpec, ReservationSpec, RevertMode, Span,
     StatusSpec, TargetSpec, WindowSpec,
 };
 use easyenclave_schemas::{
@@ -281,8 +281,26 @@ fn deployment(spec: &DeploymentSpec, workload: Digest) -> Deployment {
             allowed_datacenters: set(&placement.allowed_datacenters),
             denied_datacenters: set(&placement.denied_datacenters),
         },
-        max_unavailable: spec.rollout.max_unavailable,
+        rollout: rollout(&spec.rollout),
         exposed: spec.expose.is_some(),
+    }
+}
+
+fn rollout(spec: &documents::Rollout) -> Rollout {
+    Rollout {
+        max_unavailable: spec.max_unavailable,
+        max_surge: spec.max_surge,
+        canary: spec.canary,
+        waves: spec.waves.clone(),
+        min_healthy: spec.min_healthy.get(),
+        deadline: spec.deadline.map(Span::get),
+        reverts: spec.revert == RevertMode::Automatic,
+        attempt: spec.attempt,
+        pause: spec.pause.as_ref().map(|pause| Pause {
+            owner: pause.owner.clone(),
+            reason: pause.reason.clone(),
+            until: pause.until,
+        }),
     }
 }
 

@@ -179,6 +179,8 @@ fn reported(status: &AgentStatus) -> Reported {
             deployment: replica.deployment.clone(),
             workload: replica.workload,
             ready: replica.state == WorkloadState::Ready,
+            ready_since: None,
+            cause: None,
         }),
         (None, Some(generation)) => Reported::Idle(generation),
         (None, None) => Reported::Unknown,

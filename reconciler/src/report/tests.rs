@@ -320,6 +320,8 @@ impl Scene {
                     deployment: report.deployment,
                     workload: report.workload,
                     ready: true,
+                    ready_since: None,
+                    cause: None,
                 }),
             },
             exposed: exposed.clone().map_or(Exposure::Hidden, Exposure::Exposed),

@@ -54,7 +54,7 @@ fn pages_know_the_names_of_the_code() {
     let names: [(&str, &str, &str, &str); 5] = [
         (
             "docs/status.md",
-            "reconciler/plan/src/display.rs",
+            "reconciler/plan/src/display/waits.rs",
             "=> \"",
             "\",",
         ),

@@ -73,6 +73,8 @@ impl<'a> Facts<'a> {
             Action::Unexpose { agent, .. } => drop(self.hidden.insert(agent)),
             Action::Quarantine { .. }
             | Action::Release { .. }
+            | Action::Settle { .. }
+            | Action::Revert { .. }
             | Action::Cancel { .. }
             | Action::Challenge { .. }
             | Action::Launch { .. }
@@ -108,6 +110,21 @@ impl<'a> Facts<'a> {
         let carried = agent.assigned.as_ref().map(|assigned| &assigned.deployment);
         self.is_frozen_target(&agent.target)
             || carried.is_some_and(|id| self.is_frozen_deployment(id))
+    }
+
+    /// The version that a deployment's replicas are to have in the end.
+    pub(super) fn aim(&self, id: &DeploymentId, spec: &Deployment) -> Digest {
+        let fact = self.observed.rollouts.get(id);
+        let attempt = (spec.workload, spec.rollout.attempt);
+        let reverted = fact.and_then(|fact| fact.reverted.as_ref());
+        let is_over = reverted.is_some_and(|it| (it.workload, it.attempt) == attempt);
+        let healthy = self.healthy(id).filter(|_| is_over);
+        healthy.unwrap_or(spec.workload)
+    }
+
+    /// The version that was healthy last.
+    pub(super) fn healthy(&self, id: &DeploymentId) -> Option<Digest> {
+        self.observed.rollouts.get(id).and_then(|fact| fact.healthy)
     }
 
     /// Whether a person approved these removals and the approval is not over.

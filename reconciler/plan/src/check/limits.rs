@@ -254,7 +254,7 @@ fn roll_out(facts: &Facts, id: &DeploymentId, deployment: &Deployment, findings:
     let after = ready.iter().filter(|(id, agent)| kept(id, agent)).count();
     let floor = deployment
         .replicas
-        .saturating_sub(deployment.max_unavailable) as usize;
+        .saturating_sub(deployment.rollout.max_unavailable) as usize;
     findings.must(6, after >= floor.min(ready.len()), || {
         format!("{id} would have {after} ready replicas, {floor} are needed")
     });
@@ -273,7 +273,7 @@ fn replicas(facts: &Facts, id: &DeploymentId, deployment: &Deployment, findings:
         facts.is_live(name, agent) && fits && !gone && !facts.is_out(agent)
     };
     let there = facts.carriers(id).filter(counts).count();
-    let surge = usize::from(deployment.max_unavailable == 0);
+    let surge = deployment.rollout.surge() as usize;
     let most = deployment.replicas as usize + surge;
     findings.must(1, started == 0 || there + started <= most, || {
         format!("{id} has {there} replicas and would get {started} more")
@@ -360,7 +360,7 @@ fn is_taken(facts: &Facts, agent: &Agent, id: &DeploymentId) -> bool {
     match facts.deployment(id) {
         None => true,
         Some(deployment) => {
-            let current = |a: &crate::Assigned| a.workload == deployment.workload;
+            let current = |a: &crate::Assigned| a.workload == facts.aim(id, deployment);
             deployment.replicas == 0
                 || (agent.assigned.as_ref().is_some_and(current)
                     && facts.fits(agent, deployment)

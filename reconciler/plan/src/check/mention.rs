@@ -89,6 +89,9 @@ impl Mentioned {
             | Action::Release { agent }
             | Action::Retire { agent, .. }
             | Action::Challenge { agent } => drop(self.agents.insert(agent.clone())),
+            Action::Settle { deployment, .. } | Action::Revert { deployment, .. } => {
+                self.deployments.insert(deployment.clone());
+            }
             Action::Cancel { order, .. } => self.order(facts, order.clone()),
             Action::Launch { target, .. } => drop(self.targets.insert(target.clone())),
         }

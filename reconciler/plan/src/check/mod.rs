@@ -5,6 +5,7 @@ mod budgets;
 mod facts;
 mod limits;
 mod mention;
+mod rollouts;
 mod safety;
 
 use std::fmt;
@@ -40,6 +41,7 @@ pub fn audit(
     let facts = Facts::new(desired, observed, plan, now);
     safety::check(&facts, &mut findings);
     limits::check(&facts, &mut findings);
+    rollouts::check(&facts, &mut findings);
     mention::check(&facts, &mut findings);
     findings.0.sort_unstable();
     findings.0.dedup();

@@ -19,6 +19,7 @@ pub(super) fn check(facts: &Facts, findings: &mut Findings) {
             Action::Expose { agent, .. } => expose(facts, agent, action, findings),
             Action::Launch { .. } => launch(facts, action, findings),
             Action::Cancel { order, .. } => cancel(facts, order, action, findings),
+            Action::Settle { .. } | Action::Revert { .. } => {}
             Action::Unexpose { .. }
             | Action::Quarantine { .. }
             | Action::Release { .. }
@@ -86,8 +87,10 @@ fn assign(facts: &Facts, action: &Action, findings: &mut Findings) {
     findings.must(5, facts.fits(agent, spec), || {
         format!("does not fit: {action}")
     });
-    findings.must(8, *workload == spec.workload, || {
-        format!("not the newest: {action}")
+    let aim = facts.aim(deployment, spec);
+    let known = *workload == aim || facts.healthy(deployment) == Some(*workload);
+    findings.must(8, known, || {
+        format!("neither the newest nor a healthy version: {action}")
     });
     findings.must(8, *generation > agent.generation, || {
         format!("too old: {action}")
@@ -284,7 +287,9 @@ fn newest_wins(facts: &Facts, id: &AgentId, agent: &Agent, findings: &mut Findin
     let Some(spec) = facts.deployment(&assigned.deployment) else {
         return;
     };
-    let stuck = assigned.workload != spec.workload
+    let aim = facts.aim(&assigned.deployment, spec);
+    let stuck = assigned.workload != aim
+        && facts.healthy(&assigned.deployment) != Some(assigned.workload)
         && spec.replicas > 0
         && Facts::is_heard(agent)
         && facts.is_live(id, agent)

@@ -1,7 +1,7 @@
 //! Publishes replicas that are ready, and takes back those that are not. Silence alone changes nothing that is
 //! published; nothing is published without fresh trust.
 
-use easyenclave_schemas::DeploymentId;
+use easyenclave_schemas::{DeploymentId, Digest};
 
 use crate::draft::{Draft, Fate};
 use crate::view::{AgentIx, AgentView, DeploymentIx, Instruction, Life, Standing, View, Wanted};
@@ -32,7 +32,10 @@ fn stays(view: &View, draft: &Draft, agent: AgentIx, published: &DeploymentId) -
             assigned.is_some_and(|assigned| assigned.deployment == *published)
                 && (facts.frozen || is_unknown(facts) || facts.instruction == Instruction::Ready)
         }
-        Fate::Gets(deployment) => is_taken_over(view, facts, deployment, published),
+        Fate::Gets(deployment, workload) => {
+            let gets = view.deployment(deployment).id;
+            gets == published && is_taken_over(facts, gets, workload)
+        }
         Fate::Stops | Fate::Retires => false,
     };
     serves
@@ -43,16 +46,9 @@ fn stays(view: &View, draft: &Draft, agent: AgentIx, published: &DeploymentId) -
 
 /// Whether an agent gets what it runs and serves already, under the number that it has, as after an old copy of the
 /// store was put back.
-fn is_taken_over(
-    view: &View,
-    facts: &AgentView,
-    gets: DeploymentIx,
-    published: &DeploymentId,
-) -> bool {
-    let gets = view.deployment(gets);
-    let workload = gets.state.spec().map(|spec| spec.workload);
-    let running = workload.and_then(|workload| facts.running_already(gets.id, workload));
-    gets.id == published && running.is_some_and(|replica| replica.ready)
+fn is_taken_over(facts: &AgentView, gets: &DeploymentId, workload: Digest) -> bool {
+    let running = facts.running_already(gets, workload);
+    running.is_some_and(|replica| replica.ready)
 }
 
 /// Whether it cannot be said how its replica is.
@@ -75,7 +71,7 @@ fn renewed(view: &View, draft: &Draft) -> Vec<bool> {
     for agent in view.all_agents() {
         let facts = view.agent(agent);
         let deployment = match draft.fate(agent) {
-            Fate::Gets(deployment) => Some(deployment),
+            Fate::Gets(deployment, _) => Some(deployment),
             _ if facts.current && !facts.exposed => publishable(view, draft, agent),
             _ => None,
         };

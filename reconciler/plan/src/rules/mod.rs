@@ -7,6 +7,7 @@ pub(crate) mod provision;
 pub(crate) mod quarantine;
 pub(crate) mod replace;
 pub(crate) mod retire;
+pub(crate) mod roll;
 
 use crate::draft::Draft;
 use crate::view::View;

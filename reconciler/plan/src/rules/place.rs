@@ -2,7 +2,7 @@
 //! another owner, and never more than an owner's quota.
 
 use crate::Deployment;
-use crate::draft::{Draft, Fate, Need, Surge, Unplaced};
+use crate::draft::{Draft, Fate, Need, Pace, Surge, Unplaced};
 use crate::reserve::Reserved;
 use crate::rules::retire::is_returning;
 use crate::view::{AgentIx, DeploymentIx, Instruction, TargetIx, View};
@@ -12,17 +12,17 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
         return;
     }
     let mut free = Free::new(view, draft);
-    let needs = needs(view, draft);
-    for need in &needs {
-        free.place(draft, need.deployment, need.missing);
+    let mut needs = needs(view, draft);
+    for need in &mut needs {
+        free.place(draft, need.deployment, need.missing, &mut need.pace);
     }
-    for need in &needs {
+    for need in &mut needs {
         match need.surge {
             Surge::No => {}
-            Surge::Now => free.place(draft, need.deployment, 1),
-            Surge::Later => draft.unplaced.push(Unplaced {
+            Surge::Now(count) => free.place(draft, need.deployment, count, &mut need.pace),
+            Surge::Later(count) => draft.unplaced.push(Unplaced {
                 deployment: need.deployment,
-                count: 1,
+                count,
                 reserved: false,
                 waits: false,
             }),
@@ -67,7 +67,13 @@ impl<'v, 'a> Free<'v, 'a> {
         }
     }
 
-    fn place(&mut self, draft: &mut Draft, deployment: DeploymentIx, missing: u32) {
+    fn place(
+        &mut self,
+        draft: &mut Draft,
+        deployment: DeploymentIx,
+        missing: u32,
+        pace: &mut Pace,
+    ) {
         let Some(spec) = self.view.deployment(deployment).state.spec() else {
             return;
         };
@@ -76,7 +82,7 @@ impl<'v, 'a> Free<'v, 'a> {
         let returning = targets.iter().any(|target| self.returning[target.at()]);
         for target in targets.iter().filter(|_| !returning) {
             let most = count.min(draft.quota_left(self.view, deployment));
-            count -= self.take(draft, deployment, *target, most);
+            count -= self.take(draft, (deployment, &mut *pace), *target, most);
         }
         if count > 0 {
             let owner = self.view.deployment(deployment).owner;
@@ -105,7 +111,7 @@ impl<'v, 'a> Free<'v, 'a> {
     fn take(
         &mut self,
         draft: &mut Draft,
-        deployment: DeploymentIx,
+        (deployment, pace): (DeploymentIx, &mut Pace),
         target: TargetIx,
         most: u32,
     ) -> u32 {
@@ -117,7 +123,7 @@ impl<'v, 'a> Free<'v, 'a> {
             let Some(agent) = self.idle[target.at()].pop() else {
                 break;
             };
-            draft.assign(self.view, agent, deployment);
+            draft.assign(self.view, agent, deployment, pace.next());
             draft.uses_more(owner, 1);
             self.reserved.take(target, owner, 1);
             taken += 1;

@@ -1,8 +1,11 @@
 //! Stops replicas that are not wanted, moves those that are in the wrong place, and brings the others to the
 //! version of now. A roll-out never takes more ready replicas away than the deployment allows.
 
+use easyenclave_schemas::Timestamp;
+
+use super::roll;
 use crate::census::{Census, Replica};
-use crate::draft::{Draft, Fate, Need, Surge};
+use crate::draft::{Draft, Fate, Need, Pace, Surge};
 use crate::shed::{self, Shed, left};
 use crate::view::{AgentIx, DeploymentIx, View, Wanted, number};
 use crate::{Deployment, WaitReason};
@@ -36,13 +39,15 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
     draft.count_use(view);
     for (deployment, spec) in unsettled {
         census.count(view, draft, deployment, spec);
+        let gate = roll::gate(view, draft, deployment, spec, &census);
         let update = Update {
             view,
             deployment,
             spec,
             asked: asked.contains(&deployment),
+            wait: gate.wait,
         };
-        update.run(draft, &mut census);
+        update.run(draft, &mut census, gate.pace);
     }
 }
 
@@ -69,28 +74,43 @@ fn note_exchanges(view: &View, draft: &mut Draft, spec: &Deployment, census: &Ce
     }
 }
 
-/// Brings one deployment's replicas to the version of now.
+/// What happens to the ready replicas of an old version.
+struct Step {
+    /// They stop, because others serve in their place.
+    exchanged: Vec<AgentIx>,
+    /// They are brought to the aim where they are.
+    in_place: Vec<AgentIx>,
+    /// So many stay as they are.
+    left: u32,
+}
+
+/// Brings one deployment's replicas to the version that it aims at.
 struct Update<'v, 'a> {
     view: &'v View<'a>,
     deployment: DeploymentIx,
     spec: &'a Deployment,
     /// Whether a person is to be asked before some of its replicas go. Until then the others stay as they are.
     asked: bool,
+    /// What the roll-out waits for before it goes on to others.
+    wait: Option<(WaitReason, Option<Timestamp>)>,
 }
 
 impl Update<'_, '_> {
-    fn run(&self, draft: &mut Draft, census: &mut Census) {
-        self.adopt(draft, census);
+    fn run(&self, draft: &mut Draft, census: &mut Census, mut pace: Pace) {
+        self.adopt(draft, census, &mut pace);
         self.report(draft, census);
         let missing = self.missing(draft, census);
+        let mut later = pace;
+        later.room = pace.room.saturating_sub(missing);
         let surge = match census.outdated().next() {
-            Some(_) => self.roll(draft, census),
+            Some(_) => self.roll(draft, census, &mut later),
             None => Surge::No,
         };
         if missing > 0 || surge != Surge::No {
             draft.needs.push(Need {
                 deployment: self.deployment,
                 missing,
+                pace,
                 surge,
             });
         }
@@ -121,14 +141,18 @@ impl Update<'_, '_> {
         missing - kept
     }
 
-    /// A workload that runs undecided, as after the store was lost, is taken over where it is.
-    fn adopt(&self, draft: &mut Draft, census: &mut Census) {
+    /// A workload that runs undecided, as after the store was lost, is taken over where it is, in its own version if that
+    /// is the aim or was healthy.
+    fn adopt(&self, draft: &mut Draft, census: &mut Census, pace: &mut Pace) {
         for agent in std::mem::take(&mut census.strays) {
             if matches!(draft.fate(agent), Fate::Held(_)) {
                 census.fixed.push(agent);
             } else if draft.quota_left(self.view, self.deployment) > 0 {
                 draft.uses_more(self.view.deployment(self.deployment).owner, 1);
-                draft.assign(self.view, agent, self.deployment);
+                let runs = self.view.agent(agent).runs();
+                let known = runs.filter(|runs| *runs == pace.aim || Some(*runs) == pace.base);
+                let workload = known.unwrap_or_else(|| pace.next());
+                draft.assign(self.view, agent, self.deployment, workload);
                 census.fixed.push(agent);
             } else {
                 draft.unassign(self.view, agent, self.deployment);
@@ -145,7 +169,8 @@ impl Update<'_, '_> {
                 continue;
             }
             if !facts.is_ready() {
-                let (reason, until) = facts.unready(self.view.desired, self.view.now);
+                let within = self.view.ready_within(self.spec);
+                let (reason, until) = facts.unready(within, self.view.now);
                 draft.wait_deployment(self.view, self.deployment, reason, until);
             } else if !facts.is_touchable() && (over || !facts.current) {
                 left(self.view, draft, self.deployment, agent);
@@ -157,37 +182,84 @@ impl Update<'_, '_> {
         }
     }
 
-    /// Updates in place what may be taken away. Says whether one agent more is needed to go on.
-    fn roll(&self, draft: &mut Draft, census: &Census) -> Surge {
-        for replica in census.outdated().filter(|r| !r.ready) {
-            if draft.fate(replica.agent) == Fate::Stays {
-                draft.assign(self.view, replica.agent, self.deployment);
-            }
-        }
-        let steady = census.outdated().filter(|r| r.ready).count();
+    /// Updates in place what may be taken away. Says how many agents more are needed to go on.
+    fn roll(&self, draft: &mut Draft, census: &Census, pace: &mut Pace) -> Surge {
+        let more = self.revive(draft, census, pace);
+        let steady = number(census.outdated().filter(|r| r.ready).count());
         if steady == 0 {
             return Surge::No;
         }
         if self.asked {
-            self.wait_for_room(draft, census);
+            self.wait_for_room(draft, census, None);
             return Surge::No;
         }
-        let takable = self.takable(census);
-        if self.spec.max_unavailable == 0 {
-            return self.exchange(draft, census, &takable);
+        let step = self.step(census, (steady, more), pace.room);
+        for agent in step.exchanged {
+            draft.unassign(self.view, agent, self.deployment);
         }
-        for agent in &takable {
-            draft.assign(self.view, *agent, self.deployment);
+        pace.room -= number(step.in_place.len());
+        for agent in step.in_place {
+            draft.assign(self.view, agent, self.deployment, pace.aim);
         }
-        if steady > takable.len() {
-            self.wait_for_room(draft, census);
+        if step.left > 0 {
+            let closed = self.wait.as_ref().filter(|_| pace.room == 0);
+            self.wait_for_room(draft, census, closed);
         }
-        Surge::No
+        let replaced = step.left.saturating_sub(more);
+        self.surge(census, more, replaced.min(pace.room))
+    }
+
+    /// Brings old replicas that serve nobody to a version that may. Those beyond the wanted ones were there for the
+    /// roll-out only, and stop. Answers how many replicas beyond are left.
+    fn revive(&self, draft: &mut Draft, census: &Census, pace: &mut Pace) -> u32 {
+        let more = self.more(census);
+        let mut beyond = if self.asked { 0 } else { more };
+        let mut stopped = 0;
+        for replica in census.outdated().filter(|r| !r.ready) {
+            if draft.fate(replica.agent) != Fate::Stays {
+                continue;
+            }
+            if beyond > 0 {
+                draft.unassign(self.view, replica.agent, self.deployment);
+                (beyond, stopped) = (beyond - 1, stopped + 1);
+                continue;
+            }
+            let workload = pace.next();
+            if !self.view.agent(replica.agent).is_told(workload) {
+                draft.assign(self.view, replica.agent, self.deployment, workload);
+            }
+        }
+        more - stopped
+    }
+
+    /// Which ready replicas of an old version stop or are updated now. As many old ones stay as new ones are there that
+    /// are to take their place.
+    fn step(&self, census: &Census, (steady, more): (u32, u32), room: u32) -> Step {
+        let (replicas, rollout) = (self.spec.replicas, &self.spec.rollout);
+        let mut takable = self.takable(census, replicas.saturating_sub(rollout.max_unavailable));
+        let replaced = self.takable(census, replicas).len().min(more as usize);
+        let mut in_place = takable.split_off(replaced);
+        let most = match rollout.max_unavailable {
+            0 => 0,
+            _ => steady.saturating_sub(more).min(room),
+        };
+        in_place.truncate(most as usize);
+        Step {
+            left: steady - number(replaced + in_place.len()),
+            exchanged: takable,
+            in_place,
+        }
+    }
+
+    /// So many replicas more than wanted are there for the roll-out.
+    fn more(&self, census: &Census) -> u32 {
+        let more = census.placed().saturating_sub(self.spec.replicas);
+        more.min(self.spec.rollout.surge())
     }
 
     /// The ready replicas of an old version that may be taken away now, those that do not serve first.
-    fn takable(&self, census: &Census) -> Vec<AgentIx> {
-        let floor = self.spec.replicas.saturating_sub(self.spec.max_unavailable);
+    /// `floor` go on serving.
+    fn takable(&self, census: &Census, floor: u32) -> Vec<AgentIx> {
         let mut serving = census.serving();
         let mut steady: Vec<&Replica> = census.outdated().filter(|r| r.ready).collect();
         steady.sort_by_key(|replica| replica.serves);
@@ -200,26 +272,28 @@ impl Update<'_, '_> {
         steady.iter().map(|replica| replica.agent).collect()
     }
 
-    /// A roll-out that may take nothing away: a new replica is placed, and when it serves, an old one stops.
-    fn exchange(&self, draft: &mut Draft, census: &Census, takable: &[AgentIx]) -> Surge {
-        let more = census.placed().saturating_sub(self.spec.replicas);
-        for agent in takable.iter().take(more as usize) {
-            draft.unassign(self.view, *agent, self.deployment);
-        }
-        self.wait_for_room(draft, census);
-        match (more > 0, census.serving() >= self.spec.replicas) {
-            (true, _) => Surge::No,
-            (false, true) => Surge::Now,
-            (false, false) => Surge::Later,
+    /// How many new replicas are placed before old ones stop.
+    fn surge(&self, census: &Census, more: u32, most: u32) -> Surge {
+        let count = self.spec.rollout.surge().saturating_sub(more).min(most);
+        match (count, census.serving() >= self.spec.replicas) {
+            (0, _) => Surge::No,
+            (_, true) => Surge::Now(count),
+            (_, false) => Surge::Later(count),
         }
     }
 
-    fn wait_for_room(&self, draft: &mut Draft, census: &Census) {
-        let reason = WaitReason::MaxUnavailable {
+    fn wait_for_room(
+        &self,
+        draft: &mut Draft,
+        census: &Census,
+        closed: Option<&(WaitReason, Option<Timestamp>)>,
+    ) {
+        let room = WaitReason::MaxUnavailable {
             unavailable: self.spec.replicas.saturating_sub(census.serving()),
-            allowed: self.spec.max_unavailable,
+            allowed: self.spec.rollout.max_unavailable,
         };
-        draft.wait_deployment(self.view, self.deployment, reason, None);
+        let (reason, until) = closed.cloned().unwrap_or((room, None));
+        draft.wait_deployment(self.view, self.deployment, reason, until);
     }
 }
 

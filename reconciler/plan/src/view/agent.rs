@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use easyenclave_schemas::{AgentId, DeploymentId, Digest, Generation, Timestamp};
 
-use super::{DeploymentIx, TargetIx, Wanted};
+use super::{DeploymentIx, DeploymentView, TargetIx, Wanted};
 use crate::{
-    Agent, Deployment, Desired, Exposure, Liveness, Quarantine, Replica, Reported, Target, Trust,
-    WaitReason,
+    Agent, Desired, Exposure, Liveness, Quarantine, Replica, Reported, Target, Trust, WaitReason,
+    WorkloadCause,
 };
 
 /// How long an agent whose trust ran out is given to renew it before its replica is replaced. After an outage of the
@@ -35,9 +35,11 @@ pub(crate) struct AgentView<'a> {
     pub(crate) distrusted: bool,
     /// Something of it is published.
     pub(crate) exposed: bool,
-    /// It is told to run the version that its deployment has now. One that follows an instruction unknown here
+    /// It is told to run the version that its deployment aims at. One that follows an instruction unknown here
     /// is not: it must be told again.
     pub(crate) current: bool,
+    /// If it is ready, it has been so for as long as its deployment's roll-out asks for.
+    pub(crate) steady: bool,
 }
 
 /// Whether an agent is there.
@@ -79,9 +81,9 @@ pub(crate) enum Standing {
 }
 
 /// Where an agent belongs, as the view numbered it.
-pub(super) struct Place<'a> {
+pub(super) struct Place<'v, 'a> {
     pub(super) target: (TargetIx, Wanted<&'a Target>),
-    pub(super) deployment: Option<(DeploymentIx, Wanted<&'a Deployment>)>,
+    pub(super) deployment: Option<(DeploymentIx, &'v DeploymentView<'a>)>,
 }
 
 impl<'a> AgentView<'a> {
@@ -95,7 +97,7 @@ impl<'a> AgentView<'a> {
         let (target, home) = place.target;
         let frozen = place
             .deployment
-            .is_some_and(|(_, state)| matches!(state, Wanted::Frozen));
+            .is_some_and(|(_, view)| matches!(view.state, Wanted::Frozen));
         Self {
             id,
             fact,
@@ -111,7 +113,10 @@ impl<'a> AgentView<'a> {
             exposed: fact.exposed != Exposure::Hidden,
             current: place
                 .deployment
-                .is_some_and(|(_, state)| current(fact, state)),
+                .is_some_and(|(_, view)| current(fact, view)),
+            steady: place
+                .deployment
+                .is_some_and(|(_, view)| is_steady(fact, view, now)),
         }
     }
 }
@@ -141,6 +146,30 @@ impl AgentView<'_> {
     /// Whether what it carries was never decided here.
     pub(crate) fn is_stray(&self) -> bool {
         self.fact.assigned.is_none() && self.deployment.is_some()
+    }
+
+    /// Whether it is told to run a version, and follows no instruction that is unknown here.
+    pub(crate) fn is_told(&self, workload: Digest) -> bool {
+        let assigned = self.fact.assigned.as_ref();
+        assigned.is_some_and(|assigned| assigned.workload == workload)
+            && self.instruction != Instruction::Astray
+    }
+
+    /// The version that it says it runs.
+    pub(crate) fn runs(&self) -> Option<Digest> {
+        self.replica().map(|replica| replica.workload)
+    }
+
+    /// Since when it has been ready without a break, if that is known.
+    pub(crate) fn ready_since(&self) -> Option<Timestamp> {
+        self.replica().and_then(|replica| replica.ready_since)
+    }
+
+    fn replica(&self) -> Option<&Replica> {
+        match &self.fact.reported {
+            Reported::Running(replica) => Some(replica),
+            Reported::Idle(_) | Reported::Unknown => None,
+        }
     }
 
     /// The generation of an instruction to run a version. What the agent runs already, as after the store was lost,
@@ -187,19 +216,43 @@ impl AgentView<'_> {
     /// not trusted is the agent's own matter.
     pub(crate) fn unready(
         &self,
-        desired: &Desired,
+        within: Duration,
         now: Timestamp,
     ) -> (WaitReason, Option<Timestamp>) {
         let agent = self.id.clone();
-        let since = self.fact.assigned.as_ref().map(|assigned| assigned.since);
-        let deadline = since.map(|since| since.plus(desired.limits.ready_within));
         if self.life != Life::Heard || self.standing != Standing::Accepted {
             return (WaitReason::ReplicaNotReady { agent }, None);
         }
-        match deadline {
-            Some(deadline) if deadline <= now => (WaitReason::ReplicaFailing { agent }, None),
-            deadline => (WaitReason::ReplicaNotReady { agent }, deadline),
+        match (self.cause(), self.deadline(within)) {
+            (Some(cause), _) if !cause.is_versions_fault() => {
+                (WaitReason::DependencyDown { agent, cause }, None)
+            }
+            (cause, Some(deadline)) if deadline <= now => {
+                (WaitReason::ReplicaFailing { agent, cause }, None)
+            }
+            (_, deadline) => (WaitReason::ReplicaNotReady { agent }, deadline),
         }
+    }
+
+    /// Why the version that it is told to run fails on it, if that is the version's own fault and its time is over.
+    pub(crate) fn fault(&self, within: Duration, now: Timestamp) -> Option<WorkloadCause> {
+        let is_judged = self.is_touchable() && self.standing == Standing::Accepted && self.current;
+        let is_over = self.deadline(within).is_some_and(|over| over <= now);
+        let cause = self.cause().filter(|cause| cause.is_versions_fault());
+        cause.filter(|_| is_judged && is_over)
+    }
+
+    /// When what it is told to run has to be ready.
+    fn deadline(&self, within: Duration) -> Option<Timestamp> {
+        let assigned = self.fact.assigned.as_ref();
+        assigned.map(|assigned| assigned.since.plus(within))
+    }
+
+    /// Why what it is told to run is not ready, as it says itself.
+    fn cause(&self) -> Option<WorkloadCause> {
+        let waits = self.instruction == Instruction::NotReady;
+        let replica = self.replica().filter(|_| waits);
+        replica.and_then(|replica| replica.cause)
     }
 }
 
@@ -260,10 +313,21 @@ fn instruction(agent: &Agent) -> Instruction {
     }
 }
 
-fn current(agent: &Agent, deployment: Wanted<&Deployment>) -> bool {
-    let assigned = agent.assigned.as_ref().zip(deployment.spec());
-    assigned.is_some_and(|(assigned, spec)| assigned.workload == spec.workload)
+fn current(agent: &Agent, deployment: &DeploymentView) -> bool {
+    let assigned = agent.assigned.as_ref().zip(deployment.aim);
+    assigned.is_some_and(|(assigned, aim)| assigned.workload == aim)
         && instruction(agent) != Instruction::Astray
+}
+
+/// Whether a replica of the aim has been ready long enough; with one that proved good before, that is at once.
+fn is_steady(agent: &Agent, deployment: &DeploymentView, now: Timestamp) -> bool {
+    let least = deployment.state.spec().map(|spec| spec.rollout.min_healthy);
+    let least = least.filter(|least| !least.is_zero() && !deployment.is_proved());
+    let since = match &agent.reported {
+        Reported::Running(replica) => replica.ready_since,
+        Reported::Idle(_) | Reported::Unknown => None,
+    };
+    least.is_none_or(|least| since.is_some_and(|since| since.plus(least) <= now))
 }
 
 fn standing(agent: &Agent, now: Timestamp) -> Standing {

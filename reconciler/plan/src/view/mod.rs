@@ -3,13 +3,15 @@
 
 mod agent;
 
-use easyenclave_schemas::{DeploymentId, OrderId, OwnerName, TargetName, Timestamp};
+use std::time::Duration;
+
+use easyenclave_schemas::{DeploymentId, Digest, OrderId, OwnerName, TargetName, Timestamp};
 
 pub(crate) use agent::{AgentView, Instruction, Life, Standing};
 use agent::{Place, carries};
 
 use crate::names::{Groups, Names};
-use crate::{Deployment, Desired, Frozen, LaunchOrder, Observed, Target};
+use crate::{Deployment, Desired, Frozen, LaunchOrder, Observed, Reverted, RolloutFact, Target};
 
 macro_rules! index {
     ($(#[$doc:meta])* $type:ident) => {
@@ -67,6 +69,47 @@ pub(crate) struct DeploymentView<'a> {
     pub(crate) id: &'a DeploymentId,
     pub(crate) owner: OwnerIx,
     pub(crate) state: Wanted<&'a Deployment>,
+    /// The version that its replicas are brought to: the wanted one, unless that was given up.
+    pub(crate) aim: Option<Digest>,
+    /// The version that was healthy last, where it can still be run.
+    pub(crate) healthy: Option<Digest>,
+    /// Why the wanted version is not the aim.
+    pub(crate) reverted: Option<&'a Reverted>,
+    /// Whether anything is recorded of its roll-outs.
+    pub(crate) is_recorded: bool,
+}
+
+impl<'a> DeploymentView<'a> {
+    fn new(
+        id: &'a DeploymentId,
+        state: Wanted<&'a Deployment>,
+        fact: Option<&'a RolloutFact>,
+    ) -> Self {
+        let spec = state.spec();
+        let healthy = fact.and_then(|fact| fact.healthy);
+        let is_this = |reverted: &&Reverted| {
+            spec.is_some_and(|spec| {
+                spec.workload == reverted.workload && spec.rollout.attempt == reverted.attempt
+            })
+        };
+        let reverted = fact.and_then(|fact| fact.reverted.as_ref());
+        let reverted = reverted.filter(|_| healthy.is_some()).filter(is_this);
+        let wanted = spec.map(|spec| spec.workload);
+        Self {
+            id,
+            owner: OwnerIx(0),
+            state,
+            aim: reverted.map_or(wanted, |_| healthy),
+            healthy,
+            reverted,
+            is_recorded: fact.is_some(),
+        }
+    }
+
+    /// Whether the aim has proved good before.
+    pub(crate) fn is_proved(&self) -> bool {
+        self.healthy.is_some() && self.healthy == self.aim
+    }
 }
 
 /// What the desired state says of a name.
@@ -106,7 +149,7 @@ impl<'a> View<'a> {
         let (agent_targets, order_targets) = numbers.split_at(observed.agents.len());
         let mut deployment_names = Names::new(desired.deployments.keys());
         let carried = deployment_names.number(observed.agents.values().map(carries));
-        let deployments = deployments(desired, &deployment_names);
+        let deployments = deployments(desired, observed, &deployment_names);
         let mut view = Self {
             desired,
             observed,
@@ -187,6 +230,12 @@ impl<'a> View<'a> {
             && u64::from(removed) * 100 > u64::from(breaker.max_percent) * u64::from(of)
     }
 
+    /// So long a replica of a deployment may take to become ready.
+    pub(crate) fn ready_within(&self, deployment: &Deployment) -> Duration {
+        let own = deployment.rollout.deadline;
+        own.unwrap_or(self.desired.limits.ready_within)
+    }
+
     /// Whether agents of a target may run a deployment.
     pub(crate) fn admits(&self, deployment: &Deployment, target: TargetIx) -> bool {
         let target = self.target(target);
@@ -217,7 +266,7 @@ impl<'a> View<'a> {
             let deployment = deployment.map(DeploymentIx);
             let place = Place {
                 target: (target, self.target(target).state),
-                deployment: deployment.map(|d| (d, self.deployment(d).state)),
+                deployment: deployment.map(|d| (d, self.deployment(d))),
             };
             let view = AgentView::new(desired, now, agent, &place, retiring);
             self.agents.push(view);
@@ -270,19 +319,19 @@ fn is_frozen_target(desired: &Desired, name: &TargetName) -> bool {
 
 fn deployments<'a>(
     desired: &'a Desired,
+    observed: &'a Observed,
     names: &Names<'a, DeploymentId>,
 ) -> Vec<DeploymentView<'a>> {
     let frozen = |id: &DeploymentId| {
         !desired.frozen.is_empty() && desired.frozen.contains(&Frozen::Deployment(id.clone()))
     };
-    let view = |id: &'a DeploymentId, spec: Option<&'a Deployment>| DeploymentView {
-        id,
-        owner: OwnerIx(0),
-        state: match spec {
+    let view = |id: &'a DeploymentId, spec: Option<&'a Deployment>| {
+        let state = match spec {
             _ if frozen(id) => Wanted::Frozen,
             Some(spec) => Wanted::Yes(spec),
             None => Wanted::No,
-        },
+        };
+        DeploymentView::new(id, state, observed.rollouts.get(id))
     };
     let wanted = desired
         .deployments

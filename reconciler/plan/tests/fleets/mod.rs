@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use easyenclave_plan::{
     Agent, Assigned, Budget, Deployment, Desired, Disruption, Exposure, Frozen, LaunchOrder,
-    Liveness, Observed, OnLapse, OrderState, Orphan, Placement, Quarantine, Remedy, Replica,
-    Reported, Reservation, RetireOrder, Shortage, Target, Trust, Window,
+    Liveness, Observed, OnLapse, OrderState, Orphan, Pause, Placement, Quarantine, Remedy, Replica,
+    Reported, Reservation, RetireOrder, Reverted, Rollout, RolloutFact, Shortage, Target, Trust,
+    Window, WorkloadCause,
 };
 use easyenclave_schemas::{
     AgentId, DeploymentId, Digest, DisruptionReason, FailureCause, Generation, OrderId,
@@ -134,20 +135,71 @@ pub(crate) fn deployment() -> impl Strategy<Value = Deployment> {
         digest(),
         0..5_u32,
         rarely(),
-        0..3_u32,
+        rollout(),
         any::<bool>(),
         0..8_usize,
     );
     fields.prop_map(
-        |(workload, replicas, big, max_unavailable, exposed, placed)| Deployment {
+        |(workload, replicas, big, rollout, exposed, placed)| Deployment {
             workload,
             replicas,
             size: name(size(big)),
             placement: placement(placed),
-            max_unavailable,
+            rollout,
             exposed,
         },
     )
+}
+
+/// Mostly one that goes on without steps.
+fn rollout() -> impl Strategy<Value = Rollout> {
+    let room = (0..3_u32, prop_oneof![3 => Just(0_u32), 1 => 1..3_u32]);
+    let canary = prop_oneof![2 => Just(0_u32), 1 => 1..3_u32];
+    let waves = prop_oneof![3 => Just(std::vec![]), 1 => Just(std::vec![30_u32, 60])];
+    let times = (
+        prop_oneof![2 => Just(0_u64), 1 => Just(8)],
+        prop::option::weighted(0.3, 1..60_u64),
+    );
+    let pause = prop::option::weighted(0.1, 0..40_u64);
+    let rest = (any::<bool>(), rarely(), pause);
+    (room, canary, waves, times, rest).prop_map(|(room, canary, waves, times, rest)| Rollout {
+        max_unavailable: room.0,
+        max_surge: room.1,
+        canary,
+        waves,
+        min_healthy: Duration::from_secs(times.0),
+        deadline: times.1.map(Duration::from_secs),
+        reverts: rest.0,
+        attempt: u32::from(rest.1),
+        pause: rest.2.map(|seconds| Pause {
+            owner: "ann".into(),
+            reason: "freeze".into(),
+            until: NOW
+                .plus(Duration::from_secs(20))
+                .minus(Duration::from_secs(20 - seconds.min(20))),
+        }),
+    })
+}
+
+/// What is recorded of a roll-out.
+fn fact() -> impl Strategy<Value = RolloutFact> {
+    let reverted = (digest(), rarely()).prop_map(|(workload, again)| Reverted {
+        workload,
+        attempt: u32::from(again),
+        cause: WorkloadCause::Exited,
+        at: ago(30),
+    });
+    let reverted = prop::option::weighted(0.3, reverted);
+    (prop::option::weighted(0.8, digest()), reverted)
+        .prop_filter(
+            "what was given up was never healthy",
+            |(healthy, reverted)| {
+                reverted
+                    .as_ref()
+                    .is_none_or(|it| Some(it.workload) != *healthy)
+            },
+        )
+        .prop_map(|(healthy, reverted)| RolloutFact { healthy, reverted })
 }
 
 fn placement(kind: usize) -> Placement {
@@ -286,6 +338,8 @@ fn reported(progress: Progress, assigned: Option<&Assigned>, stray: Option<&Assi
         deployment: assigned.deployment.clone(),
         workload: assigned.workload,
         ready: matches!(progress, Progress::Ready | Progress::Ahead),
+        ready_since: Some(ago(5)),
+        cause: None,
     })
 }
 
@@ -302,18 +356,26 @@ fn agent() -> impl Strategy<Value = (Agent, bool)> {
         progress(),
         prop::option::weighted(0.05, assigned()),
     );
-    let exposed = (0..4_usize, deployment_id());
+    let cause = prop::option::of(prop::sample::select(WorkloadCause::ALL.to_vec()));
+    let exposed = (0..4_usize, deployment_id(), cause);
     (home, liveness(), trust, work, exposed, rarely()).prop_map(
         |(home, liveness, trust, (assigned, progress, stray), exposed, retiring)| {
             let remedy = match exposed.0 {
                 0 | 2 => Remedy::FreshEvidence,
                 _ => Remedy::NotItsOwn,
             };
+            let cause = exposed.2;
             let exposed = match (exposed.0, &assigned) {
                 (0, Some(assigned)) => Exposure::Exposed(assigned.deployment.clone()),
                 (1, _) if retiring => Exposure::Exposed(exposed.1),
                 _ => Exposure::Hidden,
             };
+            let mut reported = reported(progress, assigned.as_ref(), stray.flatten().as_ref());
+            if let Reported::Running(replica) = &mut reported
+                && !replica.ready
+            {
+                (replica.cause, replica.ready_since) = (cause, None);
+            }
             let agent = Agent {
                 target: home.0,
                 slot: 0,
@@ -327,7 +389,7 @@ fn agent() -> impl Strategy<Value = (Agent, bool)> {
                 quarantined: trust.1,
                 generation: Generation(3),
                 idle_since: assigned.is_none().then(|| ago(20)),
-                reported: reported(progress, assigned.as_ref(), stray.flatten().as_ref()),
+                reported,
                 assigned,
                 exposed,
             };
@@ -407,9 +469,12 @@ pub(crate) fn observed() -> impl Strategy<Value = Observed> {
     let agents = vec(agent(), 0..=10);
     let (orders, orphans) = (vec(order(), 0..=4), vec(orphan(), 0..=2));
     let shortage = prop::option::weighted(0.2, shortage());
-    (agents, orders, orphans, shortage).prop_map(|(agents, orders, orphans, shortage)| {
+    let facts = vec((deployment_id(), fact()), 0..=3);
+    let rest = (shortage, facts);
+    (agents, orders, orphans, rest).prop_map(|(agents, orders, orphans, (shortage, facts))| {
         let mut observed = Observed::default();
         observed.shortages.extend(shortage);
+        observed.rollouts.extend(facts);
         for (slot, (mut agent, retiring)) in (0..).zip(agents) {
             agent.slot = slot;
             let id = OrderId::launch(&name("test"), &agent.target, slot, 1).agent();

@@ -1,13 +1,13 @@
 //! A small simulated world: it records what a plan says, and its agents, workers and verifier answer in their own
 //! time. Every plan is audited before it is carried out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use easyenclave_plan::{
     Action, Agent, Approval, Assigned, CancelReason, Desired, Exposure, LaunchOrder, Liveness,
-    Observed, OrderState, Plan, Quarantine, Remedy, Replica, Reported, RetireOrder, Shortage,
-    Trust, audit, plan, spent,
+    Observed, OrderState, Plan, Quarantine, Remedy, Replica, Reported, RetireOrder, Reverted,
+    RolloutFact, Shortage, Trust, WaitReason, WorkloadCause, audit, plan, spent,
 };
 use easyenclave_schemas::{
     AgentId, Digest, FailureCause, Generation, OrderId, Spot, StageTimes, TargetName, Timestamp,
@@ -27,6 +27,8 @@ pub(crate) struct World {
     pub(crate) silent: BTreeSet<AgentId>,
     /// Versions that never become ready.
     pub(crate) broken: BTreeSet<Digest>,
+    /// Why those that are not ready say that they are not.
+    pub(crate) causes: BTreeMap<Digest, WorkloadCause>,
     /// Targets whose launches fail.
     pub(crate) full: BTreeSet<TargetName>,
     /// Agents that never answer a challenge.
@@ -47,6 +49,7 @@ impl World {
             now: NOW,
             silent: BTreeSet::new(),
             broken: BTreeSet::new(),
+            causes: BTreeMap::new(),
             full: BTreeSet::new(),
             mute: BTreeSet::new(),
             names: Vec::new(),
@@ -98,7 +101,14 @@ impl World {
             for action in &plan.actions {
                 story.push_str(&format!("+{at}s {}\n", self.named(&action.to_string())));
             }
-            if plan.actions.is_empty() && self.observed == before {
+            let ripens = plan.waits.iter().any(|wait| {
+                let is_roll_out = matches!(
+                    wait.reason,
+                    WaitReason::MinHealthy { .. } | WaitReason::RollOutPaused { .. }
+                );
+                is_roll_out && wait.until.is_some()
+            });
+            if plan.actions.is_empty() && self.observed == before && !ripens {
                 return story;
             }
         }
@@ -134,6 +144,31 @@ impl World {
             Action::Unexpose { agent, .. } => self.agent(agent).exposed = Exposure::Hidden,
             Action::Quarantine { agent, reason } => self.agent(agent).quarantined = Some(*reason),
             Action::Release { agent } => self.agent(agent).quarantined = None,
+            Action::Settle {
+                deployment,
+                workload,
+            } => {
+                let fact = RolloutFact {
+                    healthy: Some(*workload),
+                    reverted: None,
+                };
+                self.observed.rollouts.insert(deployment.clone(), fact);
+            }
+            Action::Revert {
+                deployment,
+                from,
+                attempt,
+                cause,
+                ..
+            } => {
+                let fact = self.observed.rollouts.get_mut(deployment);
+                fact.expect("the healthy version").reverted = Some(Reverted {
+                    workload: *from,
+                    attempt: *attempt,
+                    cause: *cause,
+                    at: now,
+                });
+            }
             Action::Challenge { agent } => self.agent(agent).challenged = Some(now),
             Action::Unassign {
                 agent, generation, ..
@@ -275,6 +310,7 @@ impl World {
     /// An agent's heartbeat: it reports, takes in its instruction and answers a challenge.
     pub(crate) fn hear(&mut self, id: &AgentId) {
         let (now, broken, mute) = (self.now, self.broken.clone(), self.mute.contains(id));
+        let causes = self.causes.clone();
         if self.silent.contains(id) || !self.observed.agents.contains_key(id) {
             return;
         }
@@ -287,7 +323,7 @@ impl World {
             agent.challenged = None;
             agent.trust = Trust::Accepted(now.plus(TRUST));
         }
-        agent.reported = match (&agent.reported, &agent.assigned) {
+        let reported = match (&agent.reported, &agent.assigned) {
             (Reported::Running(replica), Some(assigned))
                 if replica.generation == agent.generation =>
             {
@@ -306,8 +342,22 @@ impl World {
                 workload: assigned.workload,
                 // One that nobody has heard since the start has been running all the time.
                 ready: *before == Reported::Unknown && !broken.contains(&assigned.workload),
+                ready_since: None,
+                cause: None,
             }),
         };
+        let before = std::mem::replace(&mut agent.reported, reported);
+        if let Reported::Running(replica) = &mut agent.reported {
+            let since = match &before {
+                Reported::Running(before) if before.generation == replica.generation => {
+                    before.ready_since
+                }
+                _ => None,
+            };
+            replica.ready_since = replica.ready.then_some(since.unwrap_or(now));
+            let cause = causes.get(&replica.workload).copied();
+            replica.cause = cause.filter(|_| !replica.ready);
+        }
     }
 
     /// A worker goes on with an order.
@@ -368,6 +418,7 @@ impl World {
 
     /// The store is lost: agents are heard of again and go on with what they run, and nobody knows what was decided.
     pub(crate) fn lose_store(&mut self) {
+        self.observed.rollouts.clear();
         for agent in self.observed.agents.values_mut() {
             agent.assigned = None;
             agent.idle_since = None;

@@ -1,179 +1,9 @@
-//! How plans read: one line each, the same in the command line, status and comments. Every field of an action is
-//! in its line, because digests are taken over these lines.
+//! How waits read, and the stable code of each.
 
 use std::fmt::{self, Display, Formatter, Result};
 
-use crate::{
-    Action, CancelReason, Hold, HoldReason, Quarantine, RetireReason, Subject, Wait, WaitReason,
-};
-
-impl Display for Action {
-    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        match self {
-            Self::Unexpose { agent, deployment } => write!(f, "unexpose {deployment} on {agent}"),
-            Self::Quarantine { agent, reason } => write!(f, "quarantine {agent}: {reason}"),
-            Self::Release { agent } => write!(f, "release {agent}"),
-            Self::Unassign {
-                agent,
-                generation,
-                deployment,
-            } => write!(
-                f,
-                "unassign {deployment} from {agent} generation {generation}"
-            ),
-            Self::Cancel { order, reason } => write!(f, "cancel {order}: {reason}"),
-            Self::Retire {
-                agent,
-                datacenter,
-                reason,
-            } => write!(f, "retire {agent} in {datacenter}: {reason}"),
-            Self::Challenge { agent } => write!(f, "challenge {agent}"),
-            Self::Assign {
-                agent,
-                generation,
-                deployment,
-                workload,
-            } => write!(
-                f,
-                "assign {deployment} to {agent} generation {generation} workload {workload}"
-            ),
-            Self::Launch { .. } => launch(self, f),
-            Self::Expose { agent, deployment } => write!(f, "expose {deployment} on {agent}"),
-        }
-    }
-}
-
-fn launch(action: &Action, f: &mut Formatter<'_>) -> Result {
-    let Action::Launch {
-        order,
-        target,
-        slot,
-        generation,
-        failures,
-        datacenter,
-        provider,
-        zone,
-        shape,
-        size,
-        policy,
-    } = action
-    else {
-        return Ok(());
-    };
-    write!(
-        f,
-        "launch {order} for {target} slot {slot} generation {generation} failures {failures} \
-         size {size} in {datacenter}"
-    )?;
-    // Only what there is, so that the lines of other providers, and their digests, are as they were.
-    if let Some(zone) = zone {
-        write!(f, " zone {zone}")?;
-    }
-    write!(f, " by {provider}")?;
-    if let Some(shape) = shape {
-        write!(f, " shape {shape}")?;
-    }
-    write!(f, " under {policy}")
-}
-
-impl Display for CancelReason {
-    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        match self {
-            Self::Surplus => f.write_str("not needed"),
-            Self::Expired(cause) => Display::fmt(cause, f),
-            Self::TargetRemoved => f.write_str("its target is gone"),
-            Self::PlaceRemoved => f.write_str("its target has no such place any more"),
-        }
-    }
-}
-
-impl Display for RetireReason {
-    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        f.write_str(match self {
-            Self::Gone => "its machine is gone",
-            Self::Lost => "silent past the deadline",
-            Self::Surplus => "not needed",
-            Self::TargetRemoved => "its target is gone",
-            Self::Refused => "its evidence is refused",
-            Self::NotStopped => "it has not stopped in time",
-            Self::Orphan => "it belongs to nothing",
-        })
-    }
-}
-
-impl Display for Quarantine {
-    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        f.write_str(match self {
-            Self::TrustLapsed => "its trust ran out",
-            Self::Refused => "its evidence is refused",
-        })
-    }
-}
-
-impl Display for Hold {
-    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        write!(f, "hold {}: {}", self.digest, self.reason)
-    }
-}
-
-impl Display for HoldReason {
-    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        match self {
-            Self::Pool {
-                target,
-                removed,
-                of,
-            } => {
-                let agents = plural(*of, "agent");
-                write!(f, "{removed} of {agents} of target {target} would go")
-            }
-            Self::Owner { owner, removed } => {
-                let replicas = plural(*removed, "replica");
-                write!(
-                    f,
-                    "{replicas} of owner {owner} would go and none would be ready"
-                )
-            }
-            Self::Orphans { removed, of } => {
-                let (machines, belong) = (plural(*of, "machine"), belongs(*removed));
-                write!(f, "{removed} of {machines} {belong} to nothing")
-            }
-        }
-    }
-}
-
-fn plural(count: u32, thing: &str) -> String {
-    match count {
-        1 => format!("1 {thing}"),
-        _ => format!("{count} {thing}s"),
-    }
-}
-
-fn belongs(count: u32) -> &'static str {
-    if count == 1 { "belongs" } else { "belong" }
-}
-
-impl Display for Subject {
-    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        match self {
-            Self::Deployment(id) => write!(f, "deployment {id}"),
-            Self::Reservation(id) => write!(f, "reservation {id}"),
-            Self::Target(name) => write!(f, "target {name}"),
-            Self::Agent(id) => write!(f, "agent {id}"),
-            Self::Order(id) => write!(f, "order {id}"),
-        }
-    }
-}
-
-impl Display for Wait {
-    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        write!(f, "{}: {}", self.subject, self.reason)?;
-        match self.until {
-            Some(until) => write!(f, " (until {})", until.trunc_secs()),
-            None => Ok(()),
-        }
-    }
-}
+use super::plural;
+use crate::WaitReason;
 
 impl WaitReason {
     /// The stable code of the reason, for machines. A code never changes its meaning.
@@ -189,6 +19,13 @@ impl WaitReason {
             Self::MaxUnavailable { .. } => "MaxUnavailable",
             Self::CapacityOrdered { .. } => "CapacityOrdered",
             Self::CapacityExhausted { .. } => "CapacityExhausted",
+            Self::DependencyDown { .. } => "DependencyDown",
+            Self::Canary { .. } => "Canary",
+            Self::Wave { .. } => "Wave",
+            Self::MinHealthy { .. } => "MinHealthy",
+            Self::RollOutPaused { .. } => "RollOutPaused",
+            Self::Reverted { .. } => "Reverted",
+            Self::NothingToRevertTo { .. } => "NothingToRevertTo",
             Self::NoTarget => "NoTarget",
             Self::ReservedForOthers { .. } => "ReservedForOthers",
             Self::ReservationEnds { .. } => "ReservationEnds",
@@ -225,21 +62,18 @@ impl Display for WaitReason {
             Self::AgentSilent => f.write_str("silent; it counts as lost at the end of this wait"),
             Self::AgentNotHeardYet => f.write_str("not heard of since the start"),
             Self::InstructionUnderWay => f.write_str("told, and has not confirmed yet"),
-            Self::ReplicaNotReady { agent } => write!(f, "the replica on {agent} is not ready"),
-            Self::ReplicaFailing { agent } => {
-                write!(
-                    f,
-                    "the replica on {agent} is not ready and its time is over"
-                )
-            }
-            Self::Moving => f.write_str("its replica moves when the replacement is ready"),
-            Self::ReplicaStays { agent } => {
-                write!(f, "the replica on {agent} cannot be changed now")
-            }
-            Self::MaxUnavailable {
-                unavailable,
-                allowed,
-            } => write!(f, "replicas not serving: {unavailable}, allowed: {allowed}"),
+            Self::ReplicaNotReady { .. }
+            | Self::ReplicaFailing { .. }
+            | Self::DependencyDown { .. }
+            | Self::Moving
+            | Self::ReplicaStays { .. }
+            | Self::MaxUnavailable { .. } => replicas(self, f),
+            Self::Canary { .. }
+            | Self::Wave { .. }
+            | Self::MinHealthy { .. }
+            | Self::RollOutPaused { .. }
+            | Self::Reverted { .. }
+            | Self::NothingToRevertTo { .. } => roll_outs(self, f),
             Self::QuotaExceeded { owner, quota } => {
                 let agents = plural(*quota, "agent");
                 write!(f, "the quota of {owner}, {agents}, is used up")
@@ -278,6 +112,64 @@ impl Display for WaitReason {
             | Self::FreeAgentsUnusable { .. }
             | Self::AboveMaximum { .. } => capacity(self, f),
         }
+    }
+}
+
+fn replicas(reason: &WaitReason, f: &mut Formatter<'_>) -> Result {
+    match reason {
+        WaitReason::ReplicaNotReady { agent } => write!(f, "the replica on {agent} is not ready"),
+        WaitReason::ReplicaFailing { agent, cause } => {
+            let text = "is not ready and its time is over";
+            write!(f, "the replica on {agent} {text}")?;
+            cause.map_or(Ok(()), |cause| write!(f, "; {cause}"))
+        }
+        WaitReason::DependencyDown { agent, cause } => {
+            write!(f, "the replica on {agent} is not ready; {cause}")
+        }
+        WaitReason::Moving => f.write_str("its replica moves when the replacement is ready"),
+        WaitReason::ReplicaStays { agent } => {
+            write!(f, "the replica on {agent} cannot be changed now")
+        }
+        WaitReason::MaxUnavailable {
+            unavailable,
+            allowed,
+        } => write!(f, "replicas not serving: {unavailable}, allowed: {allowed}"),
+        _ => Ok(()),
+    }
+}
+
+fn roll_outs(reason: &WaitReason, f: &mut Formatter<'_>) -> Result {
+    match reason {
+        WaitReason::Canary { replicas, of } => write!(
+            f,
+            "the canary, {replicas} of {of}, has to prove good before others get the version"
+        ),
+        WaitReason::Wave { wave, replicas, of } => write!(
+            f,
+            "wave {wave}, {replicas} of {of}, has to prove good before others get the version"
+        ),
+        WaitReason::MinHealthy { replicas, of } => write!(
+            f,
+            "ready with the version, and not for long enough yet: {replicas} of {of}"
+        ),
+        WaitReason::RollOutPaused { owner, reason } => {
+            write!(f, "the roll-out is paused by {owner}: {reason}")
+        }
+        WaitReason::Reverted {
+            workload,
+            attempt,
+            cause,
+        } => write!(
+            f,
+            "workload {workload} attempt {attempt} was given up: {cause}; the one before it stays until the document changes"
+        ),
+        WaitReason::NothingToRevertTo { cause } => {
+            write!(
+                f,
+                "the version fails, {cause}, and none is known that was healthy"
+            )
+        }
+        _ => Ok(()),
     }
 }
 

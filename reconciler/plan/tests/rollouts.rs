@@ -1,0 +1,291 @@
+//! Roll-outs in the simulated world: stories of steps, pauses and reverts, and properties over generated deployments.
+
+use easyenclave_plan::*;
+use expect_test::expect;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::fleets::{self, deployment};
+use crate::properties::{config, runs, set_version, settled};
+use crate::testing::{desired, version};
+use crate::world::World;
+
+/// A settled fleet with a deployment of five replicas, of which version 1 has proved good.
+fn five(rollout: &str) -> World {
+    let mut world = World::new(&state("v1", rollout), "");
+    world.settle();
+    world
+}
+
+fn state(v: &str, rollout: &str) -> String {
+    format!("target tiny 0 8\ndeploy acme/web x5 {v} {rollout}")
+}
+
+#[test]
+fn a_canary_then_waves_then_all() {
+    let rollout = "unavailable 2 canary 1 wave 60 steady 3";
+    let mut world = five(rollout);
+    world.desired = desired(&state("v2", rollout));
+    expect![[r#"
+        +0s assign acme/web to tiny#1 generation 2 workload v2
+        +4s assign acme/web to tiny#2 generation 2 workload v2
+        +4s assign acme/web to tiny#0 generation 2 workload v2
+        +8s assign acme/web to tiny#4 generation 2 workload v2
+        +8s assign acme/web to tiny#3 generation 2 workload v2
+        +12s settle acme/web at workload v2
+    "#]]
+    .assert_eq(&world.settle());
+    assert_eq!(world.ready("acme/web"), 5);
+}
+
+#[test]
+fn a_bad_canary_is_taken_back_and_stays_so_until_the_document_changes() {
+    let rollout = "canary 1 reverts deadline 20";
+    let mut world = five(rollout);
+    fail(&mut world, "v2", WorkloadCause::ImageMissing);
+    world.desired = desired(&state("v2", rollout));
+    world.settle();
+    world.advance(20);
+    expect![[r#"
+        +0s revert acme/web from workload v2 attempt 0 to workload v1: its image is missing
+        +1s assign acme/web to tiny#1 generation 3 workload v1
+    "#]]
+    .assert_eq(&world.settle());
+    expect!["wait: deployment acme/web: workload v2 attempt 0 was given up: its image is missing; the one before it stays until the document changes"].assert_eq(&world.text());
+    world.advance(1800);
+    assert!(world.plan().is_empty(), "{}", world.text());
+    world.broken.clear();
+    assert!(world.plan().is_empty(), "nothing is tried again unasked");
+    world.desired = desired(&state("v2", "canary 1 reverts deadline 20 attempt 1"));
+    expect![[r#"
+        +0s assign acme/web to tiny#1 generation 4 workload v2
+        +2s assign acme/web to tiny#2 generation 2 workload v2
+        +4s assign acme/web to tiny#0 generation 2 workload v2
+        +6s assign acme/web to tiny#4 generation 2 workload v2
+        +8s assign acme/web to tiny#3 generation 2 workload v2
+        +10s settle acme/web at workload v2
+    "#]]
+    .assert_eq(&world.settle());
+}
+
+#[test]
+fn a_version_that_was_given_up_can_be_asked_for_again_after_another() {
+    let rollout = "reverts deadline 20";
+    let mut world = five(rollout);
+    fail(&mut world, "v2", WorkloadCause::Exited);
+    for v in ["v2", "v1", "v2"] {
+        world.desired = desired(&state(v, rollout));
+        world.settle();
+        let tried = world
+            .observed
+            .agents
+            .values()
+            .any(|agent| runs(agent, "v2"));
+        assert_eq!(tried, v == "v2", "{}", world.text());
+        world.advance(20);
+        world.settle();
+        assert_eq!(world.ready("acme/web"), 5);
+    }
+}
+
+#[test]
+fn an_outage_of_the_registry_is_waited_for() {
+    let rollout = "canary 1 reverts deadline 20";
+    let mut world = five(rollout);
+    fail(&mut world, "v2", WorkloadCause::RegistryDown);
+    world.desired = desired(&state("v2", rollout));
+    world.settle();
+    world.advance(1800);
+    assert!(world.plan().is_empty(), "{}", world.text());
+    expect![[r#"
+        wait: deployment acme/web: the replica on tiny#1 is not ready; the registry of its images is down
+        wait: deployment acme/web: the canary, 1 of 5, has to prove good before others get the version"#]].assert_eq(&world.text());
+    world.broken.clear();
+    expect![[r#"
+        +1s assign acme/web to tiny#2 generation 2 workload v2
+        +3s assign acme/web to tiny#0 generation 2 workload v2
+        +5s assign acme/web to tiny#4 generation 2 workload v2
+        +7s assign acme/web to tiny#3 generation 2 workload v2
+        +9s settle acme/web at workload v2
+    "#]]
+    .assert_eq(&world.settle());
+}
+
+#[test]
+fn a_fix_goes_out_while_a_bad_version_is_being_taken_back() {
+    let rollout = "unavailable 2 canary 2 reverts deadline 20";
+    let mut world = five(rollout);
+    fail(&mut world, "v2", WorkloadCause::Exited);
+    world.desired = desired(&state("v2", rollout));
+    world.settle();
+    world.advance(20);
+    world.turn();
+    world.turn();
+    world.desired = desired(&state("v3", rollout));
+    expect![[r#"
+        +0s assign acme/web to tiny#1 generation 4 workload v3
+        +0s assign acme/web to tiny#2 generation 4 workload v3
+        +2s assign acme/web to tiny#0 generation 2 workload v3
+        +2s assign acme/web to tiny#4 generation 2 workload v3
+        +4s assign acme/web to tiny#3 generation 2 workload v3
+        +6s settle acme/web at workload v3
+    "#]]
+    .assert_eq(&world.settle());
+}
+
+#[test]
+fn a_pause_ends_by_itself() {
+    let rollout = "canary 1 paused 90";
+    let mut world = five("canary 1");
+    world.desired = desired(&state("v2", rollout));
+    world.turn();
+    expect!["wait: deployment acme/web: the roll-out is paused by ann: freeze (until 2026-01-01T00:01:30Z)"].assert_eq(&world.text());
+    let lost = world.at("tiny", 0);
+    world.cut(&lost);
+    world.advance(30);
+    expect![[r#"
+        +0s retire tiny#0 in local: silent past the deadline
+        +0s launch tiny#5 for tiny slot 5 generation 1 failures 0 size tiny in local by process under sim
+        +3s assign acme/web to tiny#5 generation 1 workload v1
+        +52s assign acme/web to tiny#1 generation 2 workload v2
+        +54s assign acme/web to tiny#5 generation 2 workload v2
+        +56s assign acme/web to tiny#2 generation 2 workload v2
+        +58s assign acme/web to tiny#4 generation 2 workload v2
+        +60s assign acme/web to tiny#3 generation 2 workload v2
+        +62s settle acme/web at workload v2
+    "#]].assert_eq(&world.settle());
+}
+
+#[test]
+fn five_more_take_over_from_five() {
+    let rollout = "unavailable 0 surge 3";
+    let mut world = World::new(&state("v1", rollout), "");
+    world.settle();
+    world.desired = desired(&state("v2", rollout));
+    expect![[r#"
+        +0s launch tiny#5 for tiny slot 5 generation 1 failures 0 size tiny in local by process under sim
+        +0s launch tiny#7 for tiny slot 7 generation 1 failures 0 size tiny in local by process under sim
+        +0s launch tiny#6 for tiny slot 6 generation 1 failures 0 size tiny in local by process under sim
+        +3s assign acme/web to tiny#5 generation 1 workload v2
+        +3s assign acme/web to tiny#7 generation 1 workload v2
+        +3s assign acme/web to tiny#6 generation 1 workload v2
+        +5s unassign acme/web from tiny#1 generation 2
+        +5s unassign acme/web from tiny#2 generation 2
+        +5s unassign acme/web from tiny#0 generation 2
+        +6s retire tiny#0 in local: not needed
+        +6s assign acme/web to tiny#1 generation 3 workload v2
+        +6s assign acme/web to tiny#2 generation 3 workload v2
+        +8s unassign acme/web from tiny#4 generation 2
+        +8s unassign acme/web from tiny#3 generation 2
+        +9s retire tiny#4 in local: not needed
+        +10s retire tiny#3 in local: not needed
+    "#]].assert_eq(&world.settle());
+    assert_eq!(world.ready("acme/web"), 5);
+}
+
+/// A version never becomes ready, for this cause.
+fn fail(world: &mut World, v: &str, cause: WorkloadCause) {
+    world.broken.insert(version(v));
+    world.causes.insert(version(v), cause);
+}
+
+fn is_revert(action: &Action) -> bool {
+    matches!(action, Action::Revert { .. })
+}
+
+/// Whether a version is given to an agent.
+fn is_given(action: &Action, v: &str) -> bool {
+    matches!(action, Action::Assign { workload, .. } if *workload == version(v))
+}
+
+proptest! {
+    #![proptest_config(config(1))]
+
+    #[test]
+    fn a_bad_version_is_given_up_once_and_never_given_out_again(
+        mut deployment in deployment(),
+        events in vec(fleets::event(), 0..60),
+    ) {
+        prop_assume!(deployment.replicas > 0);
+        deployment.rollout.reverts = true;
+        deployment.rollout.pause = None;
+        let mut world = settled(deployment);
+        fail(&mut world, "v2", WorkloadCause::StartFailed);
+        set_version(&mut world, "v2");
+        let mut given_up = false;
+        for event in events {
+            world.happen(event);
+            given_up |= world.observed.rollouts.values().any(|fact| fact.reverted.is_some());
+            let plan = world.plan();
+            let again = plan.actions.iter().any(|action| is_given(action, "v2") || is_revert(action));
+            prop_assert!(!given_up || !again, "{}", world.text());
+        }
+        world.silent.clear();
+        for _ in 0..4 {
+            world.settle();
+            world.advance(600);
+        }
+        let bad = world.observed.agents.values().filter(|agent| runs(agent, "v2")).count();
+        prop_assert_eq!(bad, 0, "{}", world.text());
+    }
+
+    #[test]
+    fn what_is_nobodys_fault_is_never_given_up(
+        mut deployment in deployment(),
+        cause in prop::sample::select(vec![
+            None,
+            Some(WorkloadCause::RegistryDown),
+            Some(WorkloadCause::EngineDown),
+            Some(WorkloadCause::SecretsUnavailable),
+        ]),
+        events in vec(fleets::event(), 0..80),
+    ) {
+        deployment.rollout.reverts = true;
+        let mut world = settled(deployment);
+        world.broken.insert(version("v2"));
+        world.causes.extend(cause.map(|cause| (version("v2"), cause)));
+        set_version(&mut world, "v2");
+        for event in events {
+            let plan = world.plan();
+            prop_assert!(!plan.actions.iter().any(is_revert), "{}", world.text());
+            world.happen(event);
+        }
+    }
+
+    #[test]
+    fn a_roll_out_whose_records_are_lost_ends_at_the_newest_version(
+        mut deployment in deployment(),
+        before in vec(fleets::calm_event(), 0..40),
+    ) {
+        deployment.rollout.pause = None;
+        let replicas = deployment.replicas as usize;
+        let mut world = settled(deployment);
+        set_version(&mut world, "v2");
+        for event in before {
+            world.happen(event);
+        }
+        world.lose_store();
+        world.settle();
+        prop_assert_eq!(world.ready("acme/a"), replicas);
+        let current = world.observed.agents.values().filter(|agent| runs(agent, "v2")).count();
+        prop_assert_eq!(current, replicas, "{}", world.text());
+    }
+
+    #[test]
+    fn a_canary_bounds_what_a_bad_version_takes(
+        mut deployment in deployment(),
+        canary in 1..3_u32,
+        events in vec(fleets::calm_event(), 0..80),
+    ) {
+        prop_assume!(deployment.replicas > canary);
+        deployment.rollout.canary = canary;
+        let mut world = settled(deployment);
+        world.broken.insert(version("v2"));
+        set_version(&mut world, "v2");
+        for event in events {
+            world.happen(event);
+            let bad = world.observed.agents.values().filter(|agent| runs(agent, "v2")).count();
+            prop_assert!(bad <= canary as usize, "{bad}\n{}", world.text());
+        }
+    }
+}
