@@ -1,11 +1,12 @@
 //! What the planner answers: actions, held removals and waits, as plain values that print one line each.
 
+use easyenclave_schemas::wire::WorkloadCause;
 use easyenclave_schemas::{
     AgentId, Datacenter, DeploymentId, Digest, FailureCause, Generation, NodeSize, OrderId,
     OwnerName, PolicyName, ProviderName, ReservationId, Shape, TargetName, Timestamp, Zone,
 };
 
-use crate::{Quarantine, WorkloadCause};
+use crate::Quarantine;
 
 /// What to do now, in the order of the buckets, and why other things are not done yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,8 +46,8 @@ pub enum Action {
     /// says otherwise.
     Revert {
         deployment: DeploymentId,
+        attempt: Digest,
         from: Digest,
-        attempt: u32,
         to: Digest,
         cause: WorkloadCause,
     },

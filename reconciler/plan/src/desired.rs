@@ -267,6 +267,14 @@ impl Rollout {
     }
 }
 
+impl Deployment {
+    /// What names this try of this version.
+    pub fn attempt(&self) -> Digest {
+        let number = self.rollout.attempt.to_be_bytes();
+        Digest::of_list([self.workload.as_bytes().as_slice(), &number])
+    }
+}
+
 /// Where replicas may run; empty sets allow everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Placement {

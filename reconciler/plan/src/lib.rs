@@ -46,6 +46,6 @@ pub use desired::{
 };
 pub use observed::{
     Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Quarantine,
-    Remedy, Replica, Reported, RetireOrder, Reverted, RolloutFact, Shortage, Trust, WorkloadCause,
+    Remedy, Replica, Reported, RetireOrder, RolloutFact, Shortage, Trust,
 };
 pub use plan::plan;

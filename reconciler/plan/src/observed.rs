@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use easyenclave_schemas::wire::WorkloadCause;
 use easyenclave_schemas::{
     AgentId, Datacenter, DeploymentId, Digest, FailureCause, Generation, NodeSize, OrderId,
-    PolicyName, ProviderName, Spot, StageTimes, TargetName, Timestamp,
+    PolicyName, ProviderName, Revert, Spot, StageTimes, TargetName, Timestamp,
 };
 
 use crate::Approval;
@@ -38,20 +39,7 @@ pub struct RolloutFact {
     /// The version that all its replicas were healthy with last, when what it is can still be said to an agent.
     pub healthy: Option<Digest>,
     /// What was given up for that.
-    pub reverted: Option<Reverted>,
-}
-
-/// An attempt to roll a version out that was given up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reverted {
-    /// The version.
-    pub workload: Digest,
-    /// The number of the attempt.
-    pub attempt: u32,
-    /// Why.
-    pub cause: WorkloadCause,
-    /// When.
-    pub at: Timestamp,
+    pub reverted: Option<Revert>,
 }
 
 /// Why machines cannot be had at a spot for now.
@@ -177,68 +165,6 @@ pub struct Replica {
     pub ready_since: Option<Timestamp>,
     /// Why it is not ready, if it is not and its agent can tell.
     pub cause: Option<WorkloadCause>,
-}
-
-/// Why a workload is not ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum WorkloadCause {
-    /// Its image is nowhere.
-    ImageMissing,
-    /// Another image runs than the one that is wanted.
-    DigestMismatch,
-    /// It cannot be started.
-    StartFailed,
-    /// It ends by itself.
-    Exited,
-    /// Its health probe is not content.
-    ProbeFailing,
-    /// The registry of its images does not answer.
-    RegistryDown,
-    /// The engine that is to run it does not answer.
-    EngineDown,
-    /// Its secrets cannot be had.
-    SecretsUnavailable,
-}
-
-impl WorkloadCause {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::ImageMissing,
-        Self::DigestMismatch,
-        Self::StartFailed,
-        Self::Exited,
-        Self::ProbeFailing,
-        Self::RegistryDown,
-        Self::EngineDown,
-        Self::SecretsUnavailable,
-    ];
-
-    /// Whether another version might fare better.
-    pub fn is_versions_fault(self) -> bool {
-        match self {
-            Self::ImageMissing
-            | Self::DigestMismatch
-            | Self::StartFailed
-            | Self::Exited
-            | Self::ProbeFailing => true,
-            Self::RegistryDown | Self::EngineDown | Self::SecretsUnavailable => false,
-        }
-    }
-}
-
-impl std::fmt::Display for WorkloadCause {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::ImageMissing => "its image is missing",
-            Self::DigestMismatch => "another image runs than is wanted",
-            Self::StartFailed => "it cannot be started",
-            Self::Exited => "it exits",
-            Self::ProbeFailing => "its probe fails",
-            Self::RegistryDown => "the registry of its images is down",
-            Self::EngineDown => "the engine is down",
-            Self::SecretsUnavailable => "its secrets cannot be had",
-        })
-    }
 }
 
 /// What is published of an agent.

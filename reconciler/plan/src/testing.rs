@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::Duration;
 
+use easyenclave_schemas::wire::WorkloadCause;
 use easyenclave_schemas::{
     AgentId, Datacenter, Digest, DisruptionReason, FailureCause, FleetId, Generation, OrderId,
-    PolicyName, ProviderName, Spot, StageTimes, Timestamp, Weekday,
+    PolicyName, ProviderName, Revert, Spot, StageTimes, Timestamp, Weekday,
 };
 
 use crate::{
     Agent, Assigned, Breaker, Budget, Deployment, Desired, Disruption, Exposure, Frozen,
     LaunchOrder, Limits, Liveness, Observed, OnLapse, OrderState, Orphan, Pause, Placement, Plan,
-    Quarantine, Remedy, Replica, Reported, Reservation, RetireOrder, Reverted, Rollout,
-    RolloutFact, Shortage, Target, Trust, Window, WorkloadCause,
+    Quarantine, Remedy, Replica, Reported, Reservation, RetireOrder, Rollout, RolloutFact,
+    Shortage, Target, Trust, Window,
 };
 
 /// 2026-01-01T00:00:00Z, when every test begins. Numbers in texts are seconds from here: ago for what has
@@ -328,16 +329,23 @@ fn rollout(mut words: Words) -> RolloutFact {
     words.each(|words, word| match word {
         "healthy" => fact.healthy = Some(version(words.next())),
         "reverted" => {
-            fact.reverted = Some(Reverted {
-                workload: version(words.next()),
-                attempt: words.number(),
-                cause: WorkloadCause::Exited,
-                at: NOW,
-            });
+            let given_up = format!("deploy acme/a x1 {} attempt {}", words.next(), words.next());
+            fact.reverted = Some(reverted(&desired(&given_up).deployments[&name("acme/a")]));
         }
         other => panic!("no such field of a roll-out: {other}"),
     });
     fact
+}
+
+/// What is recorded of a deployment that was given up as it is wanted.
+pub(crate) fn reverted(spec: &Deployment) -> Revert {
+    Revert {
+        attempt: spec.attempt(),
+        from: spec.workload,
+        to: version("v1"),
+        cause: WorkloadCause::Exited,
+        at: NOW,
+    }
 }
 
 /// `short ZONE SHAPE CAUSE SECONDS`
@@ -420,10 +428,22 @@ fn replica(agent: &mut Agent) -> &mut Replica {
 
 /// A cause by the name of its variant.
 fn workload_cause(word: &str) -> WorkloadCause {
-    let mut all = WorkloadCause::ALL.into_iter();
+    let mut all = CAUSES.into_iter();
     let found = all.find(|cause| format!("{cause:?}") == word);
     found.expect("a cause of a workload")
 }
+
+/// Why a workload may not be ready.
+pub(crate) const CAUSES: [WorkloadCause; 8] = [
+    WorkloadCause::ImageMissing,
+    WorkloadCause::DigestMismatch,
+    WorkloadCause::StartFailed,
+    WorkloadCause::Exited,
+    WorkloadCause::ProbeFailing,
+    WorkloadCause::RegistryDown,
+    WorkloadCause::EngineDown,
+    WorkloadCause::SecretsUnavailable,
+];
 
 /// `runs|starts|told|strays|kept OWNER/NAME VERSION`: is ready, is not ready, has not confirmed, does so undecided, or
 /// does so under an instruction that is not recorded any more.

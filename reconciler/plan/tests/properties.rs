@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use easyenclave_plan::*;
+use easyenclave_schemas::wire::WorkloadCause;
 use easyenclave_schemas::{AgentId, Generation, TargetName, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;

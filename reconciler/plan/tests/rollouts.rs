@@ -1,6 +1,7 @@
 //! Roll-outs in the simulated world: stories of steps, pauses and reverts, and properties over generated deployments.
 
 use easyenclave_plan::*;
+use easyenclave_schemas::wire::WorkloadCause;
 use expect_test::expect;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -47,7 +48,7 @@ fn a_bad_canary_is_taken_back_and_stays_so_until_the_document_changes() {
     world.settle();
     world.advance(20);
     expect![[r#"
-        +0s revert acme/web from workload v2 attempt 0 to workload v1: its image is missing
+        +0s revert acme/web attempt a61f135e6e19e1c2376156ffd636c701986e6ff436f4cd64e9e6a2da5a2ef38c from workload v2 to workload v1: its image is missing
         +1s assign acme/web to tiny#1 generation 3 workload v1
     "#]]
     .assert_eq(&world.settle());
@@ -98,7 +99,7 @@ fn an_outage_of_the_registry_is_waited_for() {
     world.advance(1800);
     assert!(world.plan().is_empty(), "{}", world.text());
     expect![[r#"
-        wait: deployment acme/web: the replica on tiny#1 is not ready; the registry of its images is down
+        wait: deployment acme/web: the replica on tiny#1 is not ready; the registry of its images does not answer
         wait: deployment acme/web: the canary, 1 of 5, has to prove good before others get the version"#]].assert_eq(&world.text());
     world.broken.clear();
     expect![[r#"

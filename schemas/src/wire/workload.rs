@@ -1,5 +1,7 @@
 //! How a workload is, as its agent tells it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::known;
@@ -147,6 +149,21 @@ impl WorkloadCause {
             Self::EngineDown => "engine_down",
             Self::SecretsUnavailable => "secrets_unavailable",
         }
+    }
+}
+
+impl fmt::Display for WorkloadCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ImageMissing => "its image is missing",
+            Self::DigestMismatch => "another image runs than is named",
+            Self::StartFailed => "it cannot be started",
+            Self::Exited => "it exits",
+            Self::ProbeFailing => "its probe fails",
+            Self::RegistryDown => "the registry of its images does not answer",
+            Self::EngineDown => "the engine does not answer",
+            Self::SecretsUnavailable => "its secrets cannot be had",
+        })
     }
 }
 

@@ -115,9 +115,8 @@ impl<'a> Facts<'a> {
     /// The version that a deployment's replicas are to have in the end.
     pub(super) fn aim(&self, id: &DeploymentId, spec: &Deployment) -> Digest {
         let fact = self.observed.rollouts.get(id);
-        let attempt = (spec.workload, spec.rollout.attempt);
         let reverted = fact.and_then(|fact| fact.reverted.as_ref());
-        let is_over = reverted.is_some_and(|it| (it.workload, it.attempt) == attempt);
+        let is_over = reverted.is_some_and(|it| it.attempt == spec.attempt());
         let healthy = self.healthy(id).filter(|_| is_over);
         healthy.unwrap_or(spec.workload)
     }

@@ -48,7 +48,7 @@ fn revert(facts: &Facts, id: &DeploymentId, action: &Action, findings: &mut Find
     let may = facts.deployment(id).is_some_and(|spec| {
         let paused = spec.rollout.pause.as_ref();
         let wanted = spec.rollout.reverts && paused.is_none_or(|pause| pause.until <= facts.now);
-        let this = (spec.workload, spec.rollout.attempt) == (*from, *attempt);
+        let this = (spec.workload, spec.attempt()) == (*from, *attempt);
         wanted && this && facts.aim(id, spec) == *from
     });
     let better = facts.healthy(id) == Some(*to) && from != to;

@@ -19,13 +19,13 @@ impl Display for Action {
             } => write!(f, "settle {deployment} at workload {workload}"),
             Self::Revert {
                 deployment,
-                from,
                 attempt,
+                from,
                 to,
                 cause,
             } => write!(
                 f,
-                "revert {deployment} from workload {from} attempt {attempt} to workload {to}: {cause}"
+                "revert {deployment} attempt {attempt} from workload {from} to workload {to}: {cause}"
             ),
             Self::Unassign {
                 agent,

@@ -1,12 +1,13 @@
 //! How far a version may go, and when it is given up. Says so from what is observed and recorded alone, so that a newer
 //! revision, a restart or a lost message never meets a roll-out that remembers something else.
 
+use easyenclave_schemas::wire::WorkloadCause;
 use easyenclave_schemas::{Digest, Timestamp};
 
 use crate::census::Census;
 use crate::draft::{Draft, Pace};
 use crate::view::{DeploymentIx, View, Wanted};
-use crate::{Action, Deployment, Rollout, WaitReason, WorkloadCause};
+use crate::{Action, Deployment, Rollout, WaitReason};
 
 /// Notes what has proved good, and gives up what fails.
 ///
@@ -39,8 +40,8 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
         }
         if let Some(reverted) = facts.reverted {
             let reason = WaitReason::Reverted {
-                workload: reverted.workload,
-                attempt: reverted.attempt,
+                workload: reverted.from,
+                attempt: spec.rollout.attempt,
                 cause: reverted.cause,
             };
             draft.wait_deployment(view, deployment, reason, None);
@@ -113,8 +114,8 @@ fn give_up(
     };
     draft.act(Action::Revert {
         deployment: facts.id.clone(),
+        attempt: spec.attempt(),
         from: spec.workload,
-        attempt: spec.rollout.attempt,
         to,
         cause,
     });
@@ -419,7 +420,7 @@ mod tests {
             &state("reverts deadline 60"),
             &failing("Exited"),
             expect![[r#"
-                revert acme/a from workload v2 attempt 0 to workload v1: it exits
+                revert acme/a attempt a61f135e6e19e1c2376156ffd636c701986e6ff436f4cd64e9e6a2da5a2ef38c from workload v2 to workload v1: it exits
                 wait: deployment acme/a: the replica on a is not ready and its time is over; it exits
                 wait: deployment acme/a: replicas not serving: 1, allowed: 2"#]],
         );

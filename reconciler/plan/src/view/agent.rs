@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
+use easyenclave_schemas::wire::WorkloadCause;
 use easyenclave_schemas::{AgentId, DeploymentId, Digest, Generation, Timestamp};
 
 use super::{DeploymentIx, DeploymentView, TargetIx, Wanted};
 use crate::{
     Agent, Desired, Exposure, Liveness, Quarantine, Replica, Reported, Target, Trust, WaitReason,
-    WorkloadCause,
 };
 
 /// How long an agent whose trust ran out is given to renew it before its replica is replaced. After an outage of the

@@ -5,13 +5,15 @@ mod agent;
 
 use std::time::Duration;
 
-use easyenclave_schemas::{DeploymentId, Digest, OrderId, OwnerName, TargetName, Timestamp};
+use easyenclave_schemas::{
+    DeploymentId, Digest, OrderId, OwnerName, Revert, TargetName, Timestamp,
+};
 
 pub(crate) use agent::{AgentView, Instruction, Life, Standing};
 use agent::{Place, carries};
 
 use crate::names::{Groups, Names};
-use crate::{Deployment, Desired, Frozen, LaunchOrder, Observed, Reverted, RolloutFact, Target};
+use crate::{Deployment, Desired, Frozen, LaunchOrder, Observed, RolloutFact, Target};
 
 macro_rules! index {
     ($(#[$doc:meta])* $type:ident) => {
@@ -74,7 +76,7 @@ pub(crate) struct DeploymentView<'a> {
     /// The version that was healthy last, where it can still be run.
     pub(crate) healthy: Option<Digest>,
     /// Why the wanted version is not the aim.
-    pub(crate) reverted: Option<&'a Reverted>,
+    pub(crate) reverted: Option<&'a Revert>,
     /// Whether anything is recorded of its roll-outs.
     pub(crate) is_recorded: bool,
 }
@@ -87,11 +89,8 @@ impl<'a> DeploymentView<'a> {
     ) -> Self {
         let spec = state.spec();
         let healthy = fact.and_then(|fact| fact.healthy);
-        let is_this = |reverted: &&Reverted| {
-            spec.is_some_and(|spec| {
-                spec.workload == reverted.workload && spec.rollout.attempt == reverted.attempt
-            })
-        };
+        let is_this =
+            |reverted: &&Revert| spec.is_some_and(|spec| spec.attempt() == reverted.attempt);
         let reverted = fact.and_then(|fact| fact.reverted.as_ref());
         let reverted = reverted.filter(|_| healthy.is_some()).filter(is_this);
         let wanted = spec.map(|spec| spec.workload);

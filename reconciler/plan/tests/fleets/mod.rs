@@ -7,17 +7,16 @@ use std::time::Duration;
 use easyenclave_plan::{
     Agent, Assigned, Budget, Deployment, Desired, Disruption, Exposure, Frozen, LaunchOrder,
     Liveness, Observed, OnLapse, OrderState, Orphan, Pause, Placement, Quarantine, Remedy, Replica,
-    Reported, Reservation, RetireOrder, Reverted, Rollout, RolloutFact, Shortage, Target, Trust,
-    Window, WorkloadCause,
+    Reported, Reservation, RetireOrder, Rollout, RolloutFact, Shortage, Target, Trust, Window,
 };
 use easyenclave_schemas::{
     AgentId, DeploymentId, Digest, DisruptionReason, FailureCause, Generation, OrderId,
-    ReservationId, Share, Spot, StageTimes, TargetName, Timestamp, Weekday,
+    ReservationId, Revert, Share, Spot, StageTimes, TargetName, Timestamp, Weekday,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::testing::{NOW, name, nothing, version};
+use crate::testing::{CAUSES, NOW, name, nothing, reverted, version};
 use crate::world::{TRUST, World};
 
 const TARGETS: [&str; 4] = ["alpha", "beta", "gamma", "removed"];
@@ -183,21 +182,15 @@ fn rollout() -> impl Strategy<Value = Rollout> {
 
 /// What is recorded of a roll-out.
 fn fact() -> impl Strategy<Value = RolloutFact> {
-    let reverted = (digest(), rarely()).prop_map(|(workload, again)| Reverted {
-        workload,
-        attempt: u32::from(again),
-        cause: WorkloadCause::Exited,
-        at: ago(30),
+    let reverted = (deployment(), digest()).prop_map(|(spec, to)| Revert {
+        to,
+        ..reverted(&spec)
     });
     let reverted = prop::option::weighted(0.3, reverted);
     (prop::option::weighted(0.8, digest()), reverted)
         .prop_filter(
             "what was given up was never healthy",
-            |(healthy, reverted)| {
-                reverted
-                    .as_ref()
-                    .is_none_or(|it| Some(it.workload) != *healthy)
-            },
+            |(healthy, reverted)| reverted.as_ref().is_none_or(|it| Some(it.from) != *healthy),
         )
         .prop_map(|(healthy, reverted)| RolloutFact { healthy, reverted })
 }
@@ -356,7 +349,7 @@ fn agent() -> impl Strategy<Value = (Agent, bool)> {
         progress(),
         prop::option::weighted(0.05, assigned()),
     );
-    let cause = prop::option::of(prop::sample::select(WorkloadCause::ALL.to_vec()));
+    let cause = prop::option::of(prop::sample::select(CAUSES.to_vec()));
     let exposed = (0..4_usize, deployment_id(), cause);
     (home, liveness(), trust, work, exposed, rarely()).prop_map(
         |(home, liveness, trust, (assigned, progress, stray), exposed, retiring)| {

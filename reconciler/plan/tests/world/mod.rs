@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use easyenclave_plan::{
     Action, Agent, Approval, Assigned, CancelReason, Desired, Exposure, LaunchOrder, Liveness,
-    Observed, OrderState, Plan, Quarantine, Remedy, Replica, Reported, RetireOrder, Reverted,
-    RolloutFact, Shortage, Trust, WaitReason, WorkloadCause, audit, plan, spent,
+    Observed, OrderState, Plan, Quarantine, Remedy, Replica, Reported, RetireOrder, RolloutFact,
+    Shortage, Trust, WaitReason, audit, plan, spent,
 };
+use easyenclave_schemas::wire::WorkloadCause;
 use easyenclave_schemas::{
-    AgentId, Digest, FailureCause, Generation, OrderId, Spot, StageTimes, TargetName, Timestamp,
+    AgentId, Digest, FailureCause, Generation, OrderId, Revert, Spot, StageTimes, TargetName,
+    Timestamp,
 };
 
 use crate::testing::{NOW, desired, observed, text, version};
@@ -156,15 +158,16 @@ impl World {
             }
             Action::Revert {
                 deployment,
-                from,
                 attempt,
+                from,
+                to,
                 cause,
-                ..
             } => {
                 let fact = self.observed.rollouts.get_mut(deployment);
-                fact.expect("the healthy version").reverted = Some(Reverted {
-                    workload: *from,
+                fact.expect("the healthy version").reverted = Some(Revert {
                     attempt: *attempt,
+                    from: *from,
+                    to: *to,
                     cause: *cause,
                     at: now,
                 });
