@@ -1,19 +1,21 @@
 //! State documents from YAML: text → tree with places → held against the kind's JSON Schema → typed →
 //! judged by the kind's rules. Every problem is reported with its place; no bytes make it panic.
 
+mod merge;
 mod not_yet;
+pub(crate) mod path;
 mod pattern;
-mod problem;
+pub(crate) mod problem;
 mod rules;
-mod scalar;
+pub(crate) mod scalar;
 mod schema;
 mod shape;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(crate) mod tree;
 mod typed;
 mod walk;
-mod words;
+pub(crate) mod words;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -22,7 +24,7 @@ pub use schema::json_schema;
 
 use crate::documents::{Document, Identity};
 use problem::{At, Problems};
-use tree::{Node, Value};
+use tree::{Dialect, Node, Value};
 
 /// The longest document, in bytes. One that somebody wrote by hand has less than 10 KiB.
 pub const MAX_BYTES: usize = 256 * 1024;
@@ -79,14 +81,14 @@ pub fn decode(text: &[u8]) -> Result<Located, Vec<Problem>> {
 /// What a document says it is, even when it is wrong elsewhere. `None` when that cannot be told.
 pub fn identify(text: &[u8]) -> Option<Identity> {
     let mut ignored = Problems::default();
-    let text = utf8(text, &mut ignored)?;
-    let root = tree::parse(text, &mut ignored)?;
+    let text = utf8(text, MAX_BYTES, &mut ignored)?;
+    let root = tree::parse(text, Dialect::Document, &mut ignored)?;
     typed::claimed(&root)
 }
 
 fn read(text: &[u8], problems: &mut Problems) -> Option<Located> {
-    let text = utf8(text, problems)?;
-    let root = tree::parse(text, problems)?;
+    let text = utf8(text, MAX_BYTES, problems)?;
+    let root = tree::parse(text, Dialect::Document, problems)?;
     walk::walk(&root, shape::of(&root), problems);
     if !problems.is_empty() {
         return None;
@@ -118,9 +120,10 @@ fn read(text: &[u8], problems: &mut Problems) -> Option<Located> {
     Some(located)
 }
 
-fn utf8<'a>(text: &'a [u8], problems: &mut Problems) -> Option<&'a str> {
-    if text.len() > MAX_BYTES {
-        let message = format!("the file is larger than {} KiB", MAX_BYTES / 1024);
+/// The bytes as text, if they are UTF-8 and not more than `most`.
+pub(crate) fn utf8<'a>(text: &'a [u8], most: usize, problems: &mut Problems) -> Option<&'a str> {
+    if text.len() > most {
+        let message = format!("the file is larger than {} KiB", most / 1024);
         problems.add(Problem::new(At::new(1, 1), "too-large", message));
         return None;
     }
@@ -161,7 +164,7 @@ fn collect(node: &Node<'_>, pointer: &mut String, places: &mut Vec<(u64, At)>) {
     match &node.value {
         Value::Map(entries) => {
             for entry in entries {
-                walk::push_field(pointer, &entry.key);
+                path::push_field(pointer, &entry.key);
                 collect(&entry.node, pointer, places);
                 pointer.truncate(end);
             }

@@ -10,13 +10,13 @@ const MOST: usize = 50;
 
 /// A place in a text: line and column from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct At {
-    pub(super) line: u32,
-    pub(super) column: u32,
+pub(crate) struct At {
+    pub(crate) line: u32,
+    pub(crate) column: u32,
 }
 
 impl At {
-    pub(super) fn new(line: usize, column: usize) -> Self {
+    pub(crate) fn new(line: usize, column: usize) -> Self {
         let small = |number: usize| u32::try_from(number.max(1)).unwrap_or(u32::MAX);
         Self {
             line: small(line),
@@ -45,7 +45,7 @@ pub struct Problem {
 
 impl Problem {
     /// A problem of the document as a whole, or of a node that has no pointer.
-    pub(super) fn new(at: At, code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(at: At, code: &'static str, message: impl Into<String>) -> Self {
         Self {
             line: at.line,
             column: at.column,
@@ -57,7 +57,7 @@ impl Problem {
     }
 
     /// The same problem, of the field under this pointer.
-    pub(super) fn of(self, pointer: impl Into<String>) -> Self {
+    pub(crate) fn of(self, pointer: impl Into<String>) -> Self {
         Self {
             pointer: pointer.into(),
             ..self
@@ -65,7 +65,7 @@ impl Problem {
     }
 
     /// The same problem with what may have been meant.
-    pub(super) fn suggest(self, suggestion: Option<impl Into<String>>) -> Self {
+    pub(crate) fn suggest(self, suggestion: Option<impl Into<String>>) -> Self {
         Self {
             suggestion: suggestion.map(Into::into),
             ..self
@@ -85,26 +85,26 @@ impl fmt::Display for Problem {
 
 /// The problems of one document, up to a bound.
 #[derive(Debug, Default)]
-pub(super) struct Problems(Vec<Problem>);
+pub(crate) struct Problems(Vec<Problem>);
 
 impl Problems {
-    pub(super) fn add(&mut self, problem: Problem) {
+    pub(crate) fn add(&mut self, problem: Problem) {
         if !self.is_full() {
             self.0.push(problem);
         }
     }
 
     /// Whether more would be dropped, so that looking for more is idle.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.0.len() >= MOST
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// All of them, in the order of the text.
-    pub(super) fn into_sorted(mut self) -> Vec<Problem> {
+    pub(crate) fn into_sorted(mut self) -> Vec<Problem> {
         self.0.sort();
         self.0
     }
@@ -112,7 +112,7 @@ impl Problems {
 
 /// At most `most` characters of a text, with an ellipsis when it goes on. Line breaks and other
 /// control characters are shown escaped.
-pub(super) fn shorten(text: &str, most: usize) -> String {
+pub(crate) fn shorten(text: &str, most: usize) -> String {
     let mut short = String::new();
     for (count, c) in text.chars().enumerate() {
         if count == most {

@@ -1,5 +1,5 @@
 //! YAML text as a tree whose every node and key knows its place, with hard limits.
-//! Refuses what state documents have no use for: anchors, aliases, tags, merge keys, repeated keys.
+//! Refuses repeated keys and tags; and what state documents have no use for, but Compose has: anchors, aliases, merge keys.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Tag, options};
 
 use super::problem::{At, Problem, Problems, shorten};
-use super::scalar::{Scalar, resolve};
+use super::merge;
+use super::scalar::{Scalar, resolve, resolve_as_compose};
 
 /// The deepest nesting. The formats need nine levels.
 const MAX_DEPTH: usize = 32;
@@ -15,17 +16,30 @@ const MAX_DEPTH: usize = 32;
 const MAX_NODES: usize = 20_000;
 /// The longest key, in bytes: no field and no environment variable has a longer name.
 const MAX_KEY: usize = 256;
+/// The most text that aliases may copy, in bytes: a compose document has 64 KiB.
+const MAX_COPIED: usize = 1024 * 1024;
+
+const NO_ALIASES: &str = "aliases (`*name`) are not accepted; write the value out";
+
+/// Which YAML is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// State documents: no anchors, aliases and merge keys; numbers after YAML 1.2.
+    Document,
+    /// Compose documents: anchors, aliases and merge keys; numbers as Compose's own parser reads them.
+    Compose,
+}
 
 /// A node of the tree.
-#[derive(Debug)]
-pub(super) struct Node<'a> {
-    pub(super) at: At,
-    pub(super) value: Value<'a>,
+#[derive(Debug, Clone)]
+pub(crate) struct Node<'a> {
+    pub(crate) at: At,
+    pub(crate) value: Value<'a>,
 }
 
 /// What a node holds.
-#[derive(Debug)]
-pub(super) enum Value<'a> {
+#[derive(Debug, Clone)]
+pub(crate) enum Value<'a> {
     Scalar(Scalar<'a>),
     List(Vec<Node<'a>>),
     Map(Vec<Entry<'a>>),
@@ -34,16 +48,16 @@ pub(super) enum Value<'a> {
 }
 
 /// A field of a mapping.
-#[derive(Debug)]
-pub(super) struct Entry<'a> {
-    pub(super) key: Cow<'a, str>,
-    pub(super) at: At,
-    pub(super) node: Node<'a>,
+#[derive(Debug, Clone)]
+pub(crate) struct Entry<'a> {
+    pub(crate) key: Cow<'a, str>,
+    pub(crate) at: At,
+    pub(crate) node: Node<'a>,
 }
 
 impl<'a> Node<'a> {
     /// The field of this name, when this is a mapping that has it.
-    pub(super) fn entry(&self, key: &str) -> Option<&Entry<'a>> {
+    pub(crate) fn entry(&self, key: &str) -> Option<&Entry<'a>> {
         match &self.value {
             Value::Map(entries) => entries.iter().find(|entry| entry.key == key),
             _ => None,
@@ -51,12 +65,12 @@ impl<'a> Node<'a> {
     }
 
     /// The node under a field.
-    pub(super) fn field(&self, key: &str) -> Option<&Node<'a>> {
+    pub(crate) fn field(&self, key: &str) -> Option<&Node<'a>> {
         self.entry(key).map(|entry| &entry.node)
     }
 
     /// The text of a scalar that is a text.
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar(Scalar::Text(text)) => Some(text),
             _ => None,
@@ -65,10 +79,17 @@ impl<'a> Node<'a> {
 }
 
 /// Reads the one document of a file. With `None`, what is wrong is among the problems.
-pub(super) fn parse<'a>(text: &'a str, problems: &mut Problems) -> Option<Node<'a>> {
+pub(crate) fn parse<'a>(
+    text: &'a str,
+    dialect: Dialect,
+    problems: &mut Problems,
+) -> Option<Node<'a>> {
     let mut builder = Builder {
+        dialect,
         open: Vec::new(),
+        anchors: HashMap::new(),
         nodes: 0,
+        copied: 0,
         root: None,
         problems,
     };
@@ -117,21 +138,33 @@ fn syntax(error: &ScanError) -> Problem {
 
 /// A collection whose end has not come yet.
 enum Open<'a> {
-    List(At, Vec<Node<'a>>),
+    List(Mark, Vec<Node<'a>>),
     Map(Box<OpenMap<'a>>),
 }
 
-struct OpenMap<'a> {
+/// Where a node begins, and the number of its anchor; 0 when it has none.
+#[derive(Clone, Copy)]
+struct Mark {
     at: At,
+    anchor: usize,
+}
+
+struct OpenMap<'a> {
+    mark: Mark,
     entries: Vec<Entry<'a>>,
     seen: HashMap<Cow<'a, str>, At>,
     key: Option<(Cow<'a, str>, At)>,
+    /// What a merge key takes in, once the mapping is complete.
+    merged: Vec<Entry<'a>>,
 }
 
 /// A problem that a step answers is one after which nothing more can be read.
 struct Builder<'a, 'p> {
+    dialect: Dialect,
     open: Vec<Open<'a>>,
+    anchors: HashMap<usize, Node<'a>>,
     nodes: usize,
+    copied: usize,
     root: Option<Node<'a>>,
     problems: &'p mut Problems,
 }
@@ -144,60 +177,79 @@ impl<'a> Builder<'a, '_> {
                 Err(Problem::new(at, "several-documents", message))
             }
             Event::Scalar(text, style, anchor, tag) => {
-                self.refuse_extras(at, anchor, tag.as_deref());
-                let plain = style == ScalarStyle::Plain;
-                let scalar = if plain {
-                    resolve(text)
-                } else {
-                    Scalar::Text(text)
+                let mark = self.mark(at, anchor, tag.as_deref());
+                let scalar = match (style, self.dialect) {
+                    (ScalarStyle::Plain, Dialect::Document) => resolve(text),
+                    (ScalarStyle::Plain, Dialect::Compose) => resolve_as_compose(text),
+                    _ => Scalar::Text(text),
                 };
-                self.close(at, Value::Scalar(scalar))
+                self.close(mark, Value::Scalar(scalar))
             }
             Event::SequenceStart(_, anchor, tag) => {
-                self.refuse_extras(at, anchor, tag.as_deref());
-                self.enter(at, Open::List(at, Vec::new()))
+                let mark = self.mark(at, anchor, tag.as_deref());
+                self.enter(at, Open::List(mark, Vec::new()))
             }
             Event::MappingStart(_, anchor, tag) => {
-                self.refuse_extras(at, anchor, tag.as_deref());
-                let (entries, seen) = (Vec::new(), HashMap::new());
-                self.enter(
-                    at,
-                    Open::Map(Box::new(OpenMap {
-                        at,
-                        entries,
-                        seen,
-                        key: None,
-                    })),
-                )
+                let mark = self.mark(at, anchor, tag.as_deref());
+                let map = OpenMap {
+                    mark,
+                    entries: Vec::new(),
+                    seen: HashMap::new(),
+                    key: None,
+                    merged: Vec::new(),
+                };
+                self.enter(at, Open::Map(Box::new(map)))
             }
             Event::SequenceEnd | Event::MappingEnd => self.leave(),
-            Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                self.refuse(
-                    at,
-                    "alias",
-                    "aliases (`*name`) are not accepted; write the value out",
-                );
-                self.close(at, Value::Broken)
+            Event::Alias(anchor) => self.alias(at, anchor),
+            Event::UnresolvedAlias(name) => {
+                let name = shorten(&name, 60);
+                let message = match self.dialect {
+                    Dialect::Document => NO_ALIASES.into(),
+                    Dialect::Compose => format!("there is no anchor `&{name}` above this alias"),
+                };
+                self.problems.add(Problem::new(at, "alias", message));
+                self.close(Mark { at, anchor: 0 }, Value::Broken)
             }
             _ => Ok(()),
         }
     }
 
-    fn refuse_extras(&mut self, at: At, anchor: usize, tag: Option<&Tag>) {
-        if anchor != 0 {
-            self.refuse(
-                at,
-                "anchor",
-                "anchors (`&name`) are not accepted; write the value out",
-            );
+    fn mark(&mut self, at: At, anchor: usize, tag: Option<&Tag>) -> Mark {
+        if anchor != 0 && self.dialect == Dialect::Document {
+            let message = "anchors (`&name`) are not accepted; write the value out";
+            self.refuse(at, "anchor", message);
         }
         if tag.is_some() {
-            self.refuse(
-                at,
-                "tag",
-                "tags (`!name`) are not accepted; quote a text instead",
-            );
+            let message = "tags (`!name`) are not accepted; quote a text instead";
+            self.refuse(at, "tag", message);
         }
+        Mark { at, anchor }
+    }
+
+    /// An alias is a copy of its anchor's node, which keeps the places of its text: there a mistake is to be mended.
+    fn alias(&mut self, at: At, anchor: usize) -> Result<(), Problem> {
+        let value = match self.anchors.get(&anchor) {
+            _ if self.dialect == Dialect::Document => {
+                self.refuse(at, "alias", NO_ALIASES);
+                Value::Broken
+            }
+            None => {
+                self.refuse(at, "alias", "this alias stands inside of its own anchor");
+                Value::Broken
+            }
+            Some(node) => {
+                let size = merge::size(node);
+                self.nodes += size.nodes;
+                self.copied += size.bytes;
+                if self.nodes > MAX_NODES || self.copied > MAX_COPIED {
+                    return Err(Problem::new(at, "too-large", "aliases copy too much"));
+                }
+                let node = node.clone();
+                return self.put(node);
+            }
+        };
+        self.close(Mark { at, anchor: 0 }, value)
     }
 
     fn refuse(&mut self, at: At, code: &'static str, message: &str) {
@@ -215,28 +267,34 @@ impl<'a> Builder<'a, '_> {
 
     fn leave(&mut self) -> Result<(), Problem> {
         match self.open.pop() {
-            Some(Open::List(at, items)) => self.close(at, Value::List(items)),
-            Some(Open::Map(map)) => self.close(map.at, Value::Map(map.entries)),
+            Some(Open::List(mark, items)) => self.close(mark, Value::List(items)),
+            Some(Open::Map(map)) => self.close(map.mark, Value::Map(map.complete())),
             None => Ok(()),
         }
     }
 
-    /// A node is complete: it becomes a key, a value, an item or the root.
-    fn close(&mut self, at: At, value: Value<'a>) -> Result<(), Problem> {
+    /// A node is complete.
+    fn close(&mut self, mark: Mark, value: Value<'a>) -> Result<(), Problem> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
-            return Err(Problem::new(
-                at,
-                "too-large",
-                format!("more than {MAX_NODES} values"),
-            ));
+            let message = format!("more than {MAX_NODES} values");
+            return Err(Problem::new(mark.at, "too-large", message));
         }
+        let node = Node { at: mark.at, value };
+        if mark.anchor != 0 && self.dialect == Dialect::Compose {
+            self.anchors.insert(mark.anchor, node.clone());
+        }
+        self.put(node)
+    }
+
+    /// A node becomes a key, a value, an item or the root.
+    fn put(&mut self, node: Node<'a>) -> Result<(), Problem> {
         match self.open.last_mut() {
-            None => self.root = Some(Node { at, value }),
-            Some(Open::List(_, items)) => items.push(Node { at, value }),
+            None => self.root = Some(node),
+            Some(Open::List(_, items)) => items.push(node),
             Some(Open::Map(map)) => match map.key.take() {
-                None => map.key = Some((key(at, value)?, at)),
-                Some(key) => map.add(key, Node { at, value }, self.problems),
+                None => map.key = Some((key(node.at, node.value)?, node.at)),
+                Some(key) => map.add(key, node, self.dialect, self.problems),
             },
         }
         Ok(())
@@ -244,18 +302,38 @@ impl<'a> Builder<'a, '_> {
 }
 
 impl<'a> OpenMap<'a> {
-    fn add(&mut self, (key, at): (Cow<'a, str>, At), node: Node<'a>, problems: &mut Problems) {
-        if key == "<<" {
+    fn add(
+        &mut self,
+        (key, at): (Cow<'a, str>, At),
+        node: Node<'a>,
+        dialect: Dialect,
+        problems: &mut Problems,
+    ) {
+        if key == "<<" && dialect == Dialect::Document {
             let message = "merge keys (`<<`) are not accepted; write the fields out";
             problems.add(Problem::new(at, "merge-key", message));
         } else if let Some(At { line, column }) = self.seen.get(&key) {
             let key = shorten(&key, 60);
             let message = format!("field `{key}` is given twice, first at {line}:{column}");
             problems.add(Problem::new(at, "duplicate-field", message));
+        } else if key == "<<" {
+            self.seen.insert(key, at);
+            merge::take(node, &mut self.merged, problems);
         } else {
             self.seen.insert(key.clone(), at);
             self.entries.push(Entry { key, at, node });
         }
+    }
+
+    /// All fields: its own, and those that it lacks of what it merges, of which the first counts.
+    fn complete(self) -> Vec<Entry<'a>> {
+        let (mut entries, mut seen) = (self.entries, self.seen);
+        for entry in self.merged {
+            if seen.insert(entry.key.clone(), entry.at).is_none() {
+                entries.push(entry);
+            }
+        }
+        entries
     }
 }
 

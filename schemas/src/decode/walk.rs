@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+pub(super) use super::path::push_field;
+use super::path::{Path, Step};
 use super::problem::{At, Problem, Problems, did_you_mean, shorten};
 use super::shape::{Field, Shape};
 use super::tree::{Entry, Node, Value};
@@ -11,20 +13,14 @@ use super::words::{code, expected, fits, found, suggestion};
 /// Reports all that does not fit.
 pub(super) fn walk(root: &Node<'_>, shape: &Shape, problems: &mut Problems) {
     Walker {
-        path: Vec::new(),
+        path: Path::default(),
         problems,
     }
     .node(root, root.at, shape);
 }
 
-#[derive(Clone, Copy)]
-enum Step<'t> {
-    Field(&'t str),
-    Item(usize),
-}
-
 struct Walker<'t, 'p> {
-    path: Vec<Step<'t>>,
+    path: Path<'t>,
     problems: &'p mut Problems,
 }
 
@@ -147,14 +143,14 @@ impl<'t> Walker<'t, '_> {
         };
         let message = format!(
             "`{}`: expected exactly one of {}, found {found}",
-            self.name(),
+            self.path.name(),
             names.join(", ")
         );
         self.report(Problem::new(at, "exactly-one", message));
     }
 
     fn refused(&mut self, name: At) {
-        let message = format!("`{}` has no place in this kind of document", self.name());
+        let message = format!("`{}` has no place in this kind of document", self.path.name());
         self.report(Problem::new(name, "refused-field", message));
     }
 
@@ -168,7 +164,7 @@ impl<'t> Walker<'t, '_> {
             true => format!("expected {}, found {found}", expected(shape)),
             false => format!(
                 "`{}`: expected {}, found {found}",
-                self.name(),
+                self.path.name(),
                 expected(shape)
             ),
         };
@@ -180,7 +176,7 @@ impl<'t> Walker<'t, '_> {
     }
 
     fn report(&mut self, problem: Problem) {
-        let pointer = self.pointer();
+        let pointer = self.path.pointer();
         self.problems.add(problem.of(pointer));
     }
 
@@ -188,43 +184,7 @@ impl<'t> Walker<'t, '_> {
         if self.path.is_empty() {
             String::new()
         } else {
-            format!(" in `{}`", self.name())
-        }
-    }
-
-    /// The place as people write it: `spec.workload.process.command[1]`.
-    fn name(&self) -> String {
-        let mut name = String::new();
-        for step in &self.path {
-            match step {
-                Step::Field(field) if name.is_empty() => name.push_str(&shorten(field, 60)),
-                Step::Field(field) => _ = write!(name, ".{}", shorten(field, 60)),
-                Step::Item(index) => _ = write!(name, "[{index}]"),
-            }
-        }
-        name
-    }
-
-    fn pointer(&self) -> String {
-        let mut pointer = String::new();
-        for step in &self.path {
-            match step {
-                Step::Field(field) => push_field(&mut pointer, field),
-                Step::Item(index) => _ = write!(pointer, "/{index}"),
-            }
-        }
-        pointer
-    }
-}
-
-/// Appends a field to a JSON pointer.
-pub(super) fn push_field(pointer: &mut String, field: &str) {
-    pointer.push('/');
-    for c in field.chars() {
-        match c {
-            '~' => pointer.push_str("~0"),
-            '/' => pointer.push_str("~1"),
-            c => pointer.push(c),
+            format!(" in `{}`", self.path.name())
         }
     }
 }

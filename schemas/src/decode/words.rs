@@ -85,7 +85,7 @@ pub(super) fn expected(shape: &Shape) -> String {
     }
 }
 
-pub(super) fn found(value: &Value<'_>) -> String {
+pub(crate) fn found(value: &Value<'_>) -> String {
     match value {
         Value::Scalar(Scalar::Null(_)) | Value::Broken => "nothing".into(),
         Value::Scalar(Scalar::Bool(raw, _)) => format!("`{raw}`"),
