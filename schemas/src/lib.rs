@@ -3,6 +3,8 @@
 
 mod cloud;
 #[cfg(feature = "documents")]
+pub mod compose;
+#[cfg(feature = "documents")]
 pub mod decode;
 mod digest;
 mod disruption;

@@ -782,7 +782,9 @@ fn agree(text: &[u8]) {
     let Some(text) = utf8(text, MAX_BYTES, &mut problems) else {
         return;
     };
-    let Some(root) = tree::parse(text, tree::Dialect::Document, &mut problems).filter(|_| problems.is_empty()) else {
+    let Some(root) =
+        tree::parse(text, tree::Dialect::Document, &mut problems).filter(|_| problems.is_empty())
+    else {
         assert!(decode(text.as_bytes()).is_err());
         return;
     };

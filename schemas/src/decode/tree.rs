@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Tag, options};
 
-use super::problem::{At, Problem, Problems, shorten};
 use super::merge;
+use super::problem::{At, Problem, Problems, shorten};
 use super::scalar::{Scalar, resolve, resolve_as_compose};
 
 /// The deepest nesting. The formats need nine levels.
@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 32;
 const MAX_NODES: usize = 20_000;
 /// The longest key, in bytes: no field and no environment variable has a longer name.
 const MAX_KEY: usize = 256;
-/// The most text that aliases may copy, in bytes: a compose document has 64 KiB.
+/// The most text that aliases may copy, in bytes: a Compose file has 64 KiB.
 const MAX_COPIED: usize = 1024 * 1024;
 
 const NO_ALIASES: &str = "aliases (`*name`) are not accepted; write the value out";
@@ -26,7 +26,7 @@ const NO_ALIASES: &str = "aliases (`*name`) are not accepted; write the value ou
 pub(crate) enum Dialect {
     /// State documents: no anchors, aliases and merge keys; numbers after YAML 1.2.
     Document,
-    /// Compose documents: anchors, aliases and merge keys; numbers as Compose's own parser reads them.
+    /// Compose files: anchors, aliases and merge keys; numbers as Compose's own parser reads them.
     Compose,
 }
 
@@ -67,6 +67,18 @@ impl<'a> Node<'a> {
     /// The node under a field.
     pub(crate) fn field(&self, key: &str) -> Option<&Node<'a>> {
         self.entry(key).map(|entry| &entry.node)
+    }
+
+    /// The node under a field, to be changed.
+    pub(crate) fn field_mut(&mut self, key: &str) -> Option<&mut Node<'a>> {
+        match &mut self.value {
+            Value::Map(entries) => {
+                let mut entries = entries.iter_mut();
+                let found = entries.find(|entry| entry.key == key);
+                found.map(|entry| &mut entry.node)
+            }
+            _ => None,
+        }
     }
 
     /// The text of a scalar that is a text.

@@ -150,7 +150,10 @@ impl<'t> Walker<'t, '_> {
     }
 
     fn refused(&mut self, name: At) {
-        let message = format!("`{}` has no place in this kind of document", self.path.name());
+        let message = format!(
+            "`{}` has no place in this kind of document",
+            self.path.name()
+        );
         self.report(Problem::new(name, "refused-field", message));
     }
 

@@ -1,0 +1,1 @@
+//! Small documents through the reader, each for one thing.
