@@ -24,8 +24,8 @@ const DEADLINE: Duration = Duration::from_secs(15);
 /// How long it may take to be connected.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// The longest answer, in bytes.
-const ANSWER: usize = 64 * 1024;
+/// The longest answer, in bytes: the sealed secrets of a workload that has as many and as long ones as it may.
+const ANSWER: usize = 2 * 1024 * 1024;
 
 /// Why a call brought nothing.
 #[derive(Debug, thiserror::Error)]

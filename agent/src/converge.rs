@@ -1,6 +1,8 @@
 //! The agent's own reconciler: what runs follows what is wanted, always the newest. A new instruction
-//! ends what the last one started before anything else is started.
+//! ends what the last one started before anything else is started. What is given secrets is not started before they
+//! are there.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -22,7 +24,13 @@ pub(crate) async fn converge(node: Arc<Node>, place: Place, mut stop: watch::Rec
         match now.assignment {
             Some(assignment) => {
                 node.measure(assignment.digest).await;
-                supervise(&place, now.generation, assignment, &node.workload, news).await;
+                let mut news = pin!(news);
+                tokio::select! {
+                    () = place.vault.obtain(&node, now.generation, &assignment) => {
+                        supervise(&place, now.generation, assignment, &node.workload, news).await;
+                    }
+                    () = &mut news => place.vault.give_up(&node.workload),
+                }
             }
             None => news.await,
         }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use easyenclave_schemas::documents::{Health, Workload};
+use easyenclave_schemas::documents::{Health, SecretUse, Workload};
 use easyenclave_schemas::wire::{CallRefusal, DeployRequest, UndeployRequest};
 use easyenclave_schemas::{AgentId, DeploymentId, Digest, Epoch, Generation};
 
@@ -18,6 +18,10 @@ pub(crate) struct Assignment {
     pub(crate) workload: Workload,
     /// How to tell that it is ready.
     pub(crate) health: Option<Health>,
+    /// The secrets that it is given.
+    pub(crate) secrets: Vec<SecretUse>,
+    /// Their version.
+    pub(crate) secrets_digest: Option<Digest>,
 }
 
 /// What the newest instruction says.
@@ -44,6 +48,8 @@ impl From<DeployRequest> for Instruction {
             digest: request.workload_digest,
             workload: request.workload,
             health: request.health,
+            secrets: request.secrets,
+            secrets_digest: request.secrets_digest,
         };
         let wanted = Wanted {
             generation: request.generation,

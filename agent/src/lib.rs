@@ -18,12 +18,13 @@ mod platform;
 mod report;
 mod runtime;
 pub mod serve;
+mod vault;
 
 use std::future::Future;
 use std::sync::Arc;
 
 use anyhow::Context;
-use easyenclave_processes::LEAVE;
+use easyenclave_processes::{LEAVE, Memory, forbid_core_dumps};
 use easyenclave_schemas::wire::AgentConfig;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -38,6 +39,7 @@ use ear::Ear;
 use node::Node;
 use runtime::{Log, Place};
 use serve::Bounds;
+use vault::Vault;
 
 /// So many connections to its own API at a time: the reconciler's, its workload's, and some visitors'.
 const CONNECTIONS: usize = 256;
@@ -78,6 +80,9 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     // Another part of the same program may have chosen a provider already; there is only this one.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    if let Err(error) = forbid_core_dumps() {
+        tracing::warn!(error = %error, "a crash may write what is in memory to a disk");
+    }
     let folder = config.data_dir.display().to_string();
     tokio::fs::create_dir_all(&config.data_dir)
         .await
@@ -91,6 +96,7 @@ pub async fn run(
     };
     let log = Log::new(&config.data_dir);
     let mut server = JoinSet::new();
+    let memory = Memory::of(&surroundings.fleet, config.order_id.as_str());
     let place = Place {
         surroundings,
         order: config.order_id.clone(),
@@ -98,6 +104,7 @@ pub async fn run(
         home: config.data_dir.join("work"),
         log: log.clone(),
         door: ear::door(&config, &mut server).await?,
+        vault: Vault::new(memory),
     };
     let node = Arc::new(Node::new(config, bound, address)?);
     let routes = api::router(Api {

@@ -17,6 +17,8 @@ mod money;
 mod names;
 pub mod records;
 mod rollout;
+#[cfg(feature = "signature")]
+pub mod sealed;
 mod secret;
 #[cfg(feature = "signature")]
 pub mod signature;

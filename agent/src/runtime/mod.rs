@@ -62,6 +62,22 @@ pub(crate) async fn supervise(
     life.end().await;
 }
 
+/// The first report of an assignment.
+pub(crate) fn starting(generation: Generation, assignment: &Assignment) -> WorkloadReport {
+    WorkloadReport {
+        generation,
+        deployment: assignment.deployment.clone(),
+        workload: assignment.digest,
+        state: WorkloadState::Starting,
+        restarts: 0,
+        message: String::new(),
+        url: None,
+        cause: None,
+        images: Vec::new(),
+        services: Vec::new(),
+    }
+}
+
 /// One assignment's life on this agent.
 struct Life<'a> {
     place: &'a Place,
@@ -82,18 +98,7 @@ impl<'a> Life<'a> {
         assignment: Arc<Assignment>,
         board: &'a Board,
     ) -> Self {
-        let report = WorkloadReport {
-            generation,
-            deployment: assignment.deployment.clone(),
-            workload: assignment.digest,
-            state: WorkloadState::Starting,
-            restarts: 0,
-            message: String::new(),
-            url: None,
-            cause: None,
-            images: Vec::new(),
-            services: Vec::new(),
-        };
+        let report = starting(generation, &assignment);
         let scope = place.scope(generation, &assignment);
         let (running, ready, failures) = (None, None, 0);
         Self {
@@ -175,6 +180,7 @@ impl<'a> Life<'a> {
         if let Some(door) = &self.place.door {
             door.close();
         }
+        self.place.vault.clear();
         self.board.send_replace(None);
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use easyenclave_processes::{EndError, Process, end, labels};
 use easyenclave_schemas::documents::Workload;
-use easyenclave_schemas::{Generation, OrderId};
+use easyenclave_schemas::{Generation, OrderId, Secret};
 use tokio::process::Command;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -23,6 +23,7 @@ use super::log::Log;
 use crate::config::Surroundings;
 use crate::forward::Door;
 use crate::instructions::Assignment;
+use crate::vault::Vault;
 
 /// How long the end of the output is waited for after all processes have gone.
 pub(super) const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -40,6 +41,8 @@ pub(crate) struct Place {
     /// The way to the workload from outside this machine; others reach it as programs on this machine do where there
     /// is none.
     pub(crate) door: Option<Door>,
+    /// The secrets of what runs.
+    pub(crate) vault: Vault,
 }
 
 /// What tells the processes of one assignment from all others, and the port that it keeps.
@@ -54,6 +57,8 @@ pub(crate) struct Scope {
 pub(crate) struct Launch {
     command: Vec<String>,
     env: Vec<(OsString, OsString)>,
+    /// What the workload has besides, and no probe.
+    secrets: Vec<(OsString, Secret<OsString>)>,
     home: PathBuf,
     port: u16,
     log: Log,
@@ -164,6 +169,11 @@ impl Place {
         env.push(("PATH".into(), self.surroundings.path.clone()));
         env.push(("HOME".into(), self.home.clone().into()));
         env.push(("PORT".into(), port.to_string().into()));
+        let uses = &assignment.secrets;
+        if uses.iter().any(|one| one.file.is_some()) {
+            let folder = self.vault.files(uses, assignment.secrets_digest);
+            env.push(("EASYENCLAVE_SECRETS".into(), folder.into()));
+        }
         env.push((
             "EASYENCLAVE_AGENT_URL".into(),
             self.agent_url.clone().into(),
@@ -178,6 +188,7 @@ impl Place {
         Ok(Launch {
             command: process.command.clone(),
             env,
+            secrets: self.vault.env(uses),
             home,
             port,
             log,
@@ -196,7 +207,7 @@ impl Launch {
         self.port
     }
 
-    /// A command with the workload's environment, in a group of its own.
+    /// A command with the workload's environment but for its secrets, in a group of its own.
     pub(crate) fn command(&self, line: &[String]) -> io::Result<Command> {
         let (program, arguments) = line
             .split_first()
@@ -223,6 +234,9 @@ impl Launch {
         command
             .stdout(sink.try_clone().map_err(failed)?)
             .stderr(sink);
+        for (name, value) in &self.secrets {
+            command.env(name, value.reveal());
+        }
         let mut child = command.spawn().map_err(failed)?;
         // The command holds the writing end; the output ends only when nobody holds it.
         drop(command);

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use easyenclave_processes::{AFTER_KILL, LEAVE, labels, list};
+use easyenclave_processes::{AFTER_KILL, LEAVE, Memory, labels, list};
+use easyenclave_schemas::documents::SecretUse;
 use easyenclave_schemas::wire::{WorkloadReport, WorkloadState};
 use easyenclave_schemas::{Digest, Generation, OrderId};
 use serde_json::{Value, json};
@@ -19,6 +20,7 @@ use super::{Board, GRACE, Log, Place, supervise};
 use crate::clock;
 use crate::config::Surroundings;
 use crate::instructions::Assignment;
+use crate::vault::Vault;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -29,6 +31,7 @@ struct Stage {
     place: Arc<Place>,
     board: Arc<Board>,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    secrets: Vec<SecretUse>,
 }
 
 impl Stage {
@@ -45,6 +48,7 @@ impl Stage {
             home: folder.path().join("work"),
             log: Log::new(folder.path()),
             door: None,
+            vault: Vault::new(Memory::of(&fleet, "tiny-1")),
         };
         let board = Arc::new(watch::Sender::default());
         Self {
@@ -53,6 +57,7 @@ impl Stage {
             place: Arc::new(place),
             board,
             running: None,
+            secrets: Vec::new(),
         }
     }
 
@@ -64,13 +69,7 @@ impl Stage {
     }
 
     fn start(&mut self, workload: &Value, health: &Value) {
-        let workload = json!({ "process": workload });
-        let assignment = Arc::new(Assignment {
-            deployment: "acme/web".parse().expect("a deployment"),
-            digest: Digest::of(b"version"),
-            workload: serde_json::from_value(workload).expect("a workload"),
-            health: serde_json::from_value(health.clone()).expect("a probe"),
-        });
+        let assignment = Arc::new(self.assignment(workload, health));
         let (stop, stopped) = oneshot::channel();
         let (place, board) = (Arc::clone(&self.place), Arc::clone(&self.board));
         let run = tokio::spawn(async move {
@@ -78,6 +77,18 @@ impl Stage {
             supervise(&place, Generation(7), assignment, &board, told).await;
         });
         self.running = Some((stop, run));
+    }
+
+    fn assignment(&self, workload: &Value, health: &Value) -> Assignment {
+        let workload = json!({ "process": workload });
+        Assignment {
+            deployment: "acme/web".parse().expect("a deployment"),
+            digest: Digest::of(b"version"),
+            workload: serde_json::from_value(workload).expect("a workload"),
+            health: serde_json::from_value(health.clone()).expect("a probe"),
+            secrets: self.secrets.clone(),
+            secrets_digest: None,
+        }
     }
 
     /// Waits for a report of a kind.
@@ -364,6 +375,8 @@ fn members(leader: &str) -> Vec<PathBuf> {
     let of_group = |path: &PathBuf| group(&path.display().to_string()).as_deref() == Some(leader);
     entries.filter(of_group).collect()
 }
+
+mod secrets;
 
 mod probes {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -39,7 +39,7 @@ pub use provider::{
 };
 pub use reservation::ReservationSpec;
 pub use rollout::{Pause, RevertMode, Rollout};
-pub use secret::{SecretSpec, SecretsSpec};
+pub use secret::{SecretContent, SecretSpec, SecretsSpec};
 pub use span::{Span, SpanError};
 pub use target::{PlaceSpec, TargetSpec};
 pub use workload::{

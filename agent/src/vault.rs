@@ -1,0 +1,358 @@
+//! The secrets of what runs here: asked for with a key that is made for each answer, held in this process, and put into
+//! files of a folder in memory. They come to no disk, no log and no report, and are gone with the assignment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use easyenclave_processes::{Memory, MemoryError};
+use easyenclave_schemas::documents::SecretUse;
+use easyenclave_schemas::sealed::{Asking, Case, SealedError};
+use easyenclave_schemas::wire::{
+    SealedAnswer, SecretValues, SecretsRequest, WorkloadCause, WorkloadReport, routes,
+};
+use easyenclave_schemas::{Digest, Generation, Secret, SecretName};
+use tokio::time::sleep;
+
+use crate::client::CallError;
+use crate::clock;
+use crate::instructions::Assignment;
+use crate::node::Node;
+use crate::runtime::{Board, starting};
+
+/// The pauses between requests grow from this …
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// … to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// What the answer is for; see [`Case::what`].
+const SECRETS: &str = "secrets";
+
+/// The folder of the files, below the one in memory.
+const FOLDER: &str = "secrets";
+
+/// The values of an assignment's secrets, by name.
+pub(crate) type Values = BTreeMap<SecretName, Secret<Vec<u8>>>;
+
+/// Where the secrets of this agent are.
+#[derive(Debug)]
+pub(crate) struct Vault {
+    memory: Memory,
+    /// Those of the assignment that runs or is about to. Written by whoever runs it.
+    held: Mutex<Values>,
+}
+
+/// Why an assignment's secrets cannot be had at the moment. No variant quotes what came.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VaultError {
+    /// The reconciler does not answer, or gives none out.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// What came is not for this request.
+    #[error(transparent)]
+    Sealed(#[from] SealedError),
+    /// What came is not what the instruction names.
+    #[error("the answer does not hold the secrets of the instruction")]
+    Answer,
+    /// There is no place for them.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// They cannot be written into memory.
+    #[error("cannot write {what} in memory")]
+    Write {
+        /// What.
+        what: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl VaultError {
+    /// In words for a report: the reconciler's code where it gave one, and never what else an answer says.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Call(CallError::Refused { code, .. }) => code.clone(),
+            error => error.to_string(),
+        }
+    }
+}
+
+impl Vault {
+    /// Of an agent that holds none yet. What an earlier process of the same agent left is removed.
+    pub(crate) fn new(memory: Memory) -> Self {
+        let vault = Self {
+            memory,
+            held: Mutex::default(),
+        };
+        vault.clear();
+        vault
+    }
+
+    /// Asks the reconciler for the secrets of an assignment until they are where the workload finds them. Meanwhile the
+    /// report says what it waits for.
+    pub(crate) async fn obtain(
+        &self,
+        node: &Node,
+        generation: Generation,
+        assignment: &Assignment,
+    ) {
+        let mut failures = 0;
+        while let Err(error) = self.fill(node, generation, assignment).await {
+            failures += 1;
+            let message = format!("waits for its secrets: {}", error.shown());
+            if u32::is_power_of_two(failures) {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                tracing::warn!(failures, error, "no secrets yet");
+            }
+            node.workload.send_replace(Some(WorkloadReport {
+                cause: Some(WorkloadCause::SecretsUnavailable),
+                message,
+                ..starting(generation, assignment)
+            }));
+            sleep(clock::pause(failures, FIRST_PAUSE, LONGEST_PAUSE)).await;
+        }
+    }
+
+    /// Nothing is to be run any more before it was started.
+    pub(crate) fn give_up(&self, board: &Board) {
+        self.clear();
+        board.send_replace(None);
+    }
+
+    /// Those of before are held no longer when new ones are not to be had at the moment.
+    async fn fill(
+        &self,
+        node: &Node,
+        generation: Generation,
+        assignment: &Assignment,
+    ) -> Result<(), VaultError> {
+        self.held().clear();
+        if assignment.secrets.is_empty() {
+            return Ok(());
+        }
+        let values = ask(node, generation, &assignment.secrets).await?;
+        self.put(assignment, values)
+    }
+
+    /// Puts the values of an assignment where the workload finds them.
+    pub(crate) fn put(&self, assignment: &Assignment, values: Values) -> Result<(), VaultError> {
+        self.write(assignment, &values)?;
+        *self.held() = values;
+        Ok(())
+    }
+
+    /// The variables of a process, with their values.
+    pub(crate) fn env(&self, uses: &[SecretUse]) -> Vec<(OsString, Secret<OsString>)> {
+        let held = self.held();
+        let variable = |one: &SecretUse| {
+            let value = held.get(&one.name)?.reveal().clone();
+            Some((
+                one.env.as_ref()?.into(),
+                Secret::new(OsString::from_vec(value)),
+            ))
+        };
+        uses.iter().filter_map(variable).collect()
+    }
+
+    /// The folder with the files of these uses, whether it is there or not. Other uses, and other versions of the same
+    /// secrets, have another one: a container that is not made anew goes on with what it was given.
+    pub(crate) fn files(&self, uses: &[SecretUse], version: Option<Digest>) -> PathBuf {
+        let uses = serde_json::to_vec(uses).expect("a document is plain data");
+        let version = version.map(|digest| digest.as_bytes().to_vec());
+        let digest = Digest::of_list([uses.as_slice(), version.as_deref().unwrap_or_default()]);
+        self.folder().join(digest.short(16))
+    }
+
+    /// Removes all that is held, but the files of these uses.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "for what is updated in place, which processes are not"
+        )
+    )]
+    pub(crate) fn keep(&self, uses: &[SecretUse], version: Option<Digest>) {
+        let kept = self.files(uses, version);
+        let Ok(folders) = fs::read_dir(self.folder()) else {
+            return;
+        };
+        for folder in folders.flatten().map(|entry| entry.path()) {
+            if folder != kept {
+                removed(&folder, fs::remove_dir_all(&folder));
+            }
+        }
+    }
+
+    /// Removes all that is held.
+    pub(crate) fn clear(&self) {
+        self.held().clear();
+        removed(&self.folder(), fs::remove_dir_all(self.folder()));
+        // What else the agent has in memory stays, and with it the folder.
+        let _ = fs::remove_dir(self.memory.path());
+    }
+
+    /// The files of an assignment, each whole or not at all.
+    fn write(&self, assignment: &Assignment, values: &Values) -> Result<(), VaultError> {
+        let uses = &assignment.secrets;
+        if uses.iter().all(|one| one.file.is_none()) {
+            return Ok(());
+        }
+        self.memory.make()?;
+        let folder = self.files(uses, assignment.secrets_digest);
+        let private = || {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&folder)
+        };
+        private().map_err(|source| failed(&folder, source))?;
+        for one in uses {
+            if let (Some(name), Some(value)) = (&one.file, values.get(&one.name)) {
+                let path = folder.join(name);
+                write(&path, value.reveal()).map_err(|source| failed(&path, source))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.memory.path().join(FOLDER)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Values> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Readable by every user, in a folder that is open to nobody else: programs in containers are often not the agent's user.
+fn write(path: &Path, value: &[u8]) -> io::Result<()> {
+    let aside = path.with_extension("new~");
+    let _ = fs::remove_file(&aside);
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o444)
+        .open(&aside)?;
+    file.write_all(value)?;
+    fs::rename(&aside, path)
+}
+
+fn failed(path: &Path, source: io::Error) -> VaultError {
+    let what = path.display().to_string();
+    VaultError::Write { what, source }
+}
+
+/// Says so when something is left.
+fn removed(path: &Path, result: io::Result<()>) {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::error!(folder = %path.display(), error = %error, "secrets are left in memory");
+        }
+        _ => {}
+    }
+}
+
+/// The values that these uses name, no more and no fewer.
+async fn ask(
+    node: &Node,
+    generation: Generation,
+    uses: &[SecretUse],
+) -> Result<Values, VaultError> {
+    let asking = Asking::new()?;
+    let request = SecretsRequest {
+        boot_id: node.boot_id(),
+        generation,
+        public_key: asking.public().to_owned(),
+    };
+    let path = routes::secrets(&node.id);
+    let answer: SealedAnswer = node.client.post(&path, &request).await?;
+    let case = Case {
+        what: SECRETS,
+        agent: &node.id,
+        key: &node.keypair.public(),
+        generation,
+    };
+    let values = SecretValues::read(&asking.open(&answer, &case)?).ok_or(VaultError::Answer)?;
+    let names: BTreeSet<_> = uses.iter().map(|one| &one.name).collect();
+    match values.keys().eq(names) {
+        true => Ok(values),
+        false => Err(VaultError::Answer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn assignment(file: &str, version: &[u8]) -> Assignment {
+        let workload = json!({ "process": { "command": ["true"] } });
+        Assignment {
+            deployment: "acme/web".parse().expect("a deployment"),
+            digest: Digest::of(version),
+            workload: serde_json::from_value(workload).expect("a workload"),
+            health: None,
+            secrets: serde_json::from_value(json!([{ "name": "db", "file": file }])).expect("uses"),
+            secrets_digest: Some(Digest::of(version)),
+        }
+    }
+
+    fn values(value: &str) -> Values {
+        let name = SecretName::new("db").expect("a name");
+        Values::from([(name, Secret::new(value.into()))])
+    }
+
+    fn vault() -> Vault {
+        Vault::new(Memory::of(&format!("test@{}", clock::unique()), "tiny-1"))
+    }
+
+    #[test]
+    fn versions_have_folders_of_their_own_until_one_is_kept() {
+        let vault = vault();
+        let (old, new) = (assignment("db", b"1"), assignment("db", b"2"));
+        vault.put(&old, values("old")).expect("memory");
+        vault.put(&old, values("old")).expect("memory");
+        vault.put(&new, values("new")).expect("memory");
+        let file = |of: &Assignment| vault.files(&of.secrets, of.secrets_digest).join("db");
+        let read = |of| fs::read_to_string(file(of)).expect("there");
+        assert_eq!((read(&old).as_str(), read(&new).as_str()), ("old", "new"));
+        vault.keep(&new.secrets, new.secrets_digest);
+        assert!(!file(&old).exists() && file(&new).exists());
+        vault.clear();
+        assert!(!vault.memory.path().exists());
+    }
+
+    #[test]
+    fn what_an_earlier_process_left_is_removed_and_what_else_it_had_is_not() {
+        let left = vault();
+        let one = assignment("db", b"1");
+        left.put(&one, values("old")).expect("memory");
+        let other = left.memory.path().join("other");
+        fs::write(&other, "").expect("written");
+        let found = Vault::new(left.memory.clone());
+        assert!(!found.files(&one.secrets, one.secrets_digest).exists());
+        assert!(other.exists());
+        found.memory.remove().expect("removed");
+    }
+
+    #[test]
+    fn a_refusal_is_shown_by_its_code_alone() {
+        let refused = CallError::Refused {
+            later: false,
+            code: "secrets_lapsed".into(),
+            message: "as somebody says".into(),
+        };
+        assert_eq!(VaultError::from(refused).shown(), "secrets_lapsed");
+        let answer = VaultError::Answer.shown();
+        assert!(answer.starts_with("the answer does not hold"), "{answer}");
+    }
+}
