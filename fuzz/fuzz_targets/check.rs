@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use easyenclave::desired::{Loaded, Loader, check_files, is_document};
+use easyenclave::desired::{Loaded, Loader, check_files, is_read};
 use easyenclave::examples;
 use easyenclave_plan::Frozen;
 use libfuzzer_sys::fuzz_target;
@@ -104,7 +104,7 @@ fn load(loader: &mut Loader, tree: &BTreeMap<String, Vec<u8>>) -> Loaded {
 fn tree(files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
     files
         .into_iter()
-        .filter(|(path, _)| is_document(path))
+        .filter(|(path, _)| is_read(path))
         .collect()
 }
 

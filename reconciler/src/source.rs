@@ -18,7 +18,7 @@ use easyenclave_schemas::records::InForceRecord;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::desired::{Besides, Loader, NOT_A_FILE, is_document};
+use crate::desired::{Besides, Loader, NOT_A_FILE, is_read};
 use crate::outage::Outage;
 use crate::report::Trouble;
 use crate::revision::Revision;
@@ -296,14 +296,7 @@ impl Reader {
 
     fn in_force(&self) -> Option<InForceRecord> {
         let commit = self.accepted.filter(|_| self.has_revision)?;
-        let text = |key: &[u8; 20]| BlobId::from_bytes(*key).to_string();
-        let besides = self.besides.iter();
-        Some(InForceRecord {
-            commit: commit.to_string(),
-            besides: besides
-                .map(|(path, key)| (path.clone(), key.as_ref().map(text)))
-                .collect(),
-        })
+        Some(kept::record(commit, &self.besides))
     }
 
     /// The revision in force, with the newest commit noted as considered and refused.
@@ -316,13 +309,13 @@ impl Reader {
     }
 }
 
-/// The documents of a commit by path, for the loader. What is no file is none that is gone.
+/// The documents of a commit by path, and what may be a part of them, for the loader. What is no file is none that is gone.
 pub(crate) fn files(
     git: &easyenclave_git::Source,
     commit: CommitId,
 ) -> Result<BTreeMap<String, [u8; 20]>, GitError> {
-    let entries = git.entries(commit, &is_document)?.into_iter();
-    let others = git.others(commit, &is_document)?.into_iter();
+    let entries = git.entries(commit, &is_read)?.into_iter();
+    let others = git.others(commit, &is_read)?.into_iter();
     let files = entries.map(|(path, blob)| (path, *blob.as_bytes()));
     Ok(files.chain(others.map(|path| (path, NOT_A_FILE))).collect())
 }

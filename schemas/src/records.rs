@@ -25,6 +25,10 @@ pub struct InForceRecord {
     /// or nothing. A path that the commit does not have is one that may have moved.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub besides: BTreeMap<String, Option<String>>,
+    /// Paths of documents that are in force with another version of the file beside them than the commit's: its id, 40 hex
+    /// digits.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attached: BTreeMap<String, String>,
 }
 
 /// An agent that registered.

@@ -5,7 +5,8 @@ use std::fmt;
 
 use easyenclave_schemas::Digest;
 use easyenclave_schemas::documents::{
-    Document, Enforcement, Identity, Kind, NonceMode, TrustRootKind,
+    ComposeSource, DeploymentSpec, Document, Enforcement, Identity, Kind, NonceMode, TrustRootKind,
+    Workload,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -184,13 +185,27 @@ fn fields((identity, document): &Entry<'_>) -> Value {
         Document::Provider(it) => value(&it.spec),
         Document::CapacityTarget(it) => value(&it.spec),
         Document::CapacityReservation(it) => value(&it.spec),
-        Document::Deployment(it) => value(&it.spec),
+        Document::Deployment(it) => deployment(&it.spec),
         // That it changes is shown; a ciphertext tells nobody anything.
         Document::Secret(it) => {
             json!({ "sealed": Digest::of(it.spec.sealed.as_bytes()).short(12) })
         }
         Document::Approval(it) => value(&it.spec),
     }
+}
+
+/// A deployment, with the fields of its Compose file in the place of its text.
+fn deployment(spec: &DeploymentSpec) -> Value {
+    let mut fields = value(spec);
+    if let Workload::Compose(compose) = &spec.workload
+        && let ComposeSource::Inline(text) = &compose.source
+        && let Ok(Value::Object(file)) = serde_json::from_str(text)
+        && let Some(fields) = fields["workload"]["compose"].as_object_mut()
+    {
+        fields.remove("source");
+        fields.extend(file);
+    }
+    fields
 }
 
 fn value(spec: &impl Serialize) -> Value {
@@ -298,6 +313,35 @@ mod tests {
             false => change.to_string(),
         };
         between(old, new).iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_compose_file_shows_what_differs_in_it_and_no_password() {
+        let old = json!({ "services": {
+            "db": { "image": "db:1", "environment": { "PASSWORD": "hunter1" } },
+            "web": { "image": "web:1", "networks": ["front"] },
+        }});
+        let new = json!({ "services": {
+            "db": { "image": "db:1", "environment": { "PASSWORD": "hunter2" } },
+            "queue": { "image": "queue:1", "environment": ["PASSWORD=hunter2"] },
+            "web": { "image": "web:2", "networks": ["front"] },
+        }, "networks": { "front": null } });
+        let deployment = |file: Value| {
+            let frame = "apiVersion: easyenclave.dev/v1\nkind: Deployment\nmetadata: { name: web, owner: acme }\n";
+            let source = json!({ "inline": file.to_string() });
+            let spec = json!({ "workload": { "compose": { "source": source } }, "replicas": 1, "nodeSize": "tiny" });
+            let located = decode(format!("{frame}spec: {spec}\n").as_bytes()).expect("a document");
+            InForce::from([(located.identity, located.document)])
+        };
+        let lines = lines(&deployment(old), &deployment(new));
+        expect_test::expect![[r#"
+            deployment acme/web: workload.compose.networks.front: not given -> null
+            deployment acme/web: workload.compose.services.db.environment.PASSWORD: <not shown> -> <not shown>
+            deployment acme/web: workload.compose.services.queue.environment: added <not shown>
+            deployment acme/web: workload.compose.services.queue.image: not given -> "queue:1"
+            deployment acme/web: workload.compose.services.web.image: "web:1" -> "web:2"
+        "#]]
+        .assert_eq(&(lines.join("\n") + "\n"));
     }
 
     #[test]

@@ -7,10 +7,19 @@ use easyenclave_git::redact;
 use serde_json::{Map, Value};
 
 /// Lists whose order counts, so that they are shown whole. Of others it has no effect.
-const SEQUENCES: [&str; 2] = ["command", "urls"];
+const SEQUENCES: [&str; 4] = ["command", "entrypoint", "test", "urls"];
 
 /// Fields of workloads into which people write passwords, though they should not. That they change is shown.
-const UNSHOWN: [&str; 2] = ["command", "env"];
+const UNSHOWN: [&str; 8] = [
+    "args",
+    "command",
+    "content",
+    "entrypoint",
+    "env",
+    "environment",
+    "labels",
+    "test",
+];
 
 /// What is shown of them.
 const NOT_SHOWN: &str = "<not shown>";

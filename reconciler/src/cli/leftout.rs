@@ -4,7 +4,7 @@ use std::path::Path;
 
 use easyenclave_git::{CommitId, uncommitted};
 
-use crate::desired::{is_document, places};
+use crate::desired::{is_read, places};
 
 /// So many files are named; the rest is counted.
 const NAMED: usize = 3;
@@ -13,7 +13,7 @@ const NAMED: usize = 3;
 /// is checked out.
 pub(super) fn note(repo: &Path, planned: CommitId) -> Option<String> {
     match uncommitted(repo, planned, places()) {
-        Ok(files) => said(files.into_iter().filter(|path| is_document(path)).collect()),
+        Ok(files) => said(files.into_iter().filter(|path| is_read(path)).collect()),
         Err(error) => Some(format!(
             "whether files have edits that are not committed cannot be told: {error}"
         )),

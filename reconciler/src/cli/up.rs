@@ -26,7 +26,7 @@ use super::{Ended, absent, edit, exit, out, shutdown, worker};
 use crate::clock::{Clock, System};
 use crate::config::DataDir;
 use crate::daemon::{Config, Daemon};
-use crate::desired::is_document;
+use crate::desired::is_read;
 use crate::settings::Settings;
 use crate::{examples, keys};
 
@@ -337,7 +337,7 @@ fn read(dir: &Path) -> std::io::Result<BTreeMap<String, Vec<u8>>> {
                 if name != ".git" {
                     folders.push(path);
                 }
-            } else if is_document(&name) || name.ends_with(".md") {
+            } else if is_read(&name) || name.ends_with(".md") {
                 files.insert(name, std::fs::read(&path)?);
             }
         }

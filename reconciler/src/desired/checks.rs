@@ -1,6 +1,7 @@
 //! What must hold across documents: one table of small functions. Each finding blames one document, the
 //! one that should change; a document that another one's failure touches is never blamed for it.
 
+mod compose;
 mod fleet;
 mod limits;
 mod owners;
@@ -10,20 +11,29 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use easyenclave_schemas::TargetName;
-use easyenclave_schemas::decode::did_you_mean;
+use easyenclave_schemas::decode::{Problem, did_you_mean};
 use easyenclave_schemas::documents::{DeploymentSpec, Kind, TargetSpec};
 
+use super::blobs::Part;
 use super::facts::{Considered, Facts, Held};
 use super::paths::{FLEET, may_hold, shown};
 use limits::{Limit, Share, group};
+
+/// Where in a version something was found.
+#[derive(Debug)]
+pub(super) enum Spot {
+    /// In a field of the document.
+    Field(Cow<'static, str>),
+    /// In its Compose file, with all that is said of it.
+    Compose(Part, Problem),
+}
 
 /// Something that a check found.
 #[derive(Debug)]
 pub(super) struct Finding {
     /// The file of the document to blame.
     pub(super) file: usize,
-    /// The field.
-    pub(super) pointer: Cow<'static, str>,
+    pub(super) spot: Spot,
     pub(super) code: &'static str,
     pub(super) message: String,
     pub(super) suggestion: Option<String>,
@@ -38,7 +48,7 @@ impl Finding {
     ) -> Self {
         Self {
             file: version.file,
-            pointer: pointer.into(),
+            spot: Spot::Field(pointer.into()),
             code,
             message,
             suggestion: None,
@@ -48,7 +58,7 @@ impl Finding {
 
 type Check = fn(&Facts<'_>, &mut Vec<Finding>);
 
-const CHECKS: [Check; 18] = [
+const CHECKS: [Check; 19] = [
     places,
     identities_are_unique,
     owners_exist,
@@ -63,6 +73,7 @@ const CHECKS: [Check; 18] = [
     providers::make_what_can_be_trusted,
     quotas,
     reservations_fit,
+    compose::files_obey_the_fleet,
     fleet::auditors_are_readable,
     fleet::sealing_has_auditors,
     fleet::real_roots_have_auditors,

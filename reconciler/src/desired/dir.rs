@@ -13,7 +13,7 @@ use easyenclave_schemas::decode::{MAX_BYTES, Problem};
 use super::astray::{BEGINNING, astray, may_be_astray};
 use super::blobs::{BlobKey, NOT_A_FILE};
 use super::loader::Loader;
-use super::paths::{FLEET, FOLDERS, is_document};
+use super::paths::{FLEET, FOLDERS, is_document, is_read};
 use super::report::{Checked, FileProblem};
 use crate::examples::NO_ROOT;
 
@@ -63,14 +63,15 @@ fn strays(dir: &Path) -> Vec<FileProblem> {
     found
 }
 
-/// Checks documents by their paths, relative to the repository's root. Other files are passed over.
+/// Checks documents by their paths, relative to the repository's root, with what stands beside them. Other files are
+/// passed over.
 pub fn check_files(files: &BTreeMap<String, Vec<u8>>) -> Checked {
-    let documents = files.iter().filter(|(path, _)| is_document(path));
+    let documents = files.iter().filter(|(path, _)| is_read(path));
     let documents = documents.map(|(path, text)| (path.clone(), Some(text.clone())));
     check(&documents.collect())
 }
 
-/// Documents by their paths; those without a text are no files.
+/// Documents and what stands beside them, by their paths; those without a text are no files.
 fn check(documents: &BTreeMap<String, Option<Vec<u8>>>) -> Checked {
     let texts: Vec<_> = documents.values().collect();
     let keys = texts.iter().enumerate().map(|(index, text)| match text {
@@ -79,10 +80,16 @@ fn check(documents: &BTreeMap<String, Option<Vec<u8>>>) -> Checked {
     });
     let tree: BTreeMap<_, _> = documents.keys().cloned().zip(keys).collect();
     let blob = |key| Ok(texts[index(key)].clone().unwrap_or_default());
+    let mut loader = Loader::default();
+    let problems = loader.check(&tree, &blob);
+    let mut warnings: Vec<_> = documents.iter().filter_map(rootless).collect();
+    warnings.extend(loader.warnings());
+    warnings.sort_by_cached_key(|one| (one.file.clone(), one.problem.clone()));
+    warnings.dedup();
     Checked {
-        documents: tree.len(),
-        problems: Loader::default().check(&tree, &blob),
-        warnings: documents.iter().filter_map(rootless).collect(),
+        documents: tree.keys().filter(|path| is_document(path)).count(),
+        problems,
+        warnings,
     }
 }
 
@@ -128,7 +135,7 @@ fn paths(dir: &Path) -> io::Result<Paths> {
     for folder in FOLDERS {
         collect(&dir.join(folder), folder, &mut paths)?;
     }
-    paths.retain(|path, _| is_document(path));
+    paths.retain(|path, _| is_read(path));
     Ok(paths)
 }
 

@@ -2,20 +2,21 @@
 //! others go on. Never takes a file that cannot be read for one that is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use easyenclave_schemas::decode::Problem;
 use easyenclave_schemas::documents::{Document, Identity};
 use easyenclave_schemas::status::ProblemStatus;
 
-use super::blobs::{BlobKey, Blobs, Read, ReadBlob};
+use super::blobs::{BlobKey, Blobs, Decoded, Part, Read, ReadBlob, Unread, VersionKey};
 use super::checks;
 use super::facts::Standing;
 use super::model::{self, Model};
 use super::past::{Besides, InForce, Past, Version};
-use super::paths::FLEET;
+use super::paths::{FLEET, beside, is_document};
 use super::report::FileProblem;
-use super::slot::{NOTHING, Origin, Slot, blame, facts, problems};
+use super::slot::{NOTHING, Older, Slot, blame, facts, problems};
 
 /// The code of a tree without a good document of the fleet.
 const NO_FLEET: &str = "no-fleet";
@@ -81,8 +82,18 @@ impl Loader {
         besides: &Besides,
         blob: &(dyn Fn(BlobKey) -> Result<Vec<u8>, String> + Sync),
     ) {
-        self.blobs.prepare(files.values().copied(), blob);
-        self.past = Past::primed(files, besides, |key| self.blobs.get(key, blob).ok());
+        self.prepare(files, blob);
+        self.past = Past::primed(files, besides, |path, key| {
+            let read = self.blobs.get(key, blob).ok()?;
+            let mut version = (VersionKey::of(key), read);
+            if let Some(file) = &version.1.file {
+                let kept = besides.attached.get(path);
+                let other = *kept.or_else(|| files.get(&beside(path, file)))?;
+                version.0.beside = Some(other);
+                version.1 = self.blobs.pair(&version.1, (key, other), blob).ok()?;
+            }
+            Some(version)
+        });
     }
 
     /// What is in force other than the files of the revision that was loaded last.
@@ -98,6 +109,11 @@ impl Loader {
     /// The same, by path.
     pub fn by_path(&self) -> impl Iterator<Item = (&str, &Document)> {
         self.past.by_path()
+    }
+
+    /// What is in force and may not be what its author expects.
+    pub(super) fn warnings(&self) -> Vec<FileProblem> {
+        self.past.warnings()
     }
 
     /// What is wrong with files that have no past.
@@ -121,11 +137,10 @@ impl Loader {
         blob: ReadBlob<'_>,
         history: History<'_>,
     ) -> (Option<Model>, Vec<FileProblem>) {
-        self.blobs.prepare(files.values().copied(), blob);
+        self.prepare(files, blob);
         self.gone = self.past.gone(files);
-        let mut slots: Vec<_> = files
-            .iter()
-            .map(|(path, key)| self.open(path, *key, blob))
+        let mut slots: Vec<_> = documents(files)
+            .map(|(path, key)| self.open(path, key, files, blob))
             .collect();
         for slot in slots.iter_mut().filter(|slot| slot.chosen.is_none()) {
             self.fall_back(slot, blob, history);
@@ -162,12 +177,27 @@ impl Loader {
         (model, problems)
     }
 
-    fn open<'f>(&mut self, path: &'f str, key: BlobKey, blob: ReadBlob<'_>) -> Slot<'f> {
+    /// Decodes what is new.
+    fn prepare(&mut self, files: &BTreeMap<String, BlobKey>, blob: ReadBlob<'_>) {
+        let documents: Vec<_> = documents(files).collect();
+        let other = |path: &str, file: &str| files.get(&beside(path, file)).copied();
+        self.blobs.prepare(&documents, other, blob);
+    }
+
+    fn open<'f>(
+        &mut self,
+        path: &'f str,
+        key: BlobKey,
+        files: &BTreeMap<String, BlobKey>,
+        blob: ReadBlob<'_>,
+    ) -> Slot<'f> {
         let mut slot = Slot::new(path, key);
-        match self.blobs.get(key, blob) {
+        let alone = self.blobs.get(key, blob);
+        let whole = alone.and_then(|read| self.whole(&mut slot, read, files, blob));
+        match whole {
             Ok(read) => {
                 slot.standing = self.standing(&slot, &read);
-                slot.chosen = Some((key, read));
+                slot.chosen = Some((slot.key, read));
             }
             Err(unread) => {
                 slot.fail(unread.claims.as_ref());
@@ -175,6 +205,24 @@ impl Loader {
             }
         }
         slot
+    }
+
+    /// A document with the file that it wants beside it.
+    fn whole(
+        &mut self,
+        slot: &mut Slot<'_>,
+        read: Arc<Read>,
+        files: &BTreeMap<String, BlobKey>,
+        blob: ReadBlob<'_>,
+    ) -> Decoded {
+        let Some(file) = &read.file else {
+            return Ok(read);
+        };
+        slot.file = Some(file.clone());
+        let other = files.get(&beside(slot.path, file));
+        let other = *other.ok_or_else(|| Arc::new(missing(&read, file)))?;
+        slot.key.beside = Some(other);
+        self.blobs.pair(&read, (slot.key.document, other), blob)
     }
 
     /// A file that moved is as unchanged as one that stayed; a copy beside the first is not.
@@ -199,48 +247,73 @@ impl Loader {
             Some(older) => older,
             None => self.older_versions(slot, history),
         };
-        slot.chosen = std::iter::from_fn(|| older.pop()).find_map(|(key, origin)| {
-            let read = self.blobs.get(key, blob).ok()?;
-            let same = slot
-                .says
-                .as_ref()
-                .is_none_or(|is| *is == read.located.identity);
-            (same || origin == Origin::Accepted).then_some((key, read))
-        });
+        slot.chosen = self.good(slot, &mut older, blob);
         slot.older = Some(older);
+    }
+
+    /// The newest of older versions that can be read. What stood beside one of the file's history is not known: it is not
+    /// passed over for a still older one.
+    fn good(
+        &mut self,
+        slot: &Slot<'_>,
+        older: &mut Vec<Older>,
+        blob: ReadBlob<'_>,
+    ) -> Option<Version> {
+        while let Some(one) = older.pop() {
+            let key = match one {
+                Older::Accepted(version) => return Some(version),
+                Older::Past(key) => key,
+            };
+            let Ok(read) = self.blobs.get(key, blob) else {
+                continue;
+            };
+            let says = slot.says.as_ref();
+            if says.is_none_or(|is| *is == read.located.identity) {
+                if read.file.is_some() {
+                    older.clear();
+                    return None;
+                }
+                return Some((VersionKey::of(key), read));
+            }
+        }
+        None
     }
 
     /// What was in force for this file or this document, and then the file's history. The last is
     /// the one to try first.
-    fn older_versions(&mut self, slot: &Slot<'_>, history: History<'_>) -> Vec<(BlobKey, Origin)> {
-        let accepted = self.before(slot.path, slot.says.as_ref());
-        let accepted = accepted.map(|(key, _)| *key).filter(|key| *key != slot.key);
-        let known = self
-            .older
-            .get(slot.path)
-            .filter(|(key, _)| *key == slot.key);
-        let known = match known {
+    fn older_versions(&mut self, slot: &Slot<'_>, history: History<'_>) -> Vec<Older> {
+        let accepted = self.before(slot.path, slot.says.as_ref()).cloned();
+        let accepted = accepted.filter(|(key, _)| *key != slot.key);
+        let before = accepted.as_ref().map(|(key, _)| *key);
+        let past = self.history(slot, history).into_iter();
+        let past = past.filter(|key| Some(VersionKey::of(*key)) != before);
+        let mut all: Vec<_> = past.map(Older::Past).collect();
+        all.reverse();
+        all.extend(accepted.map(Older::Accepted));
+        all
+    }
+
+    /// Older versions of a file, newest first. A document that wants a file beside it has none: they are older than those
+    /// that it had with other files.
+    fn history(&mut self, slot: &Slot<'_>, history: History<'_>) -> Vec<BlobKey> {
+        let tree = slot.key.document;
+        if slot.file.is_some() {
+            return Vec::new();
+        }
+        let known = self.older.get(slot.path).filter(|(key, _)| *key == tree);
+        let mut keys = match known {
             Some((_, keys)) => keys.clone(),
             None => {
                 let keys = history(slot.path);
                 if let Ok(keys) = &keys {
                     self.older
-                        .insert(slot.path.to_owned(), (slot.key, keys.clone()));
+                        .insert(slot.path.to_owned(), (tree, keys.clone()));
                 }
                 keys.unwrap_or_default()
             }
         };
-        let past = known
-            .into_iter()
-            .filter(|key| *key != slot.key && Some(*key) != accepted);
-        let past = past.map(|key| (key, Origin::Past));
-        let all = accepted
-            .map(|key| (key, Origin::Accepted))
-            .into_iter()
-            .chain(past);
-        let mut all: Vec<_> = all.collect();
-        all.reverse();
-        all
+        keys.retain(|key| *key != tree);
+        keys
     }
 
     /// Memory stays in proportion to one revision; it is not worth sorting out at every one.
@@ -263,6 +336,30 @@ impl Loader {
             .chain(older)
             .collect();
         self.blobs.retain(|key| used.contains(key));
+    }
+}
+
+/// The documents among the files of a revision.
+fn documents(files: &BTreeMap<String, BlobKey>) -> impl Iterator<Item = (&str, BlobKey)> {
+    let documents = files.iter().filter(|(path, _)| is_document(path));
+    documents.map(|(path, key)| (path.as_str(), *key))
+}
+
+/// A document that wants a file beside it which is not there.
+fn missing(read: &Read, file: &str) -> Unread {
+    let pointer = "/spec/workload/compose/source/file";
+    let (line, column) = read.located.position(pointer);
+    let problem = Problem {
+        line,
+        column,
+        pointer: pointer.into(),
+        code: "no-such-file",
+        message: format!("there is no file {file} beside this document"),
+        suggestion: None,
+    };
+    Unread {
+        problems: vec![(Part::Document, problem)],
+        claims: Some(read.located.identity.clone()),
     }
 }
 

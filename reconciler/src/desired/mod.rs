@@ -4,6 +4,7 @@
 mod astray;
 mod blobs;
 mod checks;
+mod compose;
 mod dir;
 mod facts;
 mod loader;
@@ -21,5 +22,5 @@ pub use dir::{check_dir, check_files};
 pub use loader::{Loaded, Loader};
 pub use model::Model;
 pub use past::{Besides, InForce};
-pub use paths::{is_document, places};
+pub use paths::{is_document, is_read, places};
 pub use report::{Checked, FileProblem};

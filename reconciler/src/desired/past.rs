@@ -4,18 +4,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use easyenclave_schemas::decode::Problem;
 use easyenclave_schemas::documents::{Document, Identity};
 
-use super::blobs::{BlobKey, Read};
-use super::paths::home;
-use super::slot::Slot;
+use super::blobs::{BlobKey, Part, Read, VersionKey};
+use super::paths::{beside, home, is_document};
+use super::report::FileProblem;
+use super::slot::{Slot, place};
 
 /// A version of a document.
-pub(super) type Version = (BlobKey, Arc<Read>);
+pub(super) type Version = (VersionKey, Arc<Read>);
 
-/// What is in force other than a revision's files, by path: another version of the file, or none of it.
-/// A path that the revision does not have is one that is missed.
-pub type Besides = BTreeMap<String, Option<BlobKey>>;
+/// What is in force other than a revision's files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Besides {
+    /// Documents by path: another version of the file, or none of it. A path that the revision does not have is one that
+    /// is missed.
+    pub documents: BTreeMap<String, Option<BlobKey>>,
+    /// What stands beside documents, by the documents' paths, where it is not the revision's.
+    pub attached: BTreeMap<String, BlobKey>,
+}
 
 /// Documents in force.
 pub type InForce = BTreeMap<Identity, Document>;
@@ -39,7 +47,7 @@ impl Past {
             let path = slot.path.to_owned();
             match &slot.chosen {
                 Some(version) => drop(past.accepted.insert(path, version.clone())),
-                None => drop(past.refused.insert(path, slot.key)),
+                None => drop(past.refused.insert(path, slot.key.document)),
             }
         }
         for (path, version) in missed {
@@ -49,26 +57,28 @@ impl Past {
         past
     }
 
-    /// The same after a restart. What cannot be read any more is not known any more.
+    /// The same after a restart. `read` reads a document's version with what stands beside it; what cannot be read any
+    /// more is not known any more.
     pub(super) fn primed(
         files: &BTreeMap<String, BlobKey>,
         besides: &Besides,
-        mut read: impl FnMut(BlobKey) -> Option<Arc<Read>>,
+        mut read: impl FnMut(&str, BlobKey) -> Option<Version>,
     ) -> Self {
         let mut past = Self::default();
+        let documents = &besides.documents;
         let same = files
             .iter()
-            .filter(|(path, _)| !besides.contains_key(*path));
+            .filter(|(path, _)| is_document(path) && !documents.contains_key(*path));
         let same = same.map(|(path, key)| (path, *key));
-        let other = besides
+        let other = documents
             .iter()
             .filter_map(|(path, key)| Some((path, (*key)?)));
         for (path, key) in same.chain(other) {
-            if let Some(read) = read(key) {
-                past.accepted.insert(path.clone(), (key, read));
+            if let Some(version) = read(path, key) {
+                past.accepted.insert(path.clone(), version);
             }
         }
-        for (path, key) in besides {
+        for (path, key) in documents {
             match (files.get(path), key) {
                 (Some(file), None) => drop(past.refused.insert(path.clone(), *file)),
                 (None, Some(_)) => drop(past.missed.insert(path.clone())),
@@ -80,12 +90,23 @@ impl Past {
 
     /// What is in force other than these files.
     pub(super) fn besides(&self, files: &BTreeMap<String, BlobKey>) -> Besides {
-        let version = |path: &String| self.version(path).map(|(key, _)| *key);
-        let all = files.keys().chain(&self.missed);
-        all.map(|path| (path, version(path)))
+        let version = |path: &String| self.version(path).map(|(key, _)| key.document);
+        let all = files.keys().filter(|path| is_document(path));
+        let documents = all
+            .chain(&self.missed)
+            .map(|path| (path, version(path)))
             .filter(|(path, key)| files.get(*path) != key.as_ref())
             .map(|(path, key)| (path.clone(), key))
-            .collect()
+            .collect();
+        let attached = self.accepted.iter().filter_map(|(path, (key, read))| {
+            let (other, file) = (key.beside?, read.file.as_ref()?);
+            let is_other = files.get(&beside(path, file)) != Some(&other);
+            is_other.then(|| (path.clone(), other))
+        });
+        Besides {
+            documents,
+            attached: attached.collect(),
+        }
     }
 
     /// The version of a file that was in force.
@@ -106,9 +127,24 @@ impl Past {
         all.map(|(path, (_, read))| (path.as_str(), &read.located.document))
     }
 
-    /// Every version that was in force.
+    /// What their authors may not expect.
+    pub(super) fn warnings(&self) -> Vec<FileProblem> {
+        let of = |(path, (_, read)): (&String, &Version)| -> Vec<FileProblem> {
+            let warnings = read.composed.iter().flat_map(|it| &it.warnings);
+            let told = |(part, problem): &(Part, Problem)| FileProblem {
+                file: place(path, read.file.as_deref(), *part),
+                problem: problem.clone(),
+                consequence: "",
+            };
+            warnings.map(told).collect()
+        };
+        self.accepted.iter().flat_map(of).collect()
+    }
+
+    /// The blobs of every version that was in force.
     pub(super) fn keys(&self) -> impl Iterator<Item = BlobKey> {
-        self.accepted.values().map(|(key, _)| *key)
+        let keys = self.accepted.values().map(|(key, _)| key);
+        keys.flat_map(|key| [Some(key.document), key.beside].into_iter().flatten())
     }
 
     /// What was in force and is in none of these files.
@@ -138,7 +174,7 @@ impl Past {
         if gone.is_empty() || mute().next().is_none() {
             return BTreeSet::new();
         }
-        let is_new = |slot: &&Slot<'_>| self.refused.get(slot.path) != Some(&slot.key);
+        let is_new = |slot: &&Slot<'_>| self.refused.get(slot.path) != Some(&slot.key.document);
         let homes: BTreeSet<_> = mute().map(|slot| home(slot.path)).collect();
         let new: BTreeSet<_> = mute().filter(is_new).map(|slot| home(slot.path)).collect();
         let chosen = slots.iter().filter_map(|slot| slot.chosen.as_ref());

@@ -37,6 +37,27 @@ pub fn is_document(path: &str) -> bool {
     FOLDERS.contains(&folder) && path != folder && is_yaml && !is_compose(file) && !is_hidden
 }
 
+/// Whether a file of this path may stand beside a document and be a part of it: a Compose file in an owner's folder.
+pub(super) fn is_attachment(path: &str) -> bool {
+    let file = path.rsplit('/').next().unwrap_or_default();
+    let is_yaml = file.ends_with(".yaml") || file.ends_with(".yml");
+    let is_hidden = path.split('/').any(|part| part.starts_with('.'));
+    owner_folder(path, "deployments").is_some() && is_yaml && is_compose(file) && !is_hidden
+}
+
+/// Whether a file of this path counts for anything: a document, or what may be a part of one.
+pub fn is_read(path: &str) -> bool {
+    is_document(path) || is_attachment(path)
+}
+
+/// The path of a file in the folder of another one.
+pub(super) fn beside(path: &str, name: &str) -> String {
+    match path.rsplit_once('/') {
+        Some((folder, _)) => format!("{folder}/{name}"),
+        None => name.to_owned(),
+    }
+}
+
 /// The names that Compose looks for, and those of its further files, such as `compose.prod.yaml`. Another name that
 /// begins alike is a document's: one that is passed over would be a lost intention.
 fn is_compose(file: &str) -> bool {
@@ -159,6 +180,32 @@ mod tests {
         ] {
             assert!(!is_document(path), "{path}");
         }
+    }
+
+    #[test]
+    fn compose_files_of_owners_may_be_parts_of_documents() {
+        for path in [
+            "deployments/acme/compose.yaml",
+            "deployments/acme/docker-compose.yml",
+            "deployments/acme/a/compose.web.yaml",
+        ] {
+            assert!(is_attachment(path) && is_read(path), "{path}");
+        }
+        for path in [
+            "compose.yaml",
+            "deployments/compose.yaml",
+            "owners/acme/compose.yaml",
+            "deployments/acme/web.yaml",
+            "deployments/acme/compose.json",
+            "deployments/.acme/compose.yaml",
+        ] {
+            assert!(!is_attachment(path), "{path}");
+        }
+        assert!(is_read("fleet.yaml") && !is_read("README.md"));
+        assert_eq!(
+            beside("deployments/acme/web.yaml", "compose.yaml"),
+            "deployments/acme/compose.yaml"
+        );
     }
 
     #[test]

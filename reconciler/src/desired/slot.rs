@@ -1,15 +1,15 @@
 //! A file of a revision, the version of it that is considered, and what people are told of it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use easyenclave_schemas::decode::Problem;
 use easyenclave_schemas::documents::{Identity, Kind};
 
-use super::blobs::{BlobKey, Read};
-use super::checks::Finding;
+use super::blobs::{BlobKey, Part, VersionKey};
+use super::checks::{Finding, Spot};
 use super::facts::{Considered, Facts, Standing};
-use super::paths::{guess, may_hold};
+use super::past::Version;
+use super::paths::{beside, guess, may_hold};
 use super::report::FileProblem;
 
 /// What happens when a revision says too little.
@@ -19,16 +19,18 @@ pub(super) const NOTHING: &str = "nothing is changed";
 pub(super) struct Slot<'f> {
     pub(super) path: &'f str,
     /// The version in the tree.
-    pub(super) key: BlobKey,
+    pub(super) key: VersionKey,
     /// The version considered; none when there is none that can be.
-    pub(super) chosen: Option<(BlobKey, Arc<Read>)>,
+    pub(super) chosen: Option<Version>,
     pub(super) standing: Standing,
     /// What a failed version in the tree says it is, if it may say so at this path.
     pub(super) says: Option<Identity>,
+    /// The file beside it that the version in the tree wants.
+    pub(super) file: Option<String>,
     /// What is wrong with the version in the tree.
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<(Part, Problem)>,
     /// Older versions, the next to try last. None as long as they were not looked up.
-    pub(super) older: Option<Vec<(BlobKey, Origin)>>,
+    pub(super) older: Option<Vec<Older>>,
 }
 
 impl<'f> Slot<'f> {
@@ -36,10 +38,11 @@ impl<'f> Slot<'f> {
     pub(super) fn new(path: &'f str, key: BlobKey) -> Self {
         Self {
             path,
-            key,
+            key: VersionKey::of(key),
             chosen: None,
             standing: Standing::Changed,
             says: None,
+            file: None,
             problems: Vec::new(),
             older: None,
         }
@@ -57,14 +60,20 @@ impl<'f> Slot<'f> {
         if let Some((_, read)) = &self.chosen
             && self.standing != Standing::Older
         {
-            let (line, column) = read.located.position(&finding.pointer);
-            self.problems.push(Problem {
-                line,
-                column,
-                pointer: finding.pointer.into_owned(),
-                code: finding.code,
-                message: finding.message,
-                suggestion: finding.suggestion,
+            self.problems.push(match finding.spot {
+                Spot::Field(pointer) => {
+                    let (line, column) = read.located.position(&pointer);
+                    let problem = Problem {
+                        line,
+                        column,
+                        pointer: pointer.into_owned(),
+                        code: finding.code,
+                        message: finding.message,
+                        suggestion: finding.suggestion,
+                    };
+                    (Part::Document, problem)
+                }
+                Spot::Compose(part, problem) => (part, problem),
             });
         }
     }
@@ -110,14 +119,22 @@ impl<'f> Slot<'f> {
     }
 }
 
-/// Where an older version was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+/// The file that a part of a document stands in.
+pub(super) fn place(path: &str, file: Option<&str>, part: Part) -> String {
+    match (part, file) {
+        (Part::Beside, Some(file)) => beside(path, file),
+        _ => path.to_owned(),
+    }
+}
+
+/// An older version, by where it was found.
+#[derive(Debug, Clone)]
+pub(super) enum Older {
     /// It was in force.
-    Accepted,
+    Accepted(Version),
     /// The file's history. It must be the same document, or files that were reused would bring back
     /// what was deleted.
-    Past,
+    Past(BlobKey),
 }
 
 /// All versions considered, side by side. What is missed is as unreadable as what cannot be read.
@@ -169,13 +186,15 @@ pub(super) fn problems(slots: &[Slot<'_>], changes: bool) -> Vec<FileProblem> {
         } else {
             NOTHING
         };
-        let mut problems = slot.problems.clone();
-        problems.sort();
-        all.extend(problems.into_iter().map(|problem| FileProblem {
-            file: slot.path.to_owned(),
-            problem,
+        all.extend(slot.problems.iter().map(|(part, problem)| FileProblem {
+            file: place(slot.path, slot.file.as_deref(), *part),
+            problem: problem.clone(),
             consequence,
         }));
     }
+    // Documents that share a file share what is wrong with it.
+    let place = |one: &FileProblem| (one.file.clone(), one.problem.clone(), one.consequence);
+    all.sort_by_cached_key(place);
+    all.dedup();
     all
 }

@@ -1,5 +1,6 @@
 //! Revisions as people push them, one after the other.
 
+mod compose;
 mod keys;
 mod owners;
 
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use easyenclave_plan::Frozen;
 use easyenclave_schemas::Digest;
+use easyenclave_schemas::documents::Workload;
 use expect_test::{Expect, expect, expect_file};
 
 use super::*;
@@ -18,7 +20,9 @@ use super::*;
 struct Story {
     loader: Loader,
     tree: BTreeMap<String, String>,
-    blobs: BTreeMap<[u8; 20], String>,
+    blobs: BTreeMap<[u8; 20], Vec<u8>>,
+    /// Files whose blob is not that of their text in the tree.
+    odd: BTreeMap<String, [u8; 20]>,
     /// Every version that a file had, newest first.
     history: BTreeMap<String, Vec<[u8; 20]>>,
     /// The files that were loaded last.
@@ -51,6 +55,7 @@ impl Story {
         let digest = Digest::of(text.as_bytes());
         let key = *digest.as_bytes().first_chunk().expect("longer than a key");
         self.blobs.insert(key, text.into());
+        self.odd.remove(path);
         self.history.entry(path.into()).or_default().insert(0, key);
         self.tree.insert(path.into(), text.into());
     }
@@ -79,7 +84,7 @@ impl Story {
     fn resume(&mut self) {
         let besides = self.loader.besides(&self.loaded);
         self.restart();
-        let blob = |key: [u8; 20]| Ok(self.blobs[&key].clone().into_bytes());
+        let blob = |key: [u8; 20]| Ok(self.blobs[&key].clone());
         self.loader.prime(&self.loaded, &besides, &blob);
     }
 
@@ -87,7 +92,7 @@ impl Story {
     fn was_in_force(&mut self) {
         self.restart();
         let files = self.files();
-        let blob = |key: [u8; 20]| Ok(self.blobs[&key].clone().into_bytes());
+        let blob = |key: [u8; 20]| Ok(self.blobs[&key].clone());
         self.loader.prime(&files, &Besides::default(), &blob);
     }
 
@@ -103,23 +108,19 @@ impl Story {
     }
 
     fn files(&self) -> BTreeMap<String, [u8; 20]> {
-        let key = |text: &String| {
-            *Digest::of(text.as_bytes())
-                .as_bytes()
-                .first_chunk()
-                .expect("longer than a key")
+        let key = |(path, text): (&String, &String)| {
+            let digest = Digest::of(text.as_bytes());
+            let key = *digest.as_bytes().first_chunk().expect("longer than a key");
+            (path.clone(), *self.odd.get(path).unwrap_or(&key))
         };
-        let files = self.tree.iter();
-        files
-            .map(|(path, text)| (path.clone(), key(text)))
-            .collect()
+        self.tree.iter().map(key).collect()
     }
 
     fn load(&mut self) -> Loaded {
         let files = self.files();
         let (blobs, outage) = (&self.blobs, self.outage);
         let blob = |key: [u8; 20]| match blobs.get(&key) {
-            Some(text) if !outage => Ok(text.clone().into_bytes()),
+            Some(text) if !outage => Ok(text.clone()),
             _ => Err("the store does not answer".to_owned()),
         };
         let history = |path: &str| match outage {
@@ -150,6 +151,9 @@ fn show(loaded: &Loaded) -> String {
         let digest = model.workloads[&deployment.workload].digest();
         assert_eq!(digest, deployment.workload);
         let _ = writeln!(shown, "deployment {id} x{}", deployment.replicas);
+        if let Workload::Compose(compose) = &model.workloads[&deployment.workload].workload {
+            let _ = writeln!(shown, "  runs {:?}", compose.source);
+        }
     }
     for (name, target) in &model.desired.targets {
         let _ = writeln!(shown, "target {name} of {} {}", target.max, target.size);
@@ -837,7 +841,7 @@ fn the_valid_example_is_valid() {
     let checked = check_dir(&root().join("valid")).expect("readable");
     assert_eq!(checked.text(), "");
     assert_eq!(checked.summary(), "7 documents, no problems");
-    for other in ["qemu", "gcp"] {
+    for other in ["qemu", "gcp", "compose"] {
         let checked = check_dir(&root().join(other)).expect("readable");
         assert_eq!(checked.text(), "", "{other}");
         assert_eq!(checked.summary(), "6 documents, no problems");

@@ -21,7 +21,7 @@ use easyenclave_schemas::{Digest, FailureCause, Generation, OrderId, Spot, Stage
 use expect_test::expect_file;
 
 use super::{Notes, Status, observed, read, status};
-use crate::desired::{Loader, is_document};
+use crate::desired::{Loader, is_read};
 use crate::examples;
 use crate::journal::Records;
 use crate::pass::Report;
@@ -39,7 +39,7 @@ fn revision() -> Revision {
     let root = "ab".repeat(48);
     let files: Vec<_> = examples::files(Some(&root))
         .into_iter()
-        .filter(|(path, _)| is_document(path))
+        .filter(|(path, _)| is_read(path))
         .collect();
     let key = |bytes: &[u8]| -> [u8; 20] {
         let mut key = [0; 20];

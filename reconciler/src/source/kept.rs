@@ -1,6 +1,6 @@
 //! What is in force is kept over restarts, so that neither history nor a conflict is decided anew.
 
-use easyenclave_git::BlobId;
+use easyenclave_git::{BlobId, CommitId};
 use easyenclave_schemas::records::InForceRecord;
 use easyenclave_store::Space;
 
@@ -27,12 +27,35 @@ pub async fn keep(journal: &Journal, in_force: &InForceRecord) -> Result<(), Jou
     journal.keep(Space::Meta, KEY, record).await
 }
 
+/// A commit, and what differs from its files.
+pub(super) fn record(commit: CommitId, besides: &Besides) -> InForceRecord {
+    let text = |key: &[u8; 20]| BlobId::from_bytes(*key).to_string();
+    let documents = besides.documents.iter();
+    let attached = besides.attached.iter();
+    InForceRecord {
+        commit: commit.to_string(),
+        besides: documents
+            .map(|(path, key)| (path.clone(), key.as_ref().map(text)))
+            .collect(),
+        attached: attached
+            .map(|(path, key)| (path.clone(), text(key)))
+            .collect(),
+    }
+}
+
 /// What differed from the files of the commit.
 pub(super) fn besides(record: &InForceRecord) -> Besides {
     let key = |text: &String| text.parse().ok().map(|id: BlobId| *id.as_bytes());
-    let all = record.besides.iter();
-    all.map(|(path, id)| (path.clone(), id.as_ref().and_then(key)))
-        .collect()
+    let documents = record.besides.iter();
+    let attached = record.attached.iter();
+    Besides {
+        documents: documents
+            .map(|(path, id)| (path.clone(), id.as_ref().and_then(key)))
+            .collect(),
+        attached: attached
+            .filter_map(|(path, id)| Some((path.clone(), key(id)?)))
+            .collect(),
+    }
 }
 
 /// Before there were records, the commit alone was kept, as text.
@@ -69,7 +92,12 @@ mod tests {
         };
         record.besides.insert("a".into(), None);
         record.besides.insert("b".into(), Some("b2".repeat(20)));
+        let before = serde_json::to_string(&record).expect("plain data");
+        assert!(!before.contains("attached"), "{before}");
+        record.attached.insert("b".into(), "c3".repeat(20));
         let bytes = serde_json::to_vec(&record).expect("plain data");
-        assert_eq!(read(&bytes), Some(record));
+        assert_eq!(read(&bytes).as_ref(), Some(&record));
+        let commit = record.commit.parse().expect("a commit");
+        assert_eq!(self::record(commit, &besides(&record)), record);
     }
 }

@@ -207,6 +207,53 @@ fn a_link_or_submodule_in_place_of_a_document_takes_nothing_away() {
     }
 }
 
+/// What a deployment runs, by its version.
+fn runs(revision: &Revision) -> String {
+    let id = "acme/hello".parse().expect("a name");
+    let version = &revision.desired.deployments[&id].workload;
+    serde_json::to_string(&revision.workloads[version].workload).expect("plain data")
+}
+
+#[test]
+fn a_compose_file_beside_a_deployment_is_read_kept_and_given_up_with_it() {
+    const FILE: &str = "deployments/acme/compose.yaml";
+    let (mut place, _) = Place::example();
+    let hello = "apiVersion: easyenclave.dev/v1\nkind: Deployment\nmetadata: { name: hello, owner: acme }\nspec:\n  \
+                 workload: { compose: { source: { file: compose.yaml } } }\n  replicas: 1\n  nodeSize: tiny\n";
+    let compose = "services: { web: { image: \"web:1\" } }\n";
+    place.commit(&[(HELLO, Some(hello)), (FILE, Some(compose))]);
+    let Seen::New(revision) = place.reader.look() else {
+        panic!("a new revision");
+    };
+    assert_eq!(revision.problems, []);
+    let first = runs(&revision);
+    assert!(first.contains("web:1"), "{first}");
+    place.commit(&[(FILE, Some("services: [\n"))]);
+    for _ in 0..2 {
+        let Seen::New(revision) = place.reader.look() else {
+            panic!("a new revision");
+        };
+        assert_eq!(runs(&revision), first);
+        let problem = &revision.problems[0];
+        assert_eq!((problem.file.as_str(), problem.line), (FILE, 1));
+        place.restart();
+    }
+    place.commit(&[(FILE, Some("services: { web: { image: \"web:2\" } }\n"))]);
+    let Seen::New(revision) = place.reader.look() else {
+        panic!("a new revision");
+    };
+    assert_eq!(revision.problems, []);
+    assert!(runs(&revision).contains("web:2"));
+    place.commit(&[(FILE, None), (HELLO, None)]);
+    let Seen::New(revision) = place.reader.look() else {
+        panic!("a new revision");
+    };
+    assert_eq!(
+        (revision.problems.len(), revision.desired.deployments.len()),
+        (0, 1)
+    );
+}
+
 #[test]
 fn a_document_that_lies_where_none_is_read_is_a_problem_until_it_is_gone() {
     let (mut place, _) = Place::example();

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::evidence::{Claim, Claimed, Shared, Tree, Wrong};
 use super::spread::spread;
-use crate::desired::{Loader, Model, is_document};
+use crate::desired::{Loader, Model, is_read};
 use crate::seal::Opener;
 
 /// What today says.
@@ -122,7 +122,7 @@ pub fn today(
 fn model(past: &Past, commit: CommitId) -> Result<Model, GitError> {
     let mut bytes = BTreeMap::new();
     let mut keys = BTreeMap::new();
-    for (path, blob) in past.documents(commit, &is_document)? {
+    for (path, blob) in past.documents(commit, &is_read)? {
         bytes.insert(*blob.as_bytes(), past.blob(blob)?);
         keys.insert(path, *blob.as_bytes());
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use easyenclave::desired::{Loader, is_document};
+use easyenclave::desired::{Loader, is_read};
 use easyenclave::report;
 use easyenclave_git::{CommitId, Source};
 use easyenclave_plan::{Plan, plan};
@@ -50,7 +50,7 @@ fn the_plan_of_every_status_commit_follows_from_its_tree() {
 fn planned(fleet: &Fleet, commit: &str) -> Plan {
     let status = report::read(&files(fleet, commit, &|_| true)).expect("readable");
     let at: Timestamp = trailer(fleet, commit, "Seen-At").parse().expect("a time");
-    let documents = files(fleet, &status.fleet.effective_commit, &is_document);
+    let documents = files(fleet, &status.fleet.effective_commit, &is_read);
     let keys: BTreeMap<_, _> = documents
         .keys()
         .cloned()

@@ -9,11 +9,9 @@ use crate::documents::Kind;
 const NOT_YET: &[(Kind, &str)] = &[
     (Kind::Fleet, "/spec/secrets"),
     (Kind::Fleet, "/spec/tunnel"),
-    (Kind::Fleet, "/spec/workloads"),
     (Kind::Provider, "/spec/process/runtimes"),
     (Kind::Provider, "/spec/qemu/runtimes"),
     (Kind::Provider, "/spec/gcp/runtimes"),
-    (Kind::Deployment, "/spec/workload/compose"),
     (Kind::Deployment, "/spec/secrets"),
     (Kind::Deployment, "/spec/placement/agent"),
     (Kind::Deployment, "/spec/placement/allowedClouds"),
