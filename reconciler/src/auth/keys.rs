@@ -2,7 +2,7 @@
 //! that nobody finds a key by trying; Git has the id and the hash.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
@@ -137,8 +137,8 @@ fn read(hash: &str) -> Result<PasswordHash, HashError> {
 /// Verifies keys within bounds. A key that was verified once is known again by the digest of its secret, which is in
 /// memory only: 256 random bits cannot be found from it.
 pub(super) struct Verifier {
-    queue: Semaphore,
-    turns: Semaphore,
+    queue: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
     /// By id: the hash that it was held against, and the digest of the secret.
     verified: Mutex<BTreeMap<String, (String, Digest)>>,
 }
@@ -146,8 +146,8 @@ pub(super) struct Verifier {
 impl Default for Verifier {
     fn default() -> Self {
         Self {
-            queue: Semaphore::new(WAITING),
-            turns: Semaphore::new(AT_A_TIME),
+            queue: Arc::new(Semaphore::new(WAITING)),
+            turns: Arc::new(Semaphore::new(AT_A_TIME)),
             verified: Mutex::default(),
         }
     }
@@ -187,10 +187,13 @@ impl Verifier {
         let Ok(hash) = read(&key.hash) else {
             return Ok(false);
         };
-        let _place = self.queue.try_acquire().map_err(|_| Denied::Busy)?;
-        let turn = timeout(WAIT, self.turns.acquire()).await;
-        let _turn = turn.map_err(|_| Denied::Busy)?.expect("never closed");
+        let place = Arc::clone(&self.queue).try_acquire_owned();
+        let place = place.map_err(|_| Denied::Busy)?;
+        let turn = timeout(WAIT, Arc::clone(&self.turns).acquire_owned()).await;
+        let turn = turn.map_err(|_| Denied::Busy)?.expect("never closed");
         let work = tokio::task::spawn_blocking(move || {
+            // The work's own, and not its caller's: it goes on when the caller has hung up.
+            let _held = (place, turn);
             let secret = shown.secret.reveal().as_bytes();
             let fits = Argon2::default().verify_password(secret, &hash).is_ok();
             (fits, shown)
@@ -237,7 +240,54 @@ fn base32(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use easyenclave_schemas::OwnerName;
+    use easyenclave_schemas::documents::{ApiSpec, OwnerSpec, Quota};
+
     use super::*;
+
+    #[test]
+    fn the_work_of_callers_who_hang_up_still_counts_until_it_ends() {
+        // The one thread for such work is busy, so what is begun stays where it is.
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().max_blocking_threads(1).build();
+        runtime.expect("a runtime").block_on(async {
+            let (end, ended) = std::sync::mpsc::sync_channel::<()>(1);
+            let busy = tokio::task::spawn_blocking(move || ended.recv());
+            let verifier = Verifier::default();
+            let (shown, callers) = known();
+            for _ in 0..2 * WAITING {
+                let admit = verifier.admit(&callers, shown(), Timestamp::default());
+                let answer = timeout(Duration::ZERO, admit).await;
+                assert!(answer.is_err(), "the caller hung up first");
+            }
+            assert_eq!(verifier.turns.available_permits(), 0, "all are taken");
+            drop(end);
+            busy.await.expect("ended").expect_err("hung up");
+            let admit = verifier.admit(&callers, shown(), Timestamp::default());
+            admit.await.expect("let in when the work is done");
+        });
+    }
+
+    /// A key as it is shown, and callers among whom it is known.
+    fn known() -> (impl Fn() -> Shown, Callers) {
+        let new = new().expect("a key");
+        let spec = OwnerSpec {
+            github: Vec::new(),
+            keys: vec![ApiKey {
+                id: new.id,
+                hash: new.hash,
+                name: "ci".into(),
+                expires: Timestamp::from_millis(1),
+            }],
+            quota: Quota::default(),
+        };
+        let owner = OwnerName::new("acme").expect("a name");
+        let callers = Callers::of(&ApiSpec::default(), [(owner, &spec)]);
+        (
+            move || Shown::parse(new.key.reveal()).expect("a key"),
+            callers,
+        )
+    }
 
     #[test]
     fn base32_is_that_of_the_rfc() {
