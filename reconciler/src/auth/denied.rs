@@ -126,12 +126,17 @@ impl Denied {
         !matches!(self, Self::NotReady | Self::Missing | Self::Busy)
     }
 
-    /// What a refusal is about, in fixed words: nobody can make a list grow by making names up.
-    pub(super) fn subject(&self) -> &'static str {
+    /// What a refusal is about. A repository is named where its issuer vouches for it and an owner names its organisation, and
+    /// all others are fixed words: no stranger can make a list grow by making names up.
+    pub(super) fn subject(&self) -> String {
         match self {
-            Self::NotReady | Self::Missing | Self::Busy => "a caller",
-            Self::Key | Self::KeyExpired => "a caller with an API key",
-            _ => "a caller with an identity token",
+            Self::NotReady | Self::Missing | Self::Busy => "a caller".into(),
+            Self::Key | Self::KeyExpired => "a caller with an API key".into(),
+            Self::Repository(job)
+            | Self::Ref(job)
+            | Self::Environment(job)
+            | Self::Ambiguous(job, _) => format!("a job of {}", line(&job.repository)),
+            _ => "a caller with an identity token".into(),
         }
     }
 

@@ -151,7 +151,7 @@ pub async fn authenticate(
     let admitted = world.door.admit(&revision.callers, headers, now).await;
     admitted.map_err(|denied| {
         if denied.is_news() {
-            world.refuse(denied.code(), denied.subject(), &denied.whole());
+            world.refuse(denied.code(), &denied.subject(), &denied.whole());
         }
         denied.into()
     })

@@ -26,7 +26,7 @@ pub(super) async fn admit(
         return Err(Denied::Token(jwt::JwtError::Header));
     }
     let token = token.as_bytes();
-    let key_id = jwt::key_id(token).ok_or(Denied::Token(jwt::JwtError::Header))?;
+    let key_id = jwt::key_of(token, SigningAlgorithm::RS256).map_err(Denied::Token)?;
     let keys = sets.keys(&issuer.jwks_url, Some(&key_id), now).await;
     let keys = keys.map_err(Denied::Keys)?;
     let signed = jwt::verify(token, &keys, SigningAlgorithm::RS256).map_err(Denied::Token)?;

@@ -239,12 +239,35 @@ async fn a_signature_that_is_not_the_issuers_counts_for_nothing() {
         (format!("{covered}.AAAA"), "oidc_signature"),
         (format!("{covered}.*"), "oidc_signature"),
         (format!("x{head}.{rest}"), "oidc_malformed"),
+        (
+            headed(r#"{"alg":"none","typ":"JWT"}"#, &good),
+            "oidc_algorithm",
+        ),
+        (headed(r#"{"alg":"HS256"}"#, &good), "oidc_algorithm"),
+        (headed(r#"{"alg":"RS256"}"#, &good), "oidc_unknown_key"),
+        (headed(r#"{"kid":"first"}"#, &good), "oidc_malformed"),
         ("..".into(), "oidc_malformed"),
         (format!("{head}.{}.x", "A".repeat(20_000)), "oidc_malformed"),
     ] {
         assert_eq!(bench.code(&token).await, code, "{token:.60}");
     }
     assert_eq!(bench.code(&good).await, "let in");
+}
+
+/// A token with another header.
+fn headed(header: &str, token: &str) -> String {
+    use base64::Engine;
+    let header = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(header);
+    let (_, rest) = token.split_once('.').expect("parts");
+    format!("{header}.{rest}")
+}
+
+#[tokio::test]
+async fn the_issuer_is_not_asked_for_keys_of_tokens_that_cannot_count() {
+    let bench = Bench::new().await;
+    let unsigned = Signer::First.jwt("none", &bench.claims());
+    assert_eq!(bench.code(&unsigned).await, "oidc_algorithm");
+    assert_eq!(bench.authority.count(Kind::Keys), 0);
 }
 
 #[tokio::test]
@@ -437,6 +460,13 @@ async fn no_reason_holds_what_was_shown() {
         denied.to_string(),
         "no owner of this fleet names the token's ref for its repository"
     );
+    assert_eq!(denied.subject(), "a job of acme/web");
+    let stranger = bench.token(|claims| {
+        claims["repository"] = "made-up/web".into();
+        claims["repository_owner"] = "made-up".into();
+    });
+    let stranger = bench.admit(&stranger, now()).await.expect_err("unknown");
+    assert_eq!(stranger.subject(), "a caller with an identity token");
     let whole = denied.whole();
     assert!(
         whole.ends_with("acme/web at refs/heads/x [31m in environment production"),

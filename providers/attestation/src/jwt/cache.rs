@@ -45,7 +45,8 @@ struct Known {
 }
 
 /// What to do with what is known.
-enum Step {
+pub(crate) enum Step {
+    /// Nothing has to be fetched.
     Use(TokenKeys),
     /// Fetch, and do with these when that fails.
     Fetch(Option<TokenKeys>),
@@ -87,6 +88,11 @@ impl KeyCache {
                 Err(error) => instead.ok_or(error),
             },
         }
+    }
+
+    /// What to do for a token that names this key.
+    pub(crate) fn step(&self, address: &str, key_id: Option<&str>, now: Timestamp) -> Step {
+        self.slot(address).step(self.ages, key_id, now)
     }
 
     fn slot(&self, address: &str) -> Arc<Slot> {

@@ -26,12 +26,14 @@ pub enum KeySetError {
     #[error("not a JSON key set")]
     Format(#[source] serde_json::Error),
     /// No key in it can be used.
-    #[error("no RSA key of 2048 to 8192 bits in the key set")]
+    #[error("no RSA key of 2048 to 8192 bits with a name in the key set")]
     Empty,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Key {
+    /// Its name. One without is never chosen, and does not make the others unusable (RFC 7517, section 4.5).
+    #[serde(default)]
     kid: String,
     kty: String,
     #[serde(default)]
@@ -57,7 +59,7 @@ impl TokenKeys {
     /// The longest key set that is read, in bytes.
     pub const MAX: usize = 256 * 1024;
 
-    /// Reads a key set and keeps its RSA keys.
+    /// Reads a key set and keeps its RSA keys that have a name.
     ///
     /// # Errors
     /// When it is too long, not a key set, or without a usable key.
@@ -67,7 +69,8 @@ impl TokenKeys {
             return Err(KeySetError::TooLong { max, found });
         }
         let mut set: Self = serde_json::from_slice(json).map_err(KeySetError::Format)?;
-        set.keys.retain(|key| key.rsa().is_some());
+        set.keys
+            .retain(|key| !key.kid.is_empty() && key.rsa().is_some());
         if set.keys.is_empty() {
             return Err(KeySetError::Empty);
         }

@@ -10,9 +10,9 @@ mod signed;
 mod unique;
 
 #[cfg(feature = "fetch")]
-pub(crate) use cache::{Ages, KeyCache};
+pub(crate) use cache::{Ages, KeyCache, Step};
 pub use keys::{KeySetError, TokenKeys};
 #[cfg(feature = "fetch")]
 pub use sets::{KeySets, KeySetsError};
-pub use signed::{JwtError, Signed, key_id, verify};
+pub use signed::{JwtError, Signed, key_id, key_of, verify};
 pub use unique::Unique;

@@ -8,8 +8,9 @@ use easyenclave_schemas::Timestamp;
 use reqwest::Url;
 use reqwest::header::ACCEPT;
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::Semaphore;
 
-use super::{Ages, KeyCache, TokenKeys};
+use super::{Ages, KeyCache, Step, TokenKeys};
 use crate::remote::{Failure, Pace, broken, client, read, retry_after, under};
 
 /// How long fetching a key set may take, with its answer.
@@ -20,6 +21,10 @@ const AGES: Ages = Ages {
     fresh: Duration::from_secs(300),
     oldest: Duration::from_secs(3600),
 };
+
+/// So many wait for keys at a time, whether or not they still listen. Tokens that name keys of their own making cost nothing to
+/// make.
+const WAITING: usize = 64;
 
 /// Why there are no keys.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +46,7 @@ struct Inner {
     deadline: Duration,
     cache: KeyCache,
     pace: Pace,
+    places: Arc<Semaphore>,
 }
 
 impl KeySets {
@@ -62,6 +68,7 @@ impl KeySets {
             deadline,
             cache: KeyCache::new(AGES),
             pace: Pace::default(),
+            places: Arc::new(Semaphore::new(WAITING)),
         })))
     }
 
@@ -75,6 +82,14 @@ impl KeySets {
         key_id: Option<&str>,
         now: Timestamp,
     ) -> Result<TokenKeys, KeySetsError> {
+        let instead = match self.0.cache.step(address, key_id, now) {
+            Step::Use(keys) => return Ok(keys),
+            Step::Fetch(instead) => instead,
+        };
+        let Ok(place) = Arc::clone(&self.0.places).try_acquire_owned() else {
+            let busy = || KeySetsError::Unavailable("too many are waiting for it".into());
+            return instead.ok_or_else(busy);
+        };
         let (inner, address, key_id) = (
             Arc::clone(&self.0),
             address.to_owned(),
@@ -82,6 +97,7 @@ impl KeySets {
         );
         // By itself, so that whoever hangs up does not end it for the others who wait.
         let fetched = tokio::spawn(async move {
+            let _place = place;
             let fetch = inner.fetch(&address);
             let keys = inner.cache.keys(&address, key_id.as_deref(), now, fetch);
             keys.await

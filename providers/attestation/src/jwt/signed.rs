@@ -38,7 +38,7 @@ pub enum JwtError {
     /// An extension that a reader would have to understand.
     #[error("the token asks for an extension that is not known")]
     Extension,
-    /// No such key, or one that is for something else.
+    /// No such key, or one that is for something else, or none named.
     #[error("the token is signed with a key that the key set does not have")]
     UnknownKey,
     /// A signature that is none.
@@ -57,7 +57,8 @@ pub enum JwtError {
 #[derive(Deserialize)]
 struct Header {
     alg: String,
-    kid: String,
+    #[serde(default)]
+    kid: Option<String>,
     /// Extensions that a reader has to understand; none is known here, so there must be none.
     #[serde(default, deserialize_with = "present")]
     crit: bool,
@@ -71,7 +72,27 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error>
 /// The key that a token says it is signed with, to know whether the key set has to be fetched again.
 pub fn key_id(token: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(token).ok()?;
-    header(text.split('.').next()?).map(|header| header.kid)
+    header(text.split('.').next()?)?.kid
+}
+
+/// The key that a token says it is signed with by this algorithm. Who holds the keys has to be asked for no other token.
+///
+/// # Errors
+/// When it is signed in another way, or does not say with which key.
+pub fn key_of(token: &[u8], algorithm: SigningAlgorithm) -> Result<String, JwtError> {
+    let text = std::str::from_utf8(token).map_err(|_| JwtError::NotText)?;
+    let head = text.split('.').next().unwrap_or_default();
+    named(header(head).ok_or(JwtError::Header)?, algorithm)
+}
+
+fn named(header: Header, algorithm: SigningAlgorithm) -> Result<String, JwtError> {
+    if header.alg != parameters(algorithm).0 {
+        return Err(JwtError::Algorithm);
+    }
+    if header.crit {
+        return Err(JwtError::Extension);
+    }
+    header.kid.ok_or(JwtError::UnknownKey)
 }
 
 /// What of a token a key of this set has signed with this algorithm.
@@ -88,15 +109,9 @@ pub fn verify(
     let [head, payload, signature] = parts[..] else {
         return Err(JwtError::NotThreeParts);
     };
-    let header = header(head).ok_or(JwtError::Header)?;
+    let key_id = named(header(head).ok_or(JwtError::Header)?, algorithm)?;
     let (name, parameters) = parameters(algorithm);
-    if header.alg != name {
-        return Err(JwtError::Algorithm);
-    }
-    if header.crit {
-        return Err(JwtError::Extension);
-    }
-    let key = keys.rsa(&header.kid, name).ok_or(JwtError::UnknownKey)?;
+    let key = keys.rsa(&key_id, name).ok_or(JwtError::UnknownKey)?;
     let covered = &text.as_bytes()[..head.len() + 1 + payload.len()];
     let signature = decode(signature).ok_or(JwtError::SignatureUnreadable)?;
     RsaPublicKeyComponents {
@@ -106,10 +121,7 @@ pub fn verify(
     .verify(parameters, covered, &signature)
     .map_err(|_| JwtError::SignatureWrong)?;
     let payload = decode(payload).ok_or(JwtError::Claims)?;
-    Ok(Signed {
-        payload,
-        key_id: header.kid,
-    })
+    Ok(Signed { payload, key_id })
 }
 
 fn header(part: &str) -> Option<Header> {

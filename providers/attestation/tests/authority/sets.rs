@@ -93,6 +93,38 @@ async fn what_is_no_key_set_is_none_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_key_without_a_name_is_left_out_and_the_others_count() {
+    let issuer = Issuer::new().await;
+    let mut nameless = Signer::Second.entry();
+    nameless.as_object_mut().expect("a key").remove("kid");
+    let set = serde_json::json!({"keys": [nameless, Signer::First.entry()]});
+    let both = Fault::Body(set.to_string());
+    issuer.authority.always(Kind::Keys, Some(both));
+    assert_eq!(issuer.after(0, "first").await, Ok(vec!["first"]));
+    let none = serde_json::json!({"keys": [set["keys"][0]]}).to_string();
+    let error = easyenclave_attestation::TokenKeys::parse(none.as_bytes());
+    let error = error.expect_err("no key has a name").to_string();
+    assert!(error.contains("with a name"), "{error}");
+}
+
+#[tokio::test]
+async fn strangers_who_hang_up_leave_only_so_many_waiting() {
+    let issuer = Issuer::new().await;
+    issuer.after(0, "first").await.expect("keys");
+    let slow = Fault::Slow(Duration::from_secs(5));
+    issuer.authority.always(Kind::Keys, Some(slow));
+    for _ in 0..64 {
+        let asked = issuer.after(400, "made-up");
+        let answer = tokio::time::timeout(Duration::ZERO, asked).await;
+        assert!(answer.is_err(), "it hung up first");
+    }
+    let error = issuer.after(400, "made-up").await.expect_err("too many");
+    assert!(error.to_string().ends_with("too many are waiting for it"));
+    // Whose key is known has what is known.
+    assert_eq!(issuer.after(400, "first").await, Ok(vec!["first"]));
+}
+
+#[tokio::test]
 async fn nothing_is_sent_to_an_address_that_is_not_https() {
     let issuer = Issuer::new().await;
     let keys = issuer.sets.keys("http://example.com/keys", None, now());
