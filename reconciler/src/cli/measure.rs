@@ -141,6 +141,7 @@ async fn policy_file(place: &read::Place, seen: &Sighting) -> anyhow::Result<(St
     let of_policy = |text: &String| crate::reference::is_policy(text, &seen.policy);
     files
         .into_iter()
+        .filter_map(|(path, text)| Some((path, text?)))
         .find(|(_, text)| of_policy(text))
         .with_context(|| format!("no document on {base} is the policy {}", seen.policy))
 }

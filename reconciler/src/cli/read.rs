@@ -150,16 +150,14 @@ async fn at(repository: &str, branch: &str) -> anyhow::Result<(Status, Saying)> 
     Ok((from_commit(&source, tip)?, seen::commit(local, tip)?))
 }
 
-/// The documents at the tip of a branch, by their paths.
-pub(super) async fn documents(place: &Place) -> anyhow::Result<Vec<(String, String)>> {
+/// The documents at the tip of a branch, by their paths. One that is no text has none; `check` says why.
+pub(super) async fn documents(place: &Place) -> anyhow::Result<Vec<(String, Option<String>)>> {
     const FILE: usize = 256 * 1024;
     at_tip(place, |source, tip| {
         let mut files = Vec::new();
         for (path, blob) in source.entries(tip, &crate::desired::is_document)? {
-            // What cannot be read is for `check` to say.
-            if let Ok(text) = String::from_utf8(source.blob(blob, FILE)?) {
-                files.push((path, text));
-            }
+            let text = String::from_utf8(source.blob(blob, FILE)?).ok();
+            files.push((path, text));
         }
         Ok(files)
     })

@@ -113,19 +113,48 @@ impl Owned {
     }
 }
 
-/// The documents of owners that can be read, by their paths.
-async fn owners(place: &read::Place) -> anyhow::Result<Vec<Owned>> {
-    let documents = read::documents(place).await?;
-    let owned = |(path, text): (String, String)| {
-        let is_owner = identify(text.as_bytes()).is_some_and(|id| id.kind == Kind::Owner);
-        let located = is_owner.then(|| decode(text.as_bytes()).ok()).flatten()?;
-        Some(Owned {
-            path,
-            text,
-            located,
+/// The documents of owners at the head of a branch.
+#[derive(Default)]
+struct Owners {
+    read: Vec<Owned>,
+    /// Where those are that cannot be read. Their last good versions are in force, with the keys that they had.
+    unreadable: Vec<String>,
+}
+
+impl Owners {
+    async fn at(place: &read::Place) -> anyhow::Result<Self> {
+        let mut owners = Self::default();
+        for (path, text) in read::documents(place).await? {
+            owners.add(path, text);
+        }
+        Ok(owners)
+    }
+
+    fn add(&mut self, path: String, text: Option<String>) {
+        let claimed = text.as_ref().and_then(|text| identify(text.as_bytes()));
+        let is_owner = match claimed {
+            Some(identity) => identity.kind == Kind::Owner,
+            None => path.starts_with("owners/"),
+        };
+        let read = text.and_then(|text| Some((decode(text.as_bytes()).ok()?, text)));
+        match read {
+            _ if !is_owner => {}
+            Some((located, text)) => self.read.push(Owned {
+                path,
+                text,
+                located,
+            }),
+            None => self.unreadable.push(path),
+        }
+    }
+
+    /// What of all this is missing, in words.
+    fn missing(&self) -> Option<String> {
+        let paths = self.unreadable.join(", ");
+        (!paths.is_empty()).then(|| {
+            format!("{paths} cannot be read (see `easyenclave check`): keys that were there before may be in force still")
         })
-    };
-    Ok(documents.into_iter().filter_map(owned).collect())
+    }
 }
 
 async fn new(args: New) -> Ended {
@@ -134,7 +163,7 @@ async fn new(args: New) -> Ended {
         bail!("--name takes 1 to 100 characters on one line");
     }
     let place = args.from.desired(args.branch.as_deref())?;
-    let owners = owners(&place).await?;
+    let owners = Owners::at(&place).await?.read;
     let owned = owners.iter().find(|one| one.name() == args.owner.as_str());
     let owned = owned.with_context(|| {
         let owner = &args.owner;
@@ -162,7 +191,8 @@ async fn list(args: List) -> Ended {
     let place = args.from.desired(args.branch.as_deref())?;
     let now = System.now();
     let mut text = String::new();
-    for owned in owners(&place).await? {
+    let owners = Owners::at(&place).await?;
+    for owned in &owners.read {
         let is_asked = args
             .owner
             .as_ref()
@@ -171,7 +201,11 @@ async fn list(args: List) -> Ended {
             let _ = writeln!(text, "{}", line(owned.name(), key, now));
         }
     }
+    if let Some(missing) = owners.missing() {
+        out::tell(missing);
+    }
     match text.is_empty() {
+        true if !owners.unreadable.is_empty() => out::tell("no keys that can be read"),
         true => out::tell("no keys"),
         false => out::answer(text)?,
     }
@@ -191,12 +225,15 @@ async fn revoke(args: Revoke) -> Ended {
         bail!("name the key by its id alone: what is typed here is seen by others on this machine");
     }
     let place = args.from.desired(args.branch.as_deref())?;
-    let owners = owners(&place).await?;
+    let owners = Owners::at(&place).await?;
     let has = |one: &&Owned| one.spec().keys.iter().any(|key| key.id == args.id);
-    let owned = owners
-        .iter()
-        .find(has)
-        .with_context(|| format!("{} has no key with the id {}", place.branch, args.id))?;
+    let owned = owners.read.iter().find(has).with_context(|| {
+        let none = format!("{} has no key with the id {}", place.branch, args.id);
+        let missing = owners.missing();
+        missing.map_or(none.clone(), |missing| {
+            format!("{none} in a document that can be read; {missing}")
+        })
+    })?;
     let text = text::without_key(owned, &args.id)?;
     let message = format!("key: revoke {} of {}", args.id, owned.name());
     let commit = commit(&place, owned, text, &message).await?;
