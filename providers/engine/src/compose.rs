@@ -83,17 +83,25 @@ impl Compose {
     /// # Errors
     /// When its files cannot be read.
     pub async fn volumes(&self, project: &Project) -> Result<Vec<String>, EngineError> {
-        self.names(project, "--volumes").await
+        match self.generation {
+            // It tells the whole project and nothing less.
+            Generation::Podman => Ok(volumes(&self.config(project, &["config"]).await?)),
+            _ => self.names(project, "--volumes").await,
+        }
     }
 
     async fn names(&self, project: &Project, what: &str) -> Result<Vec<String>, EngineError> {
-        let command = self.command(project, &["config", what]);
-        let told = answer("compose config", command, READS).await?;
-        let told = String::from_utf8_lossy(&told);
+        let told = self.config(project, &["config", what]).await?;
         let mut names: Vec<_> = told.lines().map(|line| line.trim().to_owned()).collect();
         names.retain(|name| !name.is_empty());
         names.sort();
         Ok(names)
+    }
+
+    async fn config(&self, project: &Project, arguments: &[&str]) -> Result<String, EngineError> {
+        let command = self.command(project, arguments);
+        let told = answer("compose config", command, READS).await?;
+        Ok(String::from_utf8_lossy(&told).into_owned())
     }
 
     /// Starts a project, or brings the one that runs to what its files say: what they do not change stays as it is.
@@ -143,16 +151,43 @@ impl Compose {
             command.arg("-f").arg(file);
         }
         command.current_dir(&project.folder);
-        if self.generation != Generation::Podman {
-            command.args(["--ansi", "never", "--project-directory"]);
-            command
-                .arg(&project.folder)
-                .arg("--env-file")
-                .arg(&project.env_file);
-            let profiles = project.profiles.iter();
-            command.args(profiles.flat_map(|profile| ["--profile", profile]));
-        }
+        match self.generation {
+            // It takes the folder from the first file.
+            Generation::Podman => command.arg("--no-ansi"),
+            _ => command
+                .args(["--ansi", "never", "--project-directory"])
+                .arg(&project.folder),
+        };
+        command.arg("--env-file").arg(&project.env_file);
+        let profiles = project.profiles.iter();
+        command.args(profiles.flat_map(|profile| ["--profile", profile]));
         command.args(arguments);
         command
+    }
+}
+
+/// The names below `volumes:` in a project as Podman's compose tells it: YAML in one fixed shape, an indent of two.
+fn volumes(told: &str) -> Vec<String> {
+    let lines = told.lines().skip_while(|line| *line != "volumes:").skip(1);
+    let below = lines.take_while(|line| line.starts_with(' '));
+    let names = below.filter_map(|line| {
+        let name = line.strip_prefix("  ").filter(|it| !it.starts_with(' '))?;
+        Some(name.split_once(':')?.0.trim_matches('\'').to_owned())
+    });
+    names.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::volumes;
+
+    /// As podman-compose 1.6.0 tells it.
+    #[test]
+    fn volumes_of_podmans_compose_are_read() {
+        let told = "services:\n  web:\n    image: a:hello\n    volumes:\n    - data:/d\nvolumes:\n  '1.5':\n    \
+                    labels:\n      a: b\n  data: {}\n  other: null\n\n";
+        assert_eq!(volumes(told), ["1.5", "data", "other"]);
+        assert_eq!(volumes("services:\n  web:\n    image: a\n"), [""; 0]);
+        assert_eq!(volumes("volumes: {}\nx-a:\n  b: c\n"), [""; 0]);
     }
 }

@@ -17,17 +17,20 @@ pub enum Fault {
 }
 
 /// The engine cannot be reached: words of Docker's program, of compose's first generation, and of Podman.
-const ENGINE: [&str; 6] = [
+const ENGINE: [&str; 8] = [
     "cannot connect to the docker daemon",
     "couldn't connect to docker daemon",
     "is the docker daemon running",
     "error during connect",
     "unable to connect to podman",
     "connection aborted",
+    // A compose that is too old for what it is asked.
+    "error: unrecognized arguments",
+    "invalid choice:",
 ];
 
 /// An image that is nowhere: words of registries as engines pass them on.
-const IMAGE: [&str; 9] = [
+const IMAGE: [&str; 12] = [
     "manifest unknown",
     "manifest for ",
     "name unknown",
@@ -37,10 +40,13 @@ const IMAGE: [&str; 9] = [
     "no such image",
     "no matching manifest",
     "invalid reference format",
+    ": 401 unauthorized",
+    ": 403 forbidden",
+    ": 404 not found",
 ];
 
 /// A registry that cannot be reached or has trouble of its own.
-const REGISTRY: [&str; 13] = [
+const REGISTRY: [&str; 17] = [
     "connection refused",
     "connection reset",
     "i/o timeout",
@@ -54,6 +60,12 @@ const REGISTRY: [&str; 13] = [
     "server misbehaving",
     "network is unreachable",
     "unexpected eof",
+    // What was asked for, by a quoted address, and no answer.
+    "\": eof",
+    "no route to host",
+    // Docker's store of containerd names the status at the end, which may be cut off.
+    "unexpected status",
+    "error parsing http 5",
 ];
 
 /// Reads the words of a failure.
@@ -129,8 +141,43 @@ mod tests {
                 "OCI runtime create failed: exec: \"nothing\": executable file not found in $PATH: unknown",
             ),
         ];
+        told_apart(&cases);
+    }
+
+    /// As Docker's store of containerd, registries in trouble, and a compose that is too old say them.
+    #[test]
+    fn a_registry_in_trouble_is_nobody_elses_fault() {
+        told_apart(&[
+            (
+                Fault::Registry,
+                "failed to resolve reference \"r.example/a:1\": unexpected status from HEAD request to https://r.example/v2/a/manifests/1: 503 Service Unavailable",
+            ),
+            (
+                Fault::Registry,
+                "failed to do request: Head \"https://r.example/v2/a/manifests/1\": dial tcp 192.0.2.1:443: connect: no route to host",
+            ),
+            (
+                Fault::Registry,
+                "Error response from daemon: error parsing HTTP 502 response body: invalid character '<' looking for beginning of value",
+            ),
+            (
+                Fault::Registry,
+                "Error response from daemon: Get \"https://r.example/v2/\": EOF",
+            ),
+            (
+                Fault::Image,
+                "unexpected status from HEAD request to https://r.example/v2/a/manifests/1: 403 Forbidden",
+            ),
+            (
+                Fault::Engine,
+                "podman-compose: error: unrecognized arguments: --env-file values",
+            ),
+        ]);
+    }
+
+    fn told_apart(cases: &[(Fault, &str)]) {
         for (expected, said) in cases {
-            assert_eq!(fault(said), expected, "{said}");
+            assert_eq!(fault(said), *expected, "{said}");
         }
     }
 }

@@ -73,11 +73,29 @@ impl Engine {
             let told = told
                 .ok()
                 .map(|told| last_line(&String::from_utf8_lossy(&told)));
-            if let Some(generation) = told.and_then(|told| generation(self.kind, &told)) {
+            let generation = told.and_then(|told| generation(self.kind, &told));
+            let is_podmans = self.kind == Kind::Podman;
+            if is_podmans && !self.takes_values(&program).await {
+                continue;
+            }
+            if let Some(generation) = generation {
                 return Some(Compose::new(self, program, &leading, generation));
             }
         }
         None
+    }
+
+    /// Whether Podman's compose can be given values and profiles: those before 1.0.6 cannot, and would run another project
+    /// than was asked for.
+    async fn takes_values(&self, program: &Path) -> bool {
+        let mut command = self.at.command(program);
+        command.arg("--help");
+        let told = answer("help of compose", command, VERSION).await;
+        let told = told.unwrap_or_default();
+        let told = String::from_utf8_lossy(&told);
+        ["--env-file", "--profile"]
+            .iter()
+            .all(|option| told.contains(option))
     }
 }
 

@@ -102,6 +102,7 @@ impl Engine {
                     found.sort_by(|a, b| (&a.service, &a.id).cmp(&(&b.service, &b.id)));
                     return Ok(found);
                 }
+                Err(late @ EngineError::Late { .. }) => return Err(late),
                 // One of them is gone meanwhile, or the engine is; the next listing tells.
                 Err(failed) => error = Some(failed),
             }

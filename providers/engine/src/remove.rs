@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::run::answer;
 use crate::{Container, Engine, EngineError, Owner};
@@ -24,17 +24,31 @@ const BETWEEN: Duration = Duration::from_millis(100);
 /// So many looks at the most.
 const LOOKS: u32 = 20;
 
+/// How long all looks and removals may take together.
+const WHOLE: Duration = Duration::from_secs(120);
+
 impl Engine {
     /// Removes all that the engine has of an owner, and what was noted of his volumes in this file, which may be missing.
     ///
     /// # Errors
     /// When something may be left.
     pub async fn remove_all(&self, owner: &Owner, notes: &Path) -> Result<(), EngineError> {
+        let late = |_| EngineError::Late {
+            what: "removing all".into(),
+            seconds: WHOLE.as_secs(),
+        };
+        let removal = timeout(WHOLE, self.remove_until_clear(owner, notes));
+        removal.await.map_err(late)?
+    }
+
+    async fn remove_until_clear(&self, owner: &Owner, notes: &Path) -> Result<(), EngineError> {
         let (mut clear, mut error) = (0, None);
         for _ in 0..LOOKS {
             match self.remove_once(owner, notes).await {
                 Ok(0) => clear += 1,
                 Ok(left) => (clear, error) = (0, Some(EngineError::Left(left))),
+                // An engine that hangs is not asked again and again.
+                Err(late @ EngineError::Late { .. }) => return Err(late),
                 // What is being removed by somebody else refuses to be removed.
                 Err(failed) => (clear, error) = (0, Some(failed)),
             }

@@ -16,7 +16,11 @@ use crate::{Generation, Surroundings};
 
 /// How to get what is missing.
 const HOW: &str = "a container engine with compose \
-    (Debian: bash tests/setup && bash tests/engine start && eval \"$(bash tests/engine env)\")";
+    (Debian: bash tests/setup)";
+
+/// Where engines listen: at the usual place, and the one that tests/engine starts.
+const USUAL: &str = "unix:///var/run/docker.sock";
+const OURS: &str = "/var/tmp/easyenclave-engine";
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,12 +48,11 @@ impl Bed {
     /// # Panics
     /// Where everything is required and there is none.
     pub fn take(generation: Generation) -> Option<Self> {
-        let host =
-            std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into());
+        let host = host();
         let folder = tempfile::tempdir().expect("a folder");
         let path = path(folder.path(), generation);
         let bed = Self {
-            _turn: turn(),
+            _turn: turn(&host),
             folder,
             path,
             host,
@@ -207,14 +210,33 @@ fn path(folder: &Path, generation: Generation) -> OsString {
         .expect("a search path")
 }
 
-/// The engine's own lock, across programs.
-fn turn() -> File {
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(std::env::temp_dir().join("easyenclave-engine.lock"))
-        .expect("a lock");
+/// The engine that is named, or that answers.
+fn host() -> String {
+    if let Ok(named) = std::env::var("DOCKER_HOST") {
+        return named;
+    }
+    let folder = std::env::var("EASYENCLAVE_ENGINE_DIR").unwrap_or_else(|_| OURS.into());
+    let answers = |host: &String| {
+        let mut command = Command::new("docker");
+        command.arg("version").env("DOCKER_HOST", host);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let known = [USUAL.to_owned(), format!("unix://{folder}/docker.sock")];
+    known
+        .into_iter()
+        .find(answers)
+        .unwrap_or_else(|| USUAL.into())
+}
+
+/// The lock of this engine, across programs and runs: not below `TMPDIR`, which is a run's own.
+fn turn(host: &str) -> File {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let name: String = host.chars().map(plain).collect();
+    let path = PathBuf::from(format!("/var/tmp/easyenclave-turn-{name}.lock"));
+    // One that another user has made is only read.
+    let lock = File::open(&path).or_else(|_| File::create(&path));
+    let lock = lock.expect("a lock");
     lock.lock().expect("locked");
     lock
 }

@@ -106,11 +106,65 @@ async fn the_plug_in_comes_first_and_what_is_no_compose_is_passed_over() {
     );
     assert_eq!(found(&[("docker", DOCKER_ALONE), broken]).await, None);
     assert_eq!(found(&[("docker", DOCKER_ALONE)]).await, None);
-    let podman = [
-        ("podman", "echo 4.3.1"),
-        ("podman-compose", "echo podman version 4.3.1"),
-    ];
-    assert_eq!(found(&podman).await, Some(Generation::Podman));
+    let podman = |compose| [("podman", "echo 4.3.1"), ("podman-compose", compose)];
+    assert_eq!(found(&podman(PODMANS)).await, Some(Generation::Podman));
+    let old = "echo podman-compose version 1.0.3; echo '  [--no-ansi] [--dry-run]'";
+    assert_eq!(found(&podman(old)).await, None, "it has no values");
+}
+
+/// It tells its arguments, and what it has of a project.
+const PODMANS: &str = r#"case "$1" in
+--version) echo podman-compose version 1.6.0;;
+--help) echo '[--env-file env_file] [-f file] [--profile profile]';;
+*) echo "$*" >>told; case "$*" in *" config") printf 'volumes:\n  data: {}\n';; esac;;
+esac"#;
+
+#[tokio::test]
+async fn podmans_compose_is_given_values_and_profiles() {
+    let programs = Programs::new(&[("podman", "echo 4.3.1"), ("podman-compose", PODMANS)]);
+    let engine = Engine::find(&programs.at()).await.expect("Podman");
+    let compose = engine.compose().await.expect("a compose");
+    let folder = programs.0.path().to_owned();
+    let project = Project {
+        name: "p".into(),
+        folder: folder.clone(),
+        files: vec!["a".into(), "b".into()],
+        env_file: "values".into(),
+        profiles: vec!["one".into(), "two".into()],
+    };
+    assert_eq!(compose.volumes(&project).await.expect("told"), ["data"]);
+    let up = compose.up(&project, Duration::from_secs(3), |_| {});
+    up.await.expect("started");
+    let told = fs::read_to_string(folder.join("told")).expect("told");
+    let all = "-p p -f a -f b --no-ansi --env-file values --profile one --profile two";
+    assert_eq!(
+        told,
+        format!("{all} config\n{all} up --detach --no-build --remove-orphans -t 3\n")
+    );
+}
+
+#[tokio::test]
+async fn an_engine_that_hangs_is_not_asked_again_and_again() {
+    let hangs = "case \"$1\" in version) echo 1;; ps) echo a;; \
+                 *) echo look >>\"$HOME/looks\"; exec /bin/sleep 300;; esac";
+    let programs = Programs::new(&[("docker", hangs)]);
+    let home = programs.0.path().join("home");
+    fs::create_dir(&home).expect("a folder");
+    let engine = Engine::find(&programs.at()).await.expect("an engine");
+    let looks = home.join("looks");
+    let hang = async {
+        while !looks.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(20)).await;
+        tokio::time::resume();
+    };
+    let (owner, notes) = (owner(), home.join("notes"));
+    let (removed, ()) = tokio::join!(engine.remove_all(&owner, &notes), hang);
+    let late = removed.expect_err("it hangs");
+    assert!(matches!(late, EngineError::Late { .. }), "{late}");
+    assert_eq!(fs::read_to_string(&looks).expect("written"), "look\n");
 }
 
 #[tokio::test]

@@ -168,8 +168,15 @@ async fn what_is_not_the_owners_is_not_touched() {
         vec!["create", "--label", &longer, IMAGE, "true"],
     ];
     let ids = made.map(|line| bed.docker(&line).trim().to_owned());
+    let others = [["network", "create"], ["volume", "create"]].map(|[kind, verb]| {
+        let name = format!("{}0_default", owner().project());
+        let line = [kind, verb, "--label", &other_fleet, "--label", &mine, &name];
+        bed.docker(&line);
+        [kind, "rm"].map(str::to_owned).into_iter().chain([name])
+    });
     let before = bed.holdings();
-    let notes = std::env::temp_dir().join("nowhere");
+    let folder = tempfile::tempdir().expect("a folder");
+    let notes = folder.path().join("notes");
     let engine = Engine::find(&bed.surroundings()).await.expect("an engine");
     assert_eq!(engine.containers(&owner()).await.expect("listed"), []);
     engine
@@ -179,6 +186,10 @@ async fn what_is_not_the_owners_is_not_touched() {
     let after = bed.holdings();
     for id in &ids {
         bed.docker(&["rm", id]);
+    }
+    for line in others {
+        let line: Vec<_> = line.collect();
+        bed.docker(&line.iter().map(String::as_str).collect::<Vec<_>>());
     }
     assert_eq!(after, before);
 }
