@@ -26,8 +26,11 @@ pub use mark::Mark;
 /// - What does not carry this fleet's marks, or is protected, is never changed and never removed, whatever a verb is told and
 ///   whatever is answered to it.
 /// - Nothing is concluded from a listing that may lack something.
-/// - `list` has everything that carries this fleet's marks, also what an earlier process has made; or it is an error.
+/// - `list` has everything that carries this fleet's marks, also what an earlier process has made; or it is an error. What is made
+///   or removed meanwhile is in it, or not, or makes it an error.
 /// - When `remove` has returned, no name leads to the agent any more, and its tunnel is gone.
+/// - An agent that has a name of its own keeps it as long as its tunnel is there: `point` gives it to nobody else, and `unpoint`
+///   leaves it.
 /// - `point` moves a name at once: there is no moment at which it points nowhere.
 ///
 /// # Assumptions
@@ -60,7 +63,7 @@ pub trait Tunnels: Send + Sync {
     /// Removes a name, if it is ours. No name is no error.
     ///
     /// # Errors
-    /// When it may be there still.
+    /// When it may be there still, or is there, is not ours and leads to an agent of ours.
     async fn unpoint(&self, hostname: &Hostname) -> Result<(), TunnelError>;
 
     /// Removes the tunnel of an agent and all names of ours that lead through it. No tunnel is no error.

@@ -46,7 +46,7 @@ impl Record {
     }
 
     /// The tunnel that it leads to, if it leads to any.
-    fn tunnel(&self) -> Option<Id> {
+    pub(crate) fn tunnel(&self) -> Option<Id> {
         let content = self.content.as_deref()?.to_ascii_lowercase();
         let id = content.strip_suffix(".cfargotunnel.com")?.to_owned();
         (self.kind == "CNAME").then(|| Id::try_from(id).ok())?
@@ -59,6 +59,16 @@ impl Record {
     pub(crate) fn is_named(&self, hostname: &Hostname) -> bool {
         self.name.eq_ignore_ascii_case(hostname.as_str())
     }
+}
+
+/// What a record is to us.
+pub(crate) enum Bond {
+    /// It is ours, and leads to this tunnel of ours, be it there or deleted.
+    Ours(Mark, Tunnel),
+    /// It is not ours, and leads to a tunnel of ours all the same.
+    Uses,
+    /// It has nothing to do with us.
+    Nothing,
 }
 
 /// Which records are asked for.
@@ -124,11 +134,12 @@ impl Cloudflare {
         if is_marked && record.proxied == Some(true) {
             return Ok(());
         }
-        if !self.is_ours(record).await? {
-            return Err(TunnelError::not_ours(
-                what,
-                "it has a record that is not ours",
-            ));
+        let Bond::Ours(before, of) = self.bond(record).await? else {
+            let why = "it has a record that is not ours";
+            return Err(TunnelError::not_ours(what, why));
+        };
+        if before != *mark {
+            self.is_to_give(&what, hostname, &before, &of)?;
         }
         let path = self.zone_path(&format!("/{}", record.id));
         let ask = Ask::new(Method::PATCH, path, &what).with(body);
@@ -163,17 +174,44 @@ impl Cloudflare {
         deleted.or_else(super::fault::Fault::unless_absent)
     }
 
-    /// Whether a record is ours: by its comment, and by the tunnel that it leads to.
-    pub(crate) async fn is_ours(&self, record: &Record) -> Result<bool, TunnelError> {
-        let (Some(mark), Some(id)) = (record.mark(), record.tunnel()) else {
-            return Ok(false);
+    /// What a record is to us: by its comment, and by the tunnel that it leads to.
+    pub(crate) async fn bond(&self, record: &Record) -> Result<Bond, TunnelError> {
+        let Some(id) = record.tunnel() else {
+            return Ok(Bond::Nothing);
         };
-        if mark.fleet != self.fleet || self.is_kept(record) {
-            return Ok(false);
-        }
         let tunnel = self.tunnel_by_id(&id).await?;
-        let is_of = |tunnel: Tunnel| tunnel.name == mark.to_string() && !self.is_protected(&tunnel);
-        Ok(tunnel.is_some_and(is_of))
+        let Some(tunnel) = tunnel.filter(|tunnel| !self.is_protected(tunnel)) else {
+            return Ok(Bond::Nothing);
+        };
+        match Mark::read(&tunnel.name).filter(|mark| mark.fleet == self.fleet) {
+            Some(mark) if record.mark().as_ref() == Some(&mark) && !self.is_kept(record) => {
+                Ok(Bond::Ours(mark, tunnel))
+            }
+            Some(_) if tunnel.is_there() => Ok(Bond::Uses),
+            _ => Ok(Bond::Nothing),
+        }
+    }
+
+    pub(crate) async fn is_ours(&self, record: &Record) -> Result<bool, TunnelError> {
+        Ok(matches!(self.bond(record).await?, Bond::Ours(..)))
+    }
+
+    /// Fails for the name that an agent always has, as long as its tunnel is there: nobody else is given it.
+    pub(crate) fn is_to_give(
+        &self,
+        what: &str,
+        hostname: &Hostname,
+        of: &Mark,
+        tunnel: &Tunnel,
+    ) -> Result<(), TunnelError> {
+        let is_own = self.own(&of.agent).is_ok_and(|own| own == *hostname);
+        match is_own && tunnel.is_there() {
+            true => {
+                let why = format!("it is the own name of agent {}", of.agent);
+                Err(TunnelError::not_ours(what, why))
+            }
+            false => Ok(()),
+        }
     }
 
     /// Fails when a protected name leads to a tunnel: it is protected, too.

@@ -6,21 +6,22 @@ mod call;
 mod dns;
 mod fault;
 mod id;
+mod listing;
 mod pages;
 mod tunnels;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use easyenclave_schemas::{AgentId, Digest, FleetId, Secret};
 
 use call::Api;
 pub use call::Pace;
-use dns::{Record, Which};
+use dns::{Bond, Record, Which};
 use id::Id;
 use tunnels::Tunnel;
 
-use crate::{Ensured, Hostname, Link, Listing, Mark, Route, STRANGE, Seen, TunnelError, Tunnels};
+use crate::{Ensured, Hostname, Listing, Mark, Route, TunnelError, Tunnels};
 
 /// Where Cloudflare has its API.
 pub const API: &str = "https://api.cloudflare.com/client/v4";
@@ -178,8 +179,16 @@ impl Tunnels for Cloudflare {
         self.may_be_named(hostname)?;
         let what = format!("removing {hostname}");
         for record in self.records(&what, Which::Named(hostname)).await? {
-            if self.is_ours(&record).await? {
-                self.delete_record(&what, &record).await?;
+            match self.bond(&record).await? {
+                Bond::Ours(of, tunnel) => {
+                    self.is_to_give(&what, hostname, &of, &tunnel)?;
+                    self.delete_record(&what, &record).await?;
+                }
+                Bond::Uses => {
+                    let why = "it has a record that is not ours, and leads to a tunnel of ours";
+                    return Err(TunnelError::not_ours(what, why));
+                }
+                Bond::Nothing => {}
             }
         }
         Ok(())
@@ -208,101 +217,6 @@ impl Tunnels for Cloudflare {
     }
 
     async fn list(&self) -> Result<Listing, TunnelError> {
-        let what = format!("listing the tunnels of {}", self.fleet);
-        let prefix = Mark::prefix(&self.fleet);
-        let tunnels = self.tunnels(&what, ("include_prefix", &prefix)).await?;
-        let records = self.records(&what, Which::Ours).await?;
-        let mut told = Told::default();
-        for tunnel in tunnels
-            .iter()
-            .filter(|tunnel| tunnel.name.starts_with(&prefix))
-        {
-            match Mark::read(&tunnel.name).filter(|_| !self.is_protected(tunnel)) {
-                Some(mark) => told.tunnel(mark, tunnel),
-                None => told.strange(format!("tunnel {}", tunnel.name)),
-            }
-        }
-        let mut looks = LOOKS;
-        for record in &records {
-            let is_kept = self.is_kept(record);
-            if !told.leads(record, is_kept) {
-                let is_left = looks > 0 && self.is_ours(record).await?;
-                looks = looks.saturating_sub(1);
-                told.left(record, is_left);
-            }
-        }
-        Ok(told.listing())
-    }
-}
-
-/// The most records of which a listing finds out whether they lead to a tunnel of before; it takes a call each.
-const LOOKS: usize = 50;
-
-/// What a listing has told so far.
-#[derive(Default)]
-struct Told<'a> {
-    tunnels: BTreeMap<AgentId, &'a Tunnel>,
-    names: BTreeMap<AgentId, BTreeSet<Hostname>>,
-    left: BTreeMap<AgentId, BTreeSet<Hostname>>,
-    strange: Vec<String>,
-}
-
-impl<'a> Told<'a> {
-    fn tunnel(&mut self, mark: Mark, tunnel: &'a Tunnel) {
-        if self.tunnels.insert(mark.agent, tunnel).is_some() {
-            self.strange(format!("another tunnel {}", tunnel.name));
-        }
-    }
-
-    /// Takes a record in that leads to the tunnel of its agent, and says whether it does.
-    fn leads(&mut self, record: &Record, is_kept: bool) -> bool {
-        let (Some(mark), Some(name)) = (record.mark(), record.hostname()) else {
-            return false;
-        };
-        let tunnel = self.tunnels.get(&mark.agent);
-        let leads = tunnel.is_some_and(|tunnel| record.leads_to(&tunnel.target()));
-        if leads && !is_kept {
-            self.names.entry(mark.agent).or_default().insert(name);
-        }
-        leads && !is_kept
-    }
-
-    /// Takes a record in that does not: it is left of a tunnel of ours, or not ours.
-    fn left(&mut self, record: &Record, is_left: bool) {
-        match (record.mark().filter(|_| is_left), record.hostname()) {
-            (Some(mark), Some(name)) => drop(self.left.entry(mark.agent).or_default().insert(name)),
-            _ => self.strange(format!("record {}", record.name)),
-        }
-    }
-
-    fn strange(&mut self, what: String) {
-        if self.strange.len() < STRANGE {
-            self.strange.push(what.chars().take(300).collect());
-        }
-    }
-
-    fn listing(mut self) -> Listing {
-        let agents = self
-            .tunnels
-            .keys()
-            .chain(self.names.keys())
-            .chain(self.left.keys());
-        let agents: BTreeSet<AgentId> = agents.cloned().collect();
-        let seen = |agent: AgentId| {
-            let link = |tunnel: &&Tunnel| match tunnel.is_connected() {
-                true => Link::Connected,
-                false => Link::Down,
-            };
-            Seen {
-                tunnel: self.tunnels.get(&agent).map(link),
-                hostnames: self.names.remove(&agent).unwrap_or_default(),
-                left: self.left.remove(&agent).unwrap_or_default(),
-                agent,
-            }
-        };
-        Listing {
-            ours: agents.into_iter().map(seen).collect(),
-            strange: self.strange,
-        }
+        listing::whole(self).await
     }
 }

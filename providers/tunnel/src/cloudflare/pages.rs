@@ -20,33 +20,49 @@ pub(crate) trait Entry: DeserializeOwned {
     fn id(&self) -> &str;
 }
 
-/// All entries that a question has; `ask` makes it anew for each page.
+/// All entries that a question has; `ask` makes it anew for each page. Pages are read one after the other, and what is removed
+/// meanwhile moves all that comes behind it up, past the page that is next: several pages count when they come twice alike.
 pub(crate) async fn all<'a, T: Entry>(
     api: &Api,
     ask: impl Fn() -> Ask<'a>,
 ) -> Result<Vec<T>, TunnelError> {
-    let what = ask().what.to_owned();
+    let first = once(api, &ask).await?;
+    if first.pages == 1 {
+        return Ok(first.entries);
+    }
+    let again = once(api, &ask).await?;
+    match again.ids == first.ids {
+        true => Ok(again.entries),
+        false => Err(incomplete(&ask, CHANGED)),
+    }
+}
+
+/// Why a listing that was overtaken does not count.
+const CHANGED: &str = "it changed while it was read";
+
+/// Reads all pages once.
+async fn once<'a, T: Entry>(
+    api: &Api,
+    ask: &impl Fn() -> Ask<'a>,
+) -> Result<Whole<T>, TunnelError> {
     let mut whole = Whole::default();
     for page in 1..=PAGES {
-        let mut ask = ask();
-        ask.query.push(("page", page.to_string()));
-        ask.query.push(("per_page", PAGE.to_string()));
-        let envelope = api.ask::<Vec<T>>(ask).await?;
+        let mut asked = ask();
+        asked.query.push(("page", page.to_string()));
+        asked.query.push(("per_page", PAGE.to_string()));
+        let envelope = api.ask::<Vec<T>>(asked).await?;
         match whole.add(page, envelope) {
-            Ok(true) => return Ok(whole.entries),
+            Ok(true) => return Ok(whole),
             Ok(false) => {}
-            Err(why) => {
-                return Err(TunnelError::retry(
-                    what,
-                    format!("the listing is not complete: {why}"),
-                ));
-            }
+            Err(why) => return Err(incomplete(ask, why)),
         }
     }
-    Err(TunnelError::retry(
-        what,
-        "the listing does not come to an end",
-    ))
+    Err(incomplete(ask, "it does not come to an end"))
+}
+
+fn incomplete<'a>(ask: &impl Fn() -> Ask<'a>, why: &str) -> TunnelError {
+    let why = format!("the listing is not complete: {why}");
+    TunnelError::retry(ask().what, why)
 }
 
 /// What has come so far.
@@ -54,6 +70,8 @@ struct Whole<T> {
     entries: Vec<T>,
     ids: BTreeSet<String>,
     total: Option<usize>,
+    /// How many pages it came in.
+    pages: usize,
 }
 
 impl<T> Default for Whole<T> {
@@ -62,6 +80,7 @@ impl<T> Default for Whole<T> {
             entries: Vec::new(),
             ids: BTreeSet::new(),
             total: None,
+            pages: 0,
         }
     }
 }
@@ -74,6 +93,7 @@ impl<T: Entry> Whole<T> {
             .result_info
             .ok_or("a page does not say how many there are")?;
         let total = self.agree(page, entries.len(), info)?;
+        self.pages = page;
         if entries.is_empty() && self.entries.len() < total {
             return Err("fewer came than there are");
         }
@@ -101,7 +121,7 @@ impl<T: Entry> Whole<T> {
             return Err("a page lacks some of its entries");
         }
         match self.total.replace(total) {
-            Some(before) if before != total => Err("it changed while it was read"),
+            Some(before) if before != total => Err(CHANGED),
             _ => Ok(total),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use easyenclave_schemas::Secret;
 use reqwest::Method;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::call::Ask;
@@ -52,7 +53,7 @@ impl Tunnel {
     }
 }
 
-/// The rules of a tunnel; what else they may have is not ours.
+/// The configuration of a tunnel. All of it is ours: what somebody adds is taken away again.
 #[derive(Debug, Default, Deserialize)]
 struct Configuration {
     #[serde(default)]
@@ -63,6 +64,29 @@ struct Configuration {
 struct Config {
     #[serde(default)]
     ingress: Option<Vec<Rule>>,
+    /// Changes what every rule does.
+    #[serde(default, rename = "originRequest")]
+    origin_request: Option<Value>,
+    /// Lets in people of the account's private network, past the rules.
+    #[serde(default, rename = "warp-routing")]
+    warp_routing: Option<Value>,
+}
+
+impl Configuration {
+    /// Whether it has these rules, and nothing else that counts.
+    fn is(self, rules: &[Value]) -> bool {
+        let config = self.config.unwrap_or_default();
+        let now = config.ingress.unwrap_or_default();
+        let is_off = |value: &Value| is_nothing(value) || *value == json!({"enabled": false});
+        now.len() == rules.len()
+            && now.iter().zip(rules).all(|(now, rule)| now.is(rule))
+            && config.origin_request.as_ref().is_none_or(is_nothing)
+            && config.warp_routing.as_ref().is_none_or(is_off)
+    }
+}
+
+fn is_nothing(value: &Value) -> bool {
+    value.as_object().is_some_and(serde_json::Map::is_empty)
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,11 +103,10 @@ struct Rule {
 impl Rule {
     fn is(&self, wanted: &Value) -> bool {
         let hostname = self.hostname.as_deref().filter(|name| !name.is_empty());
-        let nothing = |value: &Value| value.as_object().is_some_and(serde_json::Map::is_empty);
         wanted["hostname"].as_str() == hostname
             && wanted["service"] == self.service.as_str()
             && self.path.as_deref().is_none_or(str::is_empty)
-            && self.origin_request.as_ref().is_none_or(nothing)
+            && self.origin_request.as_ref().is_none_or(is_nothing)
     }
 }
 
@@ -176,20 +199,23 @@ impl Cloudflare {
         let rules = rules(route, own);
         let ask = Ask::new(Method::GET, path.clone(), &what);
         let now: Configuration = self.api.get(ask).await?;
-        let now = now.config.unwrap_or_default().ingress.unwrap_or_default();
-        let is = now.len() == rules.len() && now.iter().zip(&rules).all(|(now, rule)| now.is(rule));
-        if is {
+        if now.is(&rules) {
             return Ok(());
         }
         self.is_free(&what, tunnel).await?;
-        self.set_rules(&what, tunnel, rules).await
+        let set = self.set_rules(&what, tunnel, &rules).await?;
+        if set.is_some_and(|set: Configuration| !set.is(&rules)) {
+            let why = "it keeps settings that are not ours: take them away in the dashboard";
+            return Err(TunnelError::person(what, why));
+        }
+        Ok(())
     }
 
     /// Lets nobody in through a tunnel any more, and drops who is connected.
     pub(crate) async fn close(&self, what: &str, tunnel: &Tunnel) -> Result<(), TunnelError> {
         if !tunnel.is_local() {
-            self.set_rules(what, tunnel, vec![json!({"service": NOBODY})])
-                .await?;
+            let nobody = [json!({"service": NOBODY})];
+            self.set_rules::<Value>(what, tunnel, &nobody).await?;
         }
         let path = self.account_path(&format!("/{}/connections", tunnel.id));
         let ask = Ask::new(Method::DELETE, path, what);
@@ -213,17 +239,17 @@ impl Cloudflare {
         Ok(self.api.get(Ask::new(Method::GET, path, what)).await?)
     }
 
-    async fn set_rules(
+    /// Sets the whole configuration. Answers what it is then, where Cloudflare says so.
+    async fn set_rules<T: DeserializeOwned>(
         &self,
         what: &str,
         tunnel: &Tunnel,
-        rules: Vec<Value>,
-    ) -> Result<(), TunnelError> {
+        rules: &[Value],
+    ) -> Result<Option<T>, TunnelError> {
         let path = self.account_path(&format!("/{}/configurations", tunnel.id));
         let body = json!({"config": {"ingress": rules}});
         let ask = Ask::new(Method::PUT, path, what).with(body);
-        self.api.ask::<Value>(ask).await?;
-        Ok(())
+        Ok(self.api.ask::<T>(ask).await?.result)
     }
 
     fn account_path(&self, rest: &str) -> String {
@@ -249,6 +275,30 @@ mod tests {
             serde_json::to_string(&rules).expect("JSON"),
             r#"[{"hostname":"a.example.com","service":"http://127.0.0.1:8080"},{"hostname":"app.example.com","service":"http://127.0.0.1:8080"},{"service":"http_status:404"}]"#
         );
+    }
+
+    #[test]
+    fn a_configuration_is_the_same_when_nothing_was_added_to_it() {
+        let rules = [json!({"service": NOBODY})];
+        let is = |more: &str| {
+            let text = format!(r#"{{"config":{{"ingress":[{{"service":"{NOBODY}"}}]{more}}}}}"#);
+            let read: Configuration = serde_json::from_str(&text).expect("a configuration");
+            read.is(&rules)
+        };
+        for same in [
+            "",
+            r#","originRequest":{},"warp-routing":{}"#,
+            r#","originRequest":null,"warp-routing":{"enabled":false}"#,
+        ] {
+            assert!(is(same), "{same}");
+        }
+        for other in [
+            r#","originRequest":{"noTLSVerify":true}"#,
+            r#","warp-routing":{"enabled":true}"#,
+        ] {
+            assert!(!is(other), "{other}");
+        }
+        assert!(!Configuration::default().is(&rules));
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub async fn conformance<S: Stand>(make: impl AsyncFn() -> S) {
     an_agent_has_one_tunnel_however_often_it_is_ensured(make().await).await;
     a_name_leads_to_one_agent_and_moves(make().await).await;
     a_name_needs_a_tunnel(make().await).await;
+    an_agents_own_name_is_given_to_nobody_else(make().await).await;
     removing_leaves_nothing_and_may_be_repeated(make().await).await;
     what_was_made_is_found_after_a_restart(make().await).await;
     a_token_is_there_when_a_connector_is_wanted(make().await).await;
@@ -155,6 +156,23 @@ async fn a_name_needs_a_tunnel(stand: impl Stand) {
         .await
         .expect("nothing is there");
     assert_eq!(listing(&stand).await, []);
+}
+
+async fn an_agents_own_name_is_given_to_nobody_else(stand: impl Stand) {
+    for name in ["a", "b"] {
+        ensure(&stand, name).await;
+    }
+    if stand.names() {
+        let pointed = stand.tunnels().point(&hostname("b"), &agent("a")).await;
+        pointed.expect_err("it is b's");
+        let removed = stand.tunnels().unpoint(&hostname("b")).await;
+        removed.expect_err("it is b's");
+        point(&stand, "b", "b").await;
+    }
+    assert_eq!(
+        listing(&stand).await,
+        these(&stand, &[("a", &[]), ("b", &[])])
+    );
 }
 
 async fn removing_leaves_nothing_and_may_be_repeated(stand: impl Stand) {

@@ -84,6 +84,18 @@ pub struct Memory {
     pub world: World,
 }
 
+/// Why a name is given to nobody else.
+const OWN: &str = "it is an agent's own name";
+
+impl State {
+    /// The agent there whose own name this is.
+    fn owner(&self, hostname: &Hostname) -> Option<AgentId> {
+        let label = hostname.as_str().strip_suffix(".example.com")?;
+        let agent = AgentId::new(label).ok()?;
+        self.table.has(&agent).then_some(agent)
+    }
+}
+
 fn own(agent: &AgentId) -> Hostname {
     Hostname::new(format!("{agent}.example.com")).expect("a name")
 }
@@ -109,12 +121,20 @@ impl Tunnels for Memory {
     }
 
     async fn point(&self, hostname: &Hostname, to: &AgentId) -> Result<(), TunnelError> {
-        let mut state = self.world.call(format!("point {hostname} {to}"))?;
-        state.table.point(hostname, to)
+        let what = format!("point {hostname} {to}");
+        let mut state = self.world.call(what.clone())?;
+        match state.owner(hostname).is_some_and(|owner| owner != *to) {
+            true => Err(TunnelError::not_ours(what, OWN)),
+            false => state.table.point(hostname, to),
+        }
     }
 
     async fn unpoint(&self, hostname: &Hostname) -> Result<(), TunnelError> {
-        let mut state = self.world.call(format!("unpoint {hostname}"))?;
+        let what = format!("unpoint {hostname}");
+        let mut state = self.world.call(what.clone())?;
+        if state.owner(hostname).is_some() {
+            return Err(TunnelError::not_ours(what, OWN));
+        }
         state.table.unpoint(hostname);
         Ok(())
     }

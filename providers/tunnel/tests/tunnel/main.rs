@@ -4,6 +4,7 @@
 mod chaos;
 mod conformance;
 mod faults;
+mod listing;
 mod ownership;
 mod python;
 mod sdk;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use easyenclave_tunnel::testing::conformance::hostname;
 use easyenclave_tunnel::testing::server::{Fault, Verb};
 use easyenclave_tunnel::{Hostname, Next, Tunnels};
+use serde_json::json;
 
 use crate::stand::{Side, mark, target};
 
@@ -130,6 +131,64 @@ async fn our_record_that_somebody_has_changed_is_not_ours_any_more() {
         stays(&side, &[&id]).await;
         let strange = side.list().await.expect("listed").strange;
         assert_eq!(strange.is_empty(), field == "comment", "{strange:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_ours_any_more_and_leads_to_us_is_not_said_to_be_gone() {
+    let side = with_a_name().await;
+    let id = side.server.records()[1]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    side.server.set_record(&id, "comment", "mine".into());
+    let (ended, changes) = side.changes_of(side.unpoint("app")).await;
+    let error = ended.expect_err("it leads to the agent still");
+    assert_eq!(error.next, Next::NotOurs);
+    assert_eq!(
+        error.to_string(),
+        "removing app.example.com: it has a record that is not ours, and leads to a tunnel of ours"
+    );
+    assert_eq!(changes, [] as [&str; 0]);
+}
+
+#[tokio::test]
+async fn an_agents_own_name_is_not_taken_from_it_while_its_tunnel_is_there() {
+    let side = Side::new().await;
+    for name in ["a", "b"] {
+        side.ensure(name).await.expect("made");
+    }
+    let (ended, changes) = side.changes_of(side.point("b", "a")).await;
+    let error = ended.expect_err("it is b's");
+    assert_eq!(error.next, Next::NotOurs);
+    assert_eq!(
+        error.to_string(),
+        "pointing b.example.com at a: it is the own name of agent b"
+    );
+    assert_eq!(changes, [] as [&str; 0]);
+    // Remains of one that is gone are a name like others.
+    let gone = side.server.tunnel_id(&mark("b")).expect("a tunnel");
+    side.server.delete_tunnel(&gone);
+    side.unpoint("b").await.expect("removed");
+    assert_eq!(
+        side.server.summary(),
+        ["a.example.com -> ee.prod.a", "tunnel ee.prod.a"]
+    );
+}
+
+#[tokio::test]
+async fn what_somebody_adds_to_a_tunnels_configuration_is_taken_away() {
+    for (field, value) in [
+        ("warp-routing", json!({"enabled": true})),
+        ("originRequest", json!({"noTLSVerify": true})),
+    ] {
+        let side = Side::new().await;
+        side.ensure("a").await.expect("made");
+        let id = side.server.tunnel_id(&mark("a")).expect("a tunnel");
+        let before = side.server.tunnels()[0]["config"].clone();
+        side.server.set_config(&id, field, value);
+        side.ensure("a").await.expect("ensured");
+        assert_eq!(side.server.tunnels()[0]["config"], before);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::state::State;
+use super::state::{Hold, State};
 use super::{ACCOUNT, Fault, Said, Verb, ZONE};
 
 /// What the paths of the API begin with.
@@ -76,7 +76,21 @@ fn matter<'a>(state: &State, method: &str, path: &'a str) -> Option<Matter<'a>> 
     Some(Matter { verb, id })
 }
 
+/// The page that a request asks for.
+fn page(said: &Said) -> usize {
+    let page = said.query("page").and_then(|page| page.parse().ok());
+    page.unwrap_or(1)
+}
+
 impl State {
+    /// What keeps a request waiting.
+    pub(super) fn hold(&mut self, said: &Said) -> Option<Hold> {
+        let verb = matter(self, &said.method, &said.path)?.verb;
+        let is_met = |hold: &Hold| hold.verb == verb && hold.page == page(said);
+        let at = self.holds.iter().position(is_met)?;
+        Some(self.holds.remove(at))
+    }
+
     /// Answers a request of somebody who is known or not.
     pub(super) fn answer(&mut self, said: &Said, is_known: bool) -> Answer {
         if !is_known && !self.lenient {
@@ -96,11 +110,7 @@ impl State {
                 "Could not route to this path, perhaps your object identifier is invalid?",
             );
         };
-        let page = said
-            .query("page")
-            .and_then(|page| page.parse().ok())
-            .unwrap_or(1);
-        let fault = self.fault(verb, page);
+        let fault = self.fault(verb, page(said));
         match fault {
             Some(Fault::Refused(_, status, code)) => refused(status, code, "told to refuse"),
             Some(Fault::NoSecondPage(_)) => refused(500, 0, "told to break"),

@@ -18,11 +18,12 @@ use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use answers::Answer;
 pub use faults::{Fault, Verb};
-use state::State;
+use state::{Hold, State};
 
 /// The account of the tests.
 pub const ACCOUNT: &str = "699d98642c564d2e855e9661899b7252";
@@ -65,6 +66,23 @@ impl Said {
     fn query(&self, name: &str) -> Option<&str> {
         let found = self.query.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str())
+    }
+}
+
+/// A request that is kept waiting, from when it arrives until this is dropped.
+#[derive(Debug)]
+pub struct Held {
+    arrived: oneshot::Receiver<()>,
+    _go: oneshot::Sender<()>,
+}
+
+impl Held {
+    /// Waits for the request.
+    ///
+    /// # Panics
+    /// When the server ends before.
+    pub async fn arrived(&mut self) {
+        (&mut self.arrived).await.expect("the server runs");
     }
 }
 
@@ -113,6 +131,18 @@ impl Server {
     /// The next request of its kind meets this.
     pub fn meet(&self, fault: Fault) {
         self.state().faults.push(fault);
+    }
+
+    /// The next request of its kind, for this page, is kept waiting; those after it are not.
+    pub fn hold(&self, verb: Verb, page: usize) -> Held {
+        let ((arrives, arrived), (_go, goes)) = (oneshot::channel(), oneshot::channel());
+        self.state().holds.push(Hold {
+            verb,
+            page,
+            arrives,
+            goes,
+        });
+        Held { arrived, _go }
     }
 
     /// A page of a listing holds no more than this.
@@ -169,6 +199,11 @@ impl Server {
     /// A field of a record becomes this, as when somebody changes it by hand.
     pub fn set_record(&self, id: &str, field: &str, value: Value) {
         self.state().set_record(id, field, value);
+    }
+
+    /// A field of a tunnel's configuration becomes this, as when somebody changes it by hand.
+    pub fn set_config(&self, id: &str, field: &str, value: Value) {
+        self.state().set_config(id, field, value);
     }
 
     /// The connectors of the tunnels with this name connect or go.
@@ -262,7 +297,13 @@ async fn serve(Shared(state): Shared<Arc<Mutex<State>>>, request: Request<Body>)
         status: 0,
         answer: Value::Null,
     };
-    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    let lock = || state.lock().unwrap_or_else(PoisonError::into_inner);
+    let hold = lock().hold(&said);
+    if let Some(hold) = hold {
+        let _ = hold.arrives.send(());
+        let _ = hold.goes.await;
+    }
+    let mut state = lock();
     let answer = state.answer(&said, is_known);
     said.status = answer.status;
     said.answer = answer.body.clone();

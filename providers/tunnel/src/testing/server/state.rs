@@ -1,6 +1,7 @@
 //! What exists: tunnels, with their rules and connectors, and records.
 
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::{ACCOUNT, Fault, Said, Verb};
 
@@ -45,12 +46,22 @@ impl Tunnel {
     }
 }
 
+/// A kind of request that is kept waiting, once.
+#[derive(Debug)]
+pub(super) struct Hold {
+    pub(super) verb: Verb,
+    pub(super) page: usize,
+    pub(super) arrives: oneshot::Sender<()>,
+    pub(super) goes: oneshot::Receiver<()>,
+}
+
 /// All there is.
 pub(super) struct State {
     pub(super) lenient: bool,
     pub(super) tunnels: Vec<Tunnel>,
     pub(super) records: Vec<Value>,
     pub(super) faults: Vec<Fault>,
+    pub(super) holds: Vec<Hold>,
     pub(super) page: usize,
     pub(super) deaf: bool,
     pub(super) short: bool,
@@ -66,6 +77,7 @@ impl Default for State {
             tunnels: Vec::new(),
             records: Vec::new(),
             faults: Vec::new(),
+            holds: Vec::new(),
             page: 1000,
             deaf: false,
             short: false,
@@ -130,6 +142,12 @@ impl State {
             "modified_on": NOW,
         }));
         id
+    }
+
+    /// A field of the configuration of a tunnel becomes this.
+    pub(super) fn set_config(&mut self, id: &str, field: &str, value: Value) {
+        let tunnel = self.tunnels.iter_mut().find(|tunnel| tunnel.id == id);
+        tunnel.expect("a tunnel").config[field] = value;
     }
 
     pub(super) fn set_record(&mut self, id: &str, field: &str, value: Value) {
