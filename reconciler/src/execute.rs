@@ -17,7 +17,7 @@ use easyenclave_schemas::{
 use crate::journal::{Change, JournalError, Records};
 use crate::revision::Revision;
 use crate::world::World;
-use crate::{history, losses};
+use crate::{history, losses, rollouts};
 
 /// What an action did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,8 +171,10 @@ impl Decide {
                 reason,
             } => self.retire(draft, agent, datacenter, *reason),
             Action::Launch { .. } => self.launch(draft, &action),
-            // No document asks for what leads to these yet.
-            Action::Settle { .. } | Action::Revert { .. } => Err(Skipped::Overtaken),
+            Action::Settle { .. } | Action::Revert { .. } => {
+                let by = (self.revision.as_ref(), self.now);
+                rollouts::record(draft.records, draft.change, by, &action)
+            }
         };
         Outcome { action, result }
     }
@@ -186,17 +188,15 @@ impl Decide {
                 deployment,
                 workload,
             } => {
-                let version = self
-                    .revision
-                    .workloads
-                    .get(workload)
+                let what = (deployment, *workload);
+                let version = rollouts::version(draft.records, &self.revision, what)
                     .ok_or(Skipped::Overtaken)?;
                 let assigned = AssignmentRecord {
                     deployment: deployment.clone(),
                     digest: *workload,
-                    workload: version.workload.clone(),
-                    health: version.health.clone(),
-                    secrets: version.secrets.clone(),
+                    workload: version.workload,
+                    health: version.health,
+                    secrets: version.secrets,
                     secrets_digest: version.secrets_digest,
                     since: self.now,
                 };

@@ -33,6 +33,7 @@ pub mod reference;
 pub mod refusals;
 pub mod report;
 pub mod revision;
+pub mod rollouts;
 pub mod seal;
 pub mod settings;
 mod shelf;

@@ -13,7 +13,6 @@ use easyenclave_schemas::evidence::ReasonCode;
 use easyenclave_schemas::records::{
     AgentRecord, OrderPhase, OrderRecord, QuarantineRecord, TrustRecord, WorkRecord,
 };
-use easyenclave_schemas::wire::WorkloadState;
 use easyenclave_schemas::{
     Datacenter, Digest, OrderId, ProviderName, TargetName, Timestamp, WorkerId,
 };
@@ -23,6 +22,7 @@ use crate::journal::Records;
 use crate::presence::{Heard, ListedUnit, Listing};
 use crate::recall::{Home, slots};
 use crate::revision::{Policies, Revision};
+use crate::rollouts;
 use crate::shortages::shortages;
 use crate::world::World;
 
@@ -45,10 +45,12 @@ pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
         now,
     };
     let mut policies = Policies::new(revision);
+    let rollouts = rollouts::facts(&records, revision);
     let mut agents = BTreeMap::new();
     for record in records.agents.values() {
         let trust = trust(revision, &mut policies, record, now);
-        let agent = agent(world, &listings, record, trust, now);
+        let mut agent = agent(world, &listings, record, trust, now);
+        rollouts::forget_when_proved(&mut agent, revision, &rollouts);
         agents.insert(record.agent.clone(), agent);
     }
     Observed {
@@ -59,7 +61,7 @@ pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
         spent: world.spent.all(),
         unheard: unheard(world, revision, &listings, now),
         shortages: shortages(&records, now),
-        rollouts: BTreeMap::new(),
+        rollouts,
     }
 }
 
@@ -235,17 +237,18 @@ pub fn judged_under(trust: &TrustRecord) -> Option<Digest> {
 }
 
 fn reported(heard: &Heard) -> Reported {
-    match &heard.workload {
-        None => Reported::Idle(heard.acknowledged),
-        Some(report) => Reported::Running(Replica {
-            generation: report.generation,
-            deployment: report.deployment.clone(),
-            workload: report.workload,
-            ready: report.state == WorkloadState::Ready,
-            ready_since: None,
-            cause: None,
-        }),
-    }
+    let Some(report) = &heard.workload else {
+        return Reported::Idle(heard.acknowledged);
+    };
+    let (ready, cause) = rollouts::health(report.state, report.cause);
+    Reported::Running(Replica {
+        generation: report.generation,
+        deployment: report.deployment.clone(),
+        workload: report.workload,
+        ready,
+        ready_since: heard.ready_since.filter(|_| ready),
+        cause,
+    })
 }
 
 fn launches(records: &Records, holds: &Holds<'_>) -> BTreeMap<OrderId, LaunchOrder> {

@@ -9,6 +9,7 @@ use easyenclave_schemas::records::OrderRecord;
 use easyenclave_schemas::signature::Session;
 use easyenclave_schemas::wire::{
     CallRefusal, CallRefusals, HeartbeatRequest, InventoryRequest, RegisterRequest, WorkloadReport,
+    WorkloadState,
 };
 use easyenclave_schemas::{
     AgentId, Datacenter, Generation, OrderId, ProviderName, Timestamp, WorkerId,
@@ -49,6 +50,8 @@ pub struct Heard {
     pub acknowledged: Generation,
     /// What runs.
     pub workload: Option<WorkloadReport>,
+    /// Since when that has been ready without a break, as far as it was heard.
+    pub ready_since: Option<Timestamp>,
     /// Calls that it refused since it started.
     pub refusals: CallRefusals,
 }
@@ -151,6 +154,7 @@ impl Presence {
         *lock(&self.leapt) = Some(now);
         for heard in lock(&self.agents).values_mut() {
             heard.at = heard.at.min(now);
+            heard.ready_since = heard.ready_since.map(|_| now);
         }
         for at in lock(&self.workers).values_mut() {
             *at = now.min(*at);
@@ -174,10 +178,12 @@ impl Presence {
         if last.boot_id == beat.boot_id && beat.sequence <= last.sequence {
             return Beat::Replayed;
         }
+        let since = ready_since(&beat, last, at);
         let same = last.acknowledged == beat.generation
             && last.boot_id == beat.boot_id
             && last.workload == beat.workload;
         *last = Heard::of(beat, at);
+        last.ready_since = since;
         if same { Beat::Same } else { Beat::News }
     }
 
@@ -189,6 +195,7 @@ impl Presence {
             boot_id: request.boot_id.clone(),
             acknowledged: request.generation,
             workload: request.workload.clone(),
+            ready_since: None,
             refusals: CallRefusals::default(),
         };
         lock(&self.agents)
@@ -355,12 +362,67 @@ impl Heard {
             sequence: beat.sequence,
             boot_id: beat.boot_id,
             acknowledged: beat.generation,
+            ready_since: is_ready(beat.workload.as_ref()).then_some(at),
             workload: beat.workload,
             refusals: beat.refusals,
         }
     }
 }
 
+/// What is ready now has been so since its agent first said so of this instruction, in this boot.
+fn ready_since(beat: &HeartbeatRequest, last: &Heard, at: Timestamp) -> Option<Timestamp> {
+    let of = |workload: &Option<WorkloadReport>| workload.as_ref().map(|report| report.generation);
+    let restarts = |workload: &Option<WorkloadReport>| workload.as_ref().map(|w| w.restarts);
+    let goes_on = last.boot_id == beat.boot_id
+        && of(&last.workload) == of(&beat.workload)
+        && restarts(&last.workload) == restarts(&beat.workload);
+    let since = last.ready_since.filter(|_| goes_on).unwrap_or(at);
+    is_ready(beat.workload.as_ref()).then_some(since)
+}
+
+fn is_ready(workload: Option<&WorkloadReport>) -> bool {
+    workload.is_some_and(|report| report.state == WorkloadState::Ready)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn beat(sequence: u64, state: &str, restarts: u32) -> HeartbeatRequest {
+        let zero = "00".repeat(32);
+        let beat = serde_json::json!({
+            "sequence": sequence, "boot_id": "b", "address": "http://127.0.0.1:9", "generation": 1,
+            "workload": {"generation": 1, "deployment": "acme/web", "workload": zero, "state": state,
+                "restarts": restarts, "message": ""},
+        });
+        serde_json::from_value(beat).expect("a heartbeat")
+    }
+
+    #[test]
+    fn how_long_a_workload_has_been_ready_counts_from_when_that_was_heard_first() {
+        let presence = Presence::new(Timestamp::default());
+        let agent = AgentId::new("tiny-1").expect("a name");
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+        let hear = |seconds, beat| {
+            presence.heartbeat(&agent, beat, at(seconds));
+            presence.heard(&agent).expect("heard").ready_since
+        };
+        assert_eq!(hear(1, beat(1, "starting", 0)), None);
+        assert_eq!(hear(2, beat(2, "ready", 0)), Some(at(2)));
+        assert_eq!(hear(3, beat(3, "ready", 0)), Some(at(2)));
+        assert_eq!(hear(4, beat(4, "unready", 0)), None);
+        assert_eq!(hear(5, beat(5, "ready", 0)), Some(at(5)));
+        let again = hear(6, beat(6, "ready", 1));
+        assert_eq!(again, Some(at(6)), "it was started again in between");
+        presence.listen_from(at(9));
+        assert_eq!(
+            hear(10, beat(7, "ready", 1)),
+            Some(at(9)),
+            "nobody listened"
+        );
+    }
 }

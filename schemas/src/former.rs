@@ -164,9 +164,8 @@ fn what_is_new_of_workloads_reads_back() {
     record["assigned"]["secretsDigest"] = json!(zero);
     same::<AgentRecord>(&record);
     same::<RolloutRecord>(&json!({
-        "deployment": "acme/web", "reverted": revert, "history": past,
-        "healthy": {"digest": zero, "workload": compose, "secrets": secrets, "secretsDigest": zero,
-            "attempt": zero, "commit": "c", "since": AT},
+        "deployment": "acme/web", "reverted": revert,
+        "healthy": {"digest": zero, "workload": compose, "secrets": secrets, "secretsDigest": zero, "since": AT},
     }));
     let beat = json!({
         "sequence": 1, "boot_id": "b", "address": "http://127.0.0.1:9", "generation": 1,
@@ -181,7 +180,7 @@ fn what_is_new_of_workloads_reads_back() {
     same::<HeartbeatResponse>(&order);
     same::<DeploymentStatus>(&json!({
         "deployment": "acme/web", "phase": "progressing", "wanted": 1, "assigned": 1, "updated": 1, "ready": 1,
-        "rollout": {"aim": zero, "step": {"wave": {"number": 1, "of": 2}}, "healthy": zero, "reverted": revert,
+        "rollout": {"aim": zero, "attempt": zero, "commit": "c", "since": AT, "step": {"wave": {"number": 1, "of": 2}}, "healthy": zero, "reverted": revert,
             "paused": {"owner": "ann", "reason": "holidays", "until": AT}},
         "history": past, "hostname": "web.example.com", "replicas": [], "conditions": [], "waits": [],
     }));

@@ -10,8 +10,8 @@ use crate::evidence::{RootKeyId, Verdict};
 use crate::wire::known;
 use crate::{
     AgentId, Datacenter, DeploymentId, Digest, FailureCause, Generation, NodeSize, OrderId,
-    PastRollout, PolicyName, ProviderName, Revert, Shape, Spot, StageTimes, TargetName, Timestamp,
-    WorkerId, Zone,
+    PolicyName, ProviderName, Revert, Shape, Spot, StageTimes, TargetName, Timestamp, WorkerId,
+    Zone,
 };
 
 /// What is in force: a commit, and what differs from its files. It names versions that are in Git and
@@ -174,9 +174,6 @@ pub struct RolloutRecord {
     /// What was taken back, for as long as it is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reverted: Option<Revert>,
-    /// Roll-outs that are over, the newest last, at most [`PastRollout::MOST`].
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub history: Vec<PastRollout>,
 }
 
 /// A version that was healthy: enough to run it again, without the state repository.
@@ -196,10 +193,6 @@ pub struct HealthyRecord {
     /// The version of those secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets_digest: Option<Digest>,
-    /// The digest of the version and of `rollout.attempt`.
-    pub attempt: Digest,
-    /// The commit that asked for it, 40 hex digits.
-    pub commit: String,
     /// When it was found healthy, in whole seconds.
     pub since: Timestamp,
 }

@@ -8,12 +8,13 @@ mod process;
 
 use std::convert::Infallible;
 use std::future::{Future, pending};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave_schemas::Generation;
 use easyenclave_schemas::documents::{RestartPolicy, Workload};
-use easyenclave_schemas::wire::{WorkloadReport, WorkloadState};
+use easyenclave_schemas::wire::{WorkloadCause, WorkloadReport, WorkloadState};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -122,6 +123,9 @@ impl<'a> Life<'a> {
                 Ok(()) => self.once().await,
                 Err(exit) => exit,
             };
+            if matches!(exit, Exit::Ended(_)) {
+                self.report.cause = Some(WorkloadCause::Exited);
+            }
             self.sweep(WorkloadState::Restarting, GRACE_LEFTOVERS).await;
             match after(restart(&self.assignment.workload), &exit) {
                 WorkloadState::Restarting => self.pause(&exit).await,
@@ -151,7 +155,10 @@ impl<'a> Life<'a> {
         };
         let mut running = match launch.start() {
             Ok(running) => running,
-            Err(error) => return Exit::NotStarted(error),
+            Err(error) => {
+                self.report.cause = not_started(&error);
+                return Exit::NotStarted(error);
+            }
         };
         self.report.url = Some(self.place.url(&launch));
         let exited = running.take_exit();
@@ -205,6 +212,13 @@ impl<'a> Life<'a> {
             WorkloadState::Restarting => {}
             _ => self.ready = None,
         }
+        self.report.cause = match state {
+            WorkloadState::Ready | WorkloadState::Completed => None,
+            WorkloadState::Unready => Some(WorkloadCause::ProbeFailing),
+            WorkloadState::Starting if !message.is_empty() => Some(WorkloadCause::ProbeFailing),
+            // What ended it last is why it is not ready yet.
+            _ => self.report.cause,
+        };
         self.report.state = state;
         self.report.message = line(&message);
         let report = Some(self.report.clone());
@@ -222,6 +236,18 @@ fn restart(workload: &Workload) -> RestartPolicy {
         Workload::Process(process) => process.restart,
         Workload::Compose(_) => RestartPolicy::Never,
     }
+}
+
+/// Why a program does not start, if that is its own fault. What the machine lacks at the moment is not.
+fn not_started(error: &io::Error) -> Option<WorkloadCause> {
+    use io::ErrorKind::{InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    let is_its_own = matches!(
+        error.kind(),
+        NotFound | PermissionDenied | NotADirectory | IsADirectory | InvalidInput
+    );
+    // ENOEXEC: the file is no program for this machine.
+    let is_no_program = error.raw_os_error() == Some(8);
+    (is_its_own || is_no_program).then_some(WorkloadCause::StartFailed)
 }
 
 /// The state after an exit.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use easyenclave_processes::{AFTER_KILL, LEAVE, Memory, labels, list};
 use easyenclave_schemas::documents::SecretUse;
-use easyenclave_schemas::wire::{WorkloadReport, WorkloadState};
+use easyenclave_schemas::wire::{WorkloadCause, WorkloadReport, WorkloadState};
 use easyenclave_schemas::{Digest, Generation, OrderId};
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
@@ -491,4 +491,35 @@ mod probes {
         );
         stage.stop().await;
     }
+}
+
+#[tokio::test]
+async fn what_keeps_a_workload_from_being_ready_is_told_until_it_is() {
+    let missing = Stage::with(&json!({ "command": ["no-such-program"] }), &Value::Null);
+    let told = missing.until(|report| report.cause.is_some()).await;
+    assert_eq!(told.cause, Some(WorkloadCause::StartFailed));
+    missing.stop().await;
+
+    let exits = Stage::with(&shell("exit 3"), &Value::Null);
+    let told = exits.until(|report| report.cause.is_some()).await;
+    assert_eq!(told.cause, Some(WorkloadCause::Exited));
+    let again =
+        exits.until(|report| report.restarts > 0 && report.state == WorkloadState::Starting);
+    assert_eq!(
+        again.await.cause,
+        Some(WorkloadCause::Exited),
+        "it has not been ready since"
+    );
+    exits.stop().await;
+
+    let done = Stage::with(&never("exit 0"), &Value::Null);
+    assert_eq!(done.state(WorkloadState::Completed).await.cause, None);
+    done.stop().await;
+
+    let probe = json!({ "probe": { "command": ["test", "-e", "good"] }, "interval": "100ms", "failures": 1 });
+    let probed = Stage::with(&shell("sleep 1; touch good; exec sleep 60"), &probe);
+    let told = probed.until(|report| report.cause.is_some()).await;
+    assert_eq!(told.cause, Some(WorkloadCause::ProbeFailing));
+    assert_eq!(probed.state(WorkloadState::Ready).await.cause, None);
+    probed.stop().await;
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use easyenclave_schemas::records::{AgentRecord, OrderRecord};
-use easyenclave_schemas::{AgentId, OrderId, Timestamp};
+use easyenclave_schemas::records::{AgentRecord, OrderRecord, RolloutRecord};
+use easyenclave_schemas::{AgentId, DeploymentId, OrderId, Timestamp};
 use easyenclave_store::{Batch, Expect, Space};
 use serde::Serialize;
 
@@ -15,6 +15,7 @@ use super::records::Staged;
 pub struct Change {
     agents: BTreeMap<AgentId, Option<AgentRecord>>,
     orders: BTreeMap<OrderId, Option<OrderRecord>>,
+    rollouts: BTreeMap<DeploymentId, Option<RolloutRecord>>,
     batch: Batch,
 }
 
@@ -45,6 +46,17 @@ impl Change {
         self.orders.insert(order.clone(), None);
     }
 
+    /// Writes what a deployment's roll-outs came to.
+    pub fn put_rollout(&mut self, record: RolloutRecord) {
+        self.rollouts
+            .insert(record.deployment.clone(), Some(record));
+    }
+
+    /// Forgets a deployment's roll-outs.
+    pub fn drop_rollout(&mut self, deployment: &DeploymentId) {
+        self.rollouts.insert(deployment.clone(), None);
+    }
+
     /// Writes a value outside agents and orders.
     pub fn put(&mut self, space: Space, key: &str, value: Vec<u8>) {
         self.batch.put(space, key, value);
@@ -70,9 +82,14 @@ impl Change {
         for (id, record) in &self.orders {
             stage(&mut self.batch, Space::Orders, id.as_str(), record.as_ref());
         }
+        for (id, record) in &self.rollouts {
+            let key = id.to_string();
+            stage(&mut self.batch, Space::Rollouts, &key, record.as_ref());
+        }
         let staged = Staged {
             agents: shared(self.agents),
             orders: shared(self.orders),
+            rollouts: shared(self.rollouts),
         };
         (self.batch, staged)
     }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use easyenclave_schemas::records::{AgentRecord, OrderRecord};
-use easyenclave_schemas::{AgentId, OrderId, ProviderName, TargetName, Timestamp, WorkerId};
+use easyenclave_schemas::records::{AgentRecord, OrderRecord, RolloutRecord};
+use easyenclave_schemas::{
+    AgentId, DeploymentId, OrderId, ProviderName, TargetName, Timestamp, WorkerId,
+};
 use easyenclave_store::{Space, Store};
 use serde::de::DeserializeOwned;
 
@@ -19,6 +21,8 @@ pub struct Records {
     pub agents: BTreeMap<AgentId, Arc<AgentRecord>>,
     /// Orders: those under way, and the newest of each slot.
     pub orders: BTreeMap<OrderId, Arc<OrderRecord>>,
+    /// What the roll-outs of deployments came to.
+    pub rollouts: BTreeMap<DeploymentId, Arc<RolloutRecord>>,
     queue: Queue,
     machines: Machines,
 }
@@ -27,6 +31,7 @@ pub struct Records {
 pub(super) struct Staged {
     pub(super) agents: BTreeMap<AgentId, Option<Arc<AgentRecord>>>,
     pub(super) orders: BTreeMap<OrderId, Option<Arc<OrderRecord>>>,
+    pub(super) rollouts: BTreeMap<DeploymentId, Option<Arc<RolloutRecord>>>,
 }
 
 impl Records {
@@ -35,6 +40,7 @@ impl Records {
         let mut records = Self {
             agents: load(store, Space::Agents, AgentId::new)?,
             orders: load(store, Space::Orders, OrderId::new)?,
+            rollouts: load(store, Space::Rollouts, |key| key.parse::<DeploymentId>())?,
             queue: Queue::default(),
             machines: Machines::default(),
         };
@@ -59,6 +65,12 @@ impl Records {
         }
         for (order, record) in &staged.orders {
             self.set_order(order, record.clone());
+        }
+        for (deployment, record) in &staged.rollouts {
+            match record {
+                Some(record) => self.rollouts.insert(deployment.clone(), Arc::clone(record)),
+                None => self.rollouts.remove(deployment),
+            };
         }
     }
 

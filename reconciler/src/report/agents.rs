@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use easyenclave_plan::{Agent, Exposure, Liveness, Remedy, Subject, Trust};
+use easyenclave_plan::{Agent, Exposure, Liveness, Remedy, Reported, Subject, Trust};
 use easyenclave_schemas::evidence::{Verdict, VerifierKind, Warning, stamp};
 use easyenclave_schemas::records::{AgentRecord, TrustRecord};
 use easyenclave_schemas::status::{
@@ -15,6 +15,7 @@ use easyenclave_schemas::{AgentId, Timestamp};
 use super::Sight;
 use super::conditions::{Conditions, when};
 use crate::presence::Heard;
+use crate::rollouts;
 
 /// Every agent.
 pub(super) fn agents(sight: &Sight<'_>) -> BTreeMap<AgentId, AgentStatus> {
@@ -30,7 +31,7 @@ pub(super) fn agents(sight: &Sight<'_>) -> BTreeMap<AgentId, AgentStatus> {
 
 fn status(sight: &Sight<'_>, id: &AgentId, agent: &Agent, record: &AgentRecord) -> AgentStatus {
     let heard = sight.presence.heard(id);
-    let replica = heard.as_ref().and_then(replica);
+    let replica = heard.as_ref().and_then(|heard| replica(heard, agent));
     let retiring = sight
         .report
         .observed
@@ -72,7 +73,7 @@ fn status(sight: &Sight<'_>, id: &AgentId, agent: &Agent, record: &AgentRecord) 
     }
 }
 
-fn replica(heard: &Heard) -> Option<ReplicaStatus> {
+fn replica(heard: &Heard, agent: &Agent) -> Option<ReplicaStatus> {
     heard.workload.as_ref().map(|report| ReplicaStatus {
         generation: report.generation,
         deployment: report.deployment.clone(),
@@ -81,7 +82,10 @@ fn replica(heard: &Heard) -> Option<ReplicaStatus> {
         restarts: rounded(report.restarts),
         message: report.message.chars().take(300).collect(),
         url: report.url.clone(),
-        ready_since: None,
+        ready_since: match &agent.reported {
+            Reported::Running(replica) => replica.ready_since,
+            Reported::Idle(_) | Reported::Unknown => None,
+        },
         cause: report.cause,
         images: images(&report.images),
     })
@@ -121,7 +125,8 @@ fn phase(
 
 fn is_ready(agent: &Agent, replica: Option<&ReplicaStatus>) -> bool {
     replica.is_some_and(|replica| {
-        replica.generation == agent.generation && replica.state == WorkloadState::Ready
+        let (ready, _) = rollouts::health(replica.state, replica.cause);
+        replica.generation == agent.generation && ready
     })
 }
 

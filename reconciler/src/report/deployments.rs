@@ -11,6 +11,7 @@ use easyenclave_schemas::{AgentId, DeploymentId};
 
 use super::Sight;
 use super::conditions::{Conditions, when};
+use super::rollouts;
 use crate::words::of;
 
 /// Every deployment that is wanted, and those that are not and still have replicas.
@@ -64,6 +65,11 @@ fn status(
         waits: sight.waits(&Subject::Deployment(id.clone())),
     };
     status.phase = phase(&status, wanted.is_some());
+    if let Some(wanted) = wanted {
+        let standing = rollouts::standing(sight, id, wanted, status.phase);
+        status.history = rollouts::history(sight, id, wanted, &standing);
+        status.rollout = Some(standing);
+    }
     status.conditions = conditions(sight, &status, wanted);
     status
 }
@@ -105,6 +111,12 @@ fn phase(status: &DeploymentStatus, wanted: bool) -> DeploymentPhase {
     }
 }
 
+/// Whether another version than the wanted one is aimed at.
+fn is_given_up(status: &DeploymentStatus) -> bool {
+    let aim = status.rollout.as_ref().map(|rollout| rollout.aim);
+    aim.is_some() && aim != status.workload
+}
+
 fn conditions(
     sight: &Sight<'_>,
     status: &DeploymentStatus,
@@ -132,7 +144,11 @@ fn conditions(
         .add(
             ConditionType::UpToDate,
             when(is_current),
-            if is_current { "Current" } else { "RollingOut" },
+            match is_current {
+                true => "Current",
+                false if is_given_up(status) => "Reverted",
+                false => "RollingOut",
+            },
             updated,
         );
     if !wanted.is_some_and(|wanted| wanted.exposed) {

@@ -10,6 +10,7 @@ mod fleet;
 mod observed;
 mod orders;
 mod readme;
+mod rollouts;
 mod subject;
 #[cfg(test)]
 mod tests;

@@ -2,17 +2,17 @@
 
 use easyenclave_plan::{
     Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Quarantine,
-    Remedy, Replica, Reported, RetireOrder, Shortage, Trust,
+    Remedy, Replica, Reported, RetireOrder, RolloutFact, Shortage, Trust,
 };
 use easyenclave_schemas::status::{
-    AgentStatus, LivenessStatus, OrderKind, OrderStatus, ShortageStatus, TrustStatus,
-    UnheardStatus, UnownedStatus,
+    AgentStatus, DeploymentStatus, LivenessStatus, OrderKind, OrderStatus, ShortageStatus,
+    TrustStatus, UnheardStatus, UnownedStatus,
 };
-use easyenclave_schemas::wire::WorkloadState;
-use easyenclave_schemas::{OrderId, Spot, Timestamp};
+use easyenclave_schemas::{DeploymentId, OrderId, Spot, Timestamp};
 
 use super::Status;
 use crate::approvals::approval;
+use crate::rollouts;
 
 /// The world in whole seconds, as a status holds it. The planner decides on nothing finer, so that what it
 /// decided can be decided again from a status.
@@ -24,6 +24,9 @@ pub fn in_whole_seconds(mut observed: Observed) -> Observed {
         }
         if let Trust::Accepted(until) = &mut agent.trust {
             cut(until);
+        }
+        if let Reported::Running(replica) = &mut agent.reported {
+            replica.ready_since.iter_mut().for_each(cut);
         }
         agent.attested.iter_mut().for_each(cut);
         agent.idle_since.iter_mut().for_each(cut);
@@ -40,6 +43,9 @@ pub fn in_whole_seconds(mut observed: Observed) -> Observed {
     }
     let retires = observed.retires.values_mut();
     retires.for_each(|order| cut(&mut order.opened));
+    let rollouts = observed.rollouts.values_mut();
+    let reverts = rollouts.filter_map(|fact| fact.reverted.as_mut());
+    reverts.for_each(|revert| cut(&mut revert.at));
     let orphans = observed.orphans.values_mut();
     orphans.for_each(|orphan| cut(&mut orphan.since));
     let shortages = observed.shortages.values_mut();
@@ -92,6 +98,8 @@ pub fn observed(status: &Status) -> Observed {
             OrderKind::Retire { .. } => {}
         }
     }
+    let rollouts = status.deployments.values().filter_map(rollout);
+    observed.rollouts = rollouts.collect();
     let unowned = status.fleet.unowned.iter();
     observed.orphans = unowned.map(orphan).collect();
     let unheard = status.fleet.unheard.iter();
@@ -100,6 +108,16 @@ pub fn observed(status: &Status) -> Observed {
     let shortages = status.fleet.shortages.iter();
     observed.shortages = shortages.map(shortage).collect();
     observed
+}
+
+fn rollout(status: &DeploymentStatus) -> Option<(DeploymentId, RolloutFact)> {
+    let rollout = status.rollout.as_ref()?;
+    let fact = RolloutFact {
+        healthy: rollout.healthy,
+        reverted: rollout.reverted.clone(),
+    };
+    let is_recorded = fact != RolloutFact::default();
+    is_recorded.then(|| (status.deployment.clone(), fact))
 }
 
 fn shortage(status: &ShortageStatus) -> (Spot, Shortage) {
@@ -174,14 +192,17 @@ fn quarantine(word: &str) -> Option<Quarantine> {
 
 fn reported(status: &AgentStatus) -> Reported {
     match (&status.replica, status.acknowledged) {
-        (Some(replica), _) => Reported::Running(Replica {
-            generation: replica.generation,
-            deployment: replica.deployment.clone(),
-            workload: replica.workload,
-            ready: replica.state == WorkloadState::Ready,
-            ready_since: None,
-            cause: None,
-        }),
+        (Some(replica), _) => {
+            let (ready, cause) = rollouts::health(replica.state, replica.cause);
+            Reported::Running(Replica {
+                generation: replica.generation,
+                deployment: replica.deployment.clone(),
+                workload: replica.workload,
+                ready,
+                ready_since: replica.ready_since.filter(|_| ready),
+                cause,
+            })
+        }
         (None, Some(generation)) => Reported::Idle(generation),
         (None, None) => Reported::Unknown,
     }

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use easyenclave_plan::{
     Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Plan,
-    Quarantine, Remedy, Replica, Reported, RetireOrder, Shortage, Trust, plan,
+    Quarantine, Remedy, Replica, Reported, RetireOrder, RolloutFact, Shortage, Trust, plan,
 };
 use easyenclave_schemas::documents::{Modes, Runtime};
 use easyenclave_schemas::evidence::{
@@ -16,8 +17,13 @@ use easyenclave_schemas::records::{
     AgentRecord, AssignmentRecord, ClaimRecord, OrderPhase, OrderRecord, QuarantineRecord,
     TrustRecord, WorkRecord,
 };
-use easyenclave_schemas::wire::{CallRefusals, HeartbeatRequest, WorkloadReport, WorkloadState};
-use easyenclave_schemas::{Digest, FailureCause, Generation, OrderId, Spot, StageTimes, Timestamp};
+use easyenclave_schemas::wire::{
+    CallRefusals, HeartbeatRequest, WorkloadCause, WorkloadReport, WorkloadState,
+};
+use easyenclave_schemas::{
+    DeploymentId, Digest, FailureCause, Generation, OrderId, PastRollout, Revert, Spot, StageTimes,
+    Timestamp,
+};
 use expect_test::expect_file;
 
 use super::{Notes, Status, observed, read, status};
@@ -409,6 +415,108 @@ fn planning_from_the_status_gives_the_same_plan() {
     let again = plan(&scene.revision.desired, &back, NOW);
     assert_eq!(again, scene.plan());
     assert_eq!(again.digest(), status.fleet.plan_digest);
+}
+
+/// The scene, with a roll-out in it that was given up, and another that has to prove good.
+fn rolling() -> Scene {
+    let mut scene = Scene::new();
+    let id = name("acme/hello");
+    let spec = scene.revision.desired.deployments.get_mut(&id);
+    let spec = spec.expect("the deployment");
+    spec.rollout.min_healthy = Duration::from_secs(60);
+    spec.rollout.reverts = true;
+    let reverted = Revert {
+        attempt: spec.attempt(),
+        from: spec.workload,
+        to: Digest::of(b"healthy"),
+        cause: WorkloadCause::ImageMissing,
+        at: NOW,
+    };
+    let fact = RolloutFact {
+        healthy: Some(reverted.to),
+        reverted: Some(reverted),
+    };
+    scene.observed.rollouts.insert(id, fact);
+    for agent in scene.observed.agents.values_mut() {
+        if let Reported::Running(replica) = &mut agent.reported {
+            replica.ready_since = Some(NOW);
+        }
+    }
+    scene
+}
+
+#[test]
+fn planning_from_the_status_of_a_roll_out_gives_the_same_plan() {
+    let scene = rolling();
+    let status = read(&files(&scene.status(None))).expect("readable");
+    let back = observed(&status);
+    assert_eq!(back, scene.observed);
+    assert!(!scene.plan().is_empty(), "it goes back to the healthy one");
+    assert_eq!(scene.plan().digest(), status.fleet.plan_digest);
+}
+
+#[test]
+fn what_became_of_roll_outs_is_told_on_from_status_to_status() {
+    let mut scene = Scene::new();
+    let id: DeploymentId = name("acme/hello");
+    let mut last: Option<Status> = None;
+    let mut tell = |scene: &Scene, commit: &str| {
+        let mut revision = scene.revision.clone();
+        revision.effective = commit.into();
+        let scene = Scene {
+            revision,
+            records: Records::default(),
+            presence: Presence::new(NOW),
+            observed: scene.observed.clone(),
+        };
+        let status = scene.status(last.as_ref());
+        let deployment = status.deployments[&id].clone();
+        last = Some(status);
+        let past = deployment.history.iter();
+        let past = past.map(|past| format!("{} {:?}", past.commit, past.outcome));
+        (past.collect::<Vec<_>>().join(", "), deployment)
+    };
+    let set = |scene: &mut Scene, v: &[u8]| {
+        let spec = scene
+            .revision
+            .desired
+            .deployments
+            .get_mut(&name("acme/hello"));
+        spec.expect("the deployment").workload = Digest::of(v);
+    };
+    set(&mut scene, b"v2");
+    assert_eq!(tell(&scene, "one").0, "");
+    assert_eq!(tell(&scene, "two").1.rollout.expect("one").commit, "one");
+    set(&mut scene, b"v3");
+    assert_eq!(tell(&scene, "three").0, "one Superseded");
+    let spec = scene.revision.desired.deployments[&name("acme/hello")].clone();
+    let reverted = Revert {
+        attempt: spec.attempt(),
+        from: spec.workload,
+        to: Digest::of(b"v1"),
+        cause: WorkloadCause::Exited,
+        at: NOW,
+    };
+    let fact = RolloutFact {
+        healthy: Some(reverted.to),
+        reverted: Some(reverted),
+    };
+    scene.observed.rollouts.insert(name("acme/hello"), fact);
+    assert_eq!(tell(&scene, "three").0, "one Superseded, three Reverted");
+    let (past, status) = tell(&scene, "four");
+    assert_eq!(past, "one Superseded, three Reverted", "an end comes once");
+    let rollout = status.rollout.expect("one");
+    assert_eq!(
+        (rollout.aim, rollout.commit.as_str()),
+        (Digest::of(b"v1"), "three")
+    );
+    let condition = status.conditions.iter().find(|it| it.reason == "Reverted");
+    assert!(condition.is_some(), "{:?}", status.conditions);
+    for number in 0..30_u8 {
+        set(&mut scene, &[number]);
+        tell(&scene, "many");
+    }
+    assert_eq!(tell(&scene, "many").1.history.len(), PastRollout::MOST);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Condition, WaitStatus};
 use crate::documents::Pause;
-use crate::{AgentId, DeploymentId, Digest, Hostname, PastRollout, Revert, RolloutStep};
+use crate::{AgentId, DeploymentId, Digest, Hostname, PastRollout, Revert, RolloutStep, Timestamp};
 
 /// One deployment, as last seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,12 @@ pub struct DeploymentStatus {
 pub struct RolloutStatus {
     /// The version that replicas are brought to: the wanted one, or a healthy one while that is taken back.
     pub aim: Digest,
+    /// The digest of the wanted version and of `rollout.attempt`.
+    pub attempt: Digest,
+    /// The commit with which it began, 40 hex digits.
+    pub commit: String,
+    /// When it began, in whole seconds.
+    pub since: Timestamp,
     /// How far it is.
     pub step: RolloutStep,
     /// The last version that was known to be healthy.

@@ -1,0 +1,129 @@
+//! How roll-outs stand, and what became of those before. What began when and with which commit is told on from status to
+//! status: nothing else remembers it.
+
+use easyenclave_plan::{Deployment, Subject, WaitReason};
+use easyenclave_schemas::documents::Pause;
+use easyenclave_schemas::status::{DeploymentPhase, DeploymentStatus, RolloutStatus};
+use easyenclave_schemas::{
+    DeploymentId, Digest, PastRollout, Revert, RolloutOutcome, RolloutStep, Timestamp,
+};
+
+use super::Sight;
+
+/// How the roll-out of a wanted deployment stands.
+pub(super) fn standing(
+    sight: &Sight<'_>,
+    id: &DeploymentId,
+    spec: &Deployment,
+    phase: DeploymentPhase,
+) -> RolloutStatus {
+    let fact = sight.report.observed.rollouts.get(id);
+    let attempt = spec.attempt();
+    let reverted = fact.and_then(|fact| fact.reverted.clone());
+    let is_over = |to: &&Revert| to.attempt == attempt;
+    let given_up = reverted.as_ref().filter(is_over);
+    let before = before(sight, id).and_then(|before| before.rollout.as_ref());
+    let begun = before.filter(|before| before.attempt == attempt);
+    RolloutStatus {
+        aim: given_up.map_or(spec.workload, |revert| revert.to),
+        attempt,
+        commit: begun.map_or_else(
+            || sight.report.revision.effective.clone(),
+            |begun| begun.commit.clone(),
+        ),
+        since: begun.map_or(sight.report.at, |begun| begun.since),
+        step: step(sight, id, spec, phase),
+        healthy: fact.and_then(|fact| fact.healthy),
+        reverted,
+        paused: spec.rollout.pause_at(sight.report.at).map(|pause| Pause {
+            owner: pause.owner.clone(),
+            reason: pause.reason.clone(),
+            until: pause.until,
+        }),
+    }
+}
+
+fn before<'s>(sight: &Sight<'s>, id: &DeploymentId) -> Option<&'s DeploymentStatus> {
+    sight.previous?.deployments.get(id)
+}
+
+/// As what it waits for says.
+fn step(
+    sight: &Sight<'_>,
+    id: &DeploymentId,
+    spec: &Deployment,
+    phase: DeploymentPhase,
+) -> RolloutStep {
+    let subject = Subject::Deployment(id.clone());
+    let waits = &sight.report.next.waits;
+    let first = waits.partition_point(|wait| wait.subject < subject);
+    let mut own = waits[first..].iter();
+    let of = u32::try_from(spec.rollout.waves.len()).unwrap_or(u32::MAX);
+    let found = own
+        .by_ref()
+        .take_while(|wait| wait.subject == subject)
+        .filter_map(|wait| match wait.reason {
+            WaitReason::Canary { .. } => Some(RolloutStep::Canary),
+            WaitReason::Wave { wave: number, .. } => Some(RolloutStep::Wave { number, of }),
+            WaitReason::MinHealthy { .. } => Some(RolloutStep::All),
+            _ => None,
+        })
+        .next();
+    found.unwrap_or(match phase {
+        DeploymentPhase::Running | DeploymentPhase::Stopped => RolloutStep::Settled,
+        _ => RolloutStep::All,
+    })
+}
+
+/// The roll-outs that are over.
+pub(super) fn history(
+    sight: &Sight<'_>,
+    id: &DeploymentId,
+    spec: &Deployment,
+    now: &RolloutStatus,
+) -> Vec<PastRollout> {
+    let before = before(sight, id);
+    let mut past = before.map_or_else(Vec::new, |before| before.history.clone());
+    let at = sight.report.at;
+    if let Some((wanted, was)) = before.and_then(|it| it.workload.zip(it.rollout.as_ref()))
+        && was.attempt != now.attempt
+    {
+        end(&mut past, was, wanted, RolloutOutcome::Superseded, at);
+    }
+    let reverted = now.reverted.as_ref();
+    if let Some(revert) = reverted.filter(|it| it.attempt == now.attempt) {
+        let outcome = RolloutOutcome::Reverted;
+        end(&mut past, now, spec.workload, outcome, revert.at);
+        past.last_mut()
+            .into_iter()
+            .for_each(|last| last.cause = Some(revert.cause));
+    } else if now.step == RolloutStep::Settled {
+        end(&mut past, now, spec.workload, RolloutOutcome::Settled, at);
+    }
+    let older = past.len().saturating_sub(PastRollout::MOST);
+    past.drain(..older);
+    past
+}
+
+/// An end comes once; what was settled or given up is not superseded after that.
+fn end(
+    past: &mut Vec<PastRollout>,
+    which: &RolloutStatus,
+    version: Digest,
+    outcome: RolloutOutcome,
+    to: Timestamp,
+) {
+    let is_it = |past: &PastRollout| past.attempt == which.attempt && past.from == which.since;
+    if past.last().is_some_and(is_it) {
+        return;
+    }
+    past.push(PastRollout {
+        version,
+        attempt: which.attempt,
+        commit: which.commit.clone(),
+        from: which.since,
+        to,
+        outcome,
+        cause: None,
+    });
+}

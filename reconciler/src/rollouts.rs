@@ -1,0 +1,148 @@
+//! What is recorded of roll-outs: the version that was healthy last, whole, and the attempt that was given up. Who loses it
+//! loses the way back, and nothing of what should be.
+
+use std::collections::BTreeMap;
+
+use easyenclave_plan::{Action, Agent, Deployment, Frozen, Reported, RolloutFact};
+use easyenclave_schemas::records::{HealthyRecord, RolloutRecord};
+use easyenclave_schemas::wire::{WorkloadCause, WorkloadState};
+use easyenclave_schemas::{DeploymentId, Digest, Revert, Timestamp};
+
+use crate::execute::Skipped;
+use crate::journal::{Change, Records};
+use crate::revision::{Revision, WorkloadVersion};
+
+/// What the planner knows of the roll-outs of wanted deployments.
+pub fn facts(records: &Records, revision: &Revision) -> BTreeMap<DeploymentId, RolloutFact> {
+    let is_wanted = |id: &DeploymentId| revision.desired.deployments.contains_key(id);
+    let records = records.rollouts.iter().filter(|(id, _)| is_wanted(id));
+    let fact = |record: &RolloutRecord| RolloutFact {
+        healthy: record.healthy.as_ref().map(|healthy| healthy.digest),
+        reverted: record.reverted.clone(),
+    };
+    records
+        .map(|(id, record)| (id.clone(), fact(record)))
+        .collect()
+}
+
+/// Since when a replica has been ready matters only while its version has to prove good: shown for longer, each start of
+/// the reconciler would change it.
+pub fn forget_when_proved(
+    agent: &mut Agent,
+    revision: &Revision,
+    facts: &BTreeMap<DeploymentId, RolloutFact>,
+) {
+    let Reported::Running(replica) = &mut agent.reported else {
+        return;
+    };
+    let spec = revision.desired.deployments.get(&replica.deployment);
+    let must = |spec: &Deployment| !spec.rollout.min_healthy.is_zero();
+    let healthy = facts.get(&replica.deployment).and_then(|fact| fact.healthy);
+    if !spec.is_some_and(must) || healthy == Some(replica.workload) {
+        replica.ready_since = None;
+    }
+}
+
+/// What an agent is told to run: a version of the revision, or the one that was healthy last.
+pub(crate) fn version(
+    records: &Records,
+    revision: &Revision,
+    (deployment, workload): (&DeploymentId, Digest),
+) -> Option<WorkloadVersion> {
+    if let Some(wanted) = revision.workloads.get(&workload) {
+        return Some(wanted.as_ref().clone());
+    }
+    let record = records.rollouts.get(deployment)?;
+    let healthy = record.healthy.as_ref()?;
+    (healthy.digest == workload).then(|| WorkloadVersion {
+        workload: healthy.workload.clone(),
+        health: healthy.health.clone(),
+        secrets: healthy.secrets.clone(),
+        secrets_digest: healthy.secrets_digest,
+    })
+}
+
+/// Notes what an action says of a roll-out.
+pub(crate) fn record(
+    records: &Records,
+    change: &mut Change,
+    (revision, now): (&Revision, Timestamp),
+    action: &Action,
+) -> Result<(), Skipped> {
+    match action {
+        Action::Settle {
+            deployment,
+            workload,
+        } => {
+            let healthy = healthy(revision, *workload, now).ok_or(Skipped::Overtaken)?;
+            change.put_rollout(RolloutRecord {
+                deployment: deployment.clone(),
+                healthy: Some(healthy),
+                reverted: None,
+            });
+            let all = records.rollouts.keys();
+            all.filter(|id| is_gone(revision, id))
+                .for_each(|gone| change.drop_rollout(gone));
+            Ok(())
+        }
+        Action::Revert {
+            deployment,
+            attempt,
+            from,
+            to,
+            cause,
+        } => {
+            let reverted = Revert {
+                attempt: *attempt,
+                from: *from,
+                to: *to,
+                cause: *cause,
+                at: now.trunc_secs(),
+            };
+            let record = records.rollouts.get(deployment).ok_or(Skipped::Gone)?;
+            change.put_rollout(give_up(record, reverted)?);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn healthy(revision: &Revision, workload: Digest, now: Timestamp) -> Option<HealthyRecord> {
+    let version = revision.workloads.get(&workload)?;
+    Some(HealthyRecord {
+        digest: workload,
+        workload: version.workload.clone(),
+        health: version.health.clone(),
+        secrets: version.secrets.clone(),
+        secrets_digest: version.secrets_digest,
+        since: now.trunc_secs(),
+    })
+}
+
+fn give_up(record: &RolloutRecord, reverted: Revert) -> Result<RolloutRecord, Skipped> {
+    let healthy = record.healthy.as_ref().map(|healthy| healthy.digest);
+    match healthy == Some(reverted.to) {
+        true => Ok(RolloutRecord {
+            reverted: Some(reverted),
+            ..record.clone()
+        }),
+        false => Err(Skipped::Overtaken),
+    }
+}
+
+/// Whether a deployment is not wanted any more; one whose document cannot be read may be.
+fn is_gone(revision: &Revision, id: &DeploymentId) -> bool {
+    let desired = &revision.desired;
+    let is_frozen = desired.frozen.contains(&Frozen::Deployment(id.clone()));
+    !desired.deployments.contains_key(id) && !is_frozen
+}
+
+/// Whether a workload is ready, and why not: one that runs another image than it should is not.
+pub(crate) fn health(
+    state: WorkloadState,
+    said: Option<WorkloadCause>,
+) -> (bool, Option<WorkloadCause>) {
+    let is_other = said == Some(WorkloadCause::DigestMismatch);
+    let ready = state == WorkloadState::Ready && !is_other;
+    (ready, said.filter(|_| !ready))
+}
