@@ -91,6 +91,17 @@ impl Census {
         self.strays.clear();
     }
 
+    /// A replica that runs well, in another version than the aim, without having been decided here.
+    pub(crate) fn add_old(&mut self, agent: AgentIx) {
+        self.good.push(Replica {
+            agent,
+            ready: true,
+            serves: true,
+            current: false,
+            steady: false,
+        });
+    }
+
     /// Whether everything is as it should be.
     pub(crate) fn is_settled(&self, spec: &Deployment) -> bool {
         let fine = |r: &Replica| r.ready && r.current;

@@ -34,6 +34,7 @@ mod supply;
 mod testing;
 mod underway;
 mod view;
+mod whynot;
 
 pub use action::{
     Action, CancelReason, Hold, HoldReason, Plan, RetireReason, Subject, Wait, WaitReason,
@@ -49,3 +50,4 @@ pub use observed::{
     Remedy, Replica, Reported, RetireOrder, RolloutFact, Shortage, Trust,
 };
 pub use plan::plan;
+pub use whynot::{Issue, whynot};

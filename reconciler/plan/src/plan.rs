@@ -34,6 +34,16 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
     sorted(draft.plan)
 }
 
+/// What is decided once replicas have been placed, and before anything is provided for those that found no place.
+pub(crate) fn placed(view: &View) -> Draft {
+    let mut draft = Draft::new(view);
+    let rules = RULES.into_iter();
+    for (_, rule) in rules.take_while(|(name, _)| *name != "provision") {
+        rule(view, &mut draft);
+    }
+    draft
+}
+
 fn sorted(mut plan: Plan) -> Plan {
     plan.actions.sort_unstable();
     plan.held.sort_unstable();

@@ -26,6 +26,7 @@ mod plan;
 mod preview;
 mod progress;
 mod read;
+mod rollout;
 #[cfg(test)]
 mod samples;
 mod seen;
@@ -34,6 +35,7 @@ mod status;
 mod style;
 mod up;
 mod verify;
+mod wait;
 mod why;
 mod worker;
 
@@ -56,10 +58,14 @@ pub mod exit {
     pub const USAGE: u8 = 2;
     /// An agent or worker was refused for good; starting it again does not help.
     pub const REFUSED: u8 = 3;
-    /// `plan` holds removals that a person must approve.
+    /// `plan` or `wait`: removals are held that a person must approve.
     pub const HELD: u8 = 4;
     /// `plan --exit-code`: documents differ in effect or something is done, and nothing of it is wrong or held.
     pub const CHANGES: u8 = 5;
+    /// `wait`: the commit cannot be done: documents are rejected, or a version was reverted.
+    pub const REVERTED: u8 = 6;
+    /// `wait`: the commit is not done in time.
+    pub const TIMED_OUT: u8 = 7;
 }
 
 /// Keeps a fleet of attested confidential-computing agents in the state that a Git repository
@@ -91,6 +97,11 @@ enum Command {
     Status(status::Args),
     /// Say why something is not moving
     Why(why::Args),
+    /// Show how roll-outs stand, and what became of those before
+    #[command(subcommand)]
+    Rollout(rollout::What),
+    /// Wait until the fleet has done what a commit asks for; exit 4 held, 6 rejected or reverted, 7 not in time
+    Wait(wait::Args),
     /// Make a policy change of measurements that were seen and are not known
     Measure(measure::Args),
     /// Approve a held plan by its digest
@@ -140,6 +151,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Status(args) => wait(status::run(args)),
         Command::Why(args) => wait(why::run(args)),
         Command::Approve(args) => wait(approve::run(args)),
+        Command::Rollout(what) => wait(rollout::run(what)),
+        Command::Wait(args) => wait(wait::run(args)),
         Command::Key(what) => wait(key::run(what)),
         Command::Measure(args) => wait(measure::run(args)),
         Command::Verify(args) => wait(verify::run(args)),

@@ -106,6 +106,7 @@ impl Update<'_, '_> {
             Some(_) => self.roll(draft, census, &mut later),
             None => Surge::No,
         };
+        self.leave(draft, census);
         if missing > 0 || surge != Surge::No {
             draft.needs.push(Need {
                 deployment: self.deployment,
@@ -142,20 +143,40 @@ impl Update<'_, '_> {
     }
 
     /// A workload that runs undecided, as after the store was lost, is taken over where it is, in its own version if that
-    /// is the aim or was healthy.
+    /// is the aim or was healthy. One that serves in another version counts as an old replica, where some may be away.
     fn adopt(&self, draft: &mut Draft, census: &mut Census, pace: &mut Pace) {
         for agent in std::mem::take(&mut census.strays) {
+            let facts = self.view.agent(agent);
+            let known = facts.runs();
+            let known = known.filter(|runs| *runs == pace.aim || Some(*runs) == pace.base);
             if matches!(draft.fate(agent), Fate::Held(_)) {
                 census.fixed.push(agent);
-            } else if draft.quota_left(self.view, self.deployment) > 0 {
+            } else if draft.quota_left(self.view, self.deployment) == 0 {
+                draft.unassign(self.view, agent, self.deployment);
+            } else if known.is_none() && facts.runs_well() && self.may_be_away() {
                 draft.uses_more(self.view.deployment(self.deployment).owner, 1);
-                let runs = self.view.agent(agent).runs();
-                let known = runs.filter(|runs| *runs == pace.aim || Some(*runs) == pace.base);
+                census.add_old(agent);
+            } else {
+                draft.uses_more(self.view.deployment(self.deployment).owner, 1);
                 let workload = known.unwrap_or_else(|| pace.next());
                 draft.assign(self.view, agent, self.deployment, workload);
                 census.fixed.push(agent);
-            } else {
-                draft.unassign(self.view, agent, self.deployment);
+            }
+        }
+    }
+
+    fn may_be_away(&self) -> bool {
+        self.spec.rollout.max_unavailable > 0
+    }
+
+    /// Says what runs undecided and is not told anything yet.
+    fn leave(&self, draft: &mut Draft, census: &Census) {
+        for replica in &census.good {
+            let facts = self.view.agent(replica.agent);
+            if facts.is_stray() && draft.fate(replica.agent) == Fate::Stays {
+                let agent = facts.id.clone();
+                let stays = WaitReason::ReplicaStays { agent };
+                draft.wait_agent(self.view, replica.agent, stays, None);
             }
         }
     }
@@ -205,7 +226,12 @@ impl Update<'_, '_> {
             let closed = self.wait.as_ref().filter(|_| pace.room == 0);
             self.wait_for_room(draft, census, closed);
         }
-        let replaced = step.left.saturating_sub(more);
+        // Beside what runs undecided, more would be too many.
+        let is_stray = |r: &Replica| self.view.agent(r.agent).is_stray();
+        let replaced = match census.good.iter().any(is_stray) {
+            true => 0,
+            false => step.left.saturating_sub(more),
+        };
         self.surge(census, more, replaced.min(pace.room))
     }
 
@@ -460,6 +486,37 @@ mod tests {
             expect![[r#"
             wait: deployment acme/a: a document cannot be read, so it stays as it is
             wait: agent a: a document cannot be read, so it stays as it is"#]],
+        );
+    }
+
+    #[test]
+    fn strays_of_another_version_are_changed_as_the_roll_out_allows() {
+        let world = "agent a tiny #0 strays acme/a v1\nagent b tiny #1 strays acme/a v1\n\
+                     agent c tiny #2 strays acme/a v1";
+        check(
+            "target tiny 3 3\ndeploy acme/a x3 v2",
+            world,
+            expect![[r#"
+            assign acme/a to a generation 3 workload v2
+            wait: deployment acme/a: the replica on a is not ready
+            wait: deployment acme/a: the replica on b is not ready
+            wait: deployment acme/a: the replica on c is not ready
+            wait: deployment acme/a: replicas not serving: 0, allowed: 1
+            wait: agent b: the replica on b cannot be changed now
+            wait: agent c: the replica on c cannot be changed now"#]],
+        );
+        check(
+            "target tiny 3 4\ndeploy acme/a x3 v2 unavailable 2 surge 1",
+            &(world.to_owned() + "\nagent d tiny #3 idle"),
+            expect![[r#"
+                retire d in local: not needed
+                assign acme/a to a generation 3 workload v2
+                assign acme/a to b generation 3 workload v2
+                wait: deployment acme/a: the replica on a is not ready
+                wait: deployment acme/a: the replica on b is not ready
+                wait: deployment acme/a: the replica on c is not ready
+                wait: deployment acme/a: replicas not serving: 0, allowed: 2
+                wait: agent c: the replica on c cannot be changed now"#]],
         );
     }
 

@@ -160,6 +160,11 @@ impl AgentView<'_> {
         self.replica().map(|replica| replica.workload)
     }
 
+    /// Whether it says that what it runs is ready.
+    pub(crate) fn runs_well(&self) -> bool {
+        self.replica().is_some_and(|replica| replica.ready)
+    }
+
     /// Since when it has been ready without a break, if that is known.
     pub(crate) fn ready_since(&self) -> Option<Timestamp> {
         self.replica().and_then(|replica| replica.ready_since)

@@ -1,0 +1,202 @@
+//! Why an agent was not chosen for a deployment: for each, the one reason that comes first, with a code that never changes
+//! its meaning. Runs the rules as a plan does, and decides nothing.
+
+use std::collections::BTreeSet;
+
+use easyenclave_schemas::{AgentId, Datacenter, DeploymentId, Timestamp};
+
+use crate::plan::placed;
+use crate::reserve::Reserved;
+use crate::rules::place::is_free;
+use crate::view::{AgentView, DeploymentIx, Instruction, Life, Standing, View};
+use crate::{Deployment, Desired, Observed};
+
+/// Why an agent was not chosen, in the order in which they are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Issue {
+    /// Its evidence is not accepted now.
+    NotVerified,
+    /// It does not answer, or has not yet said what it runs.
+    Unhealthy,
+    /// It has another size.
+    NodeSizeMismatch,
+    /// Its target is none of those that are named.
+    TargetNotAllowed,
+    /// Its target's datacenters are not among the allowed ones.
+    DatacenterNotAllowed,
+    /// One of its target's datacenters is denied.
+    DatacenterDenied,
+    /// It runs something, is on its way out, or is to stay as it is.
+    StatusNotDeployable,
+    /// The owner's quota is used up.
+    QuotaExceeded,
+    /// It is kept for other owners.
+    Reserved,
+    /// All replicas have agents, or wait for agents that may register again.
+    NotNeeded,
+}
+
+impl Issue {
+    /// The stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NotVerified => "AGENT_NOT_VERIFIED",
+            Self::Unhealthy => "AGENT_UNHEALTHY",
+            Self::NodeSizeMismatch => "AGENT_NODE_SIZE_MISMATCH",
+            Self::TargetNotAllowed => "AGENT_TARGET_NOT_ALLOWED",
+            Self::DatacenterNotAllowed => "AGENT_DATACENTER_NOT_ALLOWED",
+            Self::DatacenterDenied => "AGENT_DATACENTER_DENIED",
+            Self::StatusNotDeployable => "AGENT_STATUS_NOT_DEPLOYABLE",
+            Self::QuotaExceeded => "QUOTA_EXCEEDED",
+            Self::Reserved => "RESERVED",
+            Self::NotNeeded => "AGENT_NOT_NEEDED",
+        }
+    }
+}
+
+/// For every agent that neither has nor gets a replica of a deployment, why not. Nothing for a deployment that is not
+/// wanted.
+pub fn whynot(
+    desired: &Desired,
+    observed: &Observed,
+    deployment: &DeploymentId,
+    now: Timestamp,
+) -> Vec<(AgentId, Issue)> {
+    let view = View::new(desired, observed, now);
+    let Some((at, spec)) = find(&view, deployment) else {
+        return Vec::new();
+    };
+    let draft = placed(&view);
+    let reserved = Reserved::new(&view, &draft);
+    let others = |agent| {
+        let target = view.agent(agent).target;
+        reserved.others(target, view.deployment(at).owner) > 0
+    };
+    let agents = view.all_agents();
+    let left = agents.filter(|agent| draft.carries(&view, *agent) != Some(at));
+    let named = left.map(|agent| {
+        let why = unfit(&view, spec, view.agent(agent))
+            .or_else(|| (!is_free(&view, &draft, agent)).then_some(Issue::StatusNotDeployable))
+            .unwrap_or_else(|| match draft.quota_left(&view, at) {
+                0 => Issue::QuotaExceeded,
+                _ if others(agent) => Issue::Reserved,
+                _ => Issue::NotNeeded,
+            });
+        (view.agent(agent).id.clone(), why)
+    });
+    named.collect()
+}
+
+/// Why an agent could not take a replica even if it were free.
+fn unfit(view: &View, spec: &Deployment, agent: &AgentView) -> Option<Issue> {
+    if agent.standing != Standing::Accepted || agent.fact.quarantined.is_some() {
+        return Some(Issue::NotVerified);
+    }
+    if agent.life != Life::Heard || agent.instruction == Instruction::Unknown {
+        return Some(Issue::Unhealthy);
+    }
+    if agent.fact.size != spec.size {
+        return Some(Issue::NodeSizeMismatch);
+    }
+    let target = view.target(agent.target);
+    let Some(home) = target.state.spec() else {
+        return Some(Issue::StatusNotDeployable);
+    };
+    let placement = &spec.placement;
+    let places: BTreeSet<Datacenter> = home.places().into_iter().map(|(_, at)| at).collect();
+    let (allowed, denied) = (
+        &placement.allowed_datacenters,
+        &placement.denied_datacenters,
+    );
+    if !placement.targets.is_empty() && !placement.targets.contains(target.name) {
+        Some(Issue::TargetNotAllowed)
+    } else if !allowed.is_empty() && !places.is_subset(allowed) {
+        Some(Issue::DatacenterNotAllowed)
+    } else if !places.is_disjoint(denied) {
+        Some(Issue::DatacenterDenied)
+    } else {
+        None
+    }
+}
+
+fn find<'a>(view: &View<'a>, id: &DeploymentId) -> Option<(DeploymentIx, &'a Deployment)> {
+    let mut all = view.all_deployments();
+    let at = all.find(|at| view.deployment(*at).id == id)?;
+    view.deployment(at).state.spec().map(|spec| (at, spec))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{NOW, desired, name, observed};
+
+    use super::*;
+
+    /// The codes of agents that were not chosen.
+    fn codes(state: &str, world: &str) -> String {
+        let (desired, observed) = (desired(state), observed(world));
+        let named = whynot(&desired, &observed, &name("acme/a"), NOW);
+        let lines = named
+            .iter()
+            .map(|(agent, why)| format!("{agent} {}", why.code()));
+        lines.collect::<Vec<_>>().join(", ")
+    }
+
+    const STATE: &str = "target tiny 0 9\ntarget big 0 9 size big\ntarget far 0 9 in far\n\
+                         deploy acme/a x2 v1 not-in far\ndeploy acme/b x1 v1";
+
+    #[test]
+    fn each_agent_has_the_reason_that_comes_first() {
+        let cases = [
+            ("agent a tiny #0 runs acme/a v1", ""),
+            ("agent a tiny #0 idle", ""),
+            ("agent a tiny #0 unjudged", "a AGENT_NOT_VERIFIED"),
+            ("agent a tiny #0 refused", "a AGENT_NOT_VERIFIED"),
+            ("agent a tiny #0 lapsed 9 silent 9", "a AGENT_NOT_VERIFIED"),
+            ("agent a tiny #0 silent 9", "a AGENT_UNHEALTHY"),
+            ("agent a tiny #0 unheard", "a AGENT_UNHEALTHY"),
+            ("agent a big #0 size big", "a AGENT_NODE_SIZE_MISMATCH"),
+            ("agent a far #0 in far", "a AGENT_DATACENTER_DENIED"),
+            (
+                "agent a tiny #0 runs acme/b v1",
+                "a AGENT_STATUS_NOT_DEPLOYABLE",
+            ),
+            ("agent a tiny #0 stopping", "a AGENT_STATUS_NOT_DEPLOYABLE"),
+            ("agent a gone #0 idle", "a AGENT_STATUS_NOT_DEPLOYABLE"),
+            (
+                "agent a tiny #0\nagent b tiny #1\nagent c tiny #2\nagent d tiny #3",
+                "d AGENT_NOT_NEEDED",
+            ),
+        ];
+        for (world, expected) in cases {
+            let found = codes(STATE, world).replace("c AGENT_STATUS_NOT_DEPLOYABLE, ", "");
+            assert_eq!(found, expected, "{world}");
+        }
+    }
+
+    #[test]
+    fn placement_quota_and_reservations_have_codes_of_their_own() {
+        let world = "agent a tiny #0 idle\nagent b tiny #1 idle";
+        let with = |more: &str| codes(&format!("target tiny 0 9\ntarget other 0 9\n{more}"), world);
+        assert_eq!(
+            with("deploy acme/a x1 v1 on other"),
+            "a AGENT_TARGET_NOT_ALLOWED, b AGENT_TARGET_NOT_ALLOWED"
+        );
+        assert_eq!(
+            with("deploy acme/a x1 v1 in far"),
+            "a AGENT_DATACENTER_NOT_ALLOWED, b AGENT_DATACENTER_NOT_ALLOWED"
+        );
+        assert_eq!(
+            with("quota acme 1\ndeploy acme/a x2 v1"),
+            "b QUOTA_EXCEEDED"
+        );
+        assert_eq!(
+            with("reserve bolt/r tiny 1\ndeploy acme/a x2 v1"),
+            "b RESERVED"
+        );
+        assert_eq!(
+            with("deploy bolt/a x1 v1"),
+            "",
+            "nothing of what is not wanted"
+        );
+    }
+}

@@ -1,0 +1,332 @@
+//! `easyenclave wait`: for pipelines. Ends when the fleet has done what a commit asks for, or cannot. Reads the status
+//! branch and the history of the desired state, and changes nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context;
+use easyenclave_git::CommitId;
+use easyenclave_schemas::RolloutStep;
+use easyenclave_schemas::documents::Span;
+use easyenclave_schemas::status::{DeploymentPhase, DeploymentStatus, ProblemStatus};
+use tokio::time::{sleep, timeout};
+
+use super::rollout::named;
+use super::{Ended, exit, out, read};
+use crate::report::Status;
+
+/// How often the status is read: a reconciler writes six times a minute.
+const PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Only this deployment (owner/name or name) and what concerns its owner's documents [default: the whole fleet]
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// The commit of the desired state; the fleet may have gone on to a later one
+    #[arg(long, value_name = "SHA")]
+    commit: String,
+    /// How long to wait at most
+    #[arg(long, value_name = "SPAN", default_value = "10m")]
+    timeout: Span,
+    #[command(flatten)]
+    from: read::From,
+    /// The branch of desired state [default: the installation's, or else main]
+    #[arg(long, value_name = "BRANCH")]
+    branch: Option<String>,
+}
+
+/// Where a commit stands with the fleet.
+#[derive(Debug, PartialEq, Eq)]
+enum Stand {
+    /// Done: replicas are as it asks for.
+    Done,
+    /// It cannot be done, or was taken back.
+    Failed(String),
+    /// A person has to approve removals.
+    Held(String),
+    /// Not yet, and why.
+    Waits(String),
+}
+
+pub(super) async fn run(args: Args) -> Ended {
+    let mut last = "nothing was reported yet".to_owned();
+    let ended = timeout(args.timeout.get(), until_over(&args, &mut last)).await;
+    let Ok(ended) = ended else {
+        out::tell(format_args!("not done within {}: {last}", args.timeout));
+        return Ok(exit::TIMED_OUT);
+    };
+    let (code, line) = match ended? {
+        Stand::Failed(why) => (exit::REVERTED, why),
+        Stand::Held(why) => (exit::HELD, why),
+        Stand::Done | Stand::Waits(_) => (exit::OK, format!("{:.12} is done", args.commit)),
+    };
+    out::tell(line);
+    Ok(code)
+}
+
+/// Looks until nothing more is to come of it. What cannot be read now may be in a moment.
+async fn until_over(args: &Args, last: &mut String) -> anyhow::Result<Stand> {
+    let mut history = History::of(args).await?;
+    loop {
+        let stand = match look(args, &mut history).await {
+            Ok(stand) => stand,
+            Err(error) => Stand::Waits(format!("{error:#}")),
+        };
+        let Stand::Waits(why) = stand else {
+            return Ok(stand);
+        };
+        if why != *last {
+            out::tell(&why);
+            *last = why;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn look(args: &Args, history: &mut History) -> anyhow::Result<Stand> {
+    let read::Shown { status, .. } = args.from.status().await?;
+    if !history.holds(&status.fleet.desired_commit).await? {
+        let seen = &status.fleet.desired_commit;
+        let why = format!("the reconciler has seen {seen:.12}, which does not hold it");
+        return Ok(Stand::Waits(why));
+    }
+    if !history.holds(&status.fleet.effective_commit).await? {
+        let why = "it cannot be read, so an older commit stays in force".to_owned();
+        let problems = status.problems.iter().map(place);
+        let all: Vec<String> = std::iter::once(why).chain(problems).collect();
+        return Ok(Stand::Failed(all.join("\n  ")));
+    }
+    Ok(judge(&status, args.name.as_deref()))
+}
+
+/// The desired state's own history, as far as it was asked about.
+struct History {
+    place: read::Place,
+    commit: CommitId,
+    known: BTreeMap<String, bool>,
+}
+
+impl History {
+    async fn of(args: &Args) -> anyhow::Result<Self> {
+        let place = args.from.desired(args.branch.as_deref())?;
+        let name = args.commit.clone();
+        let commit = read::at_tip(&place, |source, tip| {
+            let commit = source.resolve(&name);
+            let commit = commit.with_context(|| format!("there is no commit {name}"))?;
+            let is_there = source.is_ancestor(commit, tip)?;
+            anyhow::ensure!(is_there, "{name} is not in the history of the branch");
+            Ok(commit)
+        });
+        Ok(Self {
+            commit: commit.await?,
+            place,
+            known: BTreeMap::new(),
+        })
+    }
+
+    /// Whether a later commit, or this one, goes on from the commit that is waited for.
+    async fn holds(&mut self, later: &str) -> anyhow::Result<bool> {
+        if let Some(known) = self.known.get(later) {
+            return Ok(*known);
+        }
+        let holds = read::at_tip(&self.place, |source, _| {
+            let later = source.resolve(later)?;
+            Ok(source.is_ancestor(self.commit, later)?)
+        });
+        let holds = holds.await?;
+        self.known.insert(later.to_owned(), holds);
+        Ok(holds)
+    }
+}
+
+/// Where the state stands that a status shows.
+fn judge(status: &Status, name: Option<&str>) -> Stand {
+    let rows = named(status, name);
+    if rows.is_empty() && name.is_some() {
+        return Stand::Failed("the commit has no such deployment".into());
+    }
+    let is_about = |problem: &&ProblemStatus| name.is_none() || concerns(problem, &rows);
+    let problems = status.problems.iter().filter(is_about);
+    let problems: Vec<String> = problems.map(place).collect();
+    if !problems.is_empty() {
+        let all = problems.join("\n  ");
+        return Stand::Failed(format!("documents are rejected\n  {all}"));
+    }
+    let reverted: Vec<String> = rows.iter().filter_map(|row| reverted(row)).collect();
+    if !reverted.is_empty() {
+        return Stand::Failed(reverted.join("\n"));
+    }
+    let is_held = |row: &&DeploymentStatus| row.waits.iter().any(|wait| wait.reason == "Held");
+    let held = status.fleet.held.first();
+    if let Some(held) = held.filter(|_| name.is_none() || rows.iter().any(is_held)) {
+        let digest = held.digest;
+        return Stand::Held(format!(
+            "held until a person approves {digest}: {}",
+            held.reason
+        ));
+    }
+    let waits: Vec<String> = rows.iter().filter_map(|row| unfinished(row)).collect();
+    match waits.is_empty() {
+        true => Stand::Done,
+        false => Stand::Waits(waits.join("\n")),
+    }
+}
+
+fn place(problem: &ProblemStatus) -> String {
+    let ProblemStatus {
+        file,
+        line,
+        column,
+        message,
+        ..
+    } = problem;
+    format!("{file}:{line}:{column}: {message}")
+}
+
+/// Whether a problem may be about these deployments: all are, but those in folders of other owners.
+fn concerns(problem: &ProblemStatus, rows: &[&DeploymentStatus]) -> bool {
+    let mut steps = problem.file.split('/');
+    let (folder, owner, file) = (steps.next(), steps.next(), steps.next());
+    let is_owned = matches!(folder, Some("deployments" | "secrets")) && file.is_some();
+    let is_theirs = |row: &&DeploymentStatus| Some(row.deployment.owner.as_str()) == owner;
+    !is_owned || rows.iter().any(is_theirs)
+}
+
+fn reverted(row: &DeploymentStatus) -> Option<String> {
+    let rollout = row.rollout.as_ref()?;
+    let revert = rollout.reverted.as_ref()?;
+    let is_over = revert.attempt == rollout.attempt;
+    is_over.then(|| {
+        let (id, at, cause) = (&row.deployment, revert.at, revert.cause);
+        format!("{id} was reverted at {at}: {cause}")
+    })
+}
+
+/// What is still to come of a deployment.
+fn unfinished(row: &DeploymentStatus) -> Option<String> {
+    let settled = row.rollout.as_ref();
+    let settled = settled.is_none_or(|rollout| rollout.step == RolloutStep::Settled);
+    let there = matches!(
+        row.phase,
+        DeploymentPhase::Running | DeploymentPhase::Stopped
+    );
+    if there && settled {
+        return None;
+    }
+    let id = &row.deployment;
+    let said = row.waits.first().map(|wait| format!("; {}", wait.message));
+    let (updated, wanted, ready) = (row.updated, row.wanted, row.ready);
+    Some(format!(
+        "{id}: {updated} of {wanted} updated, {ready} ready{}",
+        said.unwrap_or_default()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use easyenclave_schemas::status::HeldStatus;
+    use easyenclave_schemas::wire::WorkloadCause;
+    use easyenclave_schemas::{DeploymentId, Digest, Revert};
+
+    use super::super::samples;
+    use super::*;
+
+    /// The sample with one deployment, which is as it should be.
+    fn status() -> Status {
+        let mut status = samples::status();
+        status.problems.clear();
+        status.fleet.held.clear();
+        status
+            .deployments
+            .retain(|id, _| *id == id_of("acme/hello"));
+        status
+    }
+
+    fn id_of(text: &str) -> DeploymentId {
+        text.parse().expect("a name")
+    }
+
+    fn row(status: &mut Status) -> &mut DeploymentStatus {
+        let row = status.deployments.get_mut(&id_of("acme/hello"));
+        row.expect("the deployment")
+    }
+
+    fn problem(file: &str) -> ProblemStatus {
+        ProblemStatus {
+            file: file.into(),
+            line: 1,
+            column: 2,
+            code: "unknown-field".into(),
+            message: "no".into(),
+            consequence: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_commit_is_done_when_all_replicas_are_as_it_asks() {
+        let mut status = status();
+        assert_eq!(judge(&status, None), Stand::Done);
+        assert_eq!(judge(&status, Some("hello")), Stand::Done);
+        assert!(matches!(judge(&status, Some("other")), Stand::Failed(_)));
+        row(&mut status).rollout.as_mut().expect("one").step = RolloutStep::All;
+        assert!(matches!(judge(&status, None), Stand::Waits(_)));
+        let other = row(&mut status);
+        other.rollout = None;
+        other.phase = DeploymentPhase::Removing;
+        assert!(matches!(judge(&status, None), Stand::Waits(_)));
+    }
+
+    #[test]
+    fn what_was_reverted_or_rejected_has_failed() {
+        let mut reverted = status();
+        let rollout = row(&mut reverted).rollout.as_mut().expect("one");
+        rollout.reverted = Some(Revert {
+            attempt: rollout.attempt,
+            from: Digest::of(b"two"),
+            to: Digest::of(b"one"),
+            cause: WorkloadCause::Exited,
+            at: rollout.since,
+        });
+        assert!(matches!(judge(&reverted, None), Stand::Failed(_)));
+        rollout_of(&mut reverted).attempt = Digest::of(b"another");
+        assert_eq!(judge(&reverted, None), Stand::Done);
+
+        let mut rejected = status();
+        rejected.problems = vec![problem("deployments/bolt/a.yaml")];
+        assert!(matches!(judge(&rejected, None), Stand::Failed(_)));
+        assert_eq!(judge(&rejected, Some("hello")), Stand::Done);
+        for own in [
+            "deployments/acme/x.yaml",
+            "fleet.yaml",
+            "deployments/x.yaml",
+        ] {
+            rejected.problems = vec![problem(own)];
+            assert!(
+                matches!(judge(&rejected, Some("hello")), Stand::Failed(_)),
+                "{own}"
+            );
+        }
+    }
+
+    fn rollout_of(status: &mut Status) -> &mut easyenclave_schemas::status::RolloutStatus {
+        row(status).rollout.as_mut().expect("one")
+    }
+
+    #[test]
+    fn what_is_held_needs_a_person() {
+        let mut status = status();
+        status.fleet.held = vec![HeldStatus {
+            digest: Digest::of(b"held"),
+            reason: "2 of 3 agents of target tiny would go".into(),
+            actions: Vec::new(),
+            more: 0,
+        }];
+        assert!(matches!(judge(&status, None), Stand::Held(_)));
+        assert_eq!(
+            judge(&status, Some("hello")),
+            Stand::Done,
+            "not of this one"
+        );
+    }
+}

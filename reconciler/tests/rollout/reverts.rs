@@ -1,0 +1,102 @@
+//! A version that fails by its own fault is given up, stays so until its document changes, and pipelines hear of it.
+
+use serde_json::Value;
+
+use crate::harness::{Fleet, deployment, find};
+
+const ROLLOUT: &str = "  rollout:\n    canary: 1\n    deadline: 2s\n    revert: automatic\n";
+
+fn version(v: &str) -> String {
+    deployment("web", 3, ROLLOUT).replace("VERSION: \"1\"", &format!("VERSION: \"{v}\""))
+}
+
+fn web(status: &Value) -> &Value {
+    find(&status["deployments"], "deployment", "acme/web")
+}
+
+/// The exit code of `wait` for a commit, and what it says.
+fn wait(fleet: &Fleet, commit: &str, more: &[&str]) -> (Option<i32>, String) {
+    let mut args = vec!["wait", "--data", "data", "--commit", commit];
+    args.extend(more);
+    let output = fleet.run(&args);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), said)
+}
+
+#[test]
+fn a_bad_version_is_taken_back_after_its_canary_and_stays_so_until_the_document_changes() {
+    let mut fleet = Fleet::new(3, 0);
+    fleet.commit("deployments/acme/web.yaml", Some(&version("1")));
+    fleet.start_serve();
+    fleet.start_worker();
+    fleet.wait("the first version has proved good", |status| {
+        web(status)["rollout"]["healthy"].is_string() && web(status)["ready"] == 3
+    });
+
+    let bad = version("2").replace("hello-tdx", "no-such-command");
+    let commit = fleet.commit("deployments/acme/web.yaml", Some(&bad));
+    let (code, said) = wait(&fleet, &commit, &["--timeout", "60s"]);
+    assert_eq!(code, Some(6), "{said}");
+    assert!(said.contains("acme/web was reverted at "), "{said}");
+    let status = fleet.wait("all replicas are of the healthy version", |status| {
+        let web = web(status);
+        web["ready"] == 3 && web["updated"] == 0
+    });
+    let rollout = &web(&status)["rollout"];
+    assert_eq!(rollout["reverted"]["cause"], "exited", "{rollout}");
+    assert_eq!(rollout["aim"], rollout["healthy"]);
+    assert_eq!(
+        crate::harness::condition(web(&status), "UpToDate")["reason"],
+        "Reverted"
+    );
+    let bad_ones = fleet
+        .log("serve.log")
+        .matches(web(&status)["workload"].as_str().expect("a digest"))
+        .count();
+
+    // Nothing is tried again, neither by time nor by a restart.
+    fleet.kill_serve();
+    fleet.start_serve();
+    fleet.wait("the fleet is as it was", |status| {
+        let web = web(status);
+        web["ready"] == 3 && web["rollout"]["reverted"]["cause"] == "exited"
+    });
+    let log = fleet.log("serve.log");
+    let again = log
+        .matches(web(&status)["workload"].as_str().expect("a digest"))
+        .count();
+    assert_eq!(bad_ones, again, "{log}");
+    let shown = fleet.run(&["rollout", "status", "web", "--data", "data"]);
+    let shown = String::from_utf8(shown.stdout).expect("UTF-8");
+    assert!(
+        shown.contains("reverted") && shown.contains("it exits"),
+        "{shown}"
+    );
+
+    let commit = fleet.commit("deployments/acme/web.yaml", Some(&version("3")));
+    let (code, said) = wait(&fleet, &commit, &["web", "--timeout", "60s"]);
+    assert_eq!(code, Some(0), "{said}");
+    let shown = fleet.run(&[
+        "rollout", "history", "web", "--data", "data", "--output", "json",
+    ]);
+    let shown: Value = serde_json::from_slice(&shown.stdout).expect("JSON");
+    let past = shown[0]["history"].as_array().expect("a list").iter();
+    let outcomes: Vec<_> = past
+        .map(|past| past["outcome"].as_str().expect("a word"))
+        .collect();
+    assert_eq!(outcomes, ["settled", "reverted", "settled"]);
+
+    let pause =
+        "    pause:\n      owner: ann\n      reason: holidays\n      until: 2100-01-01T00:00:00Z\n";
+    let paused = version("4") + pause;
+    let commit = fleet.commit("deployments/acme/web.yaml", Some(&paused));
+    let (code, said) = wait(&fleet, &commit, &["--timeout", "3s"]);
+    assert_eq!(code, Some(7), "{said}");
+    assert!(said.contains("paused by ann: holidays"), "{said}");
+    let wrong = version("5").replace("replicas: 3", "replicas: many");
+    let commit = fleet.commit("deployments/acme/web.yaml", Some(&wrong));
+    let (code, said) = wait(&fleet, &commit, &["--timeout", "60s"]);
+    assert_eq!(code, Some(6), "{said}");
+    assert!(said.contains("deployments/acme/web.yaml:"), "{said}");
+    fleet.stop();
+}
