@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::decode::path::{Path, Step};
 use crate::decode::problem::{At, Problem, Problems, shorten};
 use crate::decode::scalar::Scalar;
-use crate::decode::tree::{Node, Value};
+use crate::decode::tree::{Entry, Node, Value};
 
 /// The most text that variables may come to, in bytes.
 const MAX_TEXT: usize = 256 * 1024;
@@ -55,7 +55,10 @@ impl<'t> Filler<'t, '_> {
                 }
             }
             Value::Map(entries) => {
-                for entry in entries {
+                // Notes for people and other tools have no effect, and those that are used were copied to there.
+                let is_root = self.path.is_empty();
+                let is_used = |entry: &&mut Entry<'_>| !(is_root && entry.key.starts_with("x-"));
+                for entry in entries.iter_mut().filter(is_used) {
                     self.path.push(Step::Field(&entry.key));
                     self.node(&mut entry.node);
                     self.path.pop();

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::decode::path::push_field;
 use crate::decode::problem::{At, Problem, Problems, did_you_mean, shorten};
 use crate::decode::scalar::Scalar;
 use crate::decode::tree::{Entry, Node, Value};
@@ -109,6 +110,7 @@ pub(super) fn judge(root: &Node<'_>, services: &Services<'_>, problems: &mut Pro
         judge.health(name, facts);
         judge.profiles(name);
     }
+    judge.configs();
     judge.circles();
 }
 
@@ -242,6 +244,24 @@ impl<'t> Judge<'_, 't> {
         }
     }
 
+    /// A config has its text here.
+    fn configs(&mut self) {
+        let sources = ["content", "file", "environment", "external"];
+        for entry in section(self.root, "configs") {
+            let has_source = sources
+                .iter()
+                .any(|source| entry.node.field(source).is_some());
+            if !has_source && matches!(entry.node.value, Value::Map(_)) {
+                let name = shorten(&entry.key, 60);
+                let message = format!("missing field `content` in `configs.{name}`");
+                let mut pointer = String::from("/configs");
+                push_field(&mut pointer, &entry.key);
+                let problem = Problem::new(entry.at, "missing-field", message);
+                self.problems.add(problem.of(pointer));
+            }
+        }
+    }
+
     /// No service waits for itself, and none extends itself.
     fn circles(&mut self) {
         let extended = |name: &str| -> Vec<&Use<'t>> {
@@ -268,7 +288,7 @@ impl<'t> Judge<'_, 't> {
 
     fn at(&mut self, at: At, service: &str, step: &str, code: &'static str, message: String) {
         let mut pointer = String::from("/services");
-        crate::decode::path::push_field(&mut pointer, service);
+        push_field(&mut pointer, service);
         pointer.push_str(step);
         self.problems
             .add(Problem::new(at, code, message).of(pointer));

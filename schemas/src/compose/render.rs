@@ -26,6 +26,9 @@ pub(super) fn render(root: &Node<'_>, shape: &Shape) -> String {
     document.to_string()
 }
 
+/// The value of a name: Compose makes a text of true and false, which its first generation does not take.
+static WORD: Shape = Shape::Text(super::forms::any);
+
 fn json(node: &Node<'_>, shape: &Shape) -> Json {
     match (shape, &node.value) {
         (Shape::Optional(shape), _) => json(node, shape),
@@ -40,8 +43,15 @@ fn json(node: &Node<'_>, shape: &Shape) -> Json {
         (Shape::Bool | Shape::Off(_), Value::Scalar(scalar)) => {
             truth(scalar).map_or(Json::Null, Json::Bool)
         }
+        (Shape::Text(_), Value::Scalar(Scalar::Bool(_, value))) => value.to_string().into(),
+        (Shape::Number(_), Value::Scalar(Scalar::Text(text))) => match text.parse::<i64>() {
+            Ok(number) => number.into(),
+            Err(_) => plain(&Scalar::Text(text.clone())),
+        },
         (Shape::Fields(fields), Value::Map(entries)) => {
-            let known = entries.iter().filter_map(|entry| {
+            // A known field without a value is one that is not there; some versions of Compose fail of it.
+            let given = entries.iter().filter(|entry| !is_null(&entry.node));
+            let known = given.filter_map(|entry| {
                 let field = fields.iter().find(|field| field.name == entry.key)?;
                 match field.take {
                     Take::Shape(shape) => Some((entry.key.to_string(), json(&entry.node, shape))),
@@ -51,12 +61,17 @@ fn json(node: &Node<'_>, shape: &Shape) -> Json {
             Json::Object(known.collect())
         }
         (Shape::Named(_, shape), Value::Map(entries)) => named(entries, shape),
+        (Shape::Pairs(_), Value::Map(entries)) => named(entries, &WORD),
         (_, Value::Map(entries)) => named(entries, &Shape::Any),
         (Shape::List(shape), Value::List(items)) => list(items, shape),
         (_, Value::List(items)) => list(items, &Shape::Any),
         (_, Value::Scalar(scalar)) => plain(scalar),
         (_, Value::Broken) => Json::Null,
     }
+}
+
+fn is_null(node: &Node<'_>) -> bool {
+    matches!(node.value, Value::Scalar(Scalar::Null(_)))
 }
 
 fn named(entries: &[Entry<'_>], shape: &Shape) -> Json {

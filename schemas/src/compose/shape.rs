@@ -10,9 +10,9 @@ pub(super) enum Shape {
     Any,
     /// A text of this form.
     Text(Form),
-    /// A number, or a text that is one, of this form.
+    /// A number of this form, or a text; one that is a whole number is taken for it.
     Number(Form),
-    /// A text or a number of this form.
+    /// A text or a number of this form, each of which stays what it is.
     Scalar(Form),
     /// True or false.
     Bool,

@@ -83,7 +83,7 @@ pub(super) fn of<'t>(service: &'t Entry<'_>) -> Vec<Use<'t>> {
     take(
         What::Service,
         "volumes_from",
-        before_colon(names(node.field("volumes_from"))),
+        of_the_file(names(node.field("volumes_from"))),
     );
     for field in ["network_mode", "pid", "ipc"] {
         take(What::Service, field, namespace(node.field(field)));
@@ -163,13 +163,18 @@ fn texts<'t>(items: &'t [Node<'_>]) -> Vec<Found<'t>> {
     items.iter().enumerate().filter_map(text).collect()
 }
 
-/// `NAME:…` names what stands before the colon. `container:…` is refused, and names nothing of the file.
+/// `NAME:…` names what stands before the colon.
 fn before_colon(mut found: Vec<Found<'_>>) -> Vec<Found<'_>> {
-    found.retain(|one| !one.name.starts_with("container:"));
     for one in &mut found {
         one.name = one.name.split(':').next().unwrap_or_default();
     }
     found
+}
+
+/// `container:…` is refused, and names nothing of the file.
+fn of_the_file(mut found: Vec<Found<'_>>) -> Vec<Found<'_>> {
+    found.retain(|one| !one.name.starts_with("container:"));
+    before_colon(found)
 }
 
 fn namespace<'t>(node: Option<&'t Node<'_>>) -> Vec<Found<'t>> {

@@ -3,5 +3,6 @@
 
 mod corpus;
 mod fields;
+mod hostile;
 mod oracle;
 mod rendered;

@@ -84,6 +84,24 @@ pub(crate) fn compose() -> Option<()> {
     .copied()
 }
 
+/// Compose's first generation, if it is installed.
+fn first_generation() -> Option<&'static PathBuf> {
+    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let find = || {
+        let program = PathBuf::from("docker-compose");
+        let version = run(Command::new(&program).args(["version", "--short"]))?;
+        let version = String::from_utf8_lossy(&version.stdout).trim().to_owned();
+        let is_first = version.starts_with("1.");
+        is_first
+            .then_some(program)
+            .ok_or(format!("this is Compose {version}"))
+    };
+    given(
+        "the first generation of Compose (tests/setup)",
+        FOUND.get_or_init(find).as_ref(),
+    )
+}
+
 fn given<'a, T>(what: &str, found: Result<&'a T, &String>) -> Option<&'a T> {
     let is_required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|what| what == "all");
     match found {
@@ -171,6 +189,59 @@ fn what_is_broken_fails_a_judge() {
             && config(&case.text, &env(&case), &[]).is_ok();
         assert!(!is_good, "{}: only we say that it is broken", case.name());
     }
+}
+
+/// The files with something that only the second generation of Compose knows.
+const SECOND: [&str; 10] = [
+    "healthchecks-of-all-kinds.yaml",
+    "hooks-and-one-shots.yaml",
+    "java-behind-proxy.yaml",
+    "kernel-parameters.yaml",
+    "language-models.yaml",
+    "metrics-with-inline-configs.yaml",
+    "swarm-like-resources.yaml",
+    "update-policies.yaml",
+    "volumes-of-all-kinds.yaml",
+    "workers-with-anchors.yaml",
+];
+
+#[test]
+fn what_runs_is_read_by_the_first_generation_of_compose_too() {
+    let Some(program) = first_generation() else {
+        return;
+    };
+    let cases = cases("accepted");
+    let judged = std::thread::scope(|scope| {
+        let one = |case: &Case| {
+            let folder = tempfile::tempdir().expect("a folder");
+            let file = folder.path().join("compose.yaml");
+            let document = case.read().expect("accepted").document;
+            std::fs::write(&file, document).expect("the file is written");
+            let mut command = Command::new(program);
+            run(command.arg("-f").arg(&file).args(["config", "-q"]))
+        };
+        let parts = cases.chunks(cases.len().div_ceil(4));
+        let judges: Vec<_> = parts
+            .map(|part| {
+                scope.spawn(move || {
+                    part.iter()
+                        .map(|case| (case.name(), one(case)))
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let judged = judges
+            .into_iter()
+            .map(|judge| judge.join().expect("judged"));
+        judged.flatten().collect::<Vec<_>>()
+    });
+    let unread = judged.iter().filter(|(_, result)| result.is_err());
+    let unread: Vec<_> = unread.map(|(name, _)| name.as_str()).collect();
+    let said: Vec<_> = judged
+        .iter()
+        .filter_map(|(_, result)| result.as_ref().err())
+        .collect();
+    assert_eq!(unread, SECOND, "{said:#?}");
 }
 
 /// Runs a program to its end, for as long as it may take.

@@ -84,7 +84,11 @@ static IPAM: Shape = Shape::Fields(&[
     field(
         "config",
         &Shape::List(&Shape::Fields(&[
-            field("subnet", &Shape::Text(forms::subnet)),
+            noted(
+                "subnet",
+                &Shape::Text(forms::subnet),
+                "private and small, refused otherwise: `compose-host-network`",
+            ),
             field("ip_range", &Shape::Text(forms::subnet)),
             field("gateway", &Shape::Text(forms::address)),
             field(

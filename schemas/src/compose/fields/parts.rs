@@ -111,7 +111,7 @@ pub(super) static CONFIGS: Shape = Shape::List(&Shape::ByKind {
     list: None,
     map: Some(&Shape::Fields(&[
         required("source", &Shape::Text(forms::name)),
-        field("target", &TEXT),
+        field("target", &Shape::Text(forms::path)),
         field("uid", &TEXT),
         field("gid", &TEXT),
         field("mode", &Shape::Scalar(forms::permissions)),

@@ -162,7 +162,7 @@ pub(super) static SERVICE: Shape = Shape::Fields(&[
     field("mem_limit", &Shape::Scalar(forms::memory)),
     field("mem_reservation", &Shape::Scalar(forms::memory)),
     field("mem_swappiness", &Shape::Scalar(forms::percent)),
-    field("memswap_limit", &Shape::Scalar(forms::memory_or_none)),
+    field("memswap_limit", &Shape::Number(forms::memory_or_none)),
     noted(
         "network_mode",
         &Shape::Text(forms::network_mode),

@@ -144,17 +144,26 @@ pub(in crate::compose) fn address(text: &str, _: &WorkloadRules) -> Fit {
     expect(parse(text).is_some(), "an IP address")
 }
 
-/// A range of addresses.
+/// A range of private addresses that is not too large: the machine sends what is for them to the network's bridge, so others
+/// would take the addresses of what the agent itself speaks to.
 pub(in crate::compose) fn subnet(text: &str, _: &WorkloadRules) -> Fit {
-    let is_subnet = text.split_once('/').is_some_and(|(address, bits)| {
-        let most = match address.parse() {
-            Ok(IpAddr::V4(_)) => 32,
-            Ok(IpAddr::V6(_)) => 128,
-            Err(_) => return false,
-        };
-        bits.parse::<u8>().is_ok_and(|bits| bits <= most)
+    let parts = text.split_once('/').and_then(|(address, bits)| {
+        let address: IpAddr = address.parse().ok()?;
+        Some((address, bits.parse::<u8>().ok()?))
     });
-    expect(is_subnet, "a range of addresses, such as 10.5.0.0/16")
+    let is_ours = match parts {
+        Some((IpAddr::V4(address), bits)) if bits <= 32 => address.is_private() && bits >= 16,
+        Some((IpAddr::V6(address), bits)) if bits <= 128 => address.is_unique_local() && bits >= 48,
+        _ => return expect(false, "a range of addresses, such as 10.5.0.0/16"),
+    };
+    match is_ours {
+        true => Ok(()),
+        false => refuse(
+            "compose-host-network",
+            "the machine would send what is for these addresses to the services; take a private range of at most /16, or of \
+             fd00::/8 at most /48",
+        ),
+    }
 }
 
 /// The address of a further host.

@@ -39,13 +39,14 @@ pub(super) fn any(_: &str, _: &WorkloadRules) -> Fit {
 }
 
 /// A name of a service, volume, network or config. It becomes part of paths and of names of the engine, so it never begins
-/// with a dot.
+/// with a dot; and what begins with `x-` is a note to some versions of Compose.
 pub(super) fn name(text: &str, _: &WorkloadRules) -> Fit {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let is_plain = |c: char| is_word(c) || matches!(c, '.' | '-');
+    let is_good = text.starts_with(is_word) && text.len() <= 63 && text.chars().all(is_plain);
     expect(
-        text.starts_with(is_word) && text.len() <= 63 && text.chars().all(is_plain),
-        "a name of up to 63 letters, digits, `.`, `_` and `-`, which begins with none of `.` and `-`",
+        is_good && !text.starts_with("x-"),
+        "a name of up to 63 letters, digits, `.`, `_` and `-`, which begins with none of `.`, `-` and `x-`",
     )
 }
 
@@ -66,7 +67,7 @@ pub(super) fn profile(text: &str, rules: &WorkloadRules) -> Fit {
 /// The name of an environment variable.
 pub(super) fn variable(text: &str, _: &WorkloadRules) -> Fit {
     expect(
-        !text.is_empty() && !text.contains(['=', '\0']) && !text.contains(char::is_control),
+        !text.is_empty() && !text.contains(['=', '$']) && !text.contains(char::is_control),
         "the name of a variable",
     )
 }
@@ -86,7 +87,7 @@ pub(super) fn label(text: &str, _: &WorkloadRules) -> Fit {
         );
     }
     expect(
-        !text.is_empty() && !text.contains(char::is_control),
+        !text.is_empty() && !text.contains('$') && !text.contains(char::is_control),
         "a label's key",
     )
 }
@@ -159,9 +160,13 @@ pub(super) fn signal(text: &str, _: &WorkloadRules) -> Fit {
 /// An absolute path inside of a container.
 pub(super) fn path(text: &str, _: &WorkloadRules) -> Fit {
     expect(
-        text.starts_with('/'),
-        "an absolute path inside of the container",
+        is_path(text),
+        "an absolute path inside of the container, without `..`",
     )
+}
+
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && !text.split('/').any(|part| part == "..")
 }
 
 /// A relative path inside of a volume.

@@ -1,6 +1,6 @@
 //! What is mounted into a service: volumes of this file and memory, and never a path of the machine.
 
-use super::{Fit, expect, refuse};
+use super::{Fit, expect, is_path, refuse};
 use crate::compose::WorkloadRules;
 
 /// A mount in its short form.
@@ -25,13 +25,13 @@ impl<'a> Mount<'a> {
         let is_drive = first.len() == 1 && matches!(text.as_bytes(), [_, b':', b'\\' | b'/', ..]);
         let is_host = first.starts_with(['.', '/', '~', '\\']) || is_drive;
         let Some(target) = parts.next() else {
-            return first.starts_with('/').then_some(Self::Anonymous);
+            return is_path(first).then_some(Self::Anonymous);
         };
         if is_host {
             return Some(Self::Host);
         }
         let options = parts.next().unwrap_or("rw");
-        let is_good = target.starts_with('/') && options.split(',').all(is_option);
+        let is_good = is_path(target) && options.split(',').all(is_option);
         is_good.then_some(Self::Volume(first))
     }
 }
@@ -85,9 +85,10 @@ pub(in crate::compose) fn service_mounts(text: &str, _: &WorkloadRules) -> Fit {
 
 /// Memory as a folder: `PATH[:OPTIONS]`.
 pub(in crate::compose) fn temporary(text: &str, _: &WorkloadRules) -> Fit {
+    let path = text.split(':').next().unwrap_or_default();
     expect(
-        text.starts_with('/'),
-        "an absolute path inside of the container",
+        is_path(path),
+        "an absolute path inside of the container, without `..`",
     )
 }
 
@@ -117,6 +118,8 @@ mod tests {
             ("\\\\.\\pipe\\x:/x", Some(Mount::Host)),
             ("data:/x:shared", None),
             ("data:x", None),
+            ("data:/x/../../etc", None),
+            ("/x/..", None),
             ("data", None),
             ("", None),
             (":/x", Some(Mount::Volume(""))),
