@@ -51,6 +51,27 @@ async fn a_key_works_from_its_commit_until_the_one_that_revokes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_a_document_that_cannot_be_read_is_not_said_to_be_gone() {
+    let mut fleet = Fleet::new(0, 0);
+    fleet.start_serve();
+    let key = new_key(&fleet, &[]);
+    Caller::of(&fleet).until(&key, Ok("acme")).await;
+    let id = key.split('_').nth(1).expect("an id");
+    let text = fleet.file("owners/acme.yaml");
+    fleet.commit("owners/acme.yaml", Some(&format!("{text}mistake: 1\n")));
+    let told = |args: &[&str]| {
+        let output = fleet.run(&[&["key"], args, &["--data", "data"]].concat());
+        let told = String::from_utf8(output.stderr).expect("UTF-8");
+        assert!(told.contains("owners/acme.yaml cannot be read"), "{told}");
+        assert!(told.contains("may be in force still"), "{told}");
+        output.status.success()
+    };
+    assert!(told(&["list"]));
+    assert!(!told(&["revoke", id]));
+    fleet.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_let_in_or_refused_for_its_reason() {
     let authority = Authority::start(now()).await;
     let mut fleet = Fleet::new(0, 0);
