@@ -51,6 +51,23 @@ impl Place {
         commit_files(&self.location(), "main", &changes, "a change", AUTHOR, 2).expect("committed")
     }
 
+    /// A commit that has something in the place of a file: an object under this mode.
+    fn put(&self, path: &str, mode: &str, id: &str) {
+        let entry = format!("{mode},{id},{path}");
+        self.git(&["read-tree", "main"]);
+        self.git(&["update-index", "--add", "--cacheinfo", &entry]);
+        let tree = self.git(&["write-tree"]);
+        let who = [
+            "-c",
+            "user.name=Ada",
+            "-c",
+            "user.email=ada@example.invalid",
+        ];
+        let commit = ["commit-tree", "-p", "main", "-m", "a link", &tree];
+        let commit = self.git(&[&who[..], &commit].concat());
+        self.git(&["update-ref", "refs/heads/main", &commit]);
+    }
+
     fn git(&self, args: &[&str]) -> String {
         let mut git = std::process::Command::new("git");
         let output = git.arg("-C").arg(self.location()).args(args).output();
@@ -180,19 +197,7 @@ fn a_link_or_submodule_in_place_of_a_document_takes_nothing_away() {
     let (mut place, good) = Place::example();
     let link = place.git(&["rev-parse", &format!("main:{HELLO}")]);
     for (mode, id) in [("120000", link), ("160000", good.to_string())] {
-        let entry = format!("{mode},{id},{HELLO}");
-        place.git(&["read-tree", "main"]);
-        place.git(&["update-index", "--add", "--cacheinfo", &entry]);
-        let tree = place.git(&["write-tree"]);
-        let who = [
-            "-c",
-            "user.name=Ada",
-            "-c",
-            "user.email=ada@example.invalid",
-        ];
-        let commit = ["commit-tree", "-p", "main", "-m", "a link", &tree];
-        let commit = place.git(&[&who[..], &commit].concat());
-        place.git(&["update-ref", "refs/heads/main", &commit]);
+        place.put(HELLO, mode, &id);
         let Seen::New(revision) = place.reader.look() else {
             panic!("the other documents are in force");
         };

@@ -23,6 +23,8 @@ pub(super) fn render(root: &Node<'_>, shape: &Shape) -> String {
         let fields = service.as_object_mut().expect("a service is a mapping");
         fields.retain(|name, _| !WITHOUT_EFFECT.contains(&name.as_str()));
     }
+    // Another crate of a build may make JSON maps keep the order of insertion, and the order is no version.
+    document.sort_all_objects();
     document.to_string()
 }
 

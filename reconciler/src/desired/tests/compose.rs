@@ -81,6 +81,17 @@ fn a_change_of_the_file_alone_is_a_new_version_and_one_of_its_comments_is_none()
 }
 
 #[test]
+fn another_order_of_fields_is_no_new_version() {
+    let mut story = story();
+    let services = "services:\n  web:\n    image: web:1\n    init: true\n  a:\n    image: a:1\n";
+    story.write(FILE, services);
+    let first = version(&mut story);
+    let other = "services:\n  a:\n    image: a:1\n  web:\n    init: true\n    image: web:1\n";
+    story.write(FILE, other);
+    assert_eq!(version(&mut story), first);
+}
+
+#[test]
 fn the_same_file_within_the_document_is_the_same_version() {
     let mut story = story();
     let beside = version(&mut story);
