@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use easyenclave_schemas::{
-    Datacenter, DeploymentId, Digest, DisruptionReason, FleetId, NodeSize, OwnerName, PolicyName,
-    ProviderName, ReservationId, Share, Spot, TargetName, TimeOfDay, Timestamp, Weekday,
+    Cloud, Datacenter, DeploymentId, Digest, DisruptionReason, FleetId, NodeSize, OwnerName,
+    PolicyName, ProviderName, ReservationId, Share, Spot, TargetName, TimeOfDay, Timestamp,
+    Weekday,
 };
 
 /// The desired state of a fleet.
@@ -284,12 +285,26 @@ pub struct Placement {
     pub allowed_datacenters: BTreeSet<Datacenter>,
     /// None of these datacenters.
     pub denied_datacenters: BTreeSet<Datacenter>,
+    /// Only datacenters of these clouds.
+    pub allowed_clouds: BTreeSet<Cloud>,
+    /// No datacenters of these clouds.
+    pub denied_clouds: BTreeSet<Cloud>,
 }
 
 impl Placement {
     fn admits_place(&self, place: &Datacenter) -> bool {
         (self.allowed_datacenters.is_empty() || self.allowed_datacenters.contains(place))
             && !self.denied_datacenters.contains(place)
+            && self.admits_cloud(place)
+    }
+
+    fn admits_cloud(&self, place: &Datacenter) -> bool {
+        if self.allowed_clouds.is_empty() && self.denied_clouds.is_empty() {
+            return true;
+        }
+        let cloud = Cloud::of(place);
+        (self.allowed_clouds.is_empty() || self.allowed_clouds.contains(&cloud))
+            && !self.denied_clouds.contains(&cloud)
     }
 
     /// Whether agents of this target may be used, wherever they are made.

@@ -240,7 +240,8 @@ fn reservation(mut words: Words) -> Reservation {
 }
 
 /// `deploy OWNER/NAME xREPLICAS VERSION [exposed] [unavailable N] [surge N] [canary N] [wave PERCENT]... [steady SECONDS]
-/// [deadline SECONDS] [reverts] [attempt N] [paused SECONDS] [size S] [on TARGET] [in DC] [not-in DC]`
+/// [deadline SECONDS] [reverts] [attempt N] [paused SECONDS] [size S] [on TARGET] [in DC] [not-in DC] [cloud C]
+/// [not-cloud C]`
 fn deployment(mut words: Words) -> Deployment {
     let mut deployment = Deployment {
         replicas: words.number(),
@@ -278,6 +279,8 @@ fn deployment(mut words: Words) -> Deployment {
                 .insert(words.name()),
         ),
         "not-in" => drop(deployment.placement.denied_datacenters.insert(words.name())),
+        "cloud" => drop(deployment.placement.allowed_clouds.insert(words.name())),
+        "not-cloud" => drop(deployment.placement.denied_clouds.insert(words.name())),
         other => panic!("no such field of a deployment: {other}"),
     });
     deployment

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use easyenclave_schemas::{AgentId, Datacenter, DeploymentId, Timestamp};
+use easyenclave_schemas::{AgentId, Cloud, Datacenter, DeploymentId, Timestamp};
 
 use crate::plan::placed;
 use crate::reserve::Reserved;
 use crate::rules::place::is_free;
 use crate::view::{AgentView, DeploymentIx, Instruction, Life, Standing, View};
-use crate::{Deployment, Desired, Observed};
+use crate::{Deployment, Desired, Observed, Placement};
 
 /// Why an agent was not chosen, in the order in which they are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +26,10 @@ pub enum Issue {
     DatacenterNotAllowed,
     /// One of its target's datacenters is denied.
     DatacenterDenied,
+    /// Its target's clouds are not among the allowed ones.
+    CloudNotAllowed,
+    /// One of its target's clouds is denied.
+    CloudDenied,
     /// It runs something, is on its way out, or is to stay as it is.
     StatusNotDeployable,
     /// The owner's quota is used up.
@@ -46,6 +50,8 @@ impl Issue {
             Self::TargetNotAllowed => "AGENT_TARGET_NOT_ALLOWED",
             Self::DatacenterNotAllowed => "AGENT_DATACENTER_NOT_ALLOWED",
             Self::DatacenterDenied => "AGENT_DATACENTER_DENIED",
+            Self::CloudNotAllowed => "AGENT_CLOUD_NOT_ALLOWED",
+            Self::CloudDenied => "AGENT_CLOUD_DENIED",
             Self::StatusNotDeployable => "AGENT_STATUS_NOT_DEPLOYABLE",
             Self::QuotaExceeded => "QUOTA_EXCEEDED",
             Self::Reserved => "RESERVED",
@@ -115,8 +121,17 @@ fn unfit(view: &View, spec: &Deployment, agent: &AgentView) -> Option<Issue> {
     } else if !places.is_disjoint(denied) {
         Some(Issue::DatacenterDenied)
     } else {
-        None
+        of_clouds(placement, &places)
     }
+}
+
+fn of_clouds(placement: &Placement, places: &BTreeSet<Datacenter>) -> Option<Issue> {
+    let clouds: BTreeSet<Cloud> = places.iter().map(Cloud::of).collect();
+    let (allowed, denied) = (&placement.allowed_clouds, &placement.denied_clouds);
+    if !allowed.is_empty() && !clouds.is_subset(allowed) {
+        return Some(Issue::CloudNotAllowed);
+    }
+    (!clouds.is_disjoint(denied)).then_some(Issue::CloudDenied)
 }
 
 fn find<'a>(view: &View<'a>, id: &DeploymentId) -> Option<(DeploymentIx, &'a Deployment)> {
@@ -184,6 +199,14 @@ mod tests {
         assert_eq!(
             with("deploy acme/a x1 v1 in far"),
             "a AGENT_DATACENTER_NOT_ALLOWED, b AGENT_DATACENTER_NOT_ALLOWED"
+        );
+        assert_eq!(
+            with("deploy acme/a x1 v1 cloud google"),
+            "a AGENT_CLOUD_NOT_ALLOWED, b AGENT_CLOUD_NOT_ALLOWED"
+        );
+        assert_eq!(
+            with("deploy acme/a x1 v1 not-cloud local"),
+            "a AGENT_CLOUD_DENIED, b AGENT_CLOUD_DENIED"
         );
         assert_eq!(
             with("quota acme 1\ndeploy acme/a x2 v1"),

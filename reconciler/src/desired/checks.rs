@@ -10,9 +10,9 @@ mod providers;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use easyenclave_schemas::TargetName;
 use easyenclave_schemas::decode::{Problem, did_you_mean};
-use easyenclave_schemas::documents::{DeploymentSpec, Kind, TargetSpec};
+use easyenclave_schemas::documents::{DeploymentSpec, Kind, Placement, TargetSpec};
+use easyenclave_schemas::{Cloud, Datacenter, TargetName};
 
 use super::blobs::Part;
 use super::facts::{Considered, Facts, Held};
@@ -294,7 +294,13 @@ fn offers(deployment: &DeploymentSpec, target: &Held<'_, TargetSpec>) -> bool {
             let allowed = &placement.allowed_datacenters;
             (allowed.is_empty() || allowed.contains(&place.datacenter))
                 && !placement.denied_datacenters.contains(&place.datacenter)
+                && is_in_cloud(placement, &place.datacenter)
         })
+}
+
+fn is_in_cloud(placement: &Placement, datacenter: &Datacenter) -> bool {
+    let (cloud, allowed) = (Cloud::of(datacenter), &placement.allowed_clouds);
+    (allowed.is_empty() || allowed.contains(&cloud)) && !placement.denied_clouds.contains(&cloud)
 }
 
 /// An owner's replicas, and an owner's reserved agents, stay within the quota.

@@ -280,6 +280,8 @@ fn deployment(spec: &DeploymentSpec, workload: Digest) -> Deployment {
             targets: set(&placement.targets),
             allowed_datacenters: set(&placement.allowed_datacenters),
             denied_datacenters: set(&placement.denied_datacenters),
+            allowed_clouds: set(&placement.allowed_clouds),
+            denied_clouds: set(&placement.denied_clouds),
         },
         rollout: rollout(&spec.rollout),
         exposed: spec.expose.is_some(),

@@ -271,4 +271,24 @@ mod tests {
                 assign acme/a to b generation 2 workload v1"#]],
         );
     }
+
+    #[test]
+    fn a_cloud_is_the_beginning_of_a_datacenters_name_by_any_of_its_words() {
+        let state = |more: &str| {
+            format!(
+                "target east 1 1 in gcp-us-east1\ntarget site 1 1 in on-prem-1\ndeploy acme/a x1 v1 {more}"
+            )
+        };
+        let world = "agent a east #0 in gcp-us-east1\nagent b site #0 in on-prem-1";
+        let to_b = "assign acme/a to b generation 2 workload v1";
+        for more in ["not-cloud google", "cloud baremetal", "cloud self-hosted"] {
+            let plan = crate::testing::planned(&state(more), world);
+            assert_eq!(crate::testing::text(&plan), to_b, "{more}");
+        }
+        check(
+            &state("cloud azure"),
+            world,
+            expect!["wait: deployment acme/a: no target has agents of this size and place"],
+        );
+    }
 }
