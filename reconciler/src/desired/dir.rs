@@ -238,6 +238,25 @@ mod tests {
     }
 
     #[test]
+    fn what_an_author_may_not_expect_is_a_warning_at_its_place_in_the_file() {
+        let mut files = examples::files(Some(&"ab".repeat(48)));
+        let web = "apiVersion: easyenclave.dev/v1\nkind: Deployment\nmetadata: { name: web, owner: acme }\nspec:\n  \
+                   workload: { compose: { source: { file: compose.yaml } } }\n  replicas: 1\n  nodeSize: tiny\n";
+        let compose = "services:\n  web:\n    image: web:1\n    ports:\n      - 80:80\n";
+        for (path, text) in [("web.yaml", web), ("compose.yaml", compose)] {
+            files.insert(format!("deployments/acme/{path}"), text.into());
+        }
+        let checked = check_files(&files);
+        assert_eq!(checked.problems, vec![]);
+        let said = checked.cautions();
+        assert!(
+            said.starts_with("deployments/acme/compose.yaml:5:9: warning: "),
+            "{said}"
+        );
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+
+    #[test]
     fn a_policy_that_names_the_root_of_zeros_is_valid_and_warned_of() {
         let checked = check_files(&examples::files(None));
         assert_eq!(checked.problems, vec![]);

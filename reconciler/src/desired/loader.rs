@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use easyenclave_schemas::decode::Problem;
+use easyenclave_schemas::decode::{Problem, did_you_mean};
 use easyenclave_schemas::documents::{Document, Identity};
 use easyenclave_schemas::status::ProblemStatus;
 
@@ -14,7 +14,7 @@ use super::checks;
 use super::facts::Standing;
 use super::model::{self, Model};
 use super::past::{Besides, InForce, Past, Version};
-use super::paths::{FLEET, beside, is_document};
+use super::paths::{FLEET, beside, is_attachment, is_document};
 use super::report::FileProblem;
 use super::slot::{NOTHING, Older, Slot, blame, facts, problems};
 
@@ -220,7 +220,7 @@ impl Loader {
         };
         slot.file = Some(file.clone());
         let other = files.get(&beside(slot.path, file));
-        let other = *other.ok_or_else(|| Arc::new(missing(&read, file)))?;
+        let other = *other.ok_or_else(|| Arc::new(missing(&read, slot.path, file, files)))?;
         slot.key.beside = Some(other);
         self.blobs.pair(&read, (slot.key.document, other), blob)
     }
@@ -346,7 +346,10 @@ fn documents(files: &BTreeMap<String, BlobKey>) -> impl Iterator<Item = (&str, B
 }
 
 /// A document that wants a file beside it which is not there.
-fn missing(read: &Read, file: &str) -> Unread {
+fn missing(read: &Read, path: &str, file: &str, files: &BTreeMap<String, BlobKey>) -> Unread {
+    let folder = beside(path, "");
+    let others = files.keys().filter(|path| is_attachment(path));
+    let others = others.filter_map(|path| path.strip_prefix(&folder));
     let pointer = "/spec/workload/compose/source/file";
     let (line, column) = read.located.position(pointer);
     let problem = Problem {
@@ -355,7 +358,7 @@ fn missing(read: &Read, file: &str) -> Unread {
         pointer: pointer.into(),
         code: "no-such-file",
         message: format!("there is no file {file} beside this document"),
-        suggestion: None,
+        suggestion: did_you_mean(file, others).map(str::to_owned),
     };
     Unread {
         problems: vec![(Part::Document, problem)],

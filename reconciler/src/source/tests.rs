@@ -243,6 +243,20 @@ fn a_compose_file_beside_a_deployment_is_read_kept_and_given_up_with_it() {
         assert_eq!((problem.file.as_str(), problem.line), (FILE, 1));
         place.restart();
     }
+    let good = place.git(&["rev-parse", &format!("main~1:{FILE}")]);
+    for (mode, id, code) in [
+        ("120000", &good, Some("not-a-file")),
+        ("100644", &good, None),
+    ] {
+        place.put(FILE, mode, id);
+        let Seen::New(revision) = place.reader.look() else {
+            panic!("a new revision");
+        };
+        assert_eq!(runs(&revision), first);
+        let problem = revision.problems.first();
+        let found = problem.map(|it| (it.file.as_str(), it.code.as_str()));
+        assert_eq!(found, code.map(|code| (FILE, code)));
+    }
     place.commit(&[(FILE, Some("services: { web: { image: \"web:2\" } }\n"))]);
     let Seen::New(revision) = place.reader.look() else {
         panic!("a new revision");

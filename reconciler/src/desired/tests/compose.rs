@@ -144,6 +144,15 @@ fn a_file_that_is_gone_keeps_the_version_before() {
 }
 
 #[test]
+fn a_file_of_a_similar_name_may_be_meant() {
+    let mut story = story();
+    story.edit(WEB, "compose.web.yaml", "compose.wbe.yaml");
+    story.write("deployments/other/compose.wbe.yaml", COMPOSE);
+    let said = &story.load().problems[0].message;
+    assert!(said.ends_with("did you mean `compose.web.yaml`?"), "{said}");
+}
+
+#[test]
 fn what_is_no_text_keeps_the_version_before() {
     keeps(
         |story| {
