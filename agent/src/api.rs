@@ -9,6 +9,7 @@ use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use easyenclave_schemas::documents::Workload;
 use easyenclave_schemas::signature::{
     PublicKey, SignatureError, Verified, sign_response, verify_request,
 };
@@ -23,7 +24,7 @@ use crate::client::WINDOW;
 use crate::clock;
 use crate::instructions::{Instruction, Refusal};
 use crate::node::Node;
-use crate::runtime::Log;
+use crate::runtime::{Place, compose};
 use crate::serve::{BODY, BodyError, read};
 
 /// The most lines of the log in one answer.
@@ -33,7 +34,7 @@ const LINES: usize = 1000;
 pub(crate) struct Api {
     pub(crate) node: Arc<Node>,
     pub(crate) reconciler: PublicKey,
-    pub(crate) log: Log,
+    pub(crate) place: Arc<Place>,
 }
 
 /// The routes.
@@ -68,6 +69,8 @@ async fn health(State(api): State<Arc<Api>>) -> Response {
 struct LogQuery {
     #[serde(default = "some_lines")]
     lines: usize,
+    /// One service of a Compose file; all of them when none is named.
+    service: Option<String>,
 }
 
 fn some_lines() -> usize {
@@ -123,6 +126,7 @@ impl Api {
         // The lock is held until it is passed on, so that two calls cannot overtake each other.
         let mut inbox = self.node.inbox();
         let wanted = inbox.instructions.take(message.into())?;
+        self.node.keep(inbox.instructions.floor());
         let generation = wanted.generation;
         self.node.wanted.send_if_modified(|last| {
             let changed = *last != wanted;
@@ -137,18 +141,31 @@ impl Api {
             let message = "`lines` has to be a number";
             Refused::new(StatusCode::BAD_REQUEST, CallRefusal::InvalidQuery, message)
         })?;
-        self.log
-            .tail(query.lines.min(LINES))
-            .await
-            .map_err(|error| {
-                tracing::error!(error = %error, "the log cannot be read");
-                let message = "the log cannot be read";
-                Refused::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    CallRefusal::LogUnreadable,
-                    message,
-                )
-            })
+        self.read(query.0).await.map_err(|error| {
+            tracing::error!(error = format!("{error:#}"), "the log cannot be read");
+            let message = "the log cannot be read";
+            Refused::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                CallRefusal::LogUnreadable,
+                message,
+            )
+        })
+    }
+
+    /// The engine keeps what containers say, and the agent what a process does.
+    async fn read(&self, query: LogQuery) -> anyhow::Result<String> {
+        let lines = query.lines.min(LINES);
+        let wanted = self.node.wanted.borrow().assignment.clone();
+        let has_services =
+            wanted.is_some_and(|wanted| matches!(wanted.workload, Workload::Compose(_)));
+        if !has_services {
+            return Ok(self.place.log.tail(lines).await?);
+        }
+        let page = compose::Page {
+            service: query.service,
+            lines,
+        };
+        Ok(compose::page(&self.place, &page).await?)
     }
 
     /// A refusal of a call that proves nothing; it is not signed, so that nobody can have us sign at will.

@@ -5,6 +5,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::Context;
@@ -122,6 +123,10 @@ pub(crate) struct Surroundings {
     pub(crate) path: OsString,
     /// The label that tells this fleet's machines of this worker from all others.
     pub(crate) fleet: String,
+    /// Where a container engine listens, when it is not at its usual place.
+    pub(crate) engine: Option<String>,
+    /// Whether this process may remove what containers have written.
+    pub(crate) is_root: bool,
 }
 
 impl Surroundings {
@@ -133,9 +138,12 @@ impl Surroundings {
         let folder = own.parent().map(Path::to_path_buf);
         let path = env::join_paths(folder.into_iter().chain(env::split_paths(&system)));
         let fleet = env::var(labels::FLEET).unwrap_or_else(|_| own_fleet(config));
+        let own = fs::metadata("/proc/self").context("the agent's own process")?;
         Ok(Self {
             path: path.context("the search path of the agent")?,
             fleet,
+            engine: env::var("DOCKER_HOST").ok(),
+            is_root: own.uid() == 0,
         })
     }
 }

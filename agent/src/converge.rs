@@ -1,38 +1,86 @@
 //! The agent's own reconciler: what runs follows what is wanted, always the newest. A new instruction
-//! ends what the last one started before anything else is started. What is given secrets is not started before they
-//! are there.
+//! ends what the last one started before anything else is started, unless it is another version of services, which are
+//! updated in place. What is given secrets is not started before they are there.
 
+use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 
+use easyenclave_schemas::Generation;
+use easyenclave_schemas::documents::Workload;
 use tokio::sync::watch;
 
+use crate::instructions::{Assignment, Wanted};
 use crate::node::Node;
-use crate::runtime::{Place, supervise};
+use crate::runtime::{Place, compose, supervise};
 
 /// Runs what is wanted until the sender of `stop` is dropped; then nothing runs any more.
-pub(crate) async fn converge(node: Arc<Node>, place: Place, mut stop: watch::Receiver<()>) {
+pub(crate) async fn converge(node: Arc<Node>, place: Arc<Place>, mut stop: watch::Receiver<()>) {
     let mut wanted = node.wanted.subscribe();
     while stop.has_changed().is_ok() {
         let now = wanted.borrow_and_update().clone();
+        let told = stop.clone();
         let news = async {
             tokio::select! {
                 _ = wanted.changed() => {}
                 _ = stop.changed() => {}
             }
         };
-        match now.assignment {
-            Some(assignment) => {
-                node.measure(assignment.digest).await;
-                let mut news = pin!(news);
-                tokio::select! {
-                    () = place.vault.obtain(&node, now.generation, &assignment) => {
-                        supervise(&place, now.generation, assignment, &node.workload, news).await;
-                    }
-                    () = &mut news => place.vault.give_up(&node.workload),
-                }
+        let mut news = pin!(news);
+        let Some(assignment) = now.assignment else {
+            // Before the first instruction nobody knows what is wanted of what an agent of before has left.
+            if now.generation > Generation::default() {
+                empty(&node, &place).await;
             }
-            None => news.await,
+            news.await;
+            continue;
+        };
+        node.measure(assignment.digest).await;
+        tokio::select! {
+            () = place.vault.obtain(&node, now.generation, &assignment) => {
+                let goes_on = |assignment: &Assignment| {
+                    told.has_changed().is_ok() && is_update(assignment, &node.wanted.borrow())
+                };
+                run(&node, &place, (now.generation, assignment), news, goes_on).await;
+            }
+            // What runs of the version before is the next turn's.
+            () = &mut news => {}
         }
     }
+    empty(&node, &place).await;
+}
+
+/// Runs one assignment until there are news.
+async fn run(
+    node: &Node,
+    place: &Place,
+    (generation, assignment): (Generation, Arc<Assignment>),
+    news: impl Future<Output = ()>,
+    goes_on: impl Fn(&Assignment) -> bool,
+) {
+    let board = &node.workload;
+    match &assignment.workload {
+        Workload::Compose(_) => {
+            let goes_on = || goes_on(&assignment);
+            let assignment = Arc::clone(&assignment);
+            compose::supervise(place, generation, assignment, board, news, goes_on).await;
+        }
+        Workload::Process(_) => {
+            compose::clear(place).await;
+            supervise(place, generation, assignment, board, news).await;
+        }
+    }
+}
+
+/// Nothing is to run: what an agent of before, or a version before, has left goes too.
+async fn empty(node: &Node, place: &Place) {
+    compose::clear(place).await;
+    place.vault.give_up(&node.workload);
+}
+
+/// Whether what is wanted now is another version of the same deployment, which compose brings to what runs.
+fn is_update(before: &Assignment, now: &Wanted) -> bool {
+    now.assignment.as_ref().is_some_and(|next| {
+        next.deployment == before.deployment && matches!(next.workload, Workload::Compose(_))
+    })
 }

@@ -7,6 +7,8 @@ use easyenclave_schemas::documents::{Health, SecretUse, Workload};
 use easyenclave_schemas::wire::{CallRefusal, DeployRequest, UndeployRequest};
 use easyenclave_schemas::{AgentId, DeploymentId, Digest, Epoch, Generation};
 
+use crate::identity::Floor;
+
 /// What should run, without its number.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Assignment {
@@ -111,16 +113,27 @@ impl Refusal {
 pub(crate) struct Instructions {
     own: AgentId,
     epoch: Epoch,
+    /// The highest instruction taken in, by this start of the agent or one before.
+    floor: Generation,
     wanted: Wanted,
 }
 
 impl Instructions {
-    /// Nothing was taken in yet.
-    pub(crate) fn new(own: AgentId) -> Self {
+    /// Nothing was taken in yet by this start, and so much by the one before. The newest instruction may come again.
+    pub(crate) fn new(own: AgentId, before: Floor) -> Self {
         Self {
             own,
-            epoch: Epoch::default(),
+            epoch: before.epoch,
+            floor: before.generation,
             wanted: Wanted::default(),
+        }
+    }
+
+    /// How far this agent has come.
+    pub(crate) fn floor(&self) -> Floor {
+        Floor {
+            epoch: self.epoch,
+            generation: self.floor,
         }
     }
 
@@ -150,16 +163,17 @@ impl Instructions {
                 found,
             });
         }
-        let seen = self.wanted.generation;
+        let seen = self.floor;
         if wanted.generation < seen || wanted.generation == Generation::default() {
             return Err(Refusal::StaleGeneration {
                 seen,
                 found: wanted.generation,
             });
         }
-        if wanted.generation == seen && wanted != self.wanted {
+        if wanted.generation == self.wanted.generation && wanted != self.wanted {
             return Err(Refusal::Conflict(seen));
         }
+        self.floor = wanted.generation;
         self.wanted = wanted.clone();
         Ok(wanted)
     }
@@ -205,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_newest_instruction_counts_and_a_repeated_one_changes_nothing() {
-        let mut instructions = Instructions::new(agent("a"));
+        let mut instructions = Instructions::new(agent("a"), Floor::default());
         let first = instructions.take(deploy(1, 3, "x")).expect("the first");
         assert_eq!(instructions.take(deploy(1, 3, "x")), Ok(first));
         assert_eq!(
@@ -230,13 +244,13 @@ mod tests {
 
     #[test]
     fn zero_is_no_number_of_an_instruction() {
-        let mut instructions = Instructions::new(agent("a"));
+        let mut instructions = Instructions::new(agent("a"), Floor::default());
         assert_eq!(code(instructions.take(undeploy(1, 0))), "stale_generation");
     }
 
     #[test]
     fn an_older_leader_and_a_call_for_another_change_nothing() {
-        let mut instructions = Instructions::new(agent("a"));
+        let mut instructions = Instructions::new(agent("a"), Floor::default());
         assert!(instructions.see(Epoch(5)));
         assert!(!instructions.see(Epoch(4)));
         assert_eq!(code(instructions.take(deploy(4, 9, "x"))), "stale_epoch");
@@ -247,5 +261,25 @@ mod tests {
             instructions.take(deploy(5, 1, "x")).is_ok(),
             "nothing of the refused ones counted"
         );
+    }
+
+    #[test]
+    fn after_another_start_the_newest_instruction_may_come_again_and_no_older_one() {
+        let before = Floor {
+            epoch: Epoch(2),
+            generation: Generation(5),
+        };
+        let mut instructions = Instructions::new(agent("a"), before);
+        assert_eq!(
+            code(instructions.take(deploy(2, 4, "x"))),
+            "stale_generation"
+        );
+        assert_eq!(code(instructions.take(deploy(1, 6, "x"))), "stale_epoch");
+        assert!(instructions.take(deploy(2, 5, "x")).is_ok());
+        assert_eq!(
+            code(instructions.take(deploy(2, 5, "y"))),
+            "generation_conflict"
+        );
+        assert_eq!(instructions.floor(), before);
     }
 }

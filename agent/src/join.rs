@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::evidence::ReasonCode;
 use easyenclave_schemas::wire::{RegisterRequest, RegisterResponse, routes};
 use tokio::time::sleep;
@@ -73,7 +72,7 @@ pub(crate) async fn attempt(node: &Node) -> anyhow::Result<Duration> {
         boot_id: boot_id.clone(),
         version: VERSION.into(),
         generation: node.wanted.borrow().generation,
-        runtimes: Runtime::usual(),
+        runtimes: node.runtimes.clone(),
         workload: node.workload.borrow().clone(),
     };
     let answer: RegisterResponse = node.client.post(routes::REGISTER, &request).await?;

@@ -1,4 +1,4 @@
-//! The agent: makes a key that never leaves its memory, proves where it runs, takes instructions from one
+//! The agent: makes a key that never leaves the machine's memory, proves where it runs, takes instructions from one
 //! reconciler, and keeps what it was told to run running. It decides nothing about the fleet, and it ends
 //! what it started before it ends itself.
 
@@ -10,6 +10,7 @@ mod config;
 mod converge;
 mod ear;
 mod forward;
+mod identity;
 mod instructions;
 mod join;
 mod mint;
@@ -37,7 +38,7 @@ use api::Api;
 use config::Surroundings;
 use ear::Ear;
 use node::Node;
-use runtime::{Log, Place};
+use runtime::{Log, Place, compose};
 use serve::Bounds;
 use vault::Vault;
 
@@ -97,20 +98,22 @@ pub async fn run(
     let log = Log::new(&config.data_dir);
     let mut server = JoinSet::new();
     let memory = Memory::of(&surroundings.fleet, config.order_id.as_str());
-    let place = Place {
+    let place = Arc::new(Place {
         surroundings,
         order: config.order_id.clone(),
         agent_url: own.inside(),
+        data: config.data_dir.clone(),
         home: config.data_dir.join("work"),
-        log: log.clone(),
+        log,
         door: ear::door(&config, &mut server).await?,
-        vault: Vault::new(memory),
-    };
-    let node = Arc::new(Node::new(config, bound, address)?);
+        vault: Vault::new(memory.clone()),
+    });
+    let runtimes = compose::runtimes(&place).await;
+    let node = Arc::new(Node::new(config, bound, address, (runtimes, memory))?);
     let routes = api::router(Api {
         node: Arc::clone(&node),
         reconciler,
-        log,
+        place: Arc::clone(&place),
     });
     server.spawn(serve::serve(own.listener, routes, Bounds::of(CONNECTIONS)));
     let (stop, stopped) = watch::channel(());
@@ -126,6 +129,7 @@ pub async fn run(
     if timeout(LEAVE, workload.join_next()).await.is_err() {
         tracing::error!("the workload has not ended in time and is left behind");
     }
+    node.forget();
     result
 }
 

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use easyenclave_attestation::{collect, collect_for_ita};
+use easyenclave_processes::Memory;
+use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::evidence::{Evidence, Verdict};
 use easyenclave_schemas::signature::{Keypair, ReplayGuard};
 use easyenclave_schemas::wire::{
@@ -15,6 +17,7 @@ use easyenclave_schemas::{AgentId, Digest, Epoch, Timestamp};
 use tokio::sync::watch;
 
 use crate::client::{Client, WINDOW};
+use crate::identity::{Floor, Identity, IdentityError, Whose};
 use crate::instructions::{Instructions, Wanted};
 use crate::mint::{self, Minter};
 use crate::platform::Platform;
@@ -32,10 +35,14 @@ pub(crate) struct Node {
     /// What its quotes have to name, if anything.
     bound: Option<Bound>,
     pub(crate) id: AgentId,
-    /// Made at the start and never written: another process is another agent.
+    /// Made at the first start on a boot and never on a disk; see [`Identity`].
     pub(crate) keypair: Arc<Keypair>,
+    /// None where there is no memory file system: another process is another agent then.
+    identity: Option<Identity>,
     pub(crate) client: Client,
     pub(crate) platform: Arc<Platform>,
+    /// What it can run.
+    pub(crate) runtimes: Vec<Runtime>,
     /// None where the configuration gives it no key for Intel Trust Authority.
     minter: Option<Minter>,
     /// Where the agent's own API answers.
@@ -73,26 +80,39 @@ pub(crate) struct Trust {
 }
 
 impl Node {
-    /// An agent that knows nobody yet, with a new key.
+    /// An agent that knows nobody yet, with a new key, or with the one that it had before on this boot.
     pub(crate) fn new(
         config: AgentConfig,
         bound: Option<Bound>,
         address: String,
+        (runtimes, memory): (Vec<Runtime>, Memory),
     ) -> anyhow::Result<Self> {
-        let keypair = Arc::new(Keypair::generate()?);
+        let platform = Arc::new(Platform::of(&config)?);
+        let identity = identity(&config, &platform, memory);
+        let before = identity.as_ref().and_then(Identity::recall);
+        let (keypair, floor) = match before {
+            Some((keypair, floor)) => {
+                tracing::info!("this agent was started before on this boot");
+                (keypair, floor)
+            }
+            None => (Keypair::generate()?, Floor::default()),
+        };
+        let keypair = Arc::new(keypair);
         let client = Client::new(
             &config,
             Arc::clone(&keypair),
             config::reconciler_key(&config)?,
         )?;
         let id = config.order_id.agent();
-        Ok(Self {
-            platform: Arc::new(Platform::of(&config)?),
+        let node = Self {
+            platform,
+            runtimes,
+            identity,
             minter: Minter::of(&config)?,
             client,
             address,
             inbox: Mutex::new(Inbox {
-                instructions: Instructions::new(id.clone()),
+                instructions: Instructions::new(id.clone(), floor),
                 replays: ReplayGuard::new(WINDOW, CALLS),
             }),
             wanted: watch::Sender::default(),
@@ -103,7 +123,25 @@ impl Node {
             id,
             bound,
             config,
-        })
+        };
+        node.keep(floor);
+        Ok(node)
+    }
+
+    /// Keeps how far this agent has come, for another start. What cannot be kept is not kept: then there is none.
+    pub(crate) fn keep(&self, floor: Floor) {
+        let identity = self.identity.as_ref();
+        let kept = identity.map(|identity| identity.keep(&self.keypair, floor));
+        if let Some(Err(error)) = kept {
+            tracing::warn!(error = %error, "nothing is kept for another start");
+        }
+    }
+
+    /// This agent ends, and there is no other start of it.
+    pub(crate) fn forget(&self) {
+        if let Some(identity) = &self.identity {
+            identity.forget();
+        }
     }
 
     /// Evidence for a challenge. A quote can take a second, so it is made on a thread of its own.
@@ -233,6 +271,19 @@ impl Node {
             (_, true) => AgentActivity::Deploying,
         }
     }
+}
+
+/// Who this agent is over its starts. None where there is no place that is never on a disk.
+fn identity(config: &AgentConfig, platform: &Platform, memory: Memory) -> Option<Identity> {
+    let whose = Whose {
+        boot: platform.machine_boot()?,
+        order: config.order_id.clone(),
+        reconciler: config.reconciler_key.clone(),
+    };
+    let told = |error: &IdentityError| {
+        tracing::info!(error = %error, "an agent that is killed cannot be started again");
+    };
+    Identity::open(memory, whose).inspect_err(told).ok()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -87,6 +87,17 @@ impl Platform {
         format!("{}.{}", boot.as_deref().unwrap_or_default(), self.start)
     }
 
+    /// The boot of this machine by its kernel alone, whatever has been started on it since. None where it is not told.
+    pub(crate) fn machine_boot(&self) -> Option<String> {
+        match &self.guest {
+            Some(guest) => guest.boot_id().ok(),
+            None => {
+                let told = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+                Some(told.trim().to_owned()).filter(|told| !told.is_empty())
+            }
+        }
+    }
+
     /// The evidence with the log of what was measured, where the machine keeps one. It reads files.
     pub(crate) fn with_log(&self, mut evidence: Evidence) -> Evidence {
         let Some(guest) = &self.guest else {

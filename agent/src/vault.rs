@@ -171,13 +171,6 @@ impl Vault {
     }
 
     /// Removes all that is held, but the files of these uses.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "for what is updated in place, which processes are not"
-        )
-    )]
     pub(crate) fn keep(&self, uses: &[SecretUse], version: Option<Digest>) {
         let kept = self.files(uses, version);
         let Ok(folders) = fs::read_dir(self.folder()) else {

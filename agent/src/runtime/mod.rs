@@ -2,6 +2,7 @@
 //! pauses, and ends with all its processes gone. It reports each change and never fails: what cannot be done
 //! is a state with a message.
 
+pub(crate) mod compose;
 mod log;
 mod probe;
 mod process;
@@ -21,6 +22,7 @@ use tokio::time::{Instant, sleep};
 use crate::clock;
 use crate::instructions::Assignment;
 pub(crate) use log::Log;
+use probe::Target;
 pub(crate) use process::Place;
 use process::{Exit, Running, Scope};
 
@@ -160,13 +162,17 @@ impl<'a> Life<'a> {
                 return Exit::NotStarted(error);
             }
         };
-        self.report.url = Some(self.place.url(&launch));
+        self.report.url = Some(self.place.url(launch.port()));
         let exited = running.take_exit();
         self.running = Some(running);
         let health = self.assignment.health.clone();
-        let probing = probe::watch(health.as_ref(), &launch, |state, message| {
-            self.show(state, message);
-        });
+        let probing = probe::watch(
+            health.as_ref(),
+            Target::Process(&launch),
+            |state, message| {
+                self.show(state, message);
+            },
+        );
         tokio::select! {
             exit = exited => exit,
             never = probing => match never {},

@@ -23,10 +23,28 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// A try takes at least so long to fail, whatever the document says.
 const SHORTEST: Duration = Duration::from_millis(10);
 
+/// What is probed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Target<'a> {
+    /// A process, which has a port and can be given commands.
+    Process(&'a Launch),
+    /// A port of this machine that leads to the workload, if there is one.
+    Port(Option<u16>),
+}
+
+impl Target<'_> {
+    fn port(&self) -> Result<u16, String> {
+        match self {
+            Self::Process(launch) => Ok(launch.port()),
+            Self::Port(port) => port.ok_or_else(|| "no service answers for the deployment".into()),
+        }
+    }
+}
+
 /// Probes a running workload for as long as it is polled. `changed` is told each state with a message.
 pub(super) async fn watch(
     health: Option<&Health>,
-    launch: &Launch,
+    target: Target<'_>,
     mut changed: impl FnMut(WorkloadState, String),
 ) -> Infallible {
     let Some(health) = health else {
@@ -37,7 +55,7 @@ pub(super) async fn watch(
     let mut verdict = Judge::new(health.failures);
     let mut pause = FIRST_PAUSE;
     loop {
-        let result = probe(&health.probe, launch, health.timeout.get().max(SHORTEST)).await;
+        let result = probe(&health.probe, target, health.timeout.get().max(SHORTEST)).await;
         if let Some((state, message)) = verdict.judge(result) {
             changed(state, message);
         }
@@ -85,22 +103,25 @@ impl Judge {
     }
 }
 
-async fn probe(probe: &Probe, launch: &Launch, limit: Duration) -> Result<(), String> {
+async fn probe(probe: &Probe, target: Target<'_>, limit: Duration) -> Result<(), String> {
     let late = |_| Err(format!("probe took longer than {} ms", limit.as_millis()));
     match probe {
         Probe::Http(http) => {
-            let tried = timeout(limit, get(launch.port(), &http.path))
+            let tried = timeout(limit, get(target.port()?, &http.path))
                 .await
                 .unwrap_or_else(late);
             tried.map_err(|error| format!("GET {}: {error}", http.path))
         }
         Probe::Tcp {} => {
-            let tried = timeout(limit, connect(launch.port())).await;
+            let tried = timeout(limit, connect(target.port()?)).await;
             tried
                 .map(|connected| connected.map(drop))
                 .unwrap_or_else(late)
         }
-        Probe::Command(line) => command(launch, line, limit).await,
+        Probe::Command(line) => match target {
+            Target::Process(launch) => command(launch, line, limit).await,
+            Target::Port(_) => Err("a command can be tried on a process alone".into()),
+        },
     }
 }
 

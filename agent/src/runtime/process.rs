@@ -35,6 +35,8 @@ pub(crate) struct Place {
     pub(crate) order: OrderId,
     /// Where the agent's own API answers.
     pub(crate) agent_url: String,
+    /// The agent's own folder.
+    pub(crate) data: PathBuf,
     /// The workload's own folder.
     pub(crate) home: PathBuf,
     pub(crate) log: Log,
@@ -127,14 +129,14 @@ impl Place {
         self.log.clear().await
     }
 
-    /// Where others reach what is started so. The way there is open from now on.
-    pub(super) fn url(&self, launch: &Launch) -> String {
+    /// Where others reach what listens on this port. The way there is open from now on.
+    pub(super) fn url(&self, port: u16) -> String {
         match &self.door {
             Some(door) => {
-                door.open(launch.port());
+                door.open(port);
                 door.address.clone()
             }
-            None => format!("http://127.0.0.1:{}", launch.port()),
+            None => format!("http://127.0.0.1:{port}"),
         }
     }
 
@@ -197,7 +199,7 @@ impl Place {
 }
 
 /// A port that nobody listens on now.
-fn free_port() -> io::Result<u16> {
+pub(super) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 

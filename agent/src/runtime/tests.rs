@@ -42,9 +42,12 @@ impl Stage {
             surroundings: Surroundings {
                 path: std::env::var_os("PATH").expect("a search path"),
                 fleet: fleet.clone(),
+                engine: None,
+                is_root: false,
             },
             order: OrderId::new("tiny-1").expect("a name"),
             agent_url: "http://127.0.0.1:9".into(),
+            data: folder.path().to_owned(),
             home: folder.path().join("work"),
             log: Log::new(folder.path()),
             door: None,

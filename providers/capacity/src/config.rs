@@ -8,8 +8,11 @@ use std::path::PathBuf;
 use easyenclave_schemas::wire::{PlatformConfig, TrustAuthorityConfig};
 use easyenclave_schemas::{Datacenter, NodeSize, ProviderName, Secret, WorkerId};
 
-/// All of the worker's environment that its agents get. The rest may hold secrets.
+/// All of the worker's environment that what it starts gets. The rest may hold secrets.
 const HANDED_ON: [&str; 2] = ["PATH", "EASYENCLAVE_LOG"];
+
+/// What agents on this machine get besides: where the container engine listens.
+const ENGINE: &str = "DOCKER_HOST";
 
 /// What a worker needs.
 #[derive(Debug, Clone)]
@@ -59,7 +62,7 @@ impl WorkerConfig {
         AgentProgram {
             program: self.agent_program.clone(),
             arguments: self.agent_args.iter().map(OsString::from).collect(),
-            environment: handed_on(),
+            environment: [handed_on(), given(&[ENGINE])].concat(),
             trust_authority: self.trust_authority.clone(),
         }
     }
@@ -67,8 +70,12 @@ impl WorkerConfig {
 
 /// The environment of whatever a provider starts, beside the labels.
 pub(crate) fn handed_on() -> Vec<(OsString, OsString)> {
+    given(&HANDED_ON)
+}
+
+fn given(names: &[&str]) -> Vec<(OsString, OsString)> {
     let value = |name: &&str| Some(((*name).into(), env::var_os(name)?));
-    HANDED_ON.iter().filter_map(value).collect()
+    names.iter().filter_map(value).collect()
 }
 
 /// How an agent is started. `--config FILE` is added to the arguments.

@@ -6,13 +6,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use easyenclave_processes::LEAVE;
+use easyenclave_engine::{Owner, Surroundings, Traces};
+use easyenclave_processes::{LEAVE, Memory, labels};
 use easyenclave_schemas::wire::{AgentConfig, PlatformConfig};
+use easyenclave_schemas::{FleetId, OrderId};
 use tokio::process::{Child, Command};
 
 use crate::config::AgentProgram;
 use crate::units::{Maker, Units, write_private};
 use crate::{LaunchRequest, ProvideError};
+
+/// The file of a unit that its agent is given.
+const CONFIG: &str = "config.json";
 
 /// Units as processes on this machine.
 pub type ProcessProvider = Units<Agents>;
@@ -57,6 +62,24 @@ impl Agents {
             workload: None,
         }
     }
+
+    /// What an engine's programs are given: what the agent would give them.
+    fn surroundings(&self, traces: &Traces, owner: &Owner) -> Surroundings {
+        let given = |name: &str| {
+            let mut given = self.program.environment.iter();
+            let found = given.find(|(key, _)| key == name);
+            found.map(|(_, value)| value.clone())
+        };
+        Surroundings {
+            path: given("PATH").unwrap_or_default(),
+            host: given("DOCKER_HOST").and_then(|host| host.into_string().ok()),
+            home: traces.home.clone(),
+            labels: vec![
+                (labels::FLEET, owner.fleet.clone()),
+                (labels::ORDER, owner.order.clone()),
+            ],
+        }
+    }
 }
 
 #[async_trait]
@@ -79,7 +102,7 @@ impl Maker for Agents {
     }
 
     fn prepare(&self, request: &LaunchRequest, folder: &Path) -> Result<Command, ProvideError> {
-        let file = folder.join("config.json");
+        let file = folder.join(CONFIG);
         let config = serde_json::to_vec_pretty(&self.config(request, folder))
             .expect("a configuration is plain data");
         write_private(&file, &config)
@@ -101,4 +124,44 @@ impl Maker for Agents {
 
     /// The signal that it gets anyway is its way.
     async fn stop(&self, _: &Path) {}
+
+    /// What an agent that was killed has left: on a container engine, if it has used one, and in the memory file system.
+    async fn empty(&self, order: &OrderId, mark: &str, folder: &Path) -> Result<(), ProvideError> {
+        // Without a configuration there was no agent.
+        let Some(fleet) = fleet(folder).map_err(|error| left(order, error))? else {
+            return Ok(());
+        };
+        let owner = Owner {
+            fleet: format!("{fleet}{mark}"),
+            order: order.to_string(),
+        };
+        let traces = Traces::of(&folder.join("state"));
+        let removed = traces
+            .remove(&self.surroundings(&traces, &owner), &owner)
+            .await;
+        removed.map_err(|error| left(order, io::Error::other(error)))?;
+        let memory = Memory::of(&owner.fleet, &owner.order);
+        memory
+            .remove()
+            .map_err(|error| left(order, io::Error::other(error)))
+    }
+}
+
+/// The fleet of the agent in a folder; none where none was made ready.
+fn fleet(folder: &Path) -> io::Result<Option<FleetId>> {
+    let text = match std::fs::read(folder.join(CONFIG)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        text => text?,
+    };
+    // An error of the reader could quote a token.
+    let config: Result<AgentConfig, _> = serde_json::from_slice(&text);
+    let config = config.map_err(|_| io::Error::other("its configuration cannot be read"))?;
+    Ok(Some(config.fleet_id))
+}
+
+fn left(order: &OrderId, source: io::Error) -> ProvideError {
+    ProvideError::Retry {
+        what: format!("what {order} has left cannot be removed"),
+        source,
+    }
 }

@@ -14,30 +14,27 @@ const ANSWERS: Duration = Duration::from_secs(10);
 const VERSION: Duration = Duration::from_secs(30);
 
 impl Engine {
-    /// The engine of these surroundings: Docker's, or else Podman.
+    /// The engine of these surroundings: Docker's, or Podman where there is no program of Docker's. One that is down is
+    /// waited for; in the other one nothing of this agent would be found again.
     ///
     /// # Errors
     /// [`EngineError::Missing`] where there is none, [`EngineError::Down`] where one is and does not answer.
     pub async fn find(at: &Surroundings) -> Result<Self, EngineError> {
-        let mut silent = None;
-        for (name, kind) in [("docker", Kind::Docker), ("podman", Kind::Podman)] {
-            let Some(program) = program(at, name) else {
-                continue;
-            };
-            let engine = Self {
-                program,
-                kind,
-                at: at.clone(),
-            };
-            match engine.answers().await {
-                Ok(()) => return Ok(engine),
-                Err(error) => silent = silent.or(Some(error)),
-            }
+        let kinds = [("docker", Kind::Docker), ("podman", Kind::Podman)];
+        let mut found = kinds
+            .into_iter()
+            .filter_map(|(name, kind)| Some((program(at, name)?, kind)));
+        let (program, kind) = found.next().ok_or(EngineError::Missing)?;
+        let engine = Self {
+            program,
+            kind,
+            at: at.clone(),
+        };
+        match engine.answers().await {
+            Ok(()) => Ok(engine),
+            Err(EngineError::Failed { said, .. }) => Err(EngineError::Down(said)),
+            Err(error) => Err(EngineError::Down(error.to_string())),
         }
-        Err(silent.map_or(EngineError::Missing, |error| match error {
-            EngineError::Failed { said, .. } => EngineError::Down(said),
-            error => EngineError::Down(error.to_string()),
-        }))
     }
 
     async fn answers(&self) -> Result<(), EngineError> {

@@ -9,6 +9,7 @@ mod remove;
 mod run;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod traces;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use tokio::process::Command;
 pub use compose::{Compose, Generation, Project};
 pub use fault::{Fault, fault};
 pub use list::{Container, Health, Image, Line, State};
+pub use traces::Traces;
 
 /// Names of labels on containers, networks and volumes.
 pub mod labels {
@@ -110,10 +112,10 @@ pub enum EngineError {
         /// The end of what it said, one line.
         said: String,
     },
-    /// A program could not be run.
-    #[error("{what} cannot be run")]
+    /// A program could not be run, or a file not be used.
+    #[error("{what} cannot be used")]
     System {
-        /// The call.
+        /// The program or file.
         what: String,
         /// Why.
         #[source]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::{Generation, Surroundings};
+use crate::{Container, Generation, Health, State, Surroundings};
 
 /// How to get what is missing.
 const HOW: &str = "a container engine with compose \
@@ -41,6 +41,24 @@ pub struct Bed {
 /// What an engine holds, in lines: every container, network and volume, whoever's it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holdings(pub String);
+
+impl Container {
+    /// A container as it may be seen.
+    pub fn sample(service: &str, state: State, health: Health) -> Self {
+        Self {
+            id: format!("{service}-1"),
+            service: service.into(),
+            deployment: None,
+            wanted: IMAGE.into(),
+            image: String::new(),
+            state,
+            health,
+            error: String::new(),
+            restarts: 0,
+            unnamed: Vec::new(),
+        }
+    }
+}
 
 impl Bed {
     /// An engine with this generation of compose. None where there is none, which is said.

@@ -73,15 +73,18 @@ async fn an_engine_is_found_by_its_program_and_its_answer() {
     );
     assert_eq!(error.fault(), Fault::Engine);
     let both = Programs::new(&[("docker", DEAD), ("podman", "echo 4.3.1")]);
-    let engine = Engine::find(&both.at()).await.expect("Podman");
+    let error = Engine::find(&both.at()).await;
+    error.expect_err("one that is down is waited for");
+    let podman = Programs::new(&[("podman", "echo 4.3.1")]);
+    let engine = Engine::find(&podman.at()).await.expect("Podman");
     assert_eq!(engine.kind(), Kind::Podman);
     fs::set_permissions(
-        both.0.path().join("podman"),
+        podman.0.path().join("podman"),
         fs::Permissions::from_mode(0o644),
     )
     .expect("set");
     assert!(
-        Engine::find(&both.at()).await.is_err(),
+        Engine::find(&podman.at()).await.is_err(),
         "what cannot be run is no program"
     );
 }

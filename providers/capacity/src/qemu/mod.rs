@@ -15,12 +15,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use easyenclave_schemas::Digest;
 use easyenclave_schemas::documents::{Accelerator, TdxUse};
 use easyenclave_schemas::evidence::MeasurementDigest;
 use easyenclave_schemas::wire::{
     AgentConfig, Machine, PlatformConfig, QemuMachine, WorkloadPort, image_label,
 };
+use easyenclave_schemas::{Digest, OrderId};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
@@ -287,6 +287,11 @@ impl Maker for Machines {
             what,
             source: io::Error::other(log::last_line(folder).unwrap_or_default()),
         })
+    }
+
+    /// All that a machine has is in its folder.
+    async fn empty(&self, _: &OrderId, _: &str, _: &Path) -> Result<(), ProvideError> {
+        Ok(())
     }
 
     async fn stop(&self, folder: &Path) {

@@ -50,6 +50,12 @@ pub trait Maker: Send + Sync {
 
     /// Asks a unit to end, in its own way. What does not is ended anyway.
     async fn stop(&self, folder: &Path);
+
+    /// Removes what outlives a unit's processes, once they have ended. `mark` ends the fleet label of the unit.
+    ///
+    /// # Errors
+    /// When something may be left.
+    async fn empty(&self, order: &OrderId, mark: &str, folder: &Path) -> Result<(), ProvideError>;
 }
 
 /// The units under a folder.
@@ -141,17 +147,18 @@ impl<M: Maker> Units<M> {
         let _ = tokio::task::spawn_blocking(cut).await;
     }
 
-    /// Ends every process of an order.
+    /// Ends every process of an order, and removes what outlives them.
     async fn end(&self, order: &OrderId) -> Result<(), ProvideError> {
-        self.maker.stop(&self.folder(order)).await;
-        let (mark, order) = (self.mark.clone(), order.clone());
-        let what = format!("processes of {order} cannot be ended");
-        let belongs = move |process: &Process, _| owner(process, &mark) == Some(order.as_str());
+        let folder = self.folder(order);
+        self.maker.stop(&folder).await;
+        let (mark, name) = (self.mark.clone(), order.clone());
+        let belongs = move |process: &Process, _| owner(process, &mark) == Some(name.as_str());
         let ended = end(belongs, is_agent, M::GRACE).await;
-        ended.map(|_| ()).map_err(|error| ProvideError::Retry {
-            what,
+        ended.map_err(|error| ProvideError::Retry {
+            what: format!("processes of {order} cannot be ended"),
             source: io::Error::other(error),
-        })
+        })?;
+        self.maker.empty(order, &self.mark, &folder).await
     }
 
     /// Ends every process of an order and removes its folder.
@@ -335,6 +342,10 @@ mod tests {
         }
 
         async fn stop(&self, _: &Path) {}
+
+        async fn empty(&self, _: &OrderId, _: &str, _: &Path) -> Result<(), ProvideError> {
+            Ok(())
+        }
     }
 
     #[tokio::test]
