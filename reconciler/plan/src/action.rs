@@ -233,6 +233,8 @@ pub enum WaitReason {
     CapacityExhausted { missing: u32 },
     /// No target has agents of this size and place.
     NoTarget,
+    /// The agent that the deployment names is not there, cannot take it, or has something else.
+    AgentNotFree { agent: AgentId },
     /// Free agents are kept for others.
     ReservedForOthers { missing: u32 },
     /// The reservation is as it should be and ends soon; so many agents are reserved until then.

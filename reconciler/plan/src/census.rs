@@ -193,7 +193,7 @@ fn role(view: &View, draft: &Draft, agent: AgentIx, spec: &Deployment, published
     if gone || !draft.is_there(view, agent) {
         return Role::Out;
     }
-    let fits = !facts.drifted && view.admits(spec, facts.target);
+    let fits = view.suits(spec, agent);
     if !facts.is_touchable() {
         return Role::Fixed { serves, fits };
     }

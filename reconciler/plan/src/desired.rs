@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use easyenclave_schemas::{
-    Cloud, Datacenter, DeploymentId, Digest, DisruptionReason, FleetId, NodeSize, OwnerName,
-    PolicyName, ProviderName, ReservationId, Share, Spot, TargetName, TimeOfDay, Timestamp,
-    Weekday,
+    AgentId, Cloud, Datacenter, DeploymentId, Digest, DisruptionReason, FleetId, NodeSize,
+    OwnerName, PolicyName, ProviderName, ReservationId, Share, Spot, TargetName, TimeOfDay,
+    Timestamp, Weekday,
 };
 
 /// The desired state of a fleet.
@@ -289,9 +289,16 @@ pub struct Placement {
     pub allowed_clouds: BTreeSet<Cloud>,
     /// No datacenters of these clouds.
     pub denied_clouds: BTreeSet<Cloud>,
+    /// Only this agent. Nothing is launched for it, and nothing has to leave it.
+    pub agent: Option<AgentId>,
 }
 
 impl Placement {
+    /// Whether this agent may be used, as far as one is named.
+    pub fn names(&self, agent: &AgentId) -> bool {
+        self.agent.as_ref().is_none_or(|named| named == agent)
+    }
+
     fn admits_place(&self, place: &Datacenter) -> bool {
         (self.allowed_datacenters.is_empty() || self.allowed_datacenters.contains(place))
             && !self.denied_datacenters.contains(place)

@@ -53,7 +53,11 @@ pub(crate) fn deployments(
         let covered: u32 = shares.iter().map(|share| share.count).sum();
         let missing = unplaced.count - covered - beyond_quota;
         if missing > 0 {
-            let reason = if pools.admitted(deployment).next().is_none() {
+            let spec = view.deployment(deployment).state.spec();
+            let named = spec.and_then(|spec| spec.placement.agent.clone());
+            let reason = if let Some(agent) = named {
+                WaitReason::AgentNotFree { agent }
+            } else if pools.admitted(deployment).next().is_none() {
                 WaitReason::NoTarget
             } else if unplaced.reserved {
                 WaitReason::ReservedForOthers { missing }

@@ -1,11 +1,11 @@
 //! How replicas without an agent are divided among targets, and how many agents each target wants. Decides
 //! numbers only; the rule that provides acts on them.
 
-use crate::Target;
 use crate::draft::{Draft, Unplaced};
 use crate::reserve::Reserved;
 use crate::supply::{self, Supply};
 use crate::view::{DeploymentIx, OwnerIx, TargetIx, View};
+use crate::{Deployment, Target};
 
 /// So many replicas of a deployment, for which a target provides.
 pub(crate) struct Share {
@@ -90,7 +90,7 @@ impl<'v, 'a> Pools<'v, 'a> {
         }
     }
 
-    /// The targets that a deployment may use, by name.
+    /// The targets that may provide for a deployment, by name. One that names its agent wants no other.
     pub(crate) fn admitted(
         &self,
         deployment: DeploymentIx,
@@ -98,7 +98,7 @@ impl<'v, 'a> Pools<'v, 'a> {
         let view = self.view;
         let spec = view.deployment(deployment).state.spec();
         view.all_targets()
-            .filter(move |target| spec.is_some_and(|spec| view.admits(spec, *target)))
+            .filter(move |target| spec.is_some_and(|spec| provides(view, spec, *target)))
     }
 
     fn provide(&mut self, target: TargetIx, owner: OwnerIx, count: u32) {
@@ -134,4 +134,8 @@ impl<'v, 'a> Pools<'v, 'a> {
         let taken = supply.used + supply.useless + self.demand[target.at()];
         max.saturating_sub(taken.saturating_add(self.reserved.others(target, owner)))
     }
+}
+
+fn provides(view: &View, spec: &Deployment, target: TargetIx) -> bool {
+    spec.placement.agent.is_none() && view.admits(spec, target)
 }

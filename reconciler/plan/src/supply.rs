@@ -143,7 +143,7 @@ fn leaves(view: &View, draft: &Draft, agent: AgentIx, given: &[bool]) -> bool {
         return false;
     };
     let spec = view.deployment(deployment).state.spec();
-    let misplaced = spec.is_some_and(|spec| !view.admits(spec, facts.target));
+    let misplaced = spec.is_some_and(|spec| !view.suits(spec, agent));
     misplaced
         && given[deployment.at()]
         && !facts.is_ready()

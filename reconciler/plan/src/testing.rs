@@ -241,7 +241,7 @@ fn reservation(mut words: Words) -> Reservation {
 
 /// `deploy OWNER/NAME xREPLICAS VERSION [exposed] [unavailable N] [surge N] [canary N] [wave PERCENT]... [steady SECONDS]
 /// [deadline SECONDS] [reverts] [attempt N] [paused SECONDS] [size S] [on TARGET] [in DC] [not-in DC] [cloud C]
-/// [not-cloud C]`
+/// [not-cloud C] [named AGENT]`
 fn deployment(mut words: Words) -> Deployment {
     let mut deployment = Deployment {
         replicas: words.number(),
@@ -279,6 +279,7 @@ fn deployment(mut words: Words) -> Deployment {
                 .insert(words.name()),
         ),
         "not-in" => drop(deployment.placement.denied_datacenters.insert(words.name())),
+        "named" => deployment.placement.agent = Some(words.name()),
         "cloud" => drop(deployment.placement.allowed_clouds.insert(words.name())),
         "not-cloud" => drop(deployment.placement.denied_clouds.insert(words.name())),
         other => panic!("no such field of a deployment: {other}"),

@@ -30,6 +30,8 @@ pub enum Issue {
     CloudNotAllowed,
     /// One of its target's clouds is denied.
     CloudDenied,
+    /// The deployment names another.
+    NotNamed,
     /// It runs something, is on its way out, or is to stay as it is.
     StatusNotDeployable,
     /// The owner's quota is used up.
@@ -52,6 +54,7 @@ impl Issue {
             Self::DatacenterDenied => "AGENT_DATACENTER_DENIED",
             Self::CloudNotAllowed => "AGENT_CLOUD_NOT_ALLOWED",
             Self::CloudDenied => "AGENT_CLOUD_DENIED",
+            Self::NotNamed => "AGENT_NOT_NAMED",
             Self::StatusNotDeployable => "AGENT_STATUS_NOT_DEPLOYABLE",
             Self::QuotaExceeded => "QUOTA_EXCEEDED",
             Self::Reserved => "RESERVED",
@@ -122,6 +125,7 @@ fn unfit(view: &View, spec: &Deployment, agent: &AgentView) -> Option<Issue> {
         Some(Issue::DatacenterDenied)
     } else {
         of_clouds(placement, &places)
+            .or_else(|| (!placement.names(agent.id)).then_some(Issue::NotNamed))
     }
 }
 
@@ -208,6 +212,7 @@ mod tests {
             with("deploy acme/a x1 v1 not-cloud local"),
             "a AGENT_CLOUD_DENIED, b AGENT_CLOUD_DENIED"
         );
+        assert_eq!(with("deploy acme/a x1 v1 named b"), "a AGENT_NOT_NAMED");
         assert_eq!(
             with("quota acme 1\ndeploy acme/a x2 v1"),
             "b QUOTA_EXCEEDED"

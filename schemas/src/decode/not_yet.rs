@@ -13,7 +13,6 @@ const NOT_YET: &[(Kind, &str)] = &[
     (Kind::Provider, "/spec/qemu/runtimes"),
     (Kind::Provider, "/spec/gcp/runtimes"),
     (Kind::Deployment, "/spec/secrets"),
-    (Kind::Deployment, "/spec/placement/agent"),
     (Kind::Deployment, "/spec/placement/spread"),
     (Kind::Deployment, "/spec/expose/hostname"),
     (Kind::Secret, ""),

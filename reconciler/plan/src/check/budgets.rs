@@ -116,7 +116,7 @@ fn exchanged(facts: &Facts, name: &TargetName) -> usize {
         };
         let stay = carriers().filter(|(of, agent)| {
             facts.after(of, agent) == Some(id)
-                && facts.fits(agent, spec)
+                && facts.fits(of, agent, spec)
                 && facts.is_live(of, agent)
                 && facts.is_trusted(agent)
         });

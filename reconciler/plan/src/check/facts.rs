@@ -189,12 +189,14 @@ impl<'a> Facts<'a> {
     }
 
     /// Whether an agent is where a deployment may run.
-    pub(super) fn fits(&self, agent: &Agent, deployment: &Deployment) -> bool {
-        self.target(&agent.target).is_some_and(|target| {
-            Self::is_home(agent, target)
-                && deployment.size == agent.size
-                && deployment.placement.admits(&agent.target, target)
-        })
+    pub(super) fn fits(&self, id: &AgentId, agent: &Agent, deployment: &Deployment) -> bool {
+        let named = deployment.placement.agent.as_ref();
+        named.is_none_or(|named| named == id)
+            && self.target(&agent.target).is_some_and(|target| {
+                Self::is_home(agent, target)
+                    && deployment.size == agent.size
+                    && deployment.placement.admits(&agent.target, target)
+            })
     }
 
     /// Whether an agent has the size of its target and is at one of its places.

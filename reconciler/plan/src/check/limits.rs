@@ -268,7 +268,7 @@ fn replicas(facts: &Facts, id: &DeploymentId, deployment: &Deployment, findings:
         .filter(|agent| facts.instructed(agent) == Some(Some(id)))
         .count();
     let counts = |(name, agent): &(&AgentId, &Agent)| {
-        let fits = !Facts::is_heard(agent) || facts.fits(agent, deployment);
+        let fits = !Facts::is_heard(agent) || facts.fits(name, agent, deployment);
         let gone = facts.instructed(name) == Some(None);
         facts.is_live(name, agent) && fits && !gone && !facts.is_out(agent)
     };
@@ -350,20 +350,21 @@ fn is_stopped(facts: &Facts, action: &Action, name: &TargetName) -> bool {
     else {
         return false;
     };
-    facts.agent(agent).is_some_and(|agent| {
-        agent.target == *name && agent.assigned.is_some() && is_taken(facts, agent, deployment)
+    facts.agent(agent).is_some_and(|fact| {
+        let is_here = fact.target == *name && fact.assigned.is_some();
+        is_here && is_taken(facts, (agent, fact), deployment)
     })
 }
 
 /// Whether nothing but fewer wanted replicas explains that a replica stops.
-fn is_taken(facts: &Facts, agent: &Agent, id: &DeploymentId) -> bool {
+fn is_taken(facts: &Facts, (name, agent): (&AgentId, &Agent), id: &DeploymentId) -> bool {
     match facts.deployment(id) {
         None => true,
         Some(deployment) => {
             let current = |a: &crate::Assigned| a.workload == facts.aim(id, deployment);
             deployment.replicas == 0
                 || (agent.assigned.as_ref().is_some_and(current)
-                    && facts.fits(agent, deployment)
+                    && facts.fits(name, agent, deployment)
                     && facts.is_trusted(agent))
         }
     }

@@ -84,7 +84,7 @@ fn assign(facts: &Facts, action: &Action, findings: &mut Findings) {
     findings.must(5, facts.is_trusted(agent), || {
         format!("not trusted: {action}")
     });
-    findings.must(5, facts.fits(agent, spec), || {
+    findings.must(5, facts.fits(id, agent, spec), || {
         format!("does not fit: {action}")
     });
     let aim = facts.aim(deployment, spec);
@@ -212,7 +212,7 @@ fn expose(facts: &Facts, id: &AgentId, action: &Action, findings: &mut Findings)
         format!("not ready: {action}")
     });
     let deployment = facts.after(id, agent).and_then(|id| facts.deployment(id));
-    let wanted = deployment.is_some_and(|spec| spec.exposed && facts.fits(agent, spec));
+    let wanted = deployment.is_some_and(|spec| spec.exposed && facts.fits(id, agent, spec));
     findings.must(5, wanted, || format!("not wanted: {action}"));
     let kept = facts.instructed(id).is_none() && agent.exposed == Exposure::Hidden;
     findings.must(0, kept, || format!("contradicts another action: {action}"));
@@ -296,7 +296,7 @@ fn newest_wins(facts: &Facts, id: &AgentId, agent: &Agent, findings: &mut Findin
         && facts.is_trusted(agent)
         && !facts.is_ready(id, agent)
         && !facts.is_frozen(agent)
-        && facts.fits(agent, spec)
+        && facts.fits(id, agent, spec)
         && facts.instructed(id).is_none()
         && !facts.is_held(id);
     findings.must(8, !stuck, || format!("{id} is left at an old version"));

@@ -27,6 +27,7 @@ impl WaitReason {
             Self::Reverted { .. } => "Reverted",
             Self::NothingToRevertTo { .. } => "NothingToRevertTo",
             Self::NoTarget => "NoTarget",
+            Self::AgentNotFree { .. } => "AgentNotFree",
             Self::ReservedForOthers { .. } => "ReservedForOthers",
             Self::ReservationEnds { .. } => "ReservationEnds",
             Self::FreeAgentsUnusable { .. } => "FreeAgentsUnusable",
@@ -107,6 +108,7 @@ impl Display for WaitReason {
             Self::CapacityOrdered { .. }
             | Self::CapacityExhausted { .. }
             | Self::NoTarget
+            | Self::AgentNotFree { .. }
             | Self::ReservedForOthers { .. }
             | Self::ReservationEnds { .. }
             | Self::FreeAgentsUnusable { .. }
@@ -239,6 +241,12 @@ fn capacity(reason: &WaitReason, f: &mut Formatter<'_>) -> Result {
         }
         WaitReason::CapacityExhausted { missing } => {
             write!(f, "agents missing: {missing}; the maximum is reached")
+        }
+        WaitReason::AgentNotFree { agent } => {
+            write!(
+                f,
+                "{agent}, which it names, is not there or not free for it"
+            )
         }
         WaitReason::ReservedForOthers { missing } => {
             write!(f, "agents missing: {missing}; the free ones are reserved")

@@ -107,6 +107,15 @@ impl<'v, 'a> Free<'v, 'a> {
         targets
     }
 
+    /// The agent of a target that is next, or the one that the deployment names.
+    fn next(&mut self, deployment: DeploymentIx, target: TargetIx) -> Option<AgentIx> {
+        let spec = self.view.deployment(deployment).state.spec()?;
+        let idle = &mut self.idle[target.at()];
+        let named = |agent: &AgentIx| spec.placement.names(self.view.agent(*agent).id);
+        let at = idle.iter().rposition(named)?;
+        Some(idle.remove(at))
+    }
+
     /// Gives up to `most` replicas to agents of a target. Returns how many.
     fn take(
         &mut self,
@@ -120,7 +129,7 @@ impl<'v, 'a> Free<'v, 'a> {
         while taken < most
             && self.idle[target.at()].len() > self.reserved.others(target, owner) as usize
         {
-            let Some(agent) = self.idle[target.at()].pop() else {
+            let Some(agent) = self.next(deployment, target) else {
                 break;
             };
             draft.assign(self.view, agent, deployment, pace.next());
@@ -289,6 +298,33 @@ mod tests {
             &state("cloud azure"),
             world,
             expect!["wait: deployment acme/a: no target has agents of this size and place"],
+        );
+    }
+
+    #[test]
+    fn a_named_agent_is_the_only_one_and_nothing_leaves_it_or_is_launched() {
+        let state = "target tiny 2 9\ndeploy acme/a x1 v1 named b\ndeploy acme/b x1 v1";
+        check(
+            state,
+            "agent a tiny #0 idle\nagent b tiny #1 idle",
+            expect![[r#"
+                assign acme/b to a generation 2 workload v1
+                assign acme/a to b generation 2 workload v1"#]],
+        );
+        check(
+            state,
+            "agent a tiny #0 idle\nagent b tiny #1 runs acme/b v1",
+            expect!["wait: deployment acme/a: b, which it names, is not there or not free for it"],
+        );
+        check(
+            state,
+            "agent a tiny #0 runs acme/a v1\nagent b tiny #1 idle",
+            expect![[r#"
+                assign acme/a to b generation 2 workload v1
+                launch tiny-32913ac7cea7 for tiny slot 2 generation 1 failures 0 size tiny in local by process under sim
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: deployment acme/b: agents missing: 1; ordered
+                wait: agent a: its replica moves when the replacement is ready"#]],
         );
     }
 }

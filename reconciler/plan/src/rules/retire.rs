@@ -10,7 +10,8 @@ use crate::view::{
     number,
 };
 use crate::{
-    Action, Frozen, HoldReason, Orphan, Quarantine, Remedy, RetireReason, Subject, WaitReason,
+    Action, Deployment, Frozen, HoldReason, Orphan, Quarantine, Remedy, RetireReason, Subject,
+    WaitReason,
 };
 
 pub(crate) fn rule(view: &View, draft: &mut Draft) {
@@ -261,10 +262,19 @@ fn is_stranded(view: &View, deployment: DeploymentIx) -> bool {
     match view.deployment(deployment).state {
         Wanted::Yes(spec) if spec.replicas > 0 => !view.all_targets().any(|target| {
             let room = view.target(target).state.spec().is_some_and(|t| t.max > 0);
-            room && view.admits(spec, target)
+            room && view.admits(spec, target) && is_home_of_named(view, spec, target)
         }),
         Wanted::Yes(_) | Wanted::No | Wanted::Frozen => false,
     }
+}
+
+/// Whether a target has the agent that a deployment names, if it names one.
+fn is_home_of_named(view: &View, spec: &Deployment, target: TargetIx) -> bool {
+    let named = spec.placement.agent.as_ref();
+    named.is_none_or(|named| {
+        let agent = view.observed.agents.get(named);
+        agent.is_some_and(|agent| agent.target == *view.target(target).name)
+    })
 }
 
 /// Machines that belong to nothing. All of them are judged together and against the whole fleet: after the

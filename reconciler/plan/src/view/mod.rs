@@ -243,6 +243,13 @@ impl<'a> View<'a> {
         })
     }
 
+    /// Whether an agent may run a deployment, as far as it does not change.
+    pub(crate) fn suits(&self, deployment: &Deployment, agent: AgentIx) -> bool {
+        let facts = self.agent(agent);
+        let named = deployment.placement.names(facts.id);
+        named && !facts.drifted && self.admits(deployment, facts.target)
+    }
+
     fn number_owners(&mut self) {
         let mut last = 0;
         for deployment in &mut self.deployments {

@@ -136,7 +136,7 @@ pub(crate) fn deployment() -> impl Strategy<Value = Deployment> {
         rarely(),
         rollout(),
         any::<bool>(),
-        0..8_usize,
+        0..9_usize,
     );
     fields.prop_map(
         |(workload, replicas, big, rollout, exposed, placed)| Deployment {
@@ -201,6 +201,10 @@ fn placement(kind: usize) -> Placement {
         5 => drop(placement.targets.insert(name("beta"))),
         6 => drop(placement.allowed_datacenters.insert(name("local"))),
         7 => drop(placement.denied_datacenters.insert(name("local"))),
+        8 => {
+            let id = OrderId::launch(&name("test"), &name("alpha"), 1, 1);
+            placement.agent = Some(id.agent());
+        }
         _ => {}
     }
     placement
