@@ -152,8 +152,9 @@ impl Compose {
         }
         command.current_dir(&project.folder);
         match self.generation {
-            // It takes the folder from the first file.
-            Generation::Podman => command.arg("--no-ansi"),
+            // It takes the folder from the first file. A pod has no label by which it would be found again; versions that read
+            // any word here as yes make one all the same.
+            Generation::Podman => command.args(["--no-ansi", "--in-pod", "false"]),
             _ => command
                 .args(["--ansi", "never", "--project-directory"])
                 .arg(&project.folder),

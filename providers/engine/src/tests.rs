@@ -139,7 +139,8 @@ async fn podmans_compose_is_given_values_and_profiles() {
     let up = compose.up(&project, Duration::from_secs(3), |_| {});
     up.await.expect("started");
     let told = fs::read_to_string(folder.join("told")).expect("told");
-    let all = "-p p -f a -f b --no-ansi --env-file values --profile one --profile two";
+    let all =
+        "-p p -f a -f b --no-ansi --in-pod false --env-file values --profile one --profile two";
     assert_eq!(
         told,
         format!("{all} config\n{all} up --detach --no-build --remove-orphans -t 3\n")
