@@ -1,4 +1,4 @@
-//! Commits for people: what `init`, `up` and `approve` write to a state repository.
+//! Commits for people: what `init`, `up`, `approve` and the deploy API write to a state repository.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,6 +21,23 @@ pub type Author<'a> = (&'a str, &'a str);
 /// Files with their new bytes, or none for those that go.
 pub type Changes = BTreeMap<String, Option<Vec<u8>>>;
 
+/// A commit that somebody wants made.
+#[derive(Debug, Clone, Copy)]
+pub struct Proposal<'a> {
+    /// On this branch.
+    pub branch: &'a str,
+    /// Only onto this commit; onto whatever the branch's tip is when left out.
+    pub onto: Option<CommitId>,
+    /// Changing these files, and nothing else.
+    pub changes: &'a Changes,
+    /// With this message.
+    pub message: &'a str,
+    /// By them.
+    pub author: Author<'a>,
+    /// At that time, in seconds since the epoch.
+    pub when: i64,
+}
+
 /// Commits changes to a branch of a local repository, and nothing beside them: every other entry keeps
 /// its content and its mode. Work trees that have the branch checked out get the changed files too. What
 /// the branch holds already makes no commit; the tip is the answer then.
@@ -36,13 +53,32 @@ pub fn commit_files(
     author: Author<'_>,
     when: i64,
 ) -> Result<CommitId, GitError> {
+    let proposal = Proposal {
+        branch,
+        onto: None,
+        changes,
+        message,
+        author,
+        when,
+    };
+    commit_onto(location, &proposal)
+}
+
+/// The same for a proposal.
+///
+/// # Errors
+/// As [`commit_files`]; `Moved` also when the branch's tip is not where it should be.
+pub fn commit_onto(location: &str, proposal: &Proposal<'_>) -> Result<CommitId, GitError> {
     let path = Path::new(location);
     let repository =
         Repository::open(path).map_err(|_| GitError::NotARepository(path.to_path_buf()))?;
-    let name = resolved(&repository, &format!("refs/heads/{branch}"))?;
+    let name = resolved(&repository, &format!("refs/heads/{}", proposal.branch))?;
     let parent = tip(&repository, &name)?;
+    if proposal.onto.is_some() && parent.map(CommitId::of) != proposal.onto {
+        return Err(GitError::Moved);
+    }
     let mut pack = Pack::new();
-    let tree = changed_tree(&repository, &mut pack, parent, changes)?;
+    let tree = changed_tree(&repository, &mut pack, parent, proposal.changes)?;
     if let Some(parent) = parent
         && tree_of(&repository, Some(parent))? == Some(tree)
     {
@@ -51,14 +87,14 @@ pub fn commit_files(
     let commit = NewCommit {
         tree,
         parent,
-        message,
-        author,
-        when,
+        message: proposal.message,
+        author: proposal.author,
+        when: proposal.when,
     };
     let commit = kept(&repository, pack, &commit)?;
     let held = Held::new(&repository, &name, parent)?;
-    bring_along(&repository, &name, tree, changes)?;
-    held.advance(commit, message)?;
+    bring_along(&repository, &name, tree, proposal.changes)?;
+    held.advance(commit, proposal.message)?;
     Ok(CommitId::of(commit))
 }
 
@@ -88,22 +124,15 @@ pub fn create_branch(location: &str, branch: &str, base: &str) -> Result<(), Git
 ///
 /// # Errors
 /// As `commit_files`; `Moved` when somebody else pushed meanwhile; otherwise when the remote cannot be read or refuses.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the pair of `commit_files` for a repository elsewhere"
-)]
 pub async fn commit_and_push(
     url: &str,
     scratch: &Path,
-    branch: &str,
-    changes: &Changes,
-    message: &str,
-    author: Author<'_>,
-    when: i64,
+    proposal: &Proposal<'_>,
     deadline: Duration,
 ) -> Result<CommitId, GitError> {
     open_bare(scratch)?;
     let until = Until::new(deadline);
+    let branch = proposal.branch;
     let spec = format!("+refs/heads/{branch}:refs/heads/{branch}");
     let fetched = git(
         scratch,
@@ -119,8 +148,7 @@ pub async fn commit_and_push(
             message,
         });
     }
-    let location = scratch.display().to_string();
-    let commit = commit_files(&location, branch, changes, message, author, when)?;
+    let commit = commit_onto(&scratch.display().to_string(), proposal)?;
     let spec = format!("{commit}:refs/heads/{branch}");
     let pushed = git(
         scratch,

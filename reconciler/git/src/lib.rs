@@ -35,8 +35,8 @@ pub use brought::Brought;
 pub use budget::{PushBudget, Slot, Urgency};
 pub use bundle::{BundleError, unbundle};
 pub use changes::{
-    Author, Changes, commit_and_push, commit_files, create_branch, init_repository, init_work_tree,
-    trust_signers,
+    Author, Changes, Proposal, commit_and_push, commit_files, commit_onto, create_branch,
+    init_repository, init_work_tree, trust_signers,
 };
 pub use error::{GitError, LedgerError};
 pub use folders::name_as_text;

@@ -28,17 +28,15 @@ pub(super) async fn commit(
         git::commit_files(repository, branch, &files, message, author, when)
     } else {
         let scratch = config::scratch()?;
-        git::commit_and_push(
-            repository,
-            scratch.path(),
+        let proposal = git::Proposal {
             branch,
-            &files,
+            onto: None,
+            changes: &files,
             message,
             author,
             when,
-            DEADLINE,
-        )
-        .await
+        };
+        git::commit_and_push(repository, scratch.path(), &proposal, DEADLINE).await
     };
     Ok(commit
         .with_context(|| format!("committing to {}", git::redact(repository)))?
