@@ -42,6 +42,11 @@ impl DataDir {
         self.0.join("cache.git")
     }
 
+    /// Where commits of the deploy API to a state repository that lies elsewhere are made.
+    pub fn desk(&self) -> PathBuf {
+        self.0.join("desk.git")
+    }
+
     /// The clone in which the status branch is written.
     pub fn ledger(&self) -> PathBuf {
         self.0.join("status.git")

@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::auth::Door;
 use crate::clock::{Clock, System};
+use crate::commits::Desk;
 use crate::config::DataDir;
 use crate::journal::Journal;
 use crate::leap::Leaps;
@@ -167,7 +168,7 @@ impl Daemon {
             tidied: Timestamp::default(),
             leaps: Leaps::default(),
         };
-        let mut parts = turns.parts(listener, config.repository);
+        let mut parts = turns.parts(listener, config);
         let publisher = Publisher::new(
             Arc::clone(&turns.world),
             ledger,
@@ -254,14 +255,18 @@ struct Turns {
 
 impl Turns {
     /// What runs beside the passes, for as long as they do.
-    fn parts(&self, listener: TcpListener, repository: String) -> Running {
+    fn parts(&self, listener: TcpListener, config: Config) -> Running {
         let world = || Arc::clone(&self.world);
         let mut parts = Running::default();
-        parts.start("the API", api::serve(listener, world()));
+        let counter = api::Counter {
+            desk: self.desk(&config),
+            status: self.status.subscribe(),
+        };
+        parts.start("the API", api::serve(listener, world(), Some(counter)));
         let watch = source::watch(
             world(),
             self.source.clone(),
-            repository,
+            config.repository,
             self.fetching.clone(),
         );
         parts.start("the watch on the state repository", watch);
@@ -270,6 +275,11 @@ impl Turns {
         let tending = verifiers::tend(world(), self.collateral.clone());
         parts.start("the care for collateral", tending);
         parts
+    }
+
+    fn desk(&self, config: &Config) -> Desk {
+        let (repository, branch) = (config.repository.clone(), config.branch.clone());
+        Desk::new(self.source.clone(), repository, branch, config.data.desk())
     }
 
     async fn run(&mut self) -> Infallible {

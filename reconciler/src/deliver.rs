@@ -195,6 +195,7 @@ impl Delivery {
                 tracing::info!(agent = %agent.agent, generation = generation.0, "instruction taken in");
                 self.pauses.remove(&agent.agent);
                 world.presence.acknowledged(&agent.agent, generation, now);
+                world.delivered.notify_waiters();
             }
             Err(error) => {
                 let failures = self

@@ -2,6 +2,7 @@
 //! why it does not. It can only read.
 
 mod astray;
+mod draft;
 mod kept;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use crate::trust;
 use crate::world::World;
 
 pub(crate) use astray::Astray;
+pub(crate) use draft::Draft;
 use kept::besides;
 pub use kept::{keep, kept};
 

@@ -66,6 +66,8 @@ pub struct World {
     pub wake: Notify,
     /// Wakes workers that wait for an order.
     pub orders: Notify,
+    /// Wakes owners who wait for an agent to be told.
+    pub delivered: Notify,
 }
 
 /// What a world is made of.
@@ -113,6 +115,7 @@ impl World {
             challenges: Mutex::default(),
             wake: Notify::new(),
             orders: Notify::new(),
+            delivered: Notify::new(),
             clock: parts.clock,
             entropy: parts.entropy,
             journal: parts.journal,

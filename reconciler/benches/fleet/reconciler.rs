@@ -138,7 +138,7 @@ fn serve(world: Arc<World>) -> (SocketAddr, String) {
             sender
                 .send((address, thread.display().to_string()))
                 .expect("received");
-            match api::serve(listener, world).await {}
+            match api::serve(listener, world, None).await {}
         });
     });
     receiver.recv().expect("started")

@@ -3,8 +3,11 @@
 //! the fleet.
 
 mod agents;
+mod deploy;
+mod deployments;
 mod error;
 mod launchers;
+mod logs;
 mod owners;
 mod public;
 mod sessions;
@@ -15,7 +18,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
-use axum::extract::{Request, State};
+use axum::extract::{FromRef, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
@@ -25,8 +28,10 @@ use easyenclave_schemas::wire::{CallRefusal, routes};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
+use crate::commits::{Desk, DeskError};
+use crate::report::Status;
 use crate::world::World;
 
 pub use error::Refused;
@@ -43,9 +48,49 @@ const LONG_BODIES: usize = 32;
 /// A signed message may be this old, or this far ahead of our clock.
 pub const WINDOW: Duration = Duration::from_secs(120);
 
-/// Serves the API for as long as it is polled; its connections end when it is dropped.
-pub async fn serve(listener: TcpListener, world: Arc<World>) -> Infallible {
-    serve_with(listener, router(world), Bounds::of(connections())).await
+/// What owners need beside the world: where their changes become commits, and the newest status.
+pub struct Counter {
+    /// Where changes become commits.
+    pub desk: Desk,
+    /// The newest status.
+    pub status: watch::Receiver<Option<Arc<Status>>>,
+}
+
+/// What handlers are given.
+#[derive(Clone)]
+struct Shared {
+    world: Arc<World>,
+    counter: Option<Arc<Counter>>,
+}
+
+impl FromRef<Shared> for Arc<World> {
+    fn from_ref(shared: &Shared) -> Self {
+        Self::clone(&shared.world)
+    }
+}
+
+impl Shared {
+    fn desk(&self) -> Result<&Desk, Refused> {
+        let desk = self.counter.as_ref().map(|counter| &counter.desk);
+        desk.ok_or_else(|| DeskError::NotReady.into())
+    }
+
+    /// The newest status, if there is one yet.
+    fn shown(&self) -> Option<Arc<Status>> {
+        self.counter.as_ref()?.status.borrow().clone()
+    }
+}
+
+/// Serves the API for as long as it is polled; its connections end when it is dropped. Without a counter, owners can
+/// change nothing.
+pub async fn serve(
+    listener: TcpListener,
+    world: Arc<World>,
+    counter: Option<Counter>,
+) -> Infallible {
+    let counter = counter.map(Arc::new);
+    let shared = Shared { world, counter };
+    serve_with(listener, router(shared), Bounds::of(connections())).await
 }
 
 /// Half of the files that this process may open are left to everything else. Many systems let a process open far
@@ -75,14 +120,21 @@ fn connections() -> usize {
 }
 
 /// The routes.
-fn router(world: Arc<World>) -> Router {
+fn router(shared: Shared) -> Router {
     Router::new()
         .route(routes::CHALLENGE, get(agents::challenge))
         .route(routes::REGISTER, post(agents::register))
         .route("/api/v1/agents/{agent}/heartbeat", post(agents::heartbeat))
         .route("/api/v1/agents/{agent}/attest", post(agents::attest))
-        .merge(for_workers(&world))
+        .merge(for_workers(&shared.world))
         .route(routes::ME, get(owners::me))
+        .route(routes::OWNER_DEPLOY, post(deploy::deploy))
+        .route(routes::DEPLOYMENTS, get(deployments::list))
+        .route(
+            "/api/v1/deployments/{owner}/{name}",
+            get(deployments::one).delete(deploy::undeploy),
+        )
+        .route("/api/v1/deployments/{owner}/{name}/logs", get(logs::logs))
         .route("/healthz", get(public::healthz))
         .route("/readyz", get(public::readyz))
         .route("/metrics", get(public::metrics))
@@ -93,11 +145,11 @@ fn router(world: Arc<World>) -> Router {
             Arc::new(Semaphore::new(LONG_BODIES)),
             arrive,
         ))
-        .with_state(world)
+        .with_state(shared)
 }
 
 /// The routes of workers, each behind the launcher key.
-fn for_workers(world: &Arc<World>) -> Router<Arc<World>> {
+fn for_workers(world: &Arc<World>) -> Router<Shared> {
     Router::new()
         .route(routes::CLAIM, post(launchers::claim))
         .route(

@@ -1,14 +1,14 @@
 //! What anybody may ask: whether the daemon lives, whether it is ready, its metrics, and what workers say to it.
 
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use easyenclave_attestation::{PlatformFacts, Stock};
 use easyenclave_schemas::records::TrustRecord;
-use easyenclave_schemas::wire::LAUNCHER_OPENAPI;
+use easyenclave_schemas::wire;
 
 use crate::world::World;
 
@@ -28,10 +28,10 @@ pub(super) async fn readyz(State(world): State<Arc<World>>) -> (StatusCode, &'st
     }
 }
 
-/// The launcher protocol as an OpenAPI document.
+/// What owners and workers say, as an OpenAPI document.
 pub(super) async fn openapi() -> impl IntoResponse {
-    let json = [(header::CONTENT_TYPE, "application/json")];
-    (json, LAUNCHER_OPENAPI)
+    static TEXT: LazyLock<String> = LazyLock::new(|| wire::openapi().to_string());
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str())
 }
 
 /// Counts in the text format of Prometheus. Simulated and real agents are never one number.

@@ -71,7 +71,7 @@ pub(super) struct Unread {
 pub(super) type Decoded = Result<Arc<Read>, Arc<Unread>>;
 
 /// All that was decoded and is still of use.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Blobs {
     alone: HashMap<BlobKey, Decoded>,
     pairs: HashMap<(BlobKey, BlobKey), Decoded>,

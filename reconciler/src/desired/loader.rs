@@ -22,7 +22,7 @@ use super::slot::{NOTHING, Older, Slot, blame, facts, problems};
 const NO_FLEET: &str = "no-fleet";
 
 /// Loads revisions, one after the other. Remembers what it decoded and what was in force last.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Loader {
     blobs: Blobs,
     /// What was in force before.

@@ -29,7 +29,7 @@ pub struct Besides {
 pub type InForce = BTreeMap<Identity, Document>;
 
 /// What was in force.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Past {
     /// The versions in force, by path.
     accepted: BTreeMap<String, Version>,

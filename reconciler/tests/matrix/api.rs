@@ -42,7 +42,7 @@ pub(crate) async fn serve(place: &Place) -> Served {
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     let world = Arc::clone(&place.world);
     let server = tokio::spawn(async move {
-        api::serve(listener, world).await;
+        api::serve(listener, world, None).await;
     });
     Served { url, server }
 }

@@ -45,6 +45,37 @@ impl Caller {
         (status, answer.json().await.expect("JSON"))
     }
 
+    /// Answers a text; it must be one.
+    pub(crate) async fn text(&self, path: &str, shown: &str) -> String {
+        let call = self
+            .http
+            .get(format!("{}{path}", self.url))
+            .bearer_auth(shown);
+        let answer = call.send().await.expect("an answer");
+        let (status, text) = (answer.status(), answer.text().await.expect("text"));
+        assert!(status.is_success(), "{status} {text}");
+        text
+    }
+
+    /// The first lines of an answer that goes on.
+    pub(crate) async fn lines(&self, path: &str, shown: &str, wanted: usize) -> Vec<String> {
+        let call = self
+            .http
+            .get(format!("{}{path}", self.url))
+            .bearer_auth(shown);
+        let mut answer = call.send().await.expect("an answer");
+        let mut text = String::new();
+        while text.lines().count() <= wanted {
+            let chunk = answer
+                .chunk()
+                .await
+                .expect("it goes on")
+                .expect("it goes on");
+            text += std::str::from_utf8(&chunk).expect("UTF-8");
+        }
+        text.lines().take(wanted).map(str::to_owned).collect()
+    }
+
     /// Who the API says that this is, or the code of its refusal.
     pub(crate) async fn me(&self, shown: &str) -> Result<String, String> {
         let (status, body) = self.call(Method::GET, "/api/v1/me", shown, None).await;

@@ -9,4 +9,7 @@
 mod harness;
 
 mod caller;
+mod deploys;
+mod document;
+mod fuzz;
 mod proofs;

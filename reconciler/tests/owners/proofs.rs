@@ -8,7 +8,7 @@ use crate::caller::{Caller, believing, owner, token};
 use crate::harness::{Fleet, now};
 
 /// Makes a key of acme on the command line.
-fn new_key(fleet: &Fleet, more: &[&str]) -> String {
+pub(crate) fn new_key(fleet: &Fleet, more: &[&str]) -> String {
     let args = ["key", "new", "acme", "--name", "ci", "--data", "data"];
     let made = fleet.run(&[&args[..], more].concat());
     assert!(made.status.success(), "{made:?}");

@@ -5,6 +5,8 @@ mod agents;
 mod api;
 mod config;
 mod deploy;
+#[cfg(feature = "documents")]
+mod document;
 mod error;
 mod health;
 pub(crate) mod known;
@@ -21,9 +23,14 @@ pub use agents::{
     AttestRequest, Challenge, HeartbeatRequest, HeartbeatResponse, ItaChallenge, ItaMint,
     RegisterRequest, RegisterResponse,
 };
-pub use api::Me;
+pub use api::{
+    DeployCall, DeployProblem, DeployRefusal, DeployState, Deployed, DeploymentView, Issue, Me,
+    Preflight, ReplicaView,
+};
 pub use config::{AgentConfig, CONFIG_ID, PlatformConfig, TrustAuthorityConfig, WorkloadPort};
 pub use deploy::{DeployAccepted, DeployRequest, UndeployRequest};
+#[cfg(feature = "documents")]
+pub use document::{openapi, owners_openapi, owners_routes};
 pub use error::ErrorBody;
 pub use health::{AgentActivity, AgentHealth, VerdictSummary};
 pub use machine::{GcpMachine, Machine, QemuMachine, image_label};
@@ -51,10 +58,14 @@ pub mod routes {
     pub const CLAIM: &str = "/api/v1/launchers/capacity/orders/claim";
     /// POST: a worker lists all its machines.
     pub const INVENTORY: &str = "/api/v1/launchers/capacity/inventory";
-    /// GET, public: the launcher protocol as an OpenAPI document.
+    /// GET, public: what owners and workers say, as an OpenAPI document.
     pub const OPENAPI: &str = "/api/v1/openapi.json";
     /// GET: who calls.
     pub const ME: &str = "/api/v1/me";
+    /// POST, of an owner: what should run.
+    pub const OWNER_DEPLOY: &str = "/api/v1/deploy";
+    /// GET, of an owner: all that runs. Below it, by `owner/name`: one deployment, with GET or DELETE.
+    pub const DEPLOYMENTS: &str = "/api/v1/deployments";
     /// On the agent, POST: run this.
     pub const DEPLOY: &str = "/api/deploy";
     /// On the agent, POST: stop what runs.

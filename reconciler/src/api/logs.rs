@@ -1,0 +1,298 @@
+//! The output of a deployment's replicas, read from their agents page by page: the last lines, or also what comes. Nothing
+//! of it is kept here.
+
+use std::convert::Infallible;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use easyenclave_schemas::records::AgentRecord;
+use easyenclave_schemas::signature::{PublicKey, sign_request, verify_response};
+use easyenclave_schemas::wire::routes;
+use easyenclave_schemas::{AgentId, DeploymentId};
+use futures_util::stream;
+use serde::Deserialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
+
+use super::deploy::{Named, not_found, own};
+use super::{Refused, Shared, WINDOW};
+use crate::auth::authenticate;
+use crate::http;
+use crate::world::World;
+
+/// An agent has so long for a page.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The most bytes of a page.
+const PAGE: usize = 1024 * 1024;
+
+/// The most lines of a page.
+const LINES: usize = 2000;
+
+/// Whoever follows is told of new lines this often.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The longest that somebody follows; connections end then anyway.
+const POLLS: u32 = 600;
+
+/// So many read or follow at a time.
+static READERS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(64)));
+
+/// What is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    lines: Option<usize>,
+    service: Option<String>,
+    agent: Option<String>,
+    #[serde(default)]
+    follow: bool,
+}
+
+/// The last lines of one replica, and with `follow` those that come.
+pub(super) async fn logs(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    named: Named,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Response, Refused> {
+    let world = Arc::clone(&shared.world);
+    let caller = authenticate(&world, &headers, world.clock.now()).await?;
+    let name = own(&caller, named)?;
+    let Query(asked) = asked.map_err(|_| unreadable())?;
+    let lines = asked.lines.unwrap_or(200);
+    if !(1..=LINES).contains(&lines) || asked.service.as_ref().is_some_and(|it| !is_plain(it)) {
+        return Err(unreadable());
+    }
+    let id = DeploymentId {
+        owner: caller.owner,
+        name,
+    };
+    let agent = replica(&world, &id, asked.agent.as_deref())?;
+    let turn = Arc::clone(&READERS)
+        .try_acquire_owned()
+        .map_err(|_| busy())?;
+    // Whoever follows is to miss nothing between two pages, however little they want at first.
+    let page = if asked.follow { LINES } else { lines };
+    let reader = Reader::new(world, id, agent, page, asked.service, turn)?;
+    reader.answer(asked.follow.then_some(lines)).await
+}
+
+/// One who reads the output of one replica.
+struct Reader {
+    world: Arc<World>,
+    client: reqwest::Client,
+    deployment: DeploymentId,
+    agent: AgentId,
+    query: String,
+    /// The last page.
+    page: String,
+    polls: u32,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Reader {
+    fn new(
+        world: Arc<World>,
+        deployment: DeploymentId,
+        agent: AgentId,
+        lines: usize,
+        service: Option<String>,
+        turn: OwnedSemaphorePermit,
+    ) -> Result<Self, Refused> {
+        let client = reqwest::Client::builder()
+            .timeout(DEADLINE)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build();
+        let service = service.map(|name| format!("&service={name}"));
+        Ok(Self {
+            client: client.map_err(|_| silent())?,
+            query: format!("lines={lines}{}", service.unwrap_or_default()),
+            world,
+            deployment,
+            agent,
+            page: String::new(),
+            polls: 0,
+            _turn: turn,
+        })
+    }
+
+    /// The page, or so many lines of its end and then what comes.
+    async fn answer(mut self, follow: Option<usize>) -> Result<Response, Refused> {
+        const AGENT: HeaderName = HeaderName::from_static("easyenclave-agent");
+        self.page = self.read().await?;
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        let agent = HeaderValue::from_str(self.agent.as_str()).map_err(|_| silent())?;
+        let heads = [(header::CONTENT_TYPE, text), (AGENT, agent)];
+        let Some(lines) = follow else {
+            return Ok((heads, self.page).into_response());
+        };
+        let end = last(&self.page, lines).to_owned();
+        let first = stream::once(std::future::ready(Ok::<_, Infallible>(end)));
+        let rest = stream::unfold(self, |mut reader| async move {
+            let more = reader.more().await?;
+            Some((Ok(more), reader))
+        });
+        let all = futures_util::StreamExt::chain(first, rest);
+        Ok((heads, Body::from_stream(all)).into_response())
+    }
+
+    /// What has come since; none when the replica or its agent is gone, or it was long enough.
+    async fn more(&mut self) -> Option<String> {
+        while self.polls < POLLS {
+            self.polls += 1;
+            sleep(POLL).await;
+            let page = self.read().await.ok()?;
+            let new = since(&self.page, &page).to_owned();
+            self.page = page;
+            if !new.is_empty() {
+                return Some(new);
+            }
+        }
+        None
+    }
+
+    async fn read(&self) -> Result<String, Refused> {
+        let record = self.record().ok_or_else(not_running)?;
+        let world = &self.world;
+        let route = format!("{}?{}", routes::AGENT_LOGS, self.query);
+        let (nonce, now) = (hex::encode(world.entropy.bytes()), world.clock.now());
+        let headers = sign_request(&world.keypair, "GET", &route, b"", now, &nonce);
+        let request = self.client.get(format!("{}{route}", record.address));
+        let request = headers.into_iter().fold(request, |request, (name, value)| {
+            request.header(name, value)
+        });
+        let answer = request.send().await.map_err(|_| silent())?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = http::read(answer, PAGE).await.map_err(|_| silent())?;
+        let key: PublicKey = record.public_key.parse().map_err(|_| silent())?;
+        let now = world.clock.now();
+        verify_response(&key, status.as_u16(), &body, &headers, &nonce, now, WINDOW)
+            .map_err(|_| silent())?;
+        match status.is_success() {
+            true => Ok(String::from_utf8_lossy(&body).into_owned()),
+            false => Err(silent()),
+        }
+    }
+
+    /// The agent, while it is told to run this.
+    fn record(&self) -> Option<Arc<AgentRecord>> {
+        let records = self.world.journal.read();
+        let record = records.agents.get(&self.agent)?;
+        runs(record, &self.deployment).then(|| Arc::clone(record))
+    }
+}
+
+fn runs(record: &AgentRecord, id: &DeploymentId) -> bool {
+    let assigned = record.assigned.as_ref();
+    assigned.is_some_and(|assigned| assigned.deployment == *id)
+}
+
+/// The agent that is named, or else the first that runs it.
+fn replica(world: &World, id: &DeploymentId, named: Option<&str>) -> Result<AgentId, Refused> {
+    let records = world.journal.read();
+    let mut agents = records.agents.values().filter(|record| runs(record, id));
+    let found = match named {
+        Some(name) => agents.find(|record| record.agent.as_str() == name),
+        None => agents.next(),
+    };
+    let wanted = world
+        .revision()
+        .is_some_and(|it| it.desired.deployments.contains_key(id));
+    match found {
+        Some(record) => Ok(record.agent.clone()),
+        None if wanted => Err(not_running()),
+        None => Err(not_found()),
+    }
+}
+
+/// What of a page was not in the one before: behind the longest end of that one with which this one begins. The last line
+/// of that one may have been read before it was whole; it comes again then. Where all lines are new, some may have been
+/// missed.
+fn since<'p>(before: &str, page: &'p str) -> &'p str {
+    let inner = before.strip_suffix('\n').unwrap_or(before);
+    let whole = inner.rfind('\n').map_or(0, |at| at + 1);
+    let known = |text: &str| {
+        let starts = text.match_indices('\n').map(|(at, _)| at + 1);
+        let mut ends = std::iter::once(0).chain(starts).map(|at| &text[at..]);
+        ends.find(|end| page.starts_with(end)).map_or(0, str::len)
+    };
+    &page[known(before).max(known(&before[..whole]))..]
+}
+
+/// The last lines of a page.
+fn last(page: &str, lines: usize) -> &str {
+    let inner = page.strip_suffix('\n').unwrap_or(page);
+    let start = inner.rmatch_indices('\n').nth(lines - 1);
+    &page[start.map_or(0, |(at, _)| at + 1)..]
+}
+
+fn is_plain(service: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    !service.is_empty() && service.len() <= 100 && service.chars().all(plain)
+}
+
+fn unreadable() -> Refused {
+    let message = format!(
+        "expected `lines` from 1 to {LINES}, and `service`, `agent` and `follow` as documented"
+    );
+    Refused::new(StatusCode::BAD_REQUEST, "invalid_query", message)
+}
+
+fn busy() -> Refused {
+    let message = "too many read logs at a time; try again";
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
+}
+
+fn not_running() -> Refused {
+    let message = "no agent has been told to run it yet, or not this one";
+    Refused::new(StatusCode::CONFLICT, "not_running", message)
+}
+
+fn silent() -> Refused {
+    let message = "the agent does not answer; try again";
+    Refused::new(StatusCode::BAD_GATEWAY, "agent_unavailable", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{last, since};
+
+    #[test]
+    fn the_end_of_a_page_is_its_last_lines() {
+        for (page, lines, end) in [
+            ("a\nb\nc\n", 2, "b\nc\n"),
+            ("a\nb\nc", 2, "b\nc"),
+            ("a\n", 2, "a\n"),
+            ("a\nb\n", 2, "a\nb\n"),
+            ("\n\n", 1, "\n"),
+            ("", 1, ""),
+        ] {
+            assert_eq!(last(page, lines), end, "{page:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_new_is_told_once() {
+        for (before, page, new) in [
+            ("", "a\nb\n", "a\nb\n"),
+            ("a\nb\n", "a\nb\n", ""),
+            ("a\nb\n", "a\nb\nc\n", "c\n"),
+            ("a\nb\n", "b\nc\n", "c\n"),
+            ("a\nb\n", "c\nd\n", "c\nd\n"),
+            ("a\na\nb\n", "a\nb\nc\n", "c\n"),
+            ("x\n", "", ""),
+            ("a\nno end\n", "a\nno end yet\nb\n", "no end yet\nb\n"),
+            ("a\nb\nno\n", "b\nno end\n", "no end\n"),
+            ("a\na\na\n", "a\na\na\n", ""),
+        ] {
+            assert_eq!(since(before, page), new, "{before:?} {page:?}");
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Commits to the state repository that owners ask for over the API: one at a time, each foreseen right before, and only
+//! of deployments of the caller's owner. Nothing else in this program writes desired state while it serves.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use easyenclave_git::{self as git, Changes, CommitId, GitError, Proposal};
+use easyenclave_plan::{Plan, plan};
+use easyenclave_schemas::status::ProblemStatus;
+use easyenclave_schemas::{DeploymentId, DeploymentName, Timestamp};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::auth::Caller;
+use crate::manifest;
+use crate::observe::observe;
+use crate::preflight::Foreseen;
+use crate::report::in_whole_seconds;
+use crate::source::{Draft, Source};
+use crate::world::World;
+
+/// So many callers wait for their turn; further ones are told to come back.
+const WAITING: usize = 64;
+
+/// For no longer than this.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// So many changes are only looked at, at a time.
+const LOOKS: usize = 2;
+
+/// A fetch or a push that takes longer is stopped.
+const REMOTE: Duration = Duration::from_secs(20);
+
+/// So often a change is foreseen anew because somebody else was faster.
+const TRIES: usize = 3;
+
+/// Where owners' changes become commits.
+pub struct Desk {
+    source: Source,
+    repository: String,
+    branch: String,
+    /// Where a repository that lies elsewhere is committed to before it is pushed.
+    scratch: PathBuf,
+    looks: Semaphore,
+    queue: Semaphore,
+    turn: Semaphore,
+}
+
+/// A change that an owner wants.
+#[derive(Debug, Clone)]
+pub(crate) struct Wish {
+    /// Who wants it.
+    pub(crate) caller: Caller,
+    /// Of which of their deployments.
+    pub(crate) name: DeploymentName,
+    /// The document that is wanted; none when the deployment is to go.
+    pub(crate) text: Option<String>,
+    /// What the caller calls the version.
+    pub(crate) version: Option<String>,
+}
+
+/// A change that is committed.
+pub(crate) struct Committed {
+    /// The commit.
+    pub(crate) commit: CommitId,
+    /// What was foreseen of it.
+    pub(crate) foreseen: Foreseen,
+}
+
+/// Why nothing is committed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DeskError {
+    /// No revision is in force yet, or the repository cannot be read.
+    #[error("the state repository cannot be read at the moment; try again")]
+    NotReady,
+    /// Too many want something.
+    #[error("too many changes are waiting; try again")]
+    Busy,
+    /// There is no such deployment.
+    #[error("there is no such deployment of this owner")]
+    NotFound,
+    /// A person wrote the document.
+    #[error("{0} was not written by this API, or was changed by hand: change it by a commit")]
+    ByHand(String),
+    /// The document would not come into force.
+    #[error("the deployment is refused")]
+    Refused(Vec<ProblemStatus>),
+    /// Nothing could run it, and no waiting would help.
+    #[error("there is no capacity for it")]
+    NoCapacity(Box<Foreseen>),
+    /// Others are faster, again and again.
+    #[error("others are changing the state repository; try again")]
+    Moved,
+    /// The repository takes no commit.
+    #[error("the state repository takes no commit at the moment; try again")]
+    Git(#[source] GitError),
+}
+
+impl Wish {
+    /// The deployment.
+    pub(crate) fn id(&self) -> DeploymentId {
+        DeploymentId {
+            owner: self.caller.owner.clone(),
+            name: self.name.clone(),
+        }
+    }
+
+    fn message(&self) -> String {
+        let verb = if self.text.is_some() {
+            "deploy"
+        } else {
+            "undeploy"
+        };
+        let version = self.version.as_deref().unwrap_or_default();
+        let subject = format!("{verb}: {} {version}", self.id());
+        format!(
+            "{}\n\nDeployed-By: {}\n",
+            subject.trim_end(),
+            self.caller.identity
+        )
+    }
+}
+
+/// A wish, and what would come of it on one commit.
+struct Looked {
+    head: CommitId,
+    path: String,
+    foreseen: Foreseen,
+}
+
+impl Desk {
+    /// One for this branch of a repository, which `source` reads. `scratch` is a folder of its own.
+    pub fn new(source: Source, repository: String, branch: String, scratch: PathBuf) -> Self {
+        Self {
+            source,
+            repository,
+            branch,
+            scratch,
+            looks: Semaphore::new(LOOKS),
+            queue: Semaphore::new(WAITING),
+            turn: Semaphore::new(1),
+        }
+    }
+
+    /// What would come of a wish. Changes nothing.
+    pub(crate) async fn foresee(
+        &self,
+        world: &Arc<World>,
+        wish: &Wish,
+    ) -> Result<Foreseen, DeskError> {
+        let _place = self.queue.try_acquire().map_err(|_| DeskError::Busy)?;
+        let _turn = turn(&self.looks).await?;
+        Ok(self.look(world, wish).await?.foreseen)
+    }
+
+    /// Commits a wish, if something can come of it.
+    pub(crate) async fn commit(
+        &self,
+        world: &Arc<World>,
+        wish: &Wish,
+    ) -> Result<Committed, DeskError> {
+        let _place = self.queue.try_acquire().map_err(|_| DeskError::Busy)?;
+        let _turn = turn(&self.turn).await?;
+        for _ in 0..TRIES {
+            self.catch_up().await?;
+            let looked = self.look(world, wish).await?;
+            if looked.foreseen.hopeless {
+                return Err(DeskError::NoCapacity(Box::new(looked.foreseen)));
+            }
+            match self.write(wish, &looked, world.clock.now()).await {
+                Ok(commit) => {
+                    // The next one is to see it.
+                    self.catch_up().await?;
+                    world.wake.notify_one();
+                    let foreseen = looked.foreseen;
+                    return Ok(Committed { commit, foreseen });
+                }
+                Err(GitError::Moved) => {}
+                Err(GitError::Taken(_) | GitError::WorkTree(_)) => {
+                    return Err(DeskError::ByHand(looked.path));
+                }
+                Err(error) => return Err(git_failed(error)),
+            }
+        }
+        Err(DeskError::Moved)
+    }
+
+    async fn catch_up(&self) -> Result<(), DeskError> {
+        self.source.catch_up(REMOTE).await.map_err(git_failed)
+    }
+
+    async fn look(&self, world: &Arc<World>, wish: &Wish) -> Result<Looked, DeskError> {
+        let draft = self.source.draft().await;
+        let draft = draft.map_err(|_| DeskError::NotReady)?;
+        let path = place(&draft, wish)?;
+        let (world, wish) = (Arc::clone(world), wish.clone());
+        let looked = spawn_blocking(move || foreseen(&world, &wish, draft, path)).await;
+        looked.expect("planning does not panic")
+    }
+
+    async fn write(
+        &self,
+        wish: &Wish,
+        looked: &Looked,
+        now: Timestamp,
+    ) -> Result<CommitId, GitError> {
+        let text = wish.text.as_ref().map(|text| text.clone().into_bytes());
+        let changes = Changes::from([(looked.path.clone(), text)]);
+        let (owner, message) = (wish.caller.owner.to_string(), wish.message());
+        let address = format!("{owner}@easyenclave.invalid");
+        let proposal = |branch| Proposal {
+            branch,
+            onto: Some(looked.head),
+            changes: &changes,
+            message: &message,
+            author: (&owner, &address),
+            when: now.as_millis() / 1000,
+        };
+        if self.source.is_local() {
+            return git::commit_onto(&self.repository, &proposal(&self.branch));
+        }
+        let proposal = proposal(&self.branch);
+        git::commit_and_push(&self.repository, &self.scratch, &proposal, REMOTE).await
+    }
+}
+
+async fn turn(turns: &Semaphore) -> Result<SemaphorePermit<'_>, DeskError> {
+    let turn = timeout(WAIT, turns.acquire()).await;
+    Ok(turn.map_err(|_| DeskError::Busy)?.expect("never closed"))
+}
+
+fn git_failed(error: GitError) -> DeskError {
+    tracing::warn!(
+        error = &error as &dyn std::error::Error,
+        "an owner's change is not committed"
+    );
+    DeskError::Git(error)
+}
+
+/// The file that a wish is about: the deployment's own, which nobody but the API may have written, or a new one in the
+/// owner's folder.
+fn place(draft: &Draft, wish: &Wish) -> Result<String, DeskError> {
+    let (owner, name) = (&wish.caller.owner, &wish.name);
+    let known = draft.place(owner.as_str(), name.as_str());
+    let path = known.unwrap_or_else(|| format!("deployments/{owner}/{name}.yaml"));
+    let text = draft.text(&path).map_err(|_| DeskError::NotReady)?;
+    match (text, &wish.text) {
+        (None, None) => Err(DeskError::NotFound),
+        (Some(text), _) if !manifest::is_ours(&text) => Err(DeskError::ByHand(path)),
+        // Whoever may write to this folder speaks for this owner and for nobody else.
+        _ if !path.starts_with(&format!("deployments/{owner}/")) => Err(DeskError::ByHand(path)),
+        _ => Ok(path),
+    }
+}
+
+/// Plans with a wish and without it.
+fn foreseen(world: &World, wish: &Wish, draft: Draft, path: String) -> Result<Looked, DeskError> {
+    let revision = world.revision().ok_or(DeskError::NotReady)?;
+    let now = world.clock.now();
+    let observed = in_whole_seconds(observe(world, &revision, now));
+    let now = now.trunc_secs();
+    let before: Plan = plan(&revision.desired, &observed, now);
+    let head = draft.head();
+    let text = wish.text.as_ref().map(|text| text.clone().into_bytes());
+    let loaded = draft.with(&path, text);
+    if loaded.outage {
+        return Err(DeskError::NotReady);
+    }
+    let wrong: Vec<_> = loaded
+        .problems
+        .into_iter()
+        .filter(|one| one.file == path)
+        .collect();
+    if !wrong.is_empty() {
+        return Err(DeskError::Refused(wrong));
+    }
+    let model = loaded.model.ok_or(DeskError::NotReady)?;
+    Ok(Looked {
+        head,
+        foreseen: Foreseen::of(&wish.id(), &model, &before, &observed, now),
+        path,
+    })
+}
