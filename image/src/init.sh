@@ -26,6 +26,8 @@ mount -t sysfs -o nosuid,nodev,noexec sys /sys
 mount -t devtmpfs -o nosuid dev /dev
 mount -t tmpfs -o nosuid,nodev,mode=0755,size=16m run /run
 mount -t tmpfs -o nosuid,nodev,mode=1777,size=25% tmp /tmp
+mkdir -m 1777 /dev/shm
+mount -t tmpfs -o nosuid,nodev,noexec,mode=1777,size=10% shm /dev/shm
 
 while read -r module; do
   # Its driver is for trust domains only.

@@ -18,6 +18,9 @@ const TMPFS: u64 = 0x0102_1994;
 /// What the kernel calls `ramfs`.
 const RAMFS: u64 = 0x8584_58f6;
 
+/// How the names of these folders begin.
+const PREFIX: &str = "easyenclave.";
+
 /// The longest name of a folder, in bytes.
 const NAME: usize = 255;
 
@@ -59,9 +62,48 @@ impl Memory {
         };
         let [fleet, order] =
             [fleet, order].map(|label| label.chars().map(plain).collect::<String>());
-        let mut name = format!("easyenclave.{fleet}.{order}");
+        let mut name = format!("{PREFIX}{fleet}.{order}");
         name.truncate(NAME);
         Self(root.join(name))
+    }
+
+    /// Those that are there of an order, of whatever fleet whose label ends so.
+    ///
+    /// # Errors
+    /// When nobody can look.
+    pub fn found(mark: &str, order: &str) -> Result<Vec<Self>, MemoryError> {
+        Self::found_in(Path::new(ROOT), mark, order)
+    }
+
+    fn found_in(root: &Path, mark: &str, order: &str) -> Result<Vec<Self>, MemoryError> {
+        let failed = |source| MemoryError::System {
+            path: root.to_owned(),
+            source,
+        };
+        let any = Self::below(root, mark, order);
+        let ends = any
+            .0
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_prefix(PREFIX));
+        let entries = match fs::read_dir(root) {
+            // A system without such a file system never had a folder there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(failed)?.path();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str()?.strip_prefix(PREFIX));
+            if name
+                .zip(ends)
+                .is_some_and(|(name, ends)| name.ends_with(ends))
+            {
+                found.push(Self(path));
+            }
+        }
+        Ok(found)
     }
 
     /// Where it is.
@@ -160,6 +202,26 @@ mod tests {
         fs::write(memory.path().join("value"), "s3cr3t").expect("written");
         memory.remove().expect("removed");
         assert!(!memory.path().exists());
+    }
+
+    #[test]
+    fn whoever_knows_how_a_label_ends_finds_the_folders_of_an_order() {
+        let root = root();
+        let below = |fleet, order| Memory::below(root.path(), fleet, order);
+        let own = [below("demo@01", "a-1"), below("other@01", "a-1")];
+        for memory in &own {
+            memory.make().expect("made");
+        }
+        for (fleet, order) in [
+            ("demo@02", "a-1"),
+            ("demo@01", "b-a-1"),
+            ("demo@01", "a-11"),
+        ] {
+            below(fleet, order).make().expect("made");
+        }
+        let mut found = Memory::found_in(root.path(), "@01", "a-1").expect("looked");
+        found.sort_by_key(|memory| memory.0.clone());
+        assert_eq!(found, own);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use easyenclave_processes::{Process, end, labels};
+use easyenclave_processes::{Memory, Process, end, labels};
 use easyenclave_schemas::wire::Unit;
 use easyenclave_schemas::{Digest, OrderId};
 use tokio::process::{Child, Command};
@@ -161,9 +161,16 @@ impl<M: Maker> Units<M> {
         self.maker.empty(order, &self.mark, &folder).await
     }
 
-    /// Ends every process of an order and removes its folder.
+    /// Ends every process of an order and removes its folders, the one in memory first: an agent that was killed has left
+    /// there what it held.
     async fn clear(&self, order: &OrderId) -> Result<(), ProvideError> {
         self.end(order).await?;
+        let in_memory = Memory::found(&self.mark, order.as_str());
+        let removed = in_memory.and_then(|found| found.iter().try_for_each(Memory::remove));
+        removed.map_err(|error| ProvideError::Retry {
+            what: format!("folder of {order} in memory"),
+            source: io::Error::other(error),
+        })?;
         match tokio::fs::remove_dir_all(self.folder(order)).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(ProvideError::of(format!("folder of {order}"), error))
