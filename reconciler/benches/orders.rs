@@ -141,6 +141,7 @@ fn world(platform: &Arc<Platform>, store: Arc<dyn Store>) -> World {
         launcher_key: Secret::new("key".into()),
         judge: Judge::new(sources, Arc::new(NoAuthority), Metrics::default()),
         door: door(),
+        keyring: Arc::default(),
         metrics: Metrics::default(),
         public_url: "http://127.0.0.1:9".into(),
     })

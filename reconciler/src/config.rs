@@ -77,6 +77,11 @@ impl DataDir {
         self.0.join("keys/ita.key")
     }
 
+    /// What opens the fleet's secrets.
+    pub fn fleet_identities(&self) -> PathBuf {
+        self.0.join("keys/fleet.age")
+    }
+
     /// Collateral of real platforms, kept until it runs out.
     pub fn collateral(&self) -> PathBuf {
         self.0.join("collateral")

@@ -30,6 +30,7 @@ use crate::parts::{Parts as Running, ended};
 use crate::pass::{Report, pass};
 use crate::presence::Presence;
 use crate::report::{self, Notes, Status};
+use crate::secrets::Keyring;
 use crate::source::{self, Source, keep, kept};
 use crate::status::{Publisher, recorded};
 use crate::trust;
@@ -113,6 +114,7 @@ impl Daemon {
             &config.branch,
             last.as_ref(),
         )?;
+        source.open_with(Arc::clone(&world.keyring));
         keys::allow_signer(&data.allowed_signers(), &ledger.allowed_signers_line())?;
         let (status, _) = watch::channel(None);
         Ok(Self {
@@ -218,6 +220,7 @@ fn parts(
         entropy: Arc::new(System),
         journal,
         seed: keys::seed(&data.seed())?,
+        keyring: Arc::new(Keyring::open_or_create(&data.fleet_identities())?),
         keypair: keys::keypair(&data.reconciler_key())?,
         launcher_key: keys::launcher_key(&data.launcher_key())?,
         judge: verifiers::judge(config, collateral, &metrics, clock.now())?,

@@ -9,6 +9,9 @@ pub const NO_ROOT: &str = "000000000000000000000000000000000000000000000000\
 /// What the example's fleet says until a signer of status is put in.
 const NO_SIGNERS: &str = "signers: []";
 
+/// What it says until somebody is put in to whom secrets are sealed.
+const NO_RECIPIENTS: &str = "recipients: []";
+
 const FILES: [(&str, &str); 8] = [
     (
         "README.md",
@@ -104,6 +107,15 @@ pub fn trusting(bytes: Vec<u8>, root: Option<&str>) -> Vec<u8> {
 /// Puts the key that signs status commits into `fleet.yaml`, where that leaves a place for it: `signers: []`. Tells
 /// whether it did.
 pub fn name_signer(files: &mut BTreeMap<String, Vec<u8>>, key: &str) -> bool {
+    fill(files, NO_SIGNERS, &format!("signers: [{key:?}]"))
+}
+
+/// Puts in to whom secrets are sealed, where `fleet.yaml` leaves a place for it: `recipients: []`. Tells whether it did.
+pub fn name_recipients(files: &mut BTreeMap<String, Vec<u8>>, recipients: &[String]) -> bool {
+    fill(files, NO_RECIPIENTS, &format!("recipients: {recipients:?}"))
+}
+
+fn fill(files: &mut BTreeMap<String, Vec<u8>>, place: &str, with: &str) -> bool {
     let fleet = files.get_mut("fleet.yaml");
     let Some((bytes, text)) = fleet.and_then(|bytes| {
         let text = String::from_utf8(bytes.clone()).ok()?;
@@ -111,7 +123,7 @@ pub fn name_signer(files: &mut BTreeMap<String, Vec<u8>>, key: &str) -> bool {
     }) else {
         return false;
     };
-    let named = text.replacen(NO_SIGNERS, &format!("signers: [{key:?}]"), 1);
+    let named = text.replacen(place, with, 1);
     let did = named != text;
     *bytes = named.into_bytes();
     did

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use age::secrecy::ExposeSecret;
 use easyenclave_schemas::Secret;
 use easyenclave_schemas::signature::Keypair;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -83,6 +84,22 @@ pub fn launcher_key(path: &Path) -> Result<Secret<String>, KeyError> {
     })?;
     let text = String::from_utf8(bytes).map_err(|_| KeyError::Content(path.into()))?;
     Ok(Secret::new(text.trim().to_owned()))
+}
+
+/// The fleet's own identities of `age`, as age-keygen writes them: one that is made where there is no file, and as many
+/// more as a person adds. The file's text.
+///
+/// # Errors
+/// When the file cannot be used.
+pub fn fleet_identities(path: &Path) -> Result<Secret<String>, KeyError> {
+    let bytes = read_or_make(path, || {
+        let identity = age::x25519::Identity::generate();
+        let recipient = identity.to_public();
+        let key = identity.to_string();
+        Ok(format!("# public key: {recipient}\n{}\n", key.expose_secret()).into_bytes())
+    })?;
+    let text = String::from_utf8(bytes).map_err(|_| KeyError::Content(path.into()))?;
+    Ok(Secret::new(text))
 }
 
 /// Adds a line to a file that `git verify-commit` takes. Keys that signed before stay in it.

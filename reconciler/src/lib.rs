@@ -38,6 +38,7 @@ pub mod report;
 pub mod revision;
 pub mod rollouts;
 pub mod seal;
+pub mod secrets;
 pub mod settings;
 mod shelf;
 mod shortages;

@@ -169,6 +169,19 @@ fn is_gone(listings: &BTreeMap<WorkerId, Listing>, record: &AgentRecord) -> bool
     })
 }
 
+/// How an agent is trusted now, as the planner will be told.
+pub(crate) fn trust_now(
+    world: &World,
+    revision: &Revision,
+    record: &AgentRecord,
+    now: Timestamp,
+) -> Trust {
+    let trust = trust(revision, &mut Policies::new(revision), record, now);
+    let heard = world.presence.heard(&record.agent);
+    let boot = heard.as_ref().map(|heard| heard.boot_id.as_str());
+    of_boot(trust, &record.boot_id, boot, now)
+}
+
 fn trust(
     revision: &Revision,
     policies: &mut Policies<'_>,

@@ -15,6 +15,7 @@ use easyenclave_schemas::{DeploymentId, Digest, NodeSize, PolicyName, ProviderNa
 
 use crate::auth::Callers;
 use crate::seal::Sealer;
+use crate::secrets::Secrets;
 
 /// A revision.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct Revision {
     pub desired: Desired,
     /// What runs, by its digest.
     pub workloads: BTreeMap<Digest, Arc<WorkloadVersion>>,
+    /// What workloads are given in secret, closed.
+    pub secrets: Secrets,
     /// Policies.
     pub policies: BTreeMap<PolicyName, PolicySpec>,
     /// Providers.

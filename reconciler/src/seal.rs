@@ -32,7 +32,7 @@ pub enum RecipientError {
     Ssh,
     /// It is what the auditor should have kept. It is not repeated.
     #[error(
-        "this is an auditor's secret key, which opens what is sealed: take it out of Git, make a new one \
+        "this is a secret key, which opens what is sealed: take it out of Git, make a new one \
          with age-keygen, and name its recipient, `age1…`"
     )]
     Secret,
@@ -186,6 +186,12 @@ impl Opener {
             }
         }
         Err(OpenError::ForOthers)
+    }
+
+    /// Who is to be sealed to so that it opens.
+    pub fn recipients(&self) -> impl Iterator<Item = String> {
+        let identities = self.0.iter().flat_map(|holder| &holder.identities);
+        identities.map(|one| one.to_public().to_string())
     }
 
     /// The files whose identities opened nothing.

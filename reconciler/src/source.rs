@@ -24,6 +24,7 @@ use crate::outage::Outage;
 use crate::report::Trouble;
 use crate::revision::Revision;
 use crate::seal::Sealer;
+use crate::secrets::Keyring;
 use crate::trust;
 use crate::world::World;
 
@@ -100,6 +101,11 @@ impl Source {
             has_revision: false,
         };
         Ok(Self(Arc::new(Mutex::new(reader))))
+    }
+
+    /// Finds secrets wrong that these keys do not open. To be told before anything is read.
+    pub fn open_with(&self, keyring: Arc<Keyring>) {
+        self.lock().loader = Loader::opening(keyring);
     }
 
     /// What is in force, to be kept for the next start; nothing before the first revision.
@@ -283,6 +289,7 @@ impl Reader {
             effective: head.to_string(),
             desired: model.desired,
             workloads: model.workloads,
+            secrets: model.secrets,
             policies: model.policies,
             providers: model.providers,
             paths: model.paths,

@@ -17,6 +17,7 @@ use crate::presence::Presence;
 use crate::recall::Recall;
 use crate::refusals::Refusals;
 use crate::revision::Revision;
+use crate::secrets::{Keyring, Releases};
 use crate::tokens::Tokens;
 use crate::trust::{Fetched, Judge, Sightings, Unjudged};
 
@@ -50,6 +51,10 @@ pub struct World {
     pub keypair: Keypair,
     /// The digest of the key that workers must show.
     pub launcher_key: Digest,
+    /// Opens secrets.
+    pub keyring: Arc<Keyring>,
+    /// Who asked for secrets lately.
+    pub(crate) releases: Releases,
     /// Verifies evidence.
     pub judge: Judge,
     /// Lets callers of the deploy API in.
@@ -86,6 +91,8 @@ pub struct Parts {
     pub keypair: Keypair,
     /// The key that workers must show.
     pub launcher_key: Secret<String>,
+    /// Opens secrets.
+    pub keyring: Arc<Keyring>,
     /// Verifies evidence.
     pub judge: Judge,
     /// Lets callers of the deploy API in.
@@ -120,6 +127,8 @@ impl World {
             entropy: parts.entropy,
             journal: parts.journal,
             keypair: parts.keypair,
+            keyring: parts.keyring,
+            releases: Releases::default(),
             judge: parts.judge,
             door: parts.door,
             public_url: parts.public_url,

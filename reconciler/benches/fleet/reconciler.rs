@@ -115,6 +115,7 @@ async fn first_plan(dir: &Path, root: &str, repository: &str) -> (Arc<World>, us
             Metrics::default(),
         ),
         door: door(),
+        keyring: Arc::default(),
         metrics: Metrics::default(),
         public_url: "http://127.0.0.1:9".into(),
     }));

@@ -308,7 +308,7 @@ impl Signed<'_> {
     }
 }
 
-fn verified(
+pub(super) fn verified(
     world: &World,
     record: &AgentRecord,
     path: &str,
@@ -331,7 +331,7 @@ fn verified(
         .map_err(|refused| note(world, record.agent.as_str(), refused))
 }
 
-fn find(world: &World, agent: String) -> Result<Arc<AgentRecord>, Refused> {
+pub(super) fn find(world: &World, agent: String) -> Result<Arc<AgentRecord>, Refused> {
     let unknown = || Refused::new(StatusCode::NOT_FOUND, "agent_not_found", "no such agent");
     let agent = AgentId::new(agent).map_err(|_| unknown())?;
     world
@@ -371,7 +371,7 @@ pub(super) fn signature_error(error: &SignatureError) -> Refused {
     Refused::new(StatusCode::UNAUTHORIZED, code.code(), error.to_string())
 }
 
-fn sign<T: Serialize>(
+pub(super) fn sign<T: Serialize>(
     key: &impl Signs,
     answer: &T,
     request: &Verified,

@@ -10,6 +10,7 @@ mod launchers;
 mod logs;
 mod owners;
 mod public;
+mod secrets;
 mod sessions;
 
 use std::convert::Infallible;
@@ -126,6 +127,7 @@ fn router(shared: Shared) -> Router {
         .route(routes::REGISTER, post(agents::register))
         .route("/api/v1/agents/{agent}/heartbeat", post(agents::heartbeat))
         .route("/api/v1/agents/{agent}/attest", post(agents::attest))
+        .route("/api/v1/agents/{agent}/secrets", post(secrets::secrets))
         .merge(for_workers(&shared.world))
         .route(routes::ME, get(owners::me))
         .route(routes::OWNER_DEPLOY, post(deploy::deploy))

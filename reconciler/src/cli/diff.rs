@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 const SEQUENCES: [&str; 4] = ["command", "entrypoint", "test", "urls"];
 
 /// Fields of workloads into which people write passwords, though they should not. That they change is shown.
-const UNSHOWN: [&str; 8] = [
+const UNSHOWN: [&str; 9] = [
     "args",
     "command",
     "content",
@@ -18,6 +18,7 @@ const UNSHOWN: [&str; 8] = [
     "env",
     "environment",
     "labels",
+    "sealed",
     "test",
 ];
 

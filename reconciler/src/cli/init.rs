@@ -10,7 +10,7 @@ use easyenclave_schemas::evidence::RootKeyId;
 use super::hint::{Hints, quoted};
 use super::{Ended, edit, exit, out};
 use crate::clock::{Clock, System};
-use crate::examples;
+use crate::{examples, seal};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -23,6 +23,9 @@ pub(super) struct Args {
     /// Public key that signs status commits, as in `authorized_keys`: `ssh-ed25519 AAAA…`
     #[arg(long, value_name = "KEY")]
     signer: Option<String>,
+    /// To whom secrets are sealed, as `easyenclave secret recipient` prints it: `age1…`
+    #[arg(long, value_name = "KEY")]
+    recipient: Option<String>,
 }
 
 pub(super) fn run(args: &Args) -> Ended {
@@ -41,6 +44,11 @@ pub(super) fn run(args: &Args) -> Ended {
     if let Some(signer) = &args.signer {
         Signers::parse([signer.as_str()]).context("--signer is a public key")?;
         examples::name_signer(&mut files, signer.trim());
+    }
+    if let Some(recipient) = &args.recipient {
+        seal::recipient(recipient)
+            .context("--recipient is the public key of the fleet's secrets")?;
+        examples::name_recipients(&mut files, std::slice::from_ref(recipient));
     }
     write(dir, &files).with_context(|| format!("writing {}", dir.display()))?;
     let (name, email) = edit::identity(dir);

@@ -29,6 +29,7 @@ mod read;
 mod rollout;
 #[cfg(test)]
 mod samples;
+mod secret;
 mod seen;
 mod serve;
 mod status;
@@ -109,6 +110,9 @@ enum Command {
     /// Keys for the deploy API: make, list, revoke
     #[command(subcommand)]
     Key(key::What),
+    /// Secrets of workloads: set, rotate, list
+    #[command(subcommand)]
+    Secret(secret::What),
     /// Check the status branch offline: signatures, history, files, and each verdict made again
     Verify(verify::Args),
     /// Show what one agent's evidence says, and what came of it, from a clone
@@ -154,6 +158,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Rollout(what) => wait(rollout::run(what)),
         Command::Wait(args) => wait(wait::run(args)),
         Command::Key(what) => wait(key::run(what)),
+        Command::Secret(what) => wait(secret::run(what)),
         Command::Measure(args) => wait(measure::run(args)),
         Command::Verify(args) => wait(verify::run(args)),
         Command::Evidence(args) => evidence::run(&args),

@@ -27,6 +27,7 @@ use crate::clock::{Clock, System};
 use crate::config::DataDir;
 use crate::daemon::{Config, Daemon};
 use crate::desired::is_read;
+use crate::secrets::Keyring;
 use crate::settings::Settings;
 use crate::{examples, keys};
 
@@ -300,7 +301,7 @@ fn state(
     Ok(Some(files))
 }
 
-/// Makes the state repository, with this machine's root and signer in it.
+/// Makes the state repository, with this machine's root and signer in it, and the key to seal secrets to.
 fn prepare(data: &DataDir, files: BTreeMap<String, Vec<u8>>, root: &str) -> anyhow::Result<()> {
     let repository = data.state_repository();
     let trusting = |bytes| examples::trusting(bytes, Some(root));
@@ -313,6 +314,8 @@ fn prepare(data: &DataDir, files: BTreeMap<String, Vec<u8>>, root: &str) -> anyh
              `easyenclave verify` wants it there unless another is named: {signer}"
         ));
     }
+    let recipients = Keyring::open_or_create(&data.fleet_identities())?.recipients();
+    examples::name_recipients(&mut files, &recipients);
     let (name, email) = edit::identity(&repository);
     let author = (name.as_str(), email.as_str());
     let when = System.now().as_millis() / 1000;

@@ -6,6 +6,7 @@ mod fleet;
 mod limits;
 mod owners;
 mod providers;
+mod secrets;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,7 +59,7 @@ impl Finding {
 
 type Check = fn(&Facts<'_>, &mut Vec<Finding>);
 
-const CHECKS: [Check; 19] = [
+const CHECKS: [Check; 22] = [
     places,
     identities_are_unique,
     owners_exist,
@@ -78,6 +79,9 @@ const CHECKS: [Check; 19] = [
     fleet::sealing_has_auditors,
     fleet::real_roots_have_auditors,
     fleet::signers_are_readable,
+    secrets::recipients_are_readable,
+    secrets::open,
+    secrets::are_there,
 ];
 
 /// Everything that does not hold.

@@ -9,6 +9,7 @@ use easyenclave_schemas::documents::{
 
 use super::blobs::Read;
 use super::paths::may_hold;
+use crate::secrets::Keyring;
 
 /// A version of a document that is considered.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +80,8 @@ pub(super) struct Facts<'a> {
     pub(super) deployments: Vec<Held<'a, DeploymentSpec>>,
     pub(super) secrets: Vec<Held<'a, SecretSpec>>,
     pub(super) approvals: Vec<Held<'a, ApprovalSpec>>,
+    /// Opens the secrets; none where nobody has the keys.
+    pub(super) keyring: Option<&'a Keyring>,
     /// Every version that is considered, in the order of the files.
     pub(super) all: Vec<Considered<'a>>,
     /// Versions whose identity another one has, with that one. They are in no list above, as are those

@@ -16,15 +16,15 @@ use super::model::{self, Model};
 use super::past::{Besides, InForce, Past, Version};
 use super::paths::{FLEET, beside, is_attachment, is_document};
 use super::report::FileProblem;
-use super::slot::{NOTHING, Older, Slot, blame, facts, problems};
-
-/// The code of a tree without a good document of the fleet.
-const NO_FLEET: &str = "no-fleet";
+use super::slot::{NO_FLEET, Older, Slot, absence, blame, facts, problems};
+use crate::secrets::Keyring;
 
 /// Loads revisions, one after the other. Remembers what it decoded and what was in force last.
 #[derive(Debug, Clone, Default)]
 pub struct Loader {
     blobs: Blobs,
+    /// Opens secrets, where somebody has the keys.
+    keyring: Option<Arc<Keyring>>,
     /// What was in force before.
     past: Past,
     /// What was in force and has no file any more: it may have moved.
@@ -55,6 +55,14 @@ const ROUNDS: usize = 100;
 const SPARE: usize = 1000;
 
 impl Loader {
+    /// One that finds secrets wrong which these keys do not open. Without keys nobody can tell.
+    pub fn opening(keyring: Arc<Keyring>) -> Self {
+        Self {
+            keyring: Some(keyring),
+            ..Self::default()
+        }
+    }
+
     /// Loads a revision: its documents by path with their blobs' ids. `blob` reads a blob, `history`
     /// lists a file's older blobs, newest first; it is asked only about files that fail.
     pub fn load(
@@ -148,7 +156,8 @@ impl Loader {
         let missed = self.past.missed(&slots, &self.gone);
         let mut round = 0;
         let model = loop {
-            let facts = facts(&slots, &missed);
+            let mut facts = facts(&slots, &missed);
+            facts.keyring = self.keyring.as_deref();
             let findings = checks::run(&facts);
             if findings.is_empty() {
                 break model::build(&facts);
@@ -363,34 +372,5 @@ fn missing(read: &Read, path: &str, file: &str, files: &BTreeMap<String, BlobKey
     Unread {
         problems: vec![(Part::Document, problem)],
         claims: Some(read.located.identity.clone()),
-    }
-}
-
-/// Why there is no model.
-fn absence(files: &BTreeMap<String, BlobKey>) -> FileProblem {
-    let (code, message) = match (files.is_empty(), files.contains_key(FLEET)) {
-        (true, _) => (
-            "no-documents",
-            "the tree holds no documents; nothing is changed".into(),
-        ),
-        (false, false) => (NO_FLEET, format!("there is no {FLEET}; nothing is changed")),
-        (false, true) => (
-            NO_FLEET,
-            format!("{FLEET} has no good version; nothing is changed"),
-        ),
-    };
-    let (line, column, pointer) = (0, 1, String::new());
-    let problem = Problem {
-        line,
-        column,
-        pointer,
-        code,
-        message,
-        suggestion: None,
-    };
-    FileProblem {
-        file: FLEET.into(),
-        problem,
-        consequence: NOTHING,
     }
 }

@@ -14,12 +14,13 @@ use easyenclave_schemas::documents::{
 };
 use easyenclave_schemas::{
     DeploymentId, DeploymentName, Digest, FleetId, OwnerName, PolicyName, ProviderName,
-    ReservationId, ReservationName, Spot, TargetName,
+    ReservationId, ReservationName, SecretName, Spot, TargetName,
 };
 
 use super::facts::{Facts, Held};
 use crate::auth::Callers;
 use crate::revision::WorkloadVersion;
+use crate::secrets::Secrets;
 
 /// What a revision asks for.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct Model {
     pub desired: Desired,
     /// What runs, by its digest.
     pub workloads: BTreeMap<Digest, Arc<WorkloadVersion>>,
+    /// What workloads are given in secret, closed.
+    pub secrets: Secrets,
     /// Policies.
     pub policies: BTreeMap<PolicyName, PolicySpec>,
     /// Providers.
@@ -69,6 +72,7 @@ pub(super) fn build(facts: &Facts<'_>) -> Option<Model> {
                 .collect(),
         },
         workloads: BTreeMap::new(),
+        secrets: secrets(facts),
         policies: specs(&facts.policies, |name| PolicyName::new(name).expect(NAMED)),
         providers: specs(&facts.providers, |name| {
             ProviderName::new(name).expect(NAMED)
@@ -99,6 +103,16 @@ pub(super) fn build(facts: &Facts<'_>) -> Option<Model> {
 fn owners<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = (OwnerName, &'a OwnerSpec)> {
     let owners = facts.owners.iter();
     owners.map(|(name, held)| (OwnerName::new(*name).expect(NAMED), &held.object.spec))
+}
+
+fn secrets(facts: &Facts<'_>) -> Secrets {
+    let mut secrets = Secrets::default();
+    for held in &facts.secrets {
+        let owner = OwnerName::new(held.owner()).expect(NAMED);
+        let name = SecretName::new(held.name()).expect(NAMED);
+        secrets.insert(owner, name, &held.object.spec.sealed);
+    }
+    secrets
 }
 
 fn specs<N: Ord, S: Clone>(
@@ -243,7 +257,7 @@ fn add_reservation(desired: &mut Desired, held: &Held<'_, ReservationSpec>) {
     desired.reservations.insert(id, reservation);
 }
 
-/// A deployment whose owner cannot be read stays as it is: the quota is not known.
+/// A deployment whose owner cannot be read stays as it is: the quota is not known. So does one whose secrets cannot be.
 fn add_deployment(model: &mut Model, facts: &Facts<'_>, held: &Held<'_, DeploymentSpec>) {
     let id = DeploymentId {
         owner: OwnerName::new(held.owner()).expect(NAMED),
@@ -260,14 +274,33 @@ fn add_deployment(model: &mut Model, facts: &Facts<'_>, held: &Held<'_, Deployme
         .workload
         .as_ref()
         .expect("deployments are read with their workload");
-    model.workloads.insert(*digest, Arc::clone(version));
+    let Some((digest, version)) = with_secrets(&model.secrets, &id, *digest, version) else {
+        model.desired.frozen.insert(Frozen::Deployment(id));
+        return;
+    };
+    model.workloads.insert(digest, version);
     if let Some(expose) = &spec.expose {
         model.paths.insert(id.clone(), expose.path.clone());
     }
     model
         .desired
         .deployments
-        .insert(id, deployment(spec, *digest));
+        .insert(id, deployment(spec, digest));
+}
+
+/// A version together with those of its secrets; none when one of them is not there.
+fn with_secrets(
+    secrets: &Secrets,
+    id: &DeploymentId,
+    digest: Digest,
+    version: &Arc<WorkloadVersion>,
+) -> Option<(Digest, Arc<WorkloadVersion>)> {
+    if version.secrets.is_empty() {
+        return Some((digest, Arc::clone(version)));
+    }
+    let mut version = WorkloadVersion::clone(version);
+    version.secrets_digest = Some(secrets.version(&id.owner, &version.secrets)?);
+    Some((version.digest(), Arc::new(version)))
 }
 
 fn deployment(spec: &DeploymentSpec, workload: Digest) -> Deployment {

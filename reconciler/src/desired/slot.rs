@@ -1,6 +1,6 @@
 //! A file of a revision, the version of it that is considered, and what people are told of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use easyenclave_schemas::decode::Problem;
 use easyenclave_schemas::documents::{Identity, Kind};
@@ -9,11 +9,14 @@ use super::blobs::{BlobKey, Part, VersionKey};
 use super::checks::{Finding, Spot};
 use super::facts::{Considered, Facts, Standing};
 use super::past::Version;
-use super::paths::{beside, guess, may_hold};
+use super::paths::{FLEET, beside, guess, may_hold};
 use super::report::FileProblem;
 
 /// What happens when a revision says too little.
 pub(super) const NOTHING: &str = "nothing is changed";
+
+/// The code of a tree without a good document of the fleet.
+pub(super) const NO_FLEET: &str = "no-fleet";
 
 /// A file, and the version of it that is considered.
 pub(super) struct Slot<'f> {
@@ -197,4 +200,33 @@ pub(super) fn problems(slots: &[Slot<'_>], changes: bool) -> Vec<FileProblem> {
     all.sort_by_cached_key(place);
     all.dedup();
     all
+}
+
+/// Why there is no model.
+pub(super) fn absence(files: &BTreeMap<String, BlobKey>) -> FileProblem {
+    let (code, message) = match (files.is_empty(), files.contains_key(FLEET)) {
+        (true, _) => (
+            "no-documents",
+            "the tree holds no documents; nothing is changed".into(),
+        ),
+        (false, false) => (NO_FLEET, format!("there is no {FLEET}; nothing is changed")),
+        (false, true) => (
+            NO_FLEET,
+            format!("{FLEET} has no good version; nothing is changed"),
+        ),
+    };
+    let (line, column, pointer) = (0, 1, String::new());
+    let problem = Problem {
+        line,
+        column,
+        pointer,
+        code,
+        message,
+        suggestion: None,
+    };
+    FileProblem {
+        file: FLEET.into(),
+        problem,
+        consequence: NOTHING,
+    }
 }

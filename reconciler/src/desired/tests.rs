@@ -3,6 +3,7 @@
 mod compose;
 mod keys;
 mod owners;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -29,6 +30,8 @@ struct Story {
     loaded: BTreeMap<String, [u8; 20]>,
     /// The store does not answer.
     outage: bool,
+    /// The fleet's keys, where the loader has them.
+    keyring: Option<std::sync::Arc<crate::secrets::Keyring>>,
 }
 
 impl Story {
@@ -77,7 +80,10 @@ impl Story {
 
     /// A restart that has lost everything but the repository.
     fn restart(&mut self) {
-        self.loader = Loader::default();
+        self.loader = match &self.keyring {
+            Some(keyring) => Loader::opening(keyring.clone()),
+            None => Loader::default(),
+        };
     }
 
     /// A restart that knows what was in force.

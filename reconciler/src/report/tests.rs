@@ -70,6 +70,7 @@ fn revision() -> Revision {
         effective: "c".repeat(40),
         desired: model.desired,
         workloads: model.workloads,
+        secrets: model.secrets,
         policies: model.policies,
         providers: model.providers,
         paths: model.paths,

@@ -123,11 +123,11 @@ fn what_is_no_recipient_is_told_and_a_secret_is_not_repeated() {
     expect![[r#"
         expected a recipient of age such as `age1…`, as age-keygen prints it, found "ada@example.org"
         expected a recipient of age such as `age1…`; keys of SSH are not taken
-        this is an auditor's secret key, which opens what is sealed: take it out of Git, make a new one with age-keygen, and name its recipient, `age1…`
-        this is an auditor's secret key, which opens what is sealed: take it out of Git, make a new one with age-keygen, and name its recipient, `age1…`
-        this is an auditor's secret key, which opens what is sealed: take it out of Git, make a new one with age-keygen, and name its recipient, `age1…`
-        this is an auditor's secret key, which opens what is sealed: take it out of Git, make a new one with age-keygen, and name its recipient, `age1…`
-        this is an auditor's secret key, which opens what is sealed: take it out of Git, make a new one with age-keygen, and name its recipient, `age1…`
+        this is a secret key, which opens what is sealed: take it out of Git, make a new one with age-keygen, and name its recipient, `age1…`
+        this is a secret key, which opens what is sealed: take it out of Git, make a new one with age-keygen, and name its recipient, `age1…`
+        this is a secret key, which opens what is sealed: take it out of Git, make a new one with age-keygen, and name its recipient, `age1…`
+        this is a secret key, which opens what is sealed: take it out of Git, make a new one with age-keygen, and name its recipient, `age1…`
+        this is a secret key, which opens what is sealed: take it out of Git, make a new one with age-keygen, and name its recipient, `age1…`
         expected a recipient of age such as `age1…`, as age-keygen prints it, found ""
     "#]]
     .assert_eq(&format!("{}\n", told.join("\n")));

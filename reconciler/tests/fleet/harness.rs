@@ -31,6 +31,8 @@ pub(crate) struct Fleet {
     worker: Option<Child>,
     /// What each worker is started with.
     pub(crate) worker_arguments: Vec<String>,
+    /// What reconciler and worker find in their environment, beside this process's own.
+    pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 /// A deployment document.
@@ -85,6 +87,7 @@ impl Fleet {
             serve: None,
             worker: None,
             worker_arguments: Vec::new(),
+            environment: Vec::new(),
         }
     }
 
@@ -207,6 +210,7 @@ impl Fleet {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
+        command.envs(self.environment.iter().cloned());
         command
     }
 

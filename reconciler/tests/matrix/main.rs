@@ -28,6 +28,7 @@ mod place;
 mod protocol;
 mod pushes;
 mod registration;
+mod secrets;
 mod services;
 mod sessions;
 mod shortages;

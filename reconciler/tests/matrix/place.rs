@@ -14,6 +14,7 @@ use easyenclave::metrics::Metrics;
 use easyenclave::presence::Presence;
 use easyenclave::revision::Revision;
 use easyenclave::seal::Sealer;
+use easyenclave::secrets::{Keyring, Secrets};
 use easyenclave::trust::{self, Judge, Sources};
 use easyenclave::world::{Parts, World};
 use easyenclave_attestation::simulated::{Platform, TdBody};
@@ -113,6 +114,7 @@ impl Place {
             metrics: metrics.clone(),
             judge: judge(&source, metrics),
             door: door(),
+            keyring: Arc::new(keyring()),
             public_url: "http://127.0.0.1:9".into(),
         });
         let spec = document(&root, &TdBody::of_image("tiny"));
@@ -274,6 +276,11 @@ where
     text.parse().expect("a name")
 }
 
+fn keyring() -> Keyring {
+    let dir = tempfile::tempdir().expect("a directory");
+    Keyring::open_or_create(&dir.path().join("fleet.age")).expect("made")
+}
+
 fn door() -> Door {
     let _ = rustls::crypto::ring::default_provider().install_default();
     Door::new().expect("TLS is there")
@@ -320,6 +327,7 @@ fn revision(spec: PolicySpec) -> Revision {
             approvals: BTreeSet::new(),
         },
         workloads: BTreeMap::new(),
+        secrets: Secrets::default(),
         policies: BTreeMap::from([(name("simulated"), spec)]),
         providers: BTreeMap::new(),
         paths: BTreeMap::new(),

@@ -7,20 +7,21 @@ use crate::documents::Kind;
 
 /// Kind and pointer; the empty pointer is the whole document.
 const NOT_YET: &[(Kind, &str)] = &[
-    (Kind::Fleet, "/spec/secrets"),
     (Kind::Fleet, "/spec/tunnel"),
     (Kind::Provider, "/spec/process/runtimes"),
     (Kind::Provider, "/spec/qemu/runtimes"),
     (Kind::Provider, "/spec/gcp/runtimes"),
-    (Kind::Deployment, "/spec/secrets"),
     (Kind::Deployment, "/spec/placement/spread"),
     (Kind::Deployment, "/spec/expose/hostname"),
-    (Kind::Secret, ""),
 ];
 
 /// Reports what of a document has no effect yet.
 pub(super) fn refuse(located: &Located, problems: &mut Problems) {
-    let fields = NOT_YET
+    refuse_all(NOT_YET, located, problems);
+}
+
+fn refuse_all(table: &[(Kind, &str)], located: &Located, problems: &mut Problems) {
+    let fields = table
         .iter()
         .filter(|(kind, _)| *kind == located.identity.kind);
     for (kind, pointer) in fields {
@@ -63,13 +64,26 @@ mod tests {
     fn what_has_no_effect_is_refused_where_it_stands() {
         let text = b"apiVersion: easyenclave.dev/v1\nkind: Secret\nmetadata: {name: a, owner: acme}\nspec:\n  \
                      sealed: YWdlLWVuY3J5cHRpb24ub3JnL3YxCg==\n";
-        if NOT_YET.contains(&(Kind::Secret, "")) {
-            let problems = decode(text).expect_err("refused");
-            assert_eq!(problems.len(), 1, "{problems:?}");
-            assert_eq!(
-                problems[0].to_string(),
-                "1:1: the kind Secret has no effect in this version of EasyEnclave"
-            );
-        }
+        let located = decode(text).expect("a document");
+        let mut problems = Problems::default();
+        let table = [
+            (Kind::Secret, ""),
+            (Kind::Secret, "/spec/sealed"),
+            (Kind::Secret, "/spec/other"),
+            (Kind::Fleet, "/spec/sealed"),
+        ];
+        refuse_all(&table, &located, &mut problems);
+        let said: Vec<_> = problems
+            .into_sorted()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            said,
+            [
+                "1:1: the kind Secret has no effect in this version of EasyEnclave",
+                "5:11: `spec.sealed` has no effect in this version of EasyEnclave",
+            ]
+        );
     }
 }

@@ -64,7 +64,7 @@ fn the_last_auditor_is_not_taken_away_while_something_is_sealed() {
     story.write(REAL, INTELS);
     assert_eq!(story.problems(), [] as [&str; 0]);
     story.evidence("    auditors: []\n");
-    let told = "fleet.yaml:12:5: evidence under Intel's root is sealed, and no auditor is named who could open it: add \
+    let told = "fleet.yaml:15:5: evidence under Intel's root is sealed, and no auditor is named who could open it: add \
                 `spec.evidence.auditors: [age1…]` to fleet.yaml, or `spec.evidence.keep: digest` (the last good version \
                 stays in force)";
     assert_eq!(story.problems(), [told]);
@@ -79,13 +79,13 @@ fn keys_that_cannot_be_used_keep_the_last_good_version() {
     let problems = story.problems();
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(
-        problems[0].starts_with("fleet.yaml:12:11: evidence is sealed, and no"),
+        problems[0].starts_with("fleet.yaml:15:11: evidence is sealed, and no"),
         "{problems:?}"
     );
     story.evidence("    auditors:\n      - ada@example.org\n");
     let problems = story.problems();
     assert!(
-        problems[0].starts_with("fleet.yaml:13:9: `spec.evidence.auditors[0]`: expected a"),
+        problems[0].starts_with("fleet.yaml:16:9: `spec.evidence.auditors[0]`: expected a"),
         "{problems:?}"
     );
     story.evidence("    keep: full\n");
