@@ -1,15 +1,16 @@
 //! Documents by the ids of their blobs. A blob is decoded once; many new ones on several threads.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::num::NonZero;
 use std::sync::Arc;
 
 use easyenclave_schemas::Digest;
-use easyenclave_schemas::decode::{self, Located, Problem};
+use easyenclave_schemas::decode::{self, Located, Problem, did_you_mean};
 use easyenclave_schemas::documents::{Document, Identity};
 
 use super::compose::{self, Composed, Wants};
+use super::paths::{beside, is_attachment};
 use crate::revision::WorkloadVersion;
 
 /// The id of a blob.
@@ -65,6 +66,34 @@ pub(super) struct Unread {
     pub(super) problems: Vec<(Part, Problem)>,
     /// What it says it is, when that much can be read.
     pub(super) claims: Option<Identity>,
+}
+
+impl Unread {
+    /// A document that wants a file beside it which is not there.
+    pub(super) fn missing(
+        read: &Read,
+        path: &str,
+        file: &str,
+        files: &BTreeMap<String, BlobKey>,
+    ) -> Self {
+        let folder = beside(path, "");
+        let others = files.keys().filter(|path| is_attachment(path));
+        let others = others.filter_map(|path| path.strip_prefix(&folder));
+        let pointer = "/spec/workload/compose/source/file";
+        let (line, column) = read.located.position(pointer);
+        let problem = Problem {
+            line,
+            column,
+            pointer: pointer.into(),
+            code: "no-such-file",
+            message: format!("there is no file {file} beside this document"),
+            suggestion: did_you_mean(file, others).map(str::to_owned),
+        };
+        Self {
+            problems: vec![(Part::Document, problem)],
+            claims: Some(read.located.identity.clone()),
+        }
+    }
 }
 
 /// What came of a blob, or of two.

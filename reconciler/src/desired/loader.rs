@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use easyenclave_schemas::decode::{Problem, did_you_mean};
+use easyenclave_schemas::decode::Problem;
 use easyenclave_schemas::documents::{Document, Identity};
 use easyenclave_schemas::status::ProblemStatus;
 
-use super::blobs::{BlobKey, Blobs, Decoded, Part, Read, ReadBlob, Unread, VersionKey};
+use super::blobs::{BlobKey, Blobs, Decoded, Read, ReadBlob, Unread, VersionKey};
 use super::checks;
 use super::facts::Standing;
 use super::model::{self, Model};
 use super::past::{Besides, InForce, Past, Version};
-use super::paths::{FLEET, beside, is_attachment, is_document};
+use super::paths::{FLEET, beside, is_document};
 use super::report::FileProblem;
 use super::slot::{NO_FLEET, Older, Slot, absence, blame, facts, problems};
 use crate::secrets::Keyring;
@@ -90,7 +90,7 @@ impl Loader {
         besides: &Besides,
         blob: &(dyn Fn(BlobKey) -> Result<Vec<u8>, String> + Sync),
     ) {
-        self.prepare(files, blob);
+        self.prepare(&documents(files), files, blob);
         self.past = Past::primed(files, besides, |path, key| {
             let read = self.blobs.get(key, blob).ok()?;
             let mut version = (VersionKey::of(key), read);
@@ -145,10 +145,12 @@ impl Loader {
         blob: ReadBlob<'_>,
         history: History<'_>,
     ) -> (Option<Model>, Vec<FileProblem>) {
-        self.prepare(files, blob);
+        let documents = documents(files);
+        self.prepare(&documents, files, blob);
         self.gone = self.past.gone(files);
-        let mut slots: Vec<_> = documents(files)
-            .map(|(path, key)| self.open(path, key, files, blob))
+        let mut slots: Vec<_> = documents
+            .iter()
+            .map(|(path, key)| self.open(path, *key, files, blob))
             .collect();
         for slot in slots.iter_mut().filter(|slot| slot.chosen.is_none()) {
             self.fall_back(slot, blob, history);
@@ -187,10 +189,14 @@ impl Loader {
     }
 
     /// Decodes what is new.
-    fn prepare(&mut self, files: &BTreeMap<String, BlobKey>, blob: ReadBlob<'_>) {
-        let documents: Vec<_> = documents(files).collect();
+    fn prepare(
+        &mut self,
+        documents: &[(&str, BlobKey)],
+        files: &BTreeMap<String, BlobKey>,
+        blob: ReadBlob<'_>,
+    ) {
         let other = |path: &str, file: &str| files.get(&beside(path, file)).copied();
-        self.blobs.prepare(&documents, other, blob);
+        self.blobs.prepare(documents, other, blob);
     }
 
     fn open<'f>(
@@ -229,7 +235,8 @@ impl Loader {
         };
         slot.file = Some(file.clone());
         let other = files.get(&beside(slot.path, file));
-        let other = *other.ok_or_else(|| Arc::new(missing(&read, slot.path, file, files)))?;
+        let other =
+            *other.ok_or_else(|| Arc::new(Unread::missing(&read, slot.path, file, files)))?;
         slot.key.beside = Some(other);
         self.blobs.pair(&read, (slot.key.document, other), blob)
     }
@@ -349,28 +356,7 @@ impl Loader {
 }
 
 /// The documents among the files of a revision.
-fn documents(files: &BTreeMap<String, BlobKey>) -> impl Iterator<Item = (&str, BlobKey)> {
+fn documents(files: &BTreeMap<String, BlobKey>) -> Vec<(&str, BlobKey)> {
     let documents = files.iter().filter(|(path, _)| is_document(path));
-    documents.map(|(path, key)| (path.as_str(), *key))
-}
-
-/// A document that wants a file beside it which is not there.
-fn missing(read: &Read, path: &str, file: &str, files: &BTreeMap<String, BlobKey>) -> Unread {
-    let folder = beside(path, "");
-    let others = files.keys().filter(|path| is_attachment(path));
-    let others = others.filter_map(|path| path.strip_prefix(&folder));
-    let pointer = "/spec/workload/compose/source/file";
-    let (line, column) = read.located.position(pointer);
-    let problem = Problem {
-        line,
-        column,
-        pointer: pointer.into(),
-        code: "no-such-file",
-        message: format!("there is no file {file} beside this document"),
-        suggestion: did_you_mean(file, others).map(str::to_owned),
-    };
-    Unread {
-        problems: vec![(Part::Document, problem)],
-        claims: Some(read.located.identity.clone()),
-    }
+    documents.map(|(path, key)| (path.as_str(), *key)).collect()
 }

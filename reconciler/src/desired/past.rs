@@ -91,7 +91,8 @@ impl Past {
     /// What is in force other than these files.
     pub(super) fn besides(&self, files: &BTreeMap<String, BlobKey>) -> Besides {
         let version = |path: &String| self.version(path).map(|(key, _)| key.document);
-        let all = files.keys().filter(|path| is_document(path));
+        let is_one = |path: &&String| self.accepted.contains_key(*path) || is_document(path);
+        let all = files.keys().filter(is_one);
         let documents = all
             .chain(&self.missed)
             .map(|path| (path, version(path)))
