@@ -7,6 +7,7 @@ mod attest;
 mod client;
 mod clock;
 mod config;
+mod connector;
 mod converge;
 mod ear;
 mod forward;
@@ -36,6 +37,7 @@ pub use join::Refused;
 
 use api::Api;
 use config::Surroundings;
+use connector::Kit;
 use ear::Ear;
 use node::Node;
 use runtime::{Log, Place, compose};
@@ -89,6 +91,7 @@ pub async fn run(
         .await
         .with_context(|| folder)?;
     let surroundings = Surroundings::of_process(&config)?;
+    let kit = Kit::of(&config, &surroundings);
     let reconciler = config::reconciler_key(&config)?;
     let own = Ear::open(&config).await?;
     let address = match &config.address {
@@ -117,17 +120,19 @@ pub async fn run(
     });
     server.spawn(serve::serve(own.listener, routes, Bounds::of(CONNECTIONS)));
     let (stop, stopped) = watch::channel(());
-    let mut workload = JoinSet::new();
-    workload.spawn(converge::converge(Arc::clone(&node), place, stopped));
+    let mut work = JoinSet::new();
+    work.spawn(connector::serve(Arc::clone(&node), kit, stopped.clone()));
+    work.spawn(converge::converge(Arc::clone(&node), place, stopped));
     let result = tokio::select! {
         result = take_part(&node) => result,
         () = shutdown => Ok(()),
         _ = server.join_next() => Err(anyhow::anyhow!("the agent's own API has ended")),
-        _ = workload.join_next() => Err(anyhow::anyhow!("the agent's runtime has ended")),
+        _ = work.join_next() => Err(anyhow::anyhow!("the agent's runtime has ended")),
     };
     drop(stop);
-    if timeout(LEAVE, workload.join_next()).await.is_err() {
-        tracing::error!("the workload has not ended in time and is left behind");
+    let ended = async { while work.join_next().await.is_some() {} };
+    if timeout(LEAVE, ended).await.is_err() {
+        tracing::error!("what the agent has started has not ended in time and is left behind");
     }
     node.forget();
     result

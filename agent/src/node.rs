@@ -10,8 +10,8 @@ use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::evidence::{Evidence, Verdict};
 use easyenclave_schemas::signature::{Keypair, ReplayGuard};
 use easyenclave_schemas::wire::{
-    AgentActivity, AgentConfig, AgentHealth, CallRefusal, CallRefusals, Challenge, VerdictSummary,
-    WorkloadReport, WorkloadState,
+    AgentActivity, AgentConfig, AgentHealth, CallRefusal, CallRefusals, Challenge, ConnectorState,
+    VerdictSummary, WorkloadReport, WorkloadState,
 };
 use easyenclave_schemas::{AgentId, Digest, Epoch, Timestamp};
 use tokio::sync::watch;
@@ -52,6 +52,10 @@ pub(crate) struct Node {
     pub(crate) wanted: watch::Sender<Wanted>,
     /// Written by whoever runs the workload.
     pub(crate) workload: watch::Sender<Option<WorkloadReport>>,
+    /// The tunnel that is wanted. Written with each answer of the reconciler.
+    pub(crate) tunnel: watch::Sender<Option<Digest>>,
+    /// Written by whoever runs the connector of that.
+    pub(crate) connector: watch::Sender<Option<ConnectorState>>,
     /// Written with each answer of the reconciler.
     pub(crate) trust: watch::Sender<Trust>,
     /// Written by the API.
@@ -117,6 +121,8 @@ impl Node {
             }),
             wanted: watch::Sender::default(),
             workload: watch::Sender::default(),
+            tunnel: watch::Sender::default(),
+            connector: watch::Sender::default(),
             trust: watch::Sender::default(),
             refusals: Mutex::default(),
             keypair,
@@ -218,6 +224,12 @@ impl Node {
             trust.life = until.zip(accepted).map(|(until, at)| until.since(at));
             std::mem::replace(&mut trust.until, until) != until
         });
+    }
+
+    /// Notes which tunnel the reconciler wants.
+    pub(crate) fn wants_tunnel(&self, version: Option<Digest>) {
+        let change = |now: &mut Option<Digest>| std::mem::replace(now, version) != version;
+        self.tunnel.send_if_modified(change);
     }
 
     /// Notes that a call was refused. A flood of them gives few lines in the log, and nothing that the

@@ -40,7 +40,7 @@ const JOIN: Duration = Duration::from_secs(60);
 
 /// Sends heartbeats until it is dropped.
 pub(crate) async fn report(node: Arc<Node>, interval: Duration) {
-    let mut changes = node.workload.subscribe();
+    let (mut changes, mut links) = (node.workload.subscribe(), node.connector.subscribe());
     let mut pulse = Pulse {
         sequence: 0,
         failures: 0,
@@ -51,10 +51,12 @@ pub(crate) async fn report(node: Arc<Node>, interval: Duration) {
     let mut attestations = JoinSet::new();
     loop {
         changes.mark_unchanged();
+        links.mark_unchanged();
         let pause = pulse.beat(&node, &mut attestations).await;
         tokio::select! {
             () = sleep(pause) => {}
             _ = changes.changed() => sleep(TOGETHER).await,
+            _ = links.changed() => sleep(TOGETHER).await,
         }
         while attestations.try_join_next().is_some() {}
     }
@@ -81,7 +83,7 @@ impl Pulse {
             workload: node.workload.borrow().clone(),
             refusals: node.refusals(),
             session: None,
-            connector: None,
+            connector: *node.connector.borrow(),
         };
         match self.send(node, request).await {
             Ok(answer) => {
@@ -171,6 +173,7 @@ impl Pulse {
         }
         self.interval = Duration::from_millis(answer.heartbeat_millis).clamp(OFTENEST, RAREST);
         node.trusted(answer.trusted_until);
+        node.wants_tunnel(answer.tunnel.map(|tunnel| tunnel.version));
         if let Some(challenge) = answer.challenge.filter(|_| running.is_empty()) {
             running.spawn(attest::answer(Arc::clone(node), challenge));
         }

@@ -23,10 +23,12 @@ pub mod labels {
     pub const FLEET: &str = "EASYENCLAVE_FLEET";
     /// The launch order.
     pub const ORDER: &str = "EASYENCLAVE_ORDER";
-    /// What a process is within its unit. Only the agent itself has it.
+    /// What a process is within its unit, on the agent itself and on its tunnel's connector.
     pub const ROLE: &str = "EASYENCLAVE_ROLE";
     /// The value of [`ROLE`] on an agent.
     pub const AGENT: &str = "agent";
+    /// The value of [`ROLE`] on the connector of an agent's tunnel.
+    pub const CONNECTOR: &str = "connector";
     /// The deployment, on workloads.
     pub const DEPLOYMENT: &str = "EASYENCLAVE_DEPLOYMENT";
     /// The instruction's number, on workloads.

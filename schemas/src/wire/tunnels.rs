@@ -24,6 +24,8 @@ pub struct ConnectorState {
 /// [`SealedAnswer`](super::SealedAnswer).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TunnelRequest {
+    /// The boot that asks; another one than its evidence is of gets nothing.
+    pub boot_id: String,
     /// The order that it was told.
     pub version: Digest,
     /// The half of a key exchange that the answer is sealed to, as for secrets.
