@@ -153,6 +153,12 @@ pub fn launcher_api_key() -> Option<Secret<String>> {
     key.filter(|key| !key.is_empty()).map(Secret::new)
 }
 
+/// What proves to Cloudflare who asks, where the reconciler's environment has it.
+pub fn cloudflare_token() -> Option<Secret<String>> {
+    let token = std::env::var("CLOUDFLARE_API_TOKEN").ok();
+    token.filter(|token| !token.is_empty()).map(Secret::new)
+}
+
 /// Names that the environment of workers had once, and what there is instead.
 const FORMER: [(&str, &str); 3] = [
     (

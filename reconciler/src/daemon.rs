@@ -35,7 +35,7 @@ use crate::source::{self, Source, keep, kept};
 use crate::status::{Publisher, recorded};
 use crate::trust;
 use crate::world::{Parts, World};
-use crate::{api, approvals, deliver, history, keys, verifiers};
+use crate::{api, approvals, deliver, history, keys, tunnels, verifiers};
 
 /// Without any news, the world is looked at this often.
 const IDLE: Duration = Duration::from_secs(5);
@@ -164,6 +164,7 @@ impl Daemon {
             fetching: Outage::default(),
             publishing: Outage::default(),
             changed: Arc::new(Notify::new()),
+            published: Arc::new(Notify::new()),
             status,
             previous: recorded,
             in_force: None,
@@ -249,6 +250,8 @@ struct Turns {
     fetching: Outage,
     publishing: Outage,
     changed: Arc<Notify>,
+    /// The same for those who care for tunnels: one notice wakes one of those who wait.
+    published: Arc<Notify>,
     status: watch::Sender<Option<Arc<Status>>>,
     previous: Option<Arc<Status>>,
     in_force: Option<InForceRecord>,
@@ -275,6 +278,8 @@ impl Turns {
         parts.start("the watch on the state repository", watch);
         let delivery = deliver::run(world(), Arc::clone(&self.changed));
         parts.start("delivery to agents", delivery);
+        let ways = tunnels::run(world(), Arc::clone(&self.published));
+        parts.start("the care for tunnels", ways);
         let tending = verifiers::tend(world(), self.collateral.clone());
         parts.start("the care for collateral", tending);
         parts
@@ -376,6 +381,7 @@ impl Turns {
         };
         if !report.outcomes.is_empty() {
             self.changed.notify_one();
+            self.published.notify_one();
         }
         let notes = Notes {
             source: trouble.or_else(|| self.fetching.trouble()),
@@ -383,6 +389,7 @@ impl Turns {
             verifying: trust::trouble(&self.world.judge, &report.revision, now),
             refusals: self.world.refusals.list(),
             sightings: self.world.sightings.list(),
+            urls: tunnels::urls(&self.world, &report.revision),
         };
         let next = {
             let records = self.world.journal.read();

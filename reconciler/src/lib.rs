@@ -48,6 +48,7 @@ pub mod status;
 mod terms;
 pub mod tokens;
 pub mod trust;
+pub mod tunnels;
 mod verifiers;
 pub mod verify;
 mod words;

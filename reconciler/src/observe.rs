@@ -65,7 +65,16 @@ pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
     }
 }
 
-/// Places of targets where no worker has listed its machines.
+/// Places of targets where no worker has listed its machines now.
+pub(crate) fn unheard_places(
+    world: &World,
+    revision: &Revision,
+    now: Timestamp,
+) -> BTreeSet<(ProviderName, Datacenter)> {
+    unheard(world, revision, &world.presence.listings(), now)
+}
+
+/// The same by these listings.
 fn unheard(
     world: &World,
     revision: &Revision,

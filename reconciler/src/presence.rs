@@ -8,8 +8,8 @@ use std::time::Duration;
 use easyenclave_schemas::records::OrderRecord;
 use easyenclave_schemas::signature::Session;
 use easyenclave_schemas::wire::{
-    CallRefusal, CallRefusals, HeartbeatRequest, InventoryRequest, RegisterRequest, WorkloadReport,
-    WorkloadState,
+    CallRefusal, CallRefusals, ConnectorState, HeartbeatRequest, InventoryRequest, RegisterRequest,
+    WorkloadReport, WorkloadState,
 };
 use easyenclave_schemas::{
     AgentId, Datacenter, Generation, OrderId, ProviderName, Timestamp, WorkerId,
@@ -54,6 +54,8 @@ pub struct Heard {
     pub ready_since: Option<Timestamp>,
     /// Calls that it refused since it started.
     pub refusals: CallRefusals,
+    /// The connector of its tunnel.
+    pub connector: Option<ConnectorState>,
 }
 
 /// A worker's newest complete listing.
@@ -181,6 +183,7 @@ impl Presence {
         let since = ready_since(&beat, last, at);
         let same = last.acknowledged == beat.generation
             && last.boot_id == beat.boot_id
+            && last.connector == beat.connector
             && last.workload == beat.workload;
         *last = Heard::of(beat, at);
         last.ready_since = since;
@@ -197,6 +200,7 @@ impl Presence {
             workload: request.workload.clone(),
             ready_since: None,
             refusals: CallRefusals::default(),
+            connector: None,
         };
         lock(&self.agents)
             .entry(request.order_id.agent())
@@ -365,6 +369,7 @@ impl Heard {
             ready_since: is_ready(beat.workload.as_ref()).then_some(at),
             workload: beat.workload,
             refusals: beat.refusals,
+            connector: beat.connector,
         }
     }
 }

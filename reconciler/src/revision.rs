@@ -7,7 +7,8 @@ use std::sync::Arc;
 use easyenclave_attestation::Policy;
 use easyenclave_plan::{Desired, Target};
 use easyenclave_schemas::documents::{
-    CollateralSpec, EvidenceSpec, Health, PolicySpec, ProviderSpec, SecretUse, StatusSpec, Workload,
+    CollateralSpec, EvidenceSpec, Health, PolicySpec, ProviderSpec, SecretUse, StatusSpec,
+    TunnelSpec, Workload,
 };
 use easyenclave_schemas::evidence::{JudgedPolicy, ReasonCode, Rejection};
 use easyenclave_schemas::status::ProblemStatus;
@@ -42,6 +43,8 @@ pub struct Revision {
     pub collateral: CollateralSpec,
     /// How much evidence is kept.
     pub evidence: EvidenceSpec,
+    /// How what runs is reached.
+    pub tunnel: TunnelSpec,
     /// Seals it for the auditors who are named there; none where nobody is who can be read. Made once: reading an
     /// auditor is a key agreement.
     pub sealer: Option<Sealer>,

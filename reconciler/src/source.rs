@@ -297,6 +297,7 @@ impl Reader {
             collateral: model.collateral,
             sealer: Sealer::of(&model.evidence.auditors),
             evidence: model.evidence,
+            tunnel: model.tunnel,
             callers: model.callers,
             problems,
         };

@@ -20,6 +20,7 @@ use crate::revision::Revision;
 use crate::secrets::{Keyring, Releases};
 use crate::tokens::Tokens;
 use crate::trust::{Fetched, Judge, Sightings, Unjudged};
+use crate::tunnels::Ways;
 
 /// The world of one reconciler.
 pub struct World {
@@ -43,6 +44,8 @@ pub struct World {
     pub unjudged: Unjudged,
     /// Approvals that are over.
     pub spent: Spent,
+    /// Ways to agents that are there.
+    pub ways: Ways,
     /// What is counted.
     pub metrics: Metrics,
     /// Nonces and bootstrap tokens.
@@ -114,6 +117,7 @@ impl World {
             fetched: Fetched::default(),
             unjudged: Unjudged::default(),
             spent: Spent::default(),
+            ways: Ways::default(),
             metrics: parts.metrics,
             tokens: Tokens::new(&parts.seed),
             launcher_key: Digest::of(parts.launcher_key.reveal().as_bytes()),

@@ -159,6 +159,7 @@ pub(super) async fn heartbeat(
     bound(&mut beat.workload, world.presence.url(&record.agent));
     let moved_to = (beat.address != record.address).then(|| beat.address.clone());
     let refusals = world.presence.new_refusals(&record.agent, &beat);
+    let tunnel = world.ways.order(&record, beat.connector.as_ref(), now);
     let asked_for = beat.session.take().filter(|_| session.is_none());
     match world.presence.heartbeat(&record.agent, beat, now) {
         Beat::Same => {}
@@ -185,7 +186,7 @@ pub(super) async fn heartbeat(
         challenge: asked(&world, &record).await,
         trusted_until,
         session: asked_for.and_then(|half| sessions::agreed(&world, &record, &half)),
-        tunnel: None,
+        tunnel,
     };
     Ok(match &session {
         Some(session) => sign(session, &answer, &verified, now),

@@ -12,6 +12,7 @@ mod owners;
 mod public;
 mod secrets;
 mod sessions;
+mod tunnel;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -128,6 +129,7 @@ fn router(shared: Shared) -> Router {
         .route("/api/v1/agents/{agent}/heartbeat", post(agents::heartbeat))
         .route("/api/v1/agents/{agent}/attest", post(agents::attest))
         .route("/api/v1/agents/{agent}/secrets", post(secrets::secrets))
+        .route("/api/v1/agents/{agent}/tunnel", post(tunnel::token))
         .merge(for_workers(&shared.world))
         .route(routes::ME, get(owners::me))
         .route(routes::OWNER_DEPLOY, post(deploy::deploy))

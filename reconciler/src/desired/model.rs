@@ -10,7 +10,7 @@ use easyenclave_plan::{
 use easyenclave_schemas::documents::{
     self, BudgetSpec, CollateralSpec, DeploymentSpec, DisruptionSpec, EvidenceSpec, FleetSpec,
     Identity, Kind, OwnerSpec, PlaceSpec, PolicySpec, ProviderSpec, ReservationSpec, RevertMode,
-    Span, StatusSpec, TargetSpec, WindowSpec,
+    Span, StatusSpec, TargetSpec, TunnelSpec, WindowSpec,
 };
 use easyenclave_schemas::{
     DeploymentId, DeploymentName, Digest, FleetId, OwnerName, PolicyName, ProviderName,
@@ -43,6 +43,8 @@ pub struct Model {
     pub collateral: CollateralSpec,
     /// How much evidence is kept.
     pub evidence: EvidenceSpec,
+    /// How what runs is reached.
+    pub tunnel: TunnelSpec,
     /// Who may call the deploy API.
     pub callers: Callers,
 }
@@ -81,6 +83,7 @@ pub(super) fn build(facts: &Facts<'_>) -> Option<Model> {
         status: fleet.object.spec.status.clone(),
         collateral: fleet.object.spec.collateral.clone(),
         evidence: fleet.object.spec.evidence.clone(),
+        tunnel: fleet.object.spec.tunnel.clone(),
         callers: Callers::of(&fleet.object.spec.api, owners(facts)),
     };
     let quotas = owners(facts).map(|(name, owner)| (name, owner.quota.agents));

@@ -87,10 +87,11 @@ fn replica(
         .get(id)
         .map_or("", String::as_str);
     let published = agent.exposed.as_ref() == Some(id);
-    let url = agent
-        .replica
-        .as_ref()
-        .and_then(|replica| replica.url.as_ref());
+    let own = || agent.replica.as_ref()?.url.as_ref();
+    let url = match sight.urls {
+        Some(urls) => urls.get(&agent.agent),
+        None => own(),
+    };
     let assigned = agent.assigned.as_ref().map(|assigned| assigned.workload);
     PlacedReplica {
         agent: agent.agent.clone(),

@@ -86,6 +86,8 @@ pub struct Notes {
     pub refusals: Vec<Refusal>,
     /// Unknown measurements.
     pub sightings: Vec<Sighting>,
+    /// Where agents are reached through tunnels; none where they are reached as they are.
+    pub urls: Option<BTreeMap<AgentId, String>>,
 }
 
 /// Something that is wrong outside the fleet.
@@ -102,6 +104,7 @@ struct Sight<'a> {
     report: &'a Report,
     records: &'a Records,
     presence: &'a Presence,
+    urls: Option<&'a BTreeMap<AgentId, String>>,
     previous: Option<&'a Status>,
     waits: BTreeMap<Subject, Vec<WaitStatus>>,
 }
@@ -128,6 +131,7 @@ pub fn status(
         report,
         records,
         presence,
+        urls: notes.urls.as_ref(),
         previous,
         waits: waits(&report.next, records),
     };

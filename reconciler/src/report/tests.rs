@@ -78,6 +78,7 @@ fn revision() -> Revision {
         collateral: model.collateral,
         sealer: Sealer::of(&model.evidence.auditors),
         evidence: model.evidence,
+        tunnel: model.tunnel,
         callers: model.callers,
         problems: Vec::new(),
     }

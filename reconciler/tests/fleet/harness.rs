@@ -29,6 +29,8 @@ pub(crate) struct Fleet {
     port: u16,
     serve: Option<Child>,
     worker: Option<Child>,
+    /// What the environment of each program has beside this one's.
+    pub(crate) environment: Vec<(&'static str, String)>,
     /// What each worker is started with.
     pub(crate) worker_arguments: Vec<String>,
     /// What reconciler and worker find in their environment, beside this process's own.
@@ -86,6 +88,7 @@ impl Fleet {
             port: free_port(),
             serve: None,
             worker: None,
+            environment: Vec::new(),
             worker_arguments: Vec::new(),
             environment: Vec::new(),
         }
@@ -207,6 +210,7 @@ impl Fleet {
         let log = log.expect("a log");
         let mut command = Command::new(program);
         command
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);

@@ -22,4 +22,5 @@ mod replay;
 mod rogues;
 mod sealed;
 mod stamps;
+mod tunnels;
 mod up;

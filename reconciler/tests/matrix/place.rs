@@ -24,7 +24,7 @@ use easyenclave_attestation::{
 };
 use easyenclave_plan::{Breaker, Desired, Disruption, Limits, OnLapse, Target};
 use easyenclave_schemas::documents::{
-    CollateralSpec, EvidenceSpec, PolicySpec, Runtime, StatusSpec,
+    CollateralSpec, EvidenceSpec, PolicySpec, Runtime, StatusSpec, TunnelSpec,
 };
 use easyenclave_schemas::evidence::{Evidence, QuoteBytes, Rejection, Verdict};
 use easyenclave_schemas::records::{ClaimRecord, OrderPhase, OrderRecord, WorkRecord};
@@ -334,6 +334,7 @@ fn revision(spec: PolicySpec) -> Revision {
         status: StatusSpec::default(),
         collateral: CollateralSpec::default(),
         evidence: EvidenceSpec::default(),
+        tunnel: TunnelSpec::default(),
         sealer: None,
         callers: Callers::default(),
         problems: Vec::new(),

@@ -7,7 +7,6 @@ use crate::documents::Kind;
 
 /// Kind and pointer; the empty pointer is the whole document.
 const NOT_YET: &[(Kind, &str)] = &[
-    (Kind::Fleet, "/spec/tunnel"),
     (Kind::Provider, "/spec/process/runtimes"),
     (Kind::Provider, "/spec/qemu/runtimes"),
     (Kind::Provider, "/spec/gcp/runtimes"),

@@ -64,6 +64,7 @@ const EDGES: [Row; 14] = [
             (AGENT, &[]),
             (GCP, &[]),
             (IMAGE, &[]),
+            (TUNNEL, &[]),
             ("hello-tdx", &[]),
         ],
     ),
@@ -89,6 +90,7 @@ const TEST_EDGES: [Row; 10] = [
     (
         "easyenclave",
         &[
+            (TUNNEL, &["testing"]),
             (ATTESTATION, &["testing"]),
             (STORE, &["testing"]),
             (CAPACITY, &["testing"]),

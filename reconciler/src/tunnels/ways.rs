@@ -1,0 +1,147 @@
+//! The ways that are there, for whoever answers agents and people. In memory: after a start it is found out again, and until then
+//! what an agent serves already stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use easyenclave_schemas::records::AgentRecord;
+use easyenclave_schemas::wire::{ConnectorState, TunnelOrder};
+use easyenclave_schemas::{AgentId, Digest, Timestamp};
+use easyenclave_tunnel::Tunnels;
+
+use crate::presence::Presence;
+
+/// An agent is given the token of its tunnel no more often than this: two calls of everybody's allowance each.
+const BETWEEN: Duration = Duration::from_secs(5);
+
+/// After a lost store an agent registers again, and what is published on it is decided anew: so long after it has registered
+/// nothing of its way is taken away because of what is not decided yet.
+const SETTLED: Duration = Duration::from_secs(30);
+
+/// A way to one agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// Where it answers for everybody.
+    pub url: String,
+    /// The connector that it needs, if any.
+    pub connector: Option<Digest>,
+}
+
+/// All ways.
+#[derive(Default)]
+pub struct Ways(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// Who makes them; none before the first revision.
+    by: Option<Arc<dyn Tunnels>>,
+    ways: BTreeMap<AgentId, Way>,
+    /// Agents that have had one since the start: what was decided about them is known.
+    had: BTreeSet<AgentId>,
+    asked: BTreeMap<AgentId, Timestamp>,
+}
+
+impl Ways {
+    /// Others make them from now on, and know none yet.
+    pub(super) fn by(&self, by: Option<Arc<dyn Tunnels>>) {
+        *self.state() = State {
+            by,
+            ..State::default()
+        };
+    }
+
+    pub(super) fn is(&self, agent: AgentId, way: Way) {
+        let mut state = self.state();
+        state.had.insert(agent.clone());
+        state.ways.insert(agent, way);
+    }
+
+    pub(super) fn is_not(&self, agent: &AgentId) {
+        self.state().ways.remove(agent);
+    }
+
+    pub(super) fn retain(&self, keep: impl Fn(&AgentId) -> bool) {
+        let mut state = self.state();
+        state.ways.retain(|agent, _| keep(agent));
+        state.asked.retain(|agent, _| keep(agent));
+    }
+
+    /// Forgets agents that are no more.
+    pub(super) fn forget(&self, is_there: impl Fn(&AgentId) -> bool) {
+        self.state().had.retain(is_there);
+    }
+
+    /// Whether what is decided about an agent has had its time, or was decided before.
+    pub(super) fn is_settled(&self, record: &AgentRecord, now: Timestamp) -> bool {
+        now >= record.registered_at.plus(SETTLED) || self.state().had.contains(&record.agent)
+    }
+
+    /// Which tunnel an agent should serve. Of one that should have one and whose own is not found yet, as after a start, the
+    /// one that it serves is not taken away.
+    pub fn order(
+        &self,
+        record: &AgentRecord,
+        serves: Option<&ConnectorState>,
+        now: Timestamp,
+    ) -> Option<TunnelOrder> {
+        let is_published = record.exposed.is_some() || !self.is_settled(record, now);
+        let version = match self.state().ways.get(&record.agent) {
+            _ if !is_published || record.quarantined.is_some() => None,
+            Some(way) => way.connector,
+            None => serves.map(|serves| serves.version),
+        };
+        version.map(|version| TunnelOrder { version })
+    }
+
+    /// Who gives out the token of this agent's tunnel, if it is of this version and was not asked for just now.
+    pub fn give(
+        &self,
+        agent: &AgentId,
+        version: Digest,
+        now: Timestamp,
+    ) -> Result<Arc<dyn Tunnels>, NotNow> {
+        let mut state = self.state();
+        let way = state.ways.get(agent);
+        let (Some(true), Some(by)) = (
+            way.map(|way| way.connector == Some(version)),
+            state.by.clone(),
+        ) else {
+            return Err(NotNow::Unknown);
+        };
+        let last = state.asked.get(agent).copied();
+        if last.is_some_and(|last| last <= now && now.since(last) < BETWEEN) {
+            return Err(NotNow::TooOften);
+        }
+        state.asked.insert(agent.clone(), now);
+        Ok(by)
+    }
+
+    /// Where agents answer for everybody: those that need no connector, and those whose connector is connected.
+    pub fn urls(&self, presence: &Presence) -> BTreeMap<AgentId, String> {
+        let state = self.state();
+        let leads = |(agent, way): &(&AgentId, &Way)| {
+            let serves = presence.heard(agent).and_then(|heard| heard.connector);
+            let is_it = |version| {
+                serves.is_some_and(|serves| serves.version == version && serves.connected)
+            };
+            way.connector.is_none_or(is_it)
+        };
+        let ways = state.ways.iter().filter(leads);
+        ways.map(|(agent, way)| (agent.clone(), way.url.clone()))
+            .collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why an agent gets no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotNow {
+    /// There is no such tunnel of it.
+    Unknown,
+    /// It has just asked.
+    TooOften,
+}
