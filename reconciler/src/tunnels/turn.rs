@@ -23,10 +23,17 @@ const LIST: Duration = Duration::from_secs(60);
 /// agents are unknown for a while, and serve.
 const UNKNOWN: Duration = Duration::from_secs(600);
 
+/// Who makes ways, for whom, and by which document.
+struct Maker {
+    fleet: FleetId,
+    spec: TunnelSpec,
+    /// None where the document lets nobody make them.
+    by: Option<Arc<dyn Tunnels>>,
+}
+
 pub(super) struct Turns {
     token: Option<Secret<String>>,
-    /// Whose ways they are, by which document, and who makes them.
-    by: Option<(FleetId, TunnelSpec, Option<Arc<dyn Tunnels>>)>,
+    maker: Option<Maker>,
     jobs: Jobs,
     /// Routes as they were made last.
     made: BTreeMap<AgentId, Route>,
@@ -39,7 +46,7 @@ impl Turns {
     pub(super) fn new(token: Option<Secret<String>>) -> Self {
         Self {
             token,
-            by: None,
+            maker: None,
             jobs: Jobs::default(),
             made: BTreeMap::new(),
             there: BTreeSet::new(),
@@ -125,23 +132,24 @@ impl Turns {
 
     /// Who makes the ways by the revision of now.
     fn by(&mut self, world: &World, revision: &Revision) -> Option<Arc<dyn Tunnels>> {
-        let fleet = &revision.desired.fleet;
-        let is = self
-            .by
-            .as_ref()
-            .is_some_and(|(of, spec, _)| of == fleet && *spec == revision.tunnel);
-        if !is {
-            let opened = open(fleet, &revision.tunnel, self.token.as_ref());
-            if let Err(error) = &opened {
+        let (fleet, spec) = (&revision.desired.fleet, &revision.tunnel);
+        let is = |maker: &Maker| maker.fleet == *fleet && maker.spec == *spec;
+        if !self.maker.as_ref().is_some_and(is) {
+            let by = open(fleet, spec, self.token.as_ref());
+            if let Err(error) = &by {
                 world.refuse("tunnel_needs_person", "tunnels", &error.to_string());
             }
-            let opened = opened.ok();
-            world.ways.by(opened.clone());
+            let by = by.ok();
+            world.ways.by(by.clone());
             self.jobs.forget();
             (self.made, self.there, self.listed) = Default::default();
-            self.by = Some((fleet.clone(), revision.tunnel.clone(), opened));
+            self.maker = Some(Maker {
+                fleet: fleet.clone(),
+                spec: spec.clone(),
+                by,
+            });
         }
-        self.by.as_ref()?.2.clone()
+        self.maker.as_ref()?.by.clone()
     }
 }
 

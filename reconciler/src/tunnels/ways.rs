@@ -145,3 +145,90 @@ pub enum NotNow {
     /// It has just asked.
     TooOften,
 }
+
+#[cfg(test)]
+mod tests {
+    use easyenclave_schemas::records::QuarantineRecord;
+    use easyenclave_tunnel::testing::{Memory, World};
+
+    use super::*;
+
+    const LATER: Timestamp = Timestamp::from_millis(60_000);
+
+    fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+        text.parse().expect("a name")
+    }
+
+    /// An agent that registered at the beginning of time.
+    fn record(is_published: bool) -> AgentRecord {
+        let zero = "00".repeat(32);
+        let record = serde_json::json!({
+            "agent": "a", "target": "tiny", "slot": 0, "datacenter": "local", "size": "tiny",
+            "provider": "local", "worker": "worker-1", "publicKey": zero, "address": "http://127.0.0.1:9",
+            "bootId": "b", "version": "0", "registeredAt": "1970-01-01T00:00:00Z",
+            "trust": {"refused": {"code": "EE-ATT-014", "message": "no", "policy": zero}},
+            "generation": 1, "exposed": is_published.then_some("acme/web"),
+        });
+        serde_json::from_value(record).expect("a record")
+    }
+
+    fn version(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
+    }
+
+    fn way(text: &str) -> Way {
+        Way {
+            url: "https://a.example.com".into(),
+            connector: Some(version(text)),
+        }
+    }
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    #[test]
+    fn an_agent_serves_what_is_published_on_it_and_keeps_what_is_not_known_yet() {
+        let serves = ConnectorState {
+            version: version("old"),
+            connected: true,
+        };
+        let ways = Ways::default();
+        let order = |record: &AgentRecord, now| {
+            let order = ways.order(record, Some(&serves), now);
+            order.map(|order| order.version)
+        };
+        assert_eq!(order(&record(true), LATER), Some(version("old")), "a start");
+        assert_eq!(order(&record(false), LATER), None);
+        assert_eq!(
+            order(&record(false), at(1)),
+            Some(version("old")),
+            "a lost store"
+        );
+        let mut lapsed = record(true);
+        lapsed.quarantined = Some(QuarantineRecord::TrustLapsed);
+        assert_eq!(order(&lapsed, at(1)), None);
+        ways.is(name("a"), way("new"));
+        assert_eq!(order(&record(true), LATER), Some(version("new")));
+        assert_eq!(order(&lapsed, LATER), None);
+        assert_eq!(order(&record(false), at(1)), None, "it was decided before");
+    }
+
+    #[test]
+    fn a_token_is_given_for_the_tunnel_of_now_and_not_too_often() {
+        let ways = Ways::default();
+        let agent: AgentId = name("a");
+        let give = |text, now| ways.give(&agent, version(text), now).map(drop);
+        assert_eq!(give("new", LATER), Err(NotNow::Unknown));
+        ways.by(Some(Arc::new(Memory {
+            world: World::default(),
+        })));
+        ways.is(agent.clone(), way("new"));
+        assert_eq!(give("old", LATER), Err(NotNow::Unknown));
+        assert_eq!(give("new", LATER), Ok(()));
+        assert_eq!(give("new", LATER.plus(BETWEEN / 2)), Err(NotNow::TooOften));
+        assert_eq!(give("new", LATER.plus(BETWEEN)), Ok(()));
+        ways.retain(|_| false);
+        assert_eq!(give("new", LATER.plus(BETWEEN * 2)), Err(NotNow::Unknown));
+    }
+}

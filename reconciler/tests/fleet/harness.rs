@@ -33,8 +33,6 @@ pub(crate) struct Fleet {
     pub(crate) environment: Vec<(&'static str, String)>,
     /// What each worker is started with.
     pub(crate) worker_arguments: Vec<String>,
-    /// What reconciler and worker find in their environment, beside this process's own.
-    pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 /// A deployment document.
@@ -90,7 +88,6 @@ impl Fleet {
             worker: None,
             environment: Vec::new(),
             worker_arguments: Vec::new(),
-            environment: Vec::new(),
         }
     }
 
@@ -214,7 +211,6 @@ impl Fleet {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        command.envs(self.environment.iter().cloned());
         command
     }
 
