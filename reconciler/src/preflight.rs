@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use easyenclave_plan::{Action, Agent, Hold, Observed, Plan, Subject, Trust, WaitReason, plan};
+use easyenclave_plan::{
+    Action, Agent, Hold, Issue as WhyNot, Observed, Plan, Subject, Trust, WaitReason, plan, whynot,
+};
 use easyenclave_schemas::wire::{Issue, Preflight};
 use easyenclave_schemas::{AgentId, Cloud, DeploymentId, Digest, Timestamp};
 
@@ -11,6 +13,9 @@ use crate::desired::Model;
 
 /// The most lines of a plan that are shown.
 const LINES: usize = 100;
+
+/// The most agents of which it is said why not.
+const AGENTS: usize = 100;
 
 /// What would come of a change.
 #[derive(Debug)]
@@ -46,7 +51,9 @@ impl Foreseen {
         let reasons = waits(id, &after);
         let issues = match (wanted, &known) {
             (Some(wanted), None) if wanted.replicas > 0 => {
-                vec![issue(observed, wanted, &reasons)]
+                let mut issues = vec![issue(observed, wanted, &reasons)];
+                issues.extend(of_agents(id, model, observed, now));
+                issues
             }
             _ => Vec::new(),
         };
@@ -141,6 +148,44 @@ fn issue(
         agent_id: None,
         node_size: Some(wanted.size.clone()),
         datacenter: None,
+    }
+}
+
+/// Why each agent was not chosen.
+fn of_agents(
+    id: &DeploymentId,
+    model: &Model,
+    observed: &Observed,
+    now: Timestamp,
+) -> impl Iterator<Item = Issue> {
+    let found = whynot(&model.desired, observed, id, now).into_iter();
+    found.take(AGENTS).map(|(agent, why)| {
+        let known = observed.agents.get(&agent);
+        Issue {
+            code: why.code().into(),
+            message: words(why).into(),
+            node_size: known.map(|known| known.size.clone()),
+            datacenter: known.map(|known| known.datacenter.clone()),
+            agent_id: Some(agent),
+        }
+    })
+}
+
+fn words(why: WhyNot) -> &'static str {
+    match why {
+        WhyNot::NotVerified => "its evidence is not accepted now",
+        WhyNot::Unhealthy => "it does not answer, or has not yet said what it runs",
+        WhyNot::NodeSizeMismatch => "it has another size",
+        WhyNot::TargetNotAllowed => "its target is none of those that are named",
+        WhyNot::DatacenterNotAllowed => "its datacenter is not among the allowed ones",
+        WhyNot::DatacenterDenied => "its datacenter is denied",
+        WhyNot::CloudNotAllowed => "its cloud is not among the allowed ones",
+        WhyNot::CloudDenied => "its cloud is denied",
+        WhyNot::NotNamed => "the deployment names another agent",
+        WhyNot::StatusNotDeployable => "it runs something, or is on its way out",
+        WhyNot::QuotaExceeded => "the owner's quota is used up",
+        WhyNot::Reserved => "it is kept for other owners",
+        WhyNot::NotNeeded => "all replicas have agents",
     }
 }
 

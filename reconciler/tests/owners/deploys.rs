@@ -77,6 +77,13 @@ async fn a_deploy_is_a_commit_an_agent_is_told_and_it_can_be_read_and_taken_away
         fleet.status().expect("a status")["fleet"]["desiredCommit"].clone(),
     );
     assert_eq!(before, after, "a dry run changes nothing");
+    // Where none can be chosen, it says of each agent why.
+    dry["agent_name"] = "tiny-000000000000".into();
+    let (status, body) = call(Method::POST, DEPLOY.into(), Some(dry)).await;
+    assert_eq!((status, &body["eligible"]), (200, &json!(false)), "{body}");
+    assert_eq!(body["issues"][0]["code"], "NO_ELIGIBLE_AGENTS", "{body}");
+    assert_eq!(body["issues"][1]["code"], "AGENT_NOT_NAMED", "{body}");
+    assert!(body["issues"][1]["agent_id"].is_string(), "{body}");
     // A deploy is a commit, and the agent that was foreseen is told.
     let (status, body) = call(Method::POST, DEPLOY.into(), Some(hello("api", "1"))).await;
     assert_eq!(
