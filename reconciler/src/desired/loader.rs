@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use easyenclave_schemas::decode::Problem;
 use easyenclave_schemas::documents::{Document, Identity};
 use easyenclave_schemas::status::ProblemStatus;
 
