@@ -81,6 +81,8 @@ impl Stage {
             surroundings: Surroundings {
                 path: path.expect("a path"),
                 fleet: self.fleet.clone(),
+                engine: None,
+                is_root: false,
             },
             order: "tiny-1".parse().expect("a name"),
             home: self.file("home"),
