@@ -28,7 +28,7 @@ pub(crate) struct Fleet {
     repository: String,
     port: u16,
     serve: Option<Child>,
-    worker: Option<Child>,
+    pub(crate) worker: Option<Child>,
     /// What the environment of each program has beside this one's.
     pub(crate) environment: Vec<(&'static str, String)>,
     /// What each worker is started with.

@@ -1,0 +1,12 @@
+//! Whole fleets whose agents run Compose files on a real container engine: Git repository, reconciler, worker, agents and
+//! containers. Each ends with the engine as it was before.
+
+#[path = "../fleet/harness.rs"]
+#[expect(
+    dead_code,
+    reason = "fleets of processes use all of it, and these do not"
+)]
+mod harness;
+
+mod ground;
+mod story;
