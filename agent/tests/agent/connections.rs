@@ -13,7 +13,7 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::fleet::{Reconciler, SOON, Script, config, copy};
+use crate::fleet::{Reconciler, SOON, Script, config, copy, forget};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n";
 const HALF: &[u8] = b"GET / HTTP/1.1\r\nhost: he";
@@ -167,4 +167,5 @@ async fn a_flood_past_what_the_system_allows_passes() {
     let lines = told().matches("no connection can be accepted").count();
     assert!(lines < 5, "{lines} lines about one flood");
     agent.kill().await.expect("killed");
+    forget(&config.order_id);
 }

@@ -603,6 +603,45 @@ impl Drop for Agent {
     }
 }
 
+/// What an agent of this order that was killed has left in memory goes. Tells whether there was something.
+pub(crate) fn forget(order: &OrderId) -> bool {
+    let folders = std::fs::read_dir("/dev/shm")
+        .expect("a memory file system")
+        .flatten();
+    let name = format!(".{order}");
+    let own: Vec<_> = folders
+        .map(|entry| entry.path())
+        .filter(|path| path.to_string_lossy().ends_with(&name))
+        .collect();
+    for path in &own {
+        std::fs::remove_dir_all(path).expect("removed");
+    }
+    !own.is_empty()
+}
+
+/// Instructs an agent at an address as the reconciler with this key does.
+pub(crate) async fn instructed(
+    key: &Keypair,
+    address: &str,
+    route: &str,
+    message: &Value,
+) -> (StatusCode, Value) {
+    let body = message.to_string();
+    let signed = map(sign_request(
+        key,
+        "POST",
+        route,
+        body.as_bytes(),
+        now(),
+        &unique(),
+    ));
+    // The agents of the same tests may run in another process, which alone has chosen one then.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let request = client().post(format!("{address}{route}")).headers(signed);
+    let (status, _, body) = receive(request.body(body)).await;
+    (status, serde_json::from_slice(&body).expect("JSON"))
+}
+
 /// Processes of an order's workload.
 pub(crate) fn workload(order: &OrderId) -> usize {
     let processes = list().expect("listed");

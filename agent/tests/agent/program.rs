@@ -5,12 +5,13 @@ use std::process::{ExitStatus, Stdio};
 
 use easyenclave_agent::exit;
 use easyenclave_schemas::signature::Keypair;
-use easyenclave_schemas::wire::{CONFIG_ID, PlatformConfig};
+use easyenclave_schemas::wire::{AgentConfig, CONFIG_ID, PlatformConfig, routes};
 use http::StatusCode;
+use serde_json::json;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::fleet::{Reconciler, SOON, Script, config, copy, workload};
+use crate::fleet::{Reconciler, SOON, Script, config, copy, forget, instructed, workload};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_easyenclave-agent");
 
@@ -37,7 +38,7 @@ async fn end(child: Child) -> (ExitStatus, String) {
     )
 }
 
-fn write(config: &easyenclave_schemas::wire::AgentConfig, folder: &Path) -> String {
+fn write(config: &AgentConfig, folder: &Path) -> String {
     let path = folder.join("config.json");
     std::fs::write(&path, serde_json::to_vec(config).expect("plain data")).expect("written");
     path.display().to_string()
@@ -110,6 +111,7 @@ async fn a_bound_agent_shows_nobody_evidence_that_names_another_configuration_th
     let beat = |script: &Script| script.beats.first().map(|_| ());
     reconciler.until("it reports", beat).await;
     drop(child);
+    forget(&config.order_id);
     std::fs::write(&started_for, "no digest").expect("written");
     let (status, said) = end(start(&["--config", &path])).await;
     assert_eq!(status.code(), Some(i32::from(exit::FAILED)), "{said}");
@@ -138,4 +140,75 @@ async fn it_ends_well_when_it_is_told_to() {
         assert_eq!(status.code(), Some(i32::from(exit::DONE)), "{said}");
         assert_eq!(workload(&config.order_id), 0);
     }
+}
+
+/// Starts an agent, and waits until it has registered once more than before. Answers it, its key and its address.
+async fn registered(reconciler: &Reconciler, path: &str) -> (Child, String, String) {
+    let before = reconciler.script().registrations.len();
+    // Each start counts its heartbeats anew.
+    reconciler.script().beats.clear();
+    let child = start(&["--config", path]);
+    let new = |script: &Script| {
+        let last = script.registrations.get(before)?;
+        Some((last.public_key.clone(), last.address.clone()))
+    };
+    let (key, address) = reconciler.until("it registers", new).await;
+    (child, key, address)
+}
+
+#[tokio::test]
+async fn one_that_was_killed_is_the_same_agent_when_it_is_started_again() {
+    let key = Keypair::generate().expect("a key");
+    let reconciler = Reconciler::start(copy(&key)).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = config(&reconciler.url, &key.public(), folder.path());
+    let path = write(&config, folder.path());
+    let undeploy = |generation: u64, epoch: u64| json!({ "agent_id": config.order_id.agent(), "epoch": epoch, "generation": generation });
+    let (mut child, first, address) = registered(&reconciler, &path).await;
+    let (status, _) = instructed(&key, &address, routes::UNDEPLOY, &undeploy(7, 2)).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    child.kill().await.expect("killed");
+
+    let (mut child, second, address) = registered(&reconciler, &path).await;
+    assert_eq!(second, first);
+    let refused = async |generation, epoch| {
+        let message = undeploy(generation, epoch);
+        instructed(&key, &address, routes::UNDEPLOY, &message)
+            .await
+            .1["code"]
+            .clone()
+    };
+    assert_eq!(refused(6, 2).await, "stale_generation");
+    assert_eq!(refused(8, 1).await, "stale_epoch");
+    let (status, _) = instructed(&key, &address, routes::UNDEPLOY, &undeploy(7, 2)).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "the newest may come again");
+    child.kill().await.expect("killed");
+
+    // Who obeys another reconciler is another agent.
+    let mut strange = config.clone();
+    strange.reconciler_key = Keypair::generate().expect("a key").public().to_string();
+    let strange = write(&strange, folder.path());
+    let (mut child, third, _) = registered(&reconciler, &strange).await;
+    assert_ne!(third, first);
+    child.kill().await.expect("killed");
+    forget(&config.order_id);
+}
+
+#[tokio::test]
+async fn one_that_ends_by_itself_is_another_agent_when_it_is_started_again() {
+    let key = Keypair::generate().expect("a key");
+    let reconciler = Reconciler::start(copy(&key)).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = config(&reconciler.url, &key.public(), folder.path());
+    let path = write(&config, folder.path());
+    let (child, first, _) = registered(&reconciler, &path).await;
+    let pid = child.id().expect("it runs").to_string();
+    let told = Command::new("kill").arg(&pid).status().await;
+    assert!(told.expect("kill runs").success());
+    assert_eq!(end(child).await.0.code(), Some(i32::from(exit::DONE)));
+    assert!(!forget(&config.order_id), "nothing is left in memory");
+    let (mut child, second, _) = registered(&reconciler, &path).await;
+    assert_ne!(second, first);
+    child.kill().await.expect("killed");
+    forget(&config.order_id);
 }
