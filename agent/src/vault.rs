@@ -34,6 +34,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// What the answer is for; see [`Case::what`].
 const SECRETS: &str = "secrets";
 
+/// Where containers see the files.
+const IN_CONTAINERS: &str = "/run/secrets";
+
 /// The folder of the files, below the one in memory.
 const FOLDER: &str = "secrets";
 
@@ -46,6 +49,26 @@ pub(crate) struct Vault {
     memory: Memory,
     /// Those of the assignment that runs or is about to. Written by whoever runs it.
     held: Mutex<Values>,
+}
+
+/// A file of a secret, and which services see it where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mount {
+    pub(crate) source: PathBuf,
+    pub(crate) name: String,
+    pub(crate) services: Vec<String>,
+}
+
+impl Mount {
+    /// Whether a service sees it.
+    pub(crate) fn is_for(&self, service: &str) -> bool {
+        self.services.is_empty() || self.services.iter().any(|one| one == service)
+    }
+
+    /// As Compose files say it.
+    pub(crate) fn line(&self) -> String {
+        format!("{}:{IN_CONTAINERS}/{}:ro", self.source.display(), self.name)
+    }
 }
 
 /// Why an assignment's secrets cannot be had at the moment. No variant quotes what came.
@@ -168,6 +191,20 @@ impl Vault {
         let version = version.map(|digest| digest.as_bytes().to_vec());
         let digest = Digest::of_list([uses.as_slice(), version.as_deref().unwrap_or_default()]);
         self.folder().join(digest.short(16))
+    }
+
+    /// The files that the services of an assignment see.
+    pub(crate) fn mounts(&self, assignment: &Assignment) -> Vec<Mount> {
+        let folder = self.files(&assignment.secrets, assignment.secrets_digest);
+        let mount = |one: &SecretUse| {
+            let name = one.file.clone()?;
+            Some(Mount {
+                source: folder.join(&name),
+                name,
+                services: one.services.clone(),
+            })
+        };
+        assignment.secrets.iter().filter_map(mount).collect()
     }
 
     /// Removes all that is held, but the files of these uses.
@@ -322,6 +359,23 @@ mod tests {
         assert!(!file(&old).exists() && file(&new).exists());
         vault.clear();
         assert!(!vault.memory.path().exists());
+    }
+
+    #[test]
+    fn services_see_the_files_that_are_theirs_and_can_change_none() {
+        let vault = vault();
+        let mut one = assignment("db.key", b"1");
+        let mounts = vault.mounts(&one);
+        assert!(mounts[0].is_for("web") && mounts[0].is_for("db"));
+        let folder = vault.files(&one.secrets, one.secrets_digest);
+        let line = format!("{}/db.key:/run/secrets/db.key:ro", folder.display());
+        assert_eq!(mounts[0].line(), line);
+        assert_eq!(line.matches(':').count(), 2, "{line}");
+        one.secrets[0].services = vec!["db".into()];
+        let mounts = vault.mounts(&one);
+        assert!(mounts[0].is_for("db") && !mounts[0].is_for("web"));
+        one.secrets[0].file = None;
+        assert_eq!(vault.mounts(&one), []);
     }
 
     #[test]

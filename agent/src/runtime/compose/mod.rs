@@ -135,9 +135,10 @@ impl Life<'_> {
         })?;
         let deployment = &self.assignment.deployment;
         self.ground.begin(deployment).await?;
+        let secrets = self.place.vault.mounts(&self.assignment);
         let written = self
             .ground
-            .write(&compose, self.workload, deployment)
+            .write(&compose, self.workload, deployment, &secrets)
             .await?;
         let services = self.update(&engine, &compose, &written).await?;
         self.report.url = written.port.map(|port| self.place.url(port));

@@ -1,11 +1,14 @@
-//! What is laid over the user's Compose file: labels, bounded logs, volumes on the data disk, the published address. It is
-//! JSON, which is YAML too, and the same for every version of a deployment: what changes here makes new containers.
+//! What is laid over the user's Compose file: labels, bounded logs, volumes on the data disk, the published address, files
+//! with secrets. It is JSON, which is YAML too. What changes here makes new containers, so it is the same for every version of
+//! a deployment, but for the files of secrets: another version of one is another file.
 
 use std::path::{Path, PathBuf};
 
 use easyenclave_engine::{Owner, labels};
 use easyenclave_schemas::DeploymentId;
 use serde_json::{Map, Value, json};
+
+use crate::vault::Mount;
 
 /// The most that an engine keeps of one container's output: two files of this many bytes.
 const LOG: &str = "1048576";
@@ -23,6 +26,8 @@ pub(super) struct Overlay<'a> {
     pub(super) disk: Option<&'a Path>,
     /// The service that answers, its port, and the port of this machine that leads there.
     pub(super) web: Option<(&'a str, u16, u16)>,
+    /// Files that services see, and no others do.
+    pub(super) secrets: &'a [Mount],
 }
 
 impl Overlay<'_> {
@@ -59,6 +64,11 @@ impl Overlay<'_> {
             "labels": self.labels(),
             "logging": { "driver": "json-file", "options": { "max-size": LOG, "max-file": "2" } },
         });
+        let given = self.secrets.iter().filter(|one| one.is_for(name));
+        let given: Vec<_> = given.map(Mount::line).collect();
+        if !given.is_empty() {
+            service["volumes"] = given.into();
+        }
         if let Some((_, inside, outside)) = self.web.filter(|(service, _, _)| *service == name) {
             service["ports"] = json!([format!("127.0.0.1:{outside}:{inside}")]);
         }
@@ -103,6 +113,7 @@ mod tests {
             volumes: &["data".into()],
             disk: Some(Path::new("/data/volumes")),
             web: Some(("web", 80, 40000)),
+            secrets: &[],
         };
         let found: Value = serde_json::from_str(&overlay.text()).expect("JSON");
         let labels = json!({ "dev.easyenclave.fleet": "demo@0123", "dev.easyenclave.order": "tiny-1",
@@ -118,5 +129,33 @@ mod tests {
                 "driver_opts": { "type": "none", "o": "bind", "device": "/data/volumes/data" } } },
         });
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_secret_is_a_file_of_the_services_that_it_is_for() {
+        let owner = Owner {
+            fleet: "demo@0123".into(),
+            order: "tiny-1".into(),
+        };
+        let deployment = "acme/web".parse().expect("a deployment");
+        let mount = |name: &str, services: &[&str]| Mount {
+            source: Path::new("/dev/shm/x").join(name),
+            name: name.into(),
+            services: services.iter().map(|one| (*one).to_owned()).collect(),
+        };
+        let overlay = Overlay {
+            owner: &owner,
+            deployment: &deployment,
+            services: &["db".into(), "web".into()],
+            volumes: &[],
+            disk: None,
+            web: None,
+            secrets: &[mount("key", &[]), mount("password", &["db"])],
+        };
+        let found: Value = serde_json::from_str(&overlay.text()).expect("JSON");
+        let [key, password] =
+            ["key", "password"].map(|name| format!("/dev/shm/x/{name}:/run/secrets/{name}:ro"));
+        assert_eq!(found["services"]["db"]["volumes"], json!([key, password]));
+        assert_eq!(found["services"]["web"]["volumes"], json!([key]));
     }
 }

@@ -17,6 +17,7 @@ use tokio::fs;
 
 use super::overlay::{self, Overlay};
 use crate::runtime::process::{Place, free_port, named};
+use crate::vault::Mount;
 
 /// How long a container may take to end when it is asked to.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -114,6 +115,7 @@ impl Ground {
         compose: &Compose,
         workload: &ComposeWorkload,
         deployment: &DeploymentId,
+        secrets: &[Mount],
     ) -> Result<Written, Trouble> {
         let text = resolved(workload)?;
         let mut project = Project {
@@ -139,6 +141,7 @@ impl Ground {
             volumes: &volumes,
             disk: self.disk.as_deref(),
             web: web.map(|(web, port)| (web.service.as_str(), web.port, port)),
+            secrets,
         };
         let file = self.file("overlay.json");
         put(&file, &overlay.text()).await?;

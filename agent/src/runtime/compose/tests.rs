@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use easyenclave_engine::testing::{Bed, IMAGE, Registry};
 use easyenclave_engine::{Generation as Compose, Owner};
 use easyenclave_processes::Memory;
+use easyenclave_schemas::documents::SecretUse;
 use easyenclave_schemas::{Digest, OrderId};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,6 +20,8 @@ use crate::config::Surroundings;
 use crate::runtime::Log;
 use crate::vault::Vault;
 
+mod secrets;
+
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -29,6 +32,9 @@ struct Stage {
     place: Arc<Place>,
     board: Arc<Board>,
     running: Option<(oneshot::Sender<bool>, JoinHandle<()>)>,
+    secrets: Vec<SecretUse>,
+    /// Their version.
+    version: Option<Digest>,
 }
 
 impl Stage {
@@ -56,18 +62,24 @@ impl Stage {
             place: Arc::new(place),
             board: Arc::new(watch::Sender::default()),
             running: None,
+            secrets: Vec::new(),
+            version: None,
+        }
+    }
+
+    fn assignment(&self, compose: &Value, health: &Value) -> Assignment {
+        Assignment {
+            deployment: "acme/web".parse().expect("a deployment"),
+            digest: Digest::of(compose.to_string().as_bytes()),
+            secrets: self.secrets.clone(),
+            secrets_digest: self.version,
+            workload: serde_json::from_value(json!({ "compose": compose })).expect("a workload"),
+            health: serde_json::from_value(health.clone()).expect("a probe"),
         }
     }
 
     fn start(&mut self, generation: u64, compose: &Value, health: &Value) {
-        let assignment = Arc::new(Assignment {
-            deployment: "acme/web".parse().expect("a deployment"),
-            digest: Digest::of(compose.to_string().as_bytes()),
-            secrets: Vec::new(),
-            secrets_digest: None,
-            workload: serde_json::from_value(json!({ "compose": compose })).expect("a workload"),
-            health: serde_json::from_value(health.clone()).expect("a probe"),
-        });
+        let assignment = Arc::new(self.assignment(compose, health));
         let (stop, stopped) = oneshot::channel();
         let (place, board) = (Arc::clone(&self.place), Arc::clone(&self.board));
         let run = tokio::spawn(async move {

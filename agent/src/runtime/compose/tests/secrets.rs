@@ -1,0 +1,95 @@
+//! Secrets of services, on a real engine: files that the right ones see, and nothing that the engine keeps.
+
+use std::path::Path;
+
+use easyenclave_schemas::{Secret, SecretName};
+
+use super::*;
+use crate::vault::Values;
+
+/// Gives the stage a value for its next assignment, and answers what it is known by.
+fn give(stage: &mut Stage, compose: &Value, value: &str) -> String {
+    stage.version = Some(Digest::of(value.as_bytes()));
+    let assignment = stage.assignment(compose, &Value::Null);
+    let name = SecretName::new("db").expect("a name");
+    let values = Values::from([(name, Secret::new(value.into()))]);
+    stage.place.vault.put(&assignment, values).expect("memory");
+    Digest::of(value.as_bytes()).to_string()
+}
+
+/// Files below a folder that hold a text.
+fn with(folder: &Path, text: &str, found: &mut Vec<PathBuf>) {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries {
+        let path = entry.path();
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => with(&path, text, found),
+            Ok(kind) if kind.is_file() => {
+                let bytes = std::fs::read(&path).unwrap_or_default();
+                let mut windows = bytes.windows(text.len());
+                if windows.any(|window| window == text.as_bytes()) {
+                    found.push(path);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_the_services_that_it_is_for_see_a_secret_and_the_engine_keeps_none() {
+    let Some(bed) = Bed::take(Compose::Second) else {
+        return;
+    };
+    let before = bed.holdings();
+    let mut stage = Stage::on(bed);
+    let uses = json!([{ "name": "db", "file": "db.txt", "services": ["web"] }]);
+    stage.secrets = serde_json::from_value(uses).expect("uses");
+    let look = "command: [sh, -c, 'sha256sum </run/secrets/db.txt || echo none; sleep 300']";
+    let service = format!("image: {IMAGE}\n    init: true\n    user: '65534'\n    {look}\n");
+    let text = format!("services:\n  web:\n    {service}  other:\n    {service}");
+    let compose = json!({ "source": { "inline": text } });
+    let (first, second) = (clock::unique(), clock::unique());
+    let known = give(&mut stage, &compose, &first);
+    stage.start(1, &compose, &Value::Null);
+    stage.ready(1).await;
+    let ids = stage.ids();
+    until_says(&stage, "web", &known).await;
+    until_says(&stage, "other", "none").await;
+    stage.stop(true).await;
+    let known = give(&mut stage, &compose, &second);
+    stage.start(2, &compose, &Value::Null);
+    stage.ready(2).await;
+    until_says(&stage, "web", &known).await;
+    assert_eq!(
+        stage.ids()["other"],
+        ids["other"],
+        "it was given nothing new"
+    );
+    let root = stage
+        .bed
+        .docker(&["info", "--format", "{{.DockerRootDir}}"]);
+    let mut found = Vec::new();
+    for value in [&first, &second] {
+        with(Path::new(root.trim()), value, &mut found);
+        with(&stage.place.data, value, &mut found);
+    }
+    assert_eq!(found, [] as [PathBuf; 0]);
+    with(Path::new(root.trim()), &ids["other"], &mut found);
+    assert!(!found.is_empty(), "what the engine keeps was looked at");
+    let memory = Memory::of(&stage.place.surroundings.fleet, "tiny-1");
+    assert!(memory.path().exists());
+    stage.stop(false).await;
+    assert!(!memory.path().exists(), "nothing is left in memory");
+    assert_eq!(stage.bed.holdings(), before);
+}
+
+async fn until_says(stage: &Stage, service: &str, what: &str) {
+    let says = async {
+        while !lines(stage, Some(service)).await.contains(what) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let said = timeout(PATIENCE, says).await;
+    assert!(said.is_ok(), "{service} does not say {what}");
+}
