@@ -91,12 +91,12 @@ impl Census {
         self.strays.clear();
     }
 
-    /// A replica that runs well, in another version than the aim, without having been decided here.
-    pub(crate) fn add_old(&mut self, agent: AgentIx) {
+    /// A replica that runs, well or not, in another version than the aim, without having been decided here.
+    pub(crate) fn add_old(&mut self, agent: AgentIx, runs_well: bool) {
         self.good.push(Replica {
             agent,
-            ready: true,
-            serves: true,
+            ready: runs_well,
+            serves: runs_well,
             current: false,
             steady: false,
         });
@@ -114,9 +114,29 @@ impl Census {
             && self.strays.is_empty()
     }
 
-    /// Whether everything is as it should be, and has proved good.
-    pub(crate) fn is_steady(&self, spec: &Deployment) -> bool {
-        self.is_settled(spec) && self.good.iter().all(|replica| replica.steady)
+    /// Whether the aim has proved good: on each wanted replica, or on each that is there once those had their time. What
+    /// cannot be placed does not keep a version from having proved good.
+    pub(crate) fn is_steady(&self, view: &View, spec: &Deployment) -> bool {
+        let there = || self.good.iter().chain(&self.movers);
+        let is_alone = self.fixed.is_empty()
+            && self.stuck.is_empty()
+            && self.bad.is_empty()
+            && self.strays.is_empty();
+        let within = view.ready_within(spec);
+        let is_over = |r: &Replica| view.agent(r.agent).is_over(within, view.now);
+        let is_time = self.is_settled(spec) || (there().next().is_some() && there().all(is_over));
+        is_alone && is_time && there().all(|r| r.ready && r.current && r.steady)
+    }
+
+    /// Whether a replica has, or may have, another version than the aim.
+    pub(crate) fn is_mixed(&self, view: &View, aim: Digest) -> bool {
+        let is_other = |replica: &Replica| !replica.current;
+        self.good.iter().chain(&self.movers).any(is_other)
+            || self.fixed.iter().any(|a| !view.agent(*a).current)
+            || self
+                .strays
+                .iter()
+                .any(|a| view.agent(*a).runs() != Some(aim))
     }
 
     /// How many replicas in place have a version, or may have: undecided ones too.
@@ -146,7 +166,7 @@ impl Census {
 
     fn young_ones(&self) -> impl Iterator<Item = &Replica> {
         let is_young = |r: &&Replica| r.current && r.ready && !r.steady;
-        self.good.iter().filter(is_young)
+        self.good.iter().chain(&self.movers).filter(is_young)
     }
 
     /// Replicas that have a version and of which more is not known.

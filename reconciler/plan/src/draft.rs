@@ -60,13 +60,13 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// The version of a replica that serves nobody. Where none is known to be healthy, it is the aim in any case.
-    pub(crate) fn next(&mut self) -> Digest {
+    /// The version of a replica that serves nobody; none where the aim may go no further and none is known to be healthy.
+    pub(crate) fn next(&mut self) -> Option<Digest> {
         if self.room == 0 {
-            return self.base.unwrap_or(self.aim);
+            return self.base;
         }
         self.room -= 1;
-        self.aim
+        Some(self.aim)
     }
 }
 

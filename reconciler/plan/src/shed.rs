@@ -71,7 +71,7 @@ impl Shed {
         let kept = census.in_place() - number(surplus.len());
         remove(&surplus, When::Now);
         remove(&surplus_later(spec, census, &surplus), When::Later);
-        remove(strays_beyond(spec, census), When::Now);
+        remove(strays_beyond(view, spec, census), When::Now);
         if census.movers.is_empty() && census.bad.is_empty() {
             return;
         }
@@ -166,9 +166,17 @@ fn surge(spec: &Deployment, census: &Census, new: bool) -> u32 {
     }
 }
 
-/// What runs undecided beyond what is wanted.
-fn strays_beyond<'c>(spec: &Deployment, census: &'c Census) -> &'c [AgentIx] {
-    let room = spec.replicas.saturating_sub(census.placed()) as usize;
+/// What runs undecided beyond what is wanted. Where none may be away, others are placed before it goes, and are not
+/// counted until they serve in its place.
+fn strays_beyond<'c>(view: &View, spec: &Deployment, census: &'c Census) -> &'c [AgentIx] {
+    let good = census.good.iter().filter(|r| r.current).count();
+    let fixed = census.fixed.iter().filter(|a| view.agent(**a).current);
+    let more = match spec.rollout.max_unavailable {
+        0 => spec.rollout.surge().min(number(good + fixed.count())),
+        _ => 0,
+    };
+    let most = spec.replicas.saturating_add(more);
+    let room = most.saturating_sub(census.placed()) as usize;
     census.strays.get(room..).unwrap_or_default()
 }
 

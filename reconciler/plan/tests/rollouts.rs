@@ -199,6 +199,30 @@ fn is_given(action: &Action, v: &str) -> bool {
     matches!(action, Action::Assign { workload, .. } if *workload == version(v))
 }
 
+/// What the reconciler has lost of its store.
+#[derive(Debug, Clone, Copy)]
+enum Lost {
+    Nothing,
+    Records,
+    Store,
+}
+
+impl World {
+    fn lose(&mut self, lost: Lost) {
+        match lost {
+            Lost::Nothing => {}
+            Lost::Records => self.observed.rollouts.clear(),
+            Lost::Store => self.lose_store(),
+        }
+    }
+}
+
+/// Whether an agent runs something that is ready and that it was not told to stop or to change.
+fn serves(agent: &Agent) -> bool {
+    matches!(&agent.reported, Reported::Running(replica)
+        if replica.ready && replica.generation >= agent.generation)
+}
+
 proptest! {
     #![proptest_config(config(1))]
 
@@ -273,9 +297,32 @@ proptest! {
     }
 
     #[test]
+    fn a_lost_store_takes_no_more_away_than_may_be(
+        deployment in deployment(),
+        bad in any::<bool>(),
+        before in vec(fleets::calm_event(), 0..40),
+        events in vec(fleets::calm_event(), 0..80),
+    ) {
+        let least = deployment.replicas.saturating_sub(deployment.rollout.max_unavailable);
+        let mut world = settled(deployment);
+        world.broken.extend(bad.then(|| version("v2")));
+        set_version(&mut world, "v2");
+        for event in before {
+            world.happen(event);
+        }
+        world.lose_store();
+        for event in events {
+            world.happen(event);
+            let serving = world.observed.agents.values().filter(|agent| serves(agent)).count();
+            prop_assert!(serving >= least as usize, "{serving} of {least}\n{}", world.text());
+        }
+    }
+
+    #[test]
     fn a_canary_bounds_what_a_bad_version_takes(
         mut deployment in deployment(),
         canary in 1..3_u32,
+        lost in prop::sample::select(vec![Lost::Nothing, Lost::Records, Lost::Store]),
         events in vec(fleets::calm_event(), 0..80),
     ) {
         prop_assume!(deployment.replicas > canary);
@@ -283,6 +330,7 @@ proptest! {
         let mut world = settled(deployment);
         world.broken.insert(version("v2"));
         set_version(&mut world, "v2");
+        world.lose(lost);
         for event in events {
             world.happen(event);
             let bad = world.observed.agents.values().filter(|agent| runs(agent, "v2")).count();

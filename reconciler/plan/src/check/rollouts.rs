@@ -5,7 +5,7 @@ use easyenclave_schemas::{AgentId, DeploymentId, Digest};
 
 use super::Findings;
 use super::facts::Facts;
-use crate::{Action, Agent, Deployment, Replica, Reported};
+use crate::{Action, Agent, Deployment, Replica, Reported, Rollout};
 
 pub(super) fn check(facts: &Facts, findings: &mut Findings) {
     for action in &facts.plan.actions {
@@ -25,16 +25,45 @@ pub(super) fn check(facts: &Facts, findings: &mut Findings) {
     }
 }
 
-/// A version is healthy when each wanted replica is there, ready with it, and has been so long enough.
+/// A version is healthy when each wanted replica is there, ready with it, and has been so long enough; or each that is
+/// there, once all of those had their time.
 fn settle(facts: &Facts, id: &DeploymentId, workload: Digest, findings: &mut Findings) {
     let is_good = facts.deployment(id).is_some_and(|spec| {
         let good = facts
             .carriers(id)
             .filter(|(agent, fact)| is_good(facts, spec, (id, workload), agent, fact));
         let all = good.count() == spec.replicas as usize && spec.replicas > 0;
-        all && facts.aim(id, spec) == workload && spec.workload == workload
+        (all || is_good_where_it_is(facts, spec, (id, workload)))
+            && facts.aim(id, spec) == workload
+            && spec.workload == workload
     });
     findings.must(6, is_good, || format!("{id} is not healthy at {workload}"));
+}
+
+fn is_good_where_it_is(facts: &Facts, spec: &Deployment, of: (&DeploymentId, Digest)) -> bool {
+    let stays = |(agent, fact): &(&AgentId, &Agent)| {
+        facts.is_live(agent, fact) && !facts.retires(agent) && facts.instructed(agent) != Some(None)
+    };
+    let mut there = facts.carriers(of.0).filter(stays).peekable();
+    there.peek().is_some()
+        && there.all(|(agent, fact)| {
+            is_good(facts, spec, of, agent, fact) && is_over(facts, spec, of.1, fact)
+        })
+}
+
+/// Whether an agent was told a version, and has had its time for it.
+fn is_over(facts: &Facts, spec: &Deployment, version: Digest, fact: &Agent) -> bool {
+    let within = spec.rollout.deadline;
+    let within = within.unwrap_or(facts.desired.limits.ready_within);
+    let told = fact.assigned.as_ref();
+    told.is_some_and(|told| told.workload == version && told.since.plus(within) <= facts.now)
+}
+
+/// Whether a replica that serves nobody may keep an old version: the new one may not go on, and none was healthy.
+pub(super) fn may_keep(facts: &Facts, id: &DeploymentId, spec: &Deployment) -> bool {
+    let Rollout { pause, reverts, .. } = &spec.rollout;
+    let paused = pause.as_ref().is_some_and(|pause| facts.now < pause.until);
+    facts.healthy(id).is_none() && (paused || *reverts || !sizes(spec).is_empty())
 }
 
 /// An attempt is given up only when it has a fault of its own, and for something better.
@@ -72,17 +101,11 @@ fn is_faulty(
     fact: &Agent,
 ) -> bool {
     let spec = facts.deployment(id);
-    let own = spec.and_then(|spec| spec.rollout.deadline);
-    let within = own.unwrap_or(facts.desired.limits.ready_within);
-    let told = fact
-        .assigned
-        .as_ref()
-        .filter(|told| told.workload == version);
     let replica = replica(fact).filter(|replica| replica.workload == version && !replica.ready);
     Facts::is_heard(fact)
         && facts.is_live(agent, fact)
         && facts.is_trusted(fact)
-        && told.is_some_and(|told| told.since.plus(within) <= facts.now)
+        && spec.is_some_and(|spec| is_over(facts, spec, version, fact))
         && replica
             .and_then(|it| it.cause)
             .is_some_and(|it| it.is_versions_fault())

@@ -7,6 +7,7 @@ use easyenclave_schemas::{AgentId, OrderId, Timestamp};
 
 use super::Findings;
 use super::facts::Facts;
+use super::rollouts;
 use crate::{Action, Agent, Exposure, Hold, Liveness, Reported, RetireReason};
 
 pub(super) fn check(facts: &Facts, findings: &mut Findings) {
@@ -279,7 +280,8 @@ fn distrusted_is_out(facts: &Facts, id: &AgentId, agent: &Agent, findings: &mut 
     findings.must(5, out, || format!("{id} is in service without trust"));
 }
 
-/// A replica that serves nobody is never left at an old version, unless it waits for a person to let it go.
+/// A replica that serves nobody is never left at an old version, unless it waits for a person to let it go or the new
+/// one may go no further.
 fn newest_wins(facts: &Facts, id: &AgentId, agent: &Agent, findings: &mut Findings) {
     let Some(assigned) = &agent.assigned else {
         return;
@@ -290,6 +292,7 @@ fn newest_wins(facts: &Facts, id: &AgentId, agent: &Agent, findings: &mut Findin
     let aim = facts.aim(&assigned.deployment, spec);
     let stuck = assigned.workload != aim
         && facts.healthy(&assigned.deployment) != Some(assigned.workload)
+        && !rollouts::may_keep(facts, &assigned.deployment, spec)
         && spec.replicas > 0
         && Facts::is_heard(agent)
         && facts.is_live(id, agent)

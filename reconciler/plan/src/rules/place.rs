@@ -19,7 +19,13 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
     for need in &mut needs {
         match need.surge {
             Surge::No => {}
-            Surge::Now(count) => free.place(draft, need.deployment, count, &mut need.pace),
+            Surge::Now(count) => {
+                let mut pace = Pace {
+                    room: count,
+                    ..need.pace
+                };
+                free.place(draft, need.deployment, count, &mut pace);
+            }
             Surge::Later(count) => draft.unplaced.push(Unplaced {
                 deployment: need.deployment,
                 count,
@@ -132,7 +138,9 @@ impl<'v, 'a> Free<'v, 'a> {
             let Some(agent) = self.next(deployment, target) else {
                 break;
             };
-            draft.assign(self.view, agent, deployment, pace.next());
+            // What is missing has no version that it could keep.
+            let workload = pace.next().unwrap_or(pace.aim);
+            draft.assign(self.view, agent, deployment, workload);
             draft.uses_more(owner, 1);
             self.reserved.take(target, owner, 1);
             taken += 1;

@@ -97,15 +97,17 @@ struct Update<'v, 'a> {
 
 impl Update<'_, '_> {
     fn run(&self, draft: &mut Draft, census: &mut Census, mut pace: Pace) {
-        self.adopt(draft, census, &mut pace);
+        self.adopt(draft, census, pace);
         self.report(draft, census);
         let missing = self.missing(draft, census);
-        let mut later = pace;
-        later.room = pace.room.saturating_sub(missing);
+        // What is missing may be had never. So it gets what is left of the step, and keeps nothing of it for itself.
         let surge = match census.outdated().next() {
-            Some(_) => self.roll(draft, census, &mut later),
+            Some(_) => self.roll(draft, census, &mut pace),
             None => Surge::No,
         };
+        if let Surge::Now(count) = surge {
+            pace.room = pace.room.saturating_sub(count);
+        }
         self.leave(draft, census);
         if missing > 0 || surge != Surge::No {
             draft.needs.push(Need {
@@ -143,8 +145,8 @@ impl Update<'_, '_> {
     }
 
     /// A workload that runs undecided, as after the store was lost, is taken over where it is, in its own version if that
-    /// is the aim or was healthy. One that serves in another version counts as an old replica, where some may be away.
-    fn adopt(&self, draft: &mut Draft, census: &mut Census, pace: &mut Pace) {
+    /// is the aim or was healthy. One in another version counts as an old replica.
+    fn adopt(&self, draft: &mut Draft, census: &mut Census, pace: Pace) {
         for agent in std::mem::take(&mut census.strays) {
             let facts = self.view.agent(agent);
             let known = facts.runs();
@@ -153,20 +155,16 @@ impl Update<'_, '_> {
                 census.fixed.push(agent);
             } else if draft.quota_left(self.view, self.deployment) == 0 {
                 draft.unassign(self.view, agent, self.deployment);
-            } else if known.is_none() && facts.runs_well() && self.may_be_away() {
-                draft.uses_more(self.view.deployment(self.deployment).owner, 1);
-                census.add_old(agent);
             } else {
                 draft.uses_more(self.view.deployment(self.deployment).owner, 1);
-                let workload = known.unwrap_or_else(|| pace.next());
+                let Some(workload) = known else {
+                    census.add_old(agent, facts.runs_well());
+                    continue;
+                };
                 draft.assign(self.view, agent, self.deployment, workload);
                 census.fixed.push(agent);
             }
         }
-    }
-
-    fn may_be_away(&self) -> bool {
-        self.spec.rollout.max_unavailable > 0
     }
 
     /// Says what runs undecided and is not told anything yet.
@@ -226,17 +224,18 @@ impl Update<'_, '_> {
             let closed = self.wait.as_ref().filter(|_| pace.room == 0);
             self.wait_for_room(draft, census, closed);
         }
-        // Beside what runs undecided, more would be too many.
+        // Where some may be away, more beside what runs undecided would be too many.
         let is_stray = |r: &Replica| self.view.agent(r.agent).is_stray();
-        let replaced = match census.good.iter().any(is_stray) {
+        let may_be_away = self.spec.rollout.max_unavailable > 0;
+        let replaced = match may_be_away && census.good.iter().any(is_stray) {
             true => 0,
             false => step.left.saturating_sub(more),
         };
         self.surge(census, more, replaced.min(pace.room))
     }
 
-    /// Brings old replicas that serve nobody to a version that may. Those beyond the wanted ones were there for the
-    /// roll-out only, and stop. Answers how many replicas beyond are left.
+    /// Brings old replicas that serve nobody to a version that may; without one they keep theirs. Those beyond
+    /// the wanted ones were there for the roll-out only, and stop. Answers how many replicas beyond are left.
     fn revive(&self, draft: &mut Draft, census: &Census, pace: &mut Pace) -> u32 {
         let more = self.more(census);
         let mut beyond = if self.asked { 0 } else { more };
@@ -250,8 +249,8 @@ impl Update<'_, '_> {
                 (beyond, stopped) = (beyond - 1, stopped + 1);
                 continue;
             }
-            let workload = pace.next();
-            if !self.view.agent(replica.agent).is_told(workload) {
+            let agent = self.view.agent(replica.agent);
+            if let Some(workload) = pace.next().filter(|version| !agent.is_told(*version)) {
                 draft.assign(self.view, replica.agent, self.deployment, workload);
             }
         }
@@ -263,7 +262,11 @@ impl Update<'_, '_> {
     fn step(&self, census: &Census, (steady, more): (u32, u32), room: u32) -> Step {
         let (replicas, rollout) = (self.spec.replicas, &self.spec.rollout);
         let mut takable = self.takable(census, replicas.saturating_sub(rollout.max_unavailable));
-        let replaced = self.takable(census, replicas).len().min(more as usize);
+        let replaced = match room {
+            // In a pause those that serve stay, also where others could take their place.
+            0 => 0,
+            _ => self.takable(census, replicas).len().min(more as usize),
+        };
         let mut in_place = takable.split_off(replaced);
         let most = match rollout.max_unavailable {
             0 => 0,

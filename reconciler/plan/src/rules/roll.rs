@@ -19,7 +19,7 @@ use crate::{Action, Deployment, Rollout, WaitReason};
 /// | first | no version was healthy, and nothing of another version is there | every replica gets the aim | all are good: *settled* |
 /// | canary | as many have the aim as the canary counts, or fewer | so many get it | all of them are good |
 /// | wave n | as many as the wave's share, or fewer | so many get it | all of them are good |
-/// | all | the last wave is good, there are no steps, or the aim was healthy before | all get it | all are good: *settled* |
+/// | all | the last wave is good, there are no steps, or the aim was healthy before | all get it | all are good, or all that are there and have had their time: *settled* |
 /// | paused | the document says so, and its end has not come | none gets it any more | the pause's end |
 /// | failing | past its deadline, a replica of the aim is not ready by the version's own fault | none gets it any more | *reverted*, or a newer revision |
 /// | reverted | the record names this version and this attempt | all get the one that was healthy | another version or attempt in the document |
@@ -27,7 +27,8 @@ use crate::{Action, Deployment, Rollout, WaitReason};
 ///
 /// *Good* is: ready, trusted, heard, and ready without a break for `minHealthy`. A replica of which that is not known
 /// opens no step. `maxUnavailable` and `maxSurge` hold in every row, and a replica that serves nobody is brought to the
-/// aim, or beyond the step to the version that was healthy: so no row delays another.
+/// aim, or beyond the step to the version that was healthy: so no row delays another. Where none is known that was
+/// healthy, one beyond the step keeps the version that it has, and one that is missing gets the aim.
 pub(crate) fn rule(view: &View, draft: &mut Draft) {
     let mut census = Census::default();
     for deployment in view.all_deployments() {
@@ -64,7 +65,7 @@ fn prove(
     spec: &Deployment,
     census: &Census,
 ) {
-    if is_news(view, deployment, spec) && census.is_steady(spec) {
+    if is_news(view, deployment, spec) && census.is_steady(view, spec) {
         draft.act(Action::Settle {
             deployment: view.deployment(deployment).id.clone(),
             workload: spec.workload,
@@ -143,7 +144,7 @@ pub(crate) fn gate(
         let (owner, reason) = (pause.owner.clone(), pause.reason.clone());
         let paused = WaitReason::RollOutPaused { owner, reason };
         (0, Some((paused, Some(pause.until))))
-    } else if facts.is_proved() || is_first(view, deployment, census) {
+    } else if facts.is_proved() || is_first(view, deployment, aim, census) {
         (u32::MAX, None)
     } else {
         step(view, aim, spec, census)
@@ -153,9 +154,9 @@ pub(crate) fn gate(
     Gate { pace, wait }
 }
 
-/// Whether nothing is there that a step could spare.
-fn is_first(view: &View, deployment: DeploymentIx, census: &Census) -> bool {
-    view.deployment(deployment).healthy.is_none() && census.outdated().next().is_none()
+/// Whether nothing is there that a step could spare, told or found running.
+fn is_first(view: &View, deployment: DeploymentIx, aim: Digest, census: &Census) -> bool {
+    view.deployment(deployment).healthy.is_none() && !census.is_mixed(view, aim)
 }
 
 /// How many more may get the version in the step that the replicas are in, and what the next step waits for.
@@ -391,6 +392,18 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_takes_nothing_away_that_others_could_replace() {
+        let state = "target tiny 0 9\ndeploy acme/a x4 v2 unavailable 0 paused 60";
+        check(
+            state,
+            &(world(&[]) + "\nagent e tiny #4 runs acme/a v2"),
+            expect![
+                "wait: deployment acme/a: the roll-out is paused by ann: freeze (until 2026-01-01T00:01:00Z)"
+            ],
+        );
+    }
+
+    #[test]
     fn beyond_the_step_a_lost_replica_is_replaced_by_what_was_healthy() {
         let world = "agent a tiny #0 starts acme/a v2\nagent b tiny #1 runs acme/a v1\n\
                      agent c tiny #2 runs acme/a v1\nagent d tiny #3 idle\n\
@@ -577,6 +590,197 @@ mod tests {
             assign acme/a to e generation 2 workload v2
             wait: deployment acme/a: replicas not serving: 0, allowed: 1
             wait: agent f: goes when those before it have gone"#]],
+        );
+    }
+
+    /// Four agents that run something undecided, as after the store was lost.
+    fn strays(first: &[&str]) -> String {
+        let text = world(first).replace("runs acme/a v1", "strays acme/a v1");
+        text.replace("rollout acme/a healthy v1", "")
+    }
+
+    #[test]
+    fn a_lost_store_skips_no_step() {
+        check(
+            &state("canary 1"),
+            &strays(&[]),
+            expect![[r#"
+            assign acme/a to a generation 3 workload v2
+            wait: deployment acme/a: the replica on a is not ready
+            wait: deployment acme/a: the replica on b is not ready
+            wait: deployment acme/a: the replica on c is not ready
+            wait: deployment acme/a: the replica on d is not ready
+            wait: deployment acme/a: the canary, 1 of 4, has to prove good before others get the version
+            wait: agent b: the replica on b cannot be changed now
+            wait: agent c: the replica on c cannot be changed now
+            wait: agent d: the replica on d cannot be changed now"#]],
+        );
+        check(
+            &state("canary 1"),
+            &strays(&["strays acme/a v2"]),
+            expect![[r#"
+                assign acme/a to a generation 3 workload v2
+                wait: deployment acme/a: the replica on a is not ready
+                wait: deployment acme/a: the replica on b is not ready
+                wait: deployment acme/a: the replica on c is not ready
+                wait: deployment acme/a: the replica on d is not ready
+                wait: deployment acme/a: the canary, 1 of 4, has to prove good before others get the version
+                wait: agent b: the replica on b cannot be changed now
+                wait: agent c: the replica on c cannot be changed now
+                wait: agent d: the replica on d cannot be changed now"#]],
+        );
+        check(
+            &state("canary 1"),
+            &strays(&["starts acme/a v2"]),
+            expect![[r#"
+                wait: deployment acme/a: the replica on a is not ready (until 2026-01-01T00:04:00Z)
+                wait: deployment acme/a: the replica on b is not ready
+                wait: deployment acme/a: the replica on c is not ready
+                wait: deployment acme/a: the replica on d is not ready
+                wait: deployment acme/a: the canary, 1 of 4, has to prove good before others get the version
+                wait: agent b: the replica on b cannot be changed now
+                wait: agent c: the replica on c cannot be changed now
+                wait: agent d: the replica on d cannot be changed now"#]],
+        );
+        let paused = "target tiny 0 4\ndeploy acme/a x4 v2 unavailable 0 paused 60";
+        check(
+            paused,
+            &strays(&[]),
+            expect![[r#"
+            wait: deployment acme/a: the replica on a is not ready
+            wait: deployment acme/a: the replica on b is not ready
+            wait: deployment acme/a: the replica on c is not ready
+            wait: deployment acme/a: the replica on d is not ready
+            wait: deployment acme/a: the roll-out is paused by ann: freeze (until 2026-01-01T00:01:00Z)
+            wait: agent a: the replica on a cannot be changed now
+            wait: agent b: the replica on b cannot be changed now
+            wait: agent c: the replica on c cannot be changed now
+            wait: agent d: the replica on d cannot be changed now"#]],
+        );
+    }
+
+    #[test]
+    fn a_lost_store_takes_none_away_where_none_may_be_away() {
+        let state = "target tiny 0 9\ndeploy acme/a x4 v2 unavailable 0";
+        check(
+            state,
+            &(strays(&[]) + "agent e tiny #4 idle"),
+            expect![[r#"
+                assign acme/a to e generation 2 workload v2
+                wait: deployment acme/a: the replica on a is not ready
+                wait: deployment acme/a: the replica on b is not ready
+                wait: deployment acme/a: the replica on c is not ready
+                wait: deployment acme/a: the replica on d is not ready
+                wait: deployment acme/a: replicas not serving: 0, allowed: 0
+                wait: agent a: the replica on a cannot be changed now
+                wait: agent b: the replica on b cannot be changed now
+                wait: agent c: the replica on c cannot be changed now
+                wait: agent d: the replica on d cannot be changed now"#]],
+        );
+        check(
+            state,
+            &(strays(&[]) + "agent e tiny #4 starts acme/a v2"),
+            expect![[r#"
+                wait: deployment acme/a: the replica on a is not ready
+                wait: deployment acme/a: the replica on b is not ready
+                wait: deployment acme/a: the replica on c is not ready
+                wait: deployment acme/a: the replica on d is not ready
+                wait: deployment acme/a: the replica on e is not ready (until 2026-01-01T00:04:00Z)
+                wait: deployment acme/a: replicas not serving: 0, allowed: 0
+                wait: agent a: the replica on a cannot be changed now
+                wait: agent b: the replica on b cannot be changed now
+                wait: agent c: the replica on c cannot be changed now
+                wait: agent d: the replica on d cannot be changed now"#]],
+        );
+        check(
+            state,
+            &(strays(&[]) + "agent e tiny #4 runs acme/a v2"),
+            expect![[r#"
+                unassign acme/a from a generation 3
+                wait: deployment acme/a: the replica on a is not ready
+                wait: deployment acme/a: the replica on b is not ready
+                wait: deployment acme/a: the replica on c is not ready
+                wait: deployment acme/a: the replica on d is not ready
+                wait: deployment acme/a: replicas not serving: 0, allowed: 0
+                wait: agent b: the replica on b cannot be changed now
+                wait: agent c: the replica on c cannot be changed now
+                wait: agent d: the replica on d cannot be changed now"#]],
+        );
+    }
+
+    #[test]
+    fn what_pauses_for_a_moment_keeps_its_version_where_none_is_known_to_be_healthy() {
+        let unknown = |first: &[&str]| world(first).replace("rollout acme/a healthy v1", "");
+        check(
+            &state("canary 1"),
+            &unknown(&["starts acme/a v2", "starts acme/a v1"]),
+            expect![[r#"
+                wait: deployment acme/a: the replica on a is not ready (until 2026-01-01T00:04:00Z)
+                wait: deployment acme/a: the replica on b is not ready (until 2026-01-01T00:04:00Z)
+                wait: deployment acme/a: the canary, 1 of 4, has to prove good before others get the version"#]],
+        );
+        check(
+            &state("paused 60"),
+            &unknown(&["starts acme/a v1"]),
+            expect![[r#"
+                wait: deployment acme/a: the replica on a is not ready (until 2026-01-01T00:04:00Z)
+                wait: deployment acme/a: the roll-out is paused by ann: freeze (until 2026-01-01T00:01:00Z)"#]],
+        );
+        check(
+            &state("reverts deadline 60"),
+            &unknown(&["starts acme/a v2 fails Exited", "starts acme/a v1"]),
+            expect![[r#"
+                wait: deployment acme/a: the replica on a is not ready and its time is over; it exits
+                wait: deployment acme/a: the replica on b is not ready and its time is over
+                wait: deployment acme/a: replicas not serving: 2, allowed: 2
+                wait: deployment acme/a: the version fails, it exits, and none is known that was healthy"#]],
+        );
+    }
+
+    #[test]
+    fn a_replica_that_cannot_be_placed_takes_nothing_of_a_step() {
+        let state = "target tiny 0 4\ndeploy acme/a x5 v2 unavailable 2 canary 1 wave 60";
+        check(
+            state,
+            &world(&[]),
+            expect![[r#"
+            assign acme/a to a generation 3 workload v2
+            wait: deployment acme/a: the canary, 1 of 5, has to prove good before others get the version
+            wait: deployment acme/a: agents missing: 1; the maximum is reached"#]],
+        );
+        check(
+            state,
+            &world(&["runs acme/a v2", "runs acme/a v2"]),
+            expect![[r#"
+                assign acme/a to c generation 3 workload v2
+                wait: deployment acme/a: wave 1, 3 of 5, has to prove good before others get the version
+                wait: deployment acme/a: agents missing: 1; the maximum is reached"#]],
+        );
+    }
+
+    #[test]
+    fn a_version_proves_good_where_it_is_although_one_replica_cannot_be_placed() {
+        let state =
+            |deadline| format!("target tiny 0 4\ndeploy acme/a x5 v2 reverts deadline {deadline}");
+        let good = ["runs acme/a v2"; 4];
+        check(
+            &state(60),
+            &world(&good),
+            expect![[r#"
+            settle acme/a at workload v2
+            wait: deployment acme/a: agents missing: 1; the maximum is reached"#]],
+        );
+        check(
+            &state(61),
+            &world(&good),
+            expect!["wait: deployment acme/a: agents missing: 1; the maximum is reached"],
+        );
+        check(
+            &state(60),
+            &world(&good[1..]),
+            expect![[r#"
+            wait: deployment acme/a: replicas not serving: 1, allowed: 1
+            wait: deployment acme/a: agents missing: 1; the maximum is reached"#]],
         );
     }
 }

@@ -242,9 +242,14 @@ impl AgentView<'_> {
     /// Why the version that it is told to run fails on it, if that is the version's own fault and its time is over.
     pub(crate) fn fault(&self, within: Duration, now: Timestamp) -> Option<WorkloadCause> {
         let is_judged = self.is_touchable() && self.standing == Standing::Accepted && self.current;
-        let is_over = self.deadline(within).is_some_and(|over| over <= now);
+        let is_over = self.is_over(within, now);
         let cause = self.cause().filter(|cause| cause.is_versions_fault());
         cause.filter(|_| is_judged && is_over)
+    }
+
+    /// Whether what it is told to run had to be ready by now.
+    pub(crate) fn is_over(&self, within: Duration, now: Timestamp) -> bool {
+        self.deadline(within).is_some_and(|over| over <= now)
     }
 
     /// When what it is told to run has to be ready.
