@@ -47,7 +47,8 @@ pub async fn execute(
     plan: &Plan,
     now: Timestamp,
 ) -> Result<Vec<Outcome>, JournalError> {
-    if plan.actions.is_empty() {
+    let is_done = rollouts::gone(&world.journal.read(), &Change::default(), revision).is_empty();
+    if plan.actions.is_empty() && is_done {
         return Ok(Vec::new());
     }
     let listed = listed(world);
@@ -62,12 +63,12 @@ pub async fn execute(
         .journal
         .transact(move |records, change| {
             let mut draft = Draft { records, change };
-            Ok::<_, ()>(
-                actions
-                    .into_iter()
-                    .map(|action| decide.run(&mut draft, action))
-                    .collect(),
-            )
+            let actions = actions.into_iter();
+            let outcomes = actions
+                .map(|action| decide.run(&mut draft, action))
+                .collect();
+            rollouts::forget(records, change, &decide.revision);
+            Ok::<_, ()>(outcomes)
         })
         .await?
         .unwrap_or_else(|()| Vec::new());

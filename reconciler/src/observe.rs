@@ -19,7 +19,7 @@ use easyenclave_schemas::{
 
 use crate::holds::Holds;
 use crate::journal::Records;
-use crate::presence::{Heard, ListedUnit, Listing};
+use crate::presence::{Heard, ListedUnit, Listing, SILENT_AFTER};
 use crate::recall::{Home, slots};
 use crate::revision::{Policies, Revision};
 use crate::rollouts;
@@ -28,9 +28,6 @@ use crate::world::World;
 
 /// Agents send a heartbeat this often.
 pub const HEARTBEAT: Duration = Duration::from_secs(2);
-
-/// An agent that was not heard of for so long is silent: three missed heartbeats and some slack.
-const SILENT_AFTER: Duration = Duration::from_secs(7);
 
 /// The world as it is known now.
 pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
@@ -269,6 +266,7 @@ fn reported(heard: &Heard) -> Reported {
         workload: report.workload,
         ready,
         ready_since: heard.ready_since.filter(|_| ready),
+        failing_since: heard.failing_since.filter(|_| !ready),
         cause,
     })
 }

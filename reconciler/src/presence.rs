@@ -9,13 +9,17 @@ use easyenclave_schemas::records::OrderRecord;
 use easyenclave_schemas::signature::Session;
 use easyenclave_schemas::wire::{
     CallRefusal, CallRefusals, ConnectorState, HeartbeatRequest, InventoryRequest, RegisterRequest,
-    WorkloadReport, WorkloadState,
+    WorkloadReport,
 };
 use easyenclave_schemas::{
     AgentId, Datacenter, Generation, OrderId, ProviderName, Timestamp, WorkerId,
 };
 
 use crate::journal::Records;
+use crate::rollouts;
+
+/// An agent that was not heard of for so long is silent: three missed heartbeats and some slack.
+pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(7);
 
 /// So long workers have to list their machines after a start without records: what they pause between tries, and some.
 const WORKERS: Duration = Duration::from_secs(30);
@@ -52,6 +56,8 @@ pub struct Heard {
     pub workload: Option<WorkloadReport>,
     /// Since when that has been ready without a break, as far as it was heard.
     pub ready_since: Option<Timestamp>,
+    /// Since when it has failed by its own fault without a break, as far as it was heard.
+    pub failing_since: Option<Timestamp>,
     /// Calls that it refused since it started.
     pub refusals: CallRefusals,
     /// The connector of its tunnel.
@@ -157,6 +163,7 @@ impl Presence {
         for heard in lock(&self.agents).values_mut() {
             heard.at = heard.at.min(now);
             heard.ready_since = heard.ready_since.map(|_| now);
+            heard.failing_since = heard.failing_since.map(|_| now);
         }
         for at in lock(&self.workers).values_mut() {
             *at = now.min(*at);
@@ -180,13 +187,13 @@ impl Presence {
         if last.boot_id == beat.boot_id && beat.sequence <= last.sequence {
             return Beat::Replayed;
         }
-        let since = ready_since(&beat, last, at);
+        let (ready_since, failing_since) = since(&beat, Some(last), at);
         let same = last.acknowledged == beat.generation
             && last.boot_id == beat.boot_id
             && last.connector == beat.connector
             && last.workload == beat.workload;
         *last = Heard::of(beat, at);
-        last.ready_since = since;
+        (last.ready_since, last.failing_since) = (ready_since, failing_since);
         if same { Beat::Same } else { Beat::News }
     }
 
@@ -199,6 +206,7 @@ impl Presence {
             acknowledged: request.generation,
             workload: request.workload.clone(),
             ready_since: None,
+            failing_since: None,
             refusals: CallRefusals::default(),
             connector: None,
         };
@@ -361,12 +369,14 @@ impl Listing {
 
 impl Heard {
     fn of(beat: HeartbeatRequest, at: Timestamp) -> Self {
+        let (ready_since, failing_since) = since(&beat, None, at);
         Self {
             at,
             sequence: beat.sequence,
             boot_id: beat.boot_id,
             acknowledged: beat.generation,
-            ready_since: is_ready(beat.workload.as_ref()).then_some(at),
+            ready_since,
+            failing_since,
             workload: beat.workload,
             refusals: beat.refusals,
             connector: beat.connector,
@@ -374,19 +384,31 @@ impl Heard {
     }
 }
 
-/// What is ready now has been so since its agent first said so of this instruction, in this boot.
-fn ready_since(beat: &HeartbeatRequest, last: &Heard, at: Timestamp) -> Option<Timestamp> {
-    let of = |workload: &Option<WorkloadReport>| workload.as_ref().map(|report| report.generation);
-    let restarts = |workload: &Option<WorkloadReport>| workload.as_ref().map(|w| w.restarts);
-    let goes_on = last.boot_id == beat.boot_id
-        && of(&last.workload) == of(&beat.workload)
-        && restarts(&last.workload) == restarts(&beat.workload);
-    let since = last.ready_since.filter(|_| goes_on).unwrap_or(at);
-    is_ready(beat.workload.as_ref()).then_some(since)
-}
-
-fn is_ready(workload: Option<&WorkloadReport>) -> bool {
-    workload.is_some_and(|report| report.state == WorkloadState::Ready)
+/// Since when what an agent runs has been ready, and since when it has failed by its own fault: since its agent first said
+/// so of this instruction, in this boot, and without being silent in between.
+fn since(
+    beat: &HeartbeatRequest,
+    last: Option<&Heard>,
+    at: Timestamp,
+) -> (Option<Timestamp>, Option<Timestamp>) {
+    let Some(workload) = &beat.workload else {
+        return (None, None);
+    };
+    let last = last.filter(|last| last.boot_id == beat.boot_id && at.since(last.at) <= SILENT_AFTER);
+    let before = last.and_then(|last| last.workload.as_ref());
+    let before = before.filter(|before| before.generation == workload.generation);
+    let last = last.filter(|_| before.is_some());
+    let failing_since = last.and_then(|last| last.failing_since);
+    match rollouts::health(workload.state, workload.cause) {
+        (true, _) => {
+            let restarted = before.is_none_or(|before| before.restarts != workload.restarts);
+            let ready_since = last.and_then(|last| last.ready_since);
+            (Some(ready_since.filter(|_| !restarted).unwrap_or(at)), None)
+        }
+        (false, Some(cause)) if cause.is_versions_fault() => (None, Some(failing_since.unwrap_or(at))),
+        // Another cause is a break, and an agent that cannot tell says nothing new.
+        (false, cause) => (None, failing_since.filter(|_| cause.is_none())),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -429,5 +451,38 @@ mod tests {
             Some(at(9)),
             "nobody listened"
         );
+    }
+
+    #[test]
+    fn how_long_a_workload_has_failed_by_its_own_fault_counts_from_what_interrupted_it_last() {
+        let presence = Presence::new(Timestamp::default());
+        let agent = AgentId::new("tiny-1").expect("a name");
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+        let mut sequence = 0;
+        let mut hear = |seconds, state, cause: Option<&str>| {
+            sequence += 1;
+            let mut beat = beat(sequence, state, 0);
+            let workload = beat.workload.as_mut().expect("a workload");
+            let cause = cause.map(|cause| serde_json::from_value(cause.into()));
+            workload.cause = cause.map(|cause| cause.expect("a cause"));
+            presence.heartbeat(&agent, beat, at(seconds));
+            let heard = presence.heard(&agent).expect("heard");
+            (heard.ready_since, heard.failing_since)
+        };
+        assert_eq!(hear(1, "unready", Some("registry_down")), (None, None));
+        let failing = hear(2, "unready", Some("probe_failing"));
+        assert_eq!(failing, (None, Some(at(2))), "the outage is over");
+        assert_eq!(hear(3, "starting", None), (None, Some(at(2))));
+        assert_eq!(hear(4, "unready", Some("exited")), (None, Some(at(2))));
+        assert_eq!(hear(5, "ready", None), (Some(at(5)), None));
+        assert_eq!(hear(6, "unready", Some("exited")), (None, Some(at(6))));
+        assert_eq!(hear(7, "unready", Some("engine_down")), (None, None));
+        assert_eq!(hear(8, "unready", Some("exited")), (None, Some(at(8))));
+        let back = hear(20, "unready", Some("exited"));
+        assert_eq!(back, (None, Some(at(20))), "it was silent in between");
+        let other = hear(21, "ready", Some("digest_mismatch"));
+        assert_eq!(other, (None, Some(at(20))), "another image is not ready");
+        assert_eq!(hear(22, "ready", None), (Some(at(22)), None));
+        assert_eq!(hear(40, "ready", None), (Some(at(40)), None), "silent");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use easyenclave_plan::{Action, Agent, Deployment, Frozen, Reported, RolloutFact};
+use easyenclave_plan::{Action, Agent, Frozen, Reported, RolloutFact};
 use easyenclave_schemas::records::{HealthyRecord, RolloutRecord};
 use easyenclave_schemas::wire::{WorkloadCause, WorkloadState};
 use easyenclave_schemas::{DeploymentId, Digest, Revert, Timestamp};
@@ -25,8 +25,8 @@ pub fn facts(records: &Records, revision: &Revision) -> BTreeMap<DeploymentId, R
         .collect()
 }
 
-/// Since when a replica has been ready matters only while its version has to prove good: shown for longer, each start of
-/// the reconciler would change it.
+/// Since when a replica has been ready, or has failed, matters only while its version has to prove good: shown for longer,
+/// each start of the reconciler would change it.
 pub fn forget_when_proved(
     agent: &mut Agent,
     revision: &Revision,
@@ -36,10 +36,13 @@ pub fn forget_when_proved(
         return;
     };
     let spec = revision.desired.deployments.get(&replica.deployment);
-    let must = |spec: &Deployment| !spec.rollout.min_healthy.is_zero();
     let healthy = facts.get(&replica.deployment).and_then(|fact| fact.healthy);
-    if !spec.is_some_and(must) || healthy == Some(replica.workload) {
+    let spec = spec.filter(|_| healthy != Some(replica.workload));
+    if !spec.is_some_and(|spec| !spec.rollout.min_healthy.is_zero()) {
         replica.ready_since = None;
+    }
+    if !spec.is_some_and(|spec| spec.rollout.reverts) {
+        replica.failing_since = None;
     }
 }
 
@@ -80,9 +83,6 @@ pub(crate) fn record(
                 healthy: Some(healthy),
                 reverted: None,
             });
-            let all = records.rollouts.keys();
-            all.filter(|id| is_gone(revision, id))
-                .for_each(|gone| change.drop_rollout(gone));
             Ok(())
         }
         Action::Revert {
@@ -128,6 +128,29 @@ fn give_up(record: &RolloutRecord, reverted: Revert) -> Result<RolloutRecord, Sk
         }),
         false => Err(Skipped::Overtaken),
     }
+}
+
+/// Drops what is recorded of deployments that are gone: what a later one of the same name runs has nothing to do with it.
+pub(crate) fn forget(records: &Records, change: &mut Change, revision: &Revision) {
+    for gone in gone(records, change, revision) {
+        change.drop_rollout(&gone);
+    }
+}
+
+/// Deployments of which something is recorded, and which are not wanted any more and on no agent.
+pub(crate) fn gone(records: &Records, change: &Change, revision: &Revision) -> Vec<DeploymentId> {
+    let is_carried = |id: &DeploymentId| {
+        records.agents.iter().any(|(agent, record)| {
+            let staged = change.staged_agent(agent);
+            let record = staged.unwrap_or(Some(record.as_ref()));
+            let assigned = record.and_then(|record| record.assigned.as_ref());
+            assigned.is_some_and(|assigned| assigned.deployment == *id)
+        })
+    };
+    let all = records.rollouts.keys();
+    all.filter(|id| is_gone(revision, id) && !is_carried(id))
+        .cloned()
+        .collect()
 }
 
 /// Whether a deployment is not wanted any more; one whose document cannot be read may be.

@@ -147,6 +147,7 @@ fn agent(agent: AgentId, slot: u32, now: Timestamp) -> AgentStatus {
             message: String::new(),
             url: Some(url(slot)),
             ready_since: None,
+            failing_since: None,
             cause: None,
             images: Vec::new(),
         }),

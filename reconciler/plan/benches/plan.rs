@@ -116,6 +116,7 @@ fn busy(target: &str, slot: u32, deployment: DeploymentId) -> Agent {
             workload: version("v1"),
             ready: true,
             ready_since: None,
+            failing_since: None,
             cause: None,
         }),
         exposed: Exposure::Exposed(deployment),

@@ -163,6 +163,9 @@ pub struct Replica {
     pub ready: bool,
     /// Since when it has been ready without a break, where it matters and is known: not before the reconciler started.
     pub ready_since: Option<Timestamp>,
+    /// Since when it has failed by its own fault without a break, where it matters and is known: not before the reconciler
+    /// started.
+    pub failing_since: Option<Timestamp>,
     /// Why it is not ready, if it is not and its agent can tell.
     pub cause: Option<WorkloadCause>,
 }

@@ -411,7 +411,8 @@ fn agent(mut words: Words) -> Agent {
         "unjudged" => agent.trust = Trust::Unknown,
         "attested" => agent.attested = Some(words.ago()),
         "ready" => replica(&mut agent).ready_since = Some(words.ago()),
-        "fails" => replica(&mut agent).cause = Some(workload_cause(words.next())),
+        "fails" => fail(&mut agent, workload_cause(words.next())),
+        "failing" => replica(&mut agent).failing_since = Some(words.ago()),
         "challenged" => agent.challenged = Some(words.ago()),
         "out-lapsed" => agent.quarantined = Some(Quarantine::TrustLapsed),
         "out-refused" => agent.quarantined = Some(Quarantine::Refused),
@@ -421,6 +422,14 @@ fn agent(mut words: Words) -> Agent {
         other => panic!("no such field of an agent: {other}"),
     });
     agent
+}
+
+/// It has failed since it was told.
+fn fail(agent: &mut Agent, cause: WorkloadCause) {
+    let own = cause.is_versions_fault();
+    let since = own.then(|| NOW.minus(Duration::from_secs(60)));
+    let replica = replica(agent);
+    (replica.cause, replica.failing_since) = (Some(cause), since);
 }
 
 fn replica(agent: &mut Agent) -> &mut Replica {
@@ -463,6 +472,7 @@ fn carry(agent: &mut Agent, how: &str, words: &mut Words) {
         workload: assigned.workload,
         ready: how != "starts",
         ready_since: None,
+        failing_since: None,
         cause: None,
     };
     agent.generation = Generation(2);

@@ -98,7 +98,7 @@ pub fn whynot(
 
 /// Why an agent could not take a replica even if it were free.
 fn unfit(view: &View, spec: &Deployment, agent: &AgentView) -> Option<Issue> {
-    if agent.standing != Standing::Accepted || agent.fact.quarantined.is_some() {
+    if agent.standing != Standing::Accepted {
         return Some(Issue::NotVerified);
     }
     if agent.life != Life::Heard || agent.instruction == Instruction::Unknown {

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Context;
 use easyenclave_git::CommitId;
 use easyenclave_schemas::RolloutStep;
 use easyenclave_schemas::documents::Span;
@@ -45,6 +44,8 @@ enum Stand {
     Failed(String),
     /// A person has to approve removals.
     Held(String),
+    /// There is no such commit to wait for.
+    Missing(String),
     /// Not yet, and why.
     Waits(String),
 }
@@ -59,6 +60,7 @@ pub(super) async fn run(args: Args) -> Ended {
     let (code, line) = match ended? {
         Stand::Failed(why) => (exit::REVERTED, why),
         Stand::Held(why) => (exit::HELD, why),
+        Stand::Missing(why) => anyhow::bail!(why),
         Stand::Done | Stand::Waits(_) => (exit::OK, format!("{:.12} is done", args.commit)),
     };
     out::tell(line);
@@ -67,7 +69,8 @@ pub(super) async fn run(args: Args) -> Ended {
 
 /// Looks until nothing more is to come of it. What cannot be read now may be in a moment.
 async fn until_over(args: &Args, last: &mut String) -> anyhow::Result<Stand> {
-    let mut history = History::of(args).await?;
+    let place = args.from.desired(args.branch.as_deref())?;
+    let mut history = History::new(place, &args.commit);
     loop {
         let stand = match look(args, &mut history).await {
             Ok(stand) => stand,
@@ -85,6 +88,9 @@ async fn until_over(args: &Args, last: &mut String) -> anyhow::Result<Stand> {
 }
 
 async fn look(args: &Args, history: &mut History) -> anyhow::Result<Stand> {
+    if let Some(why) = history.find().await? {
+        return Ok(Stand::Missing(why));
+    }
     let read::Shown { status, .. } = args.from.status().await?;
     if !history.holds(&status.fleet.desired_commit).await? {
         let seen = &status.fleet.desired_commit;
@@ -97,32 +103,59 @@ async fn look(args: &Args, history: &mut History) -> anyhow::Result<Stand> {
         let all: Vec<String> = std::iter::once(why).chain(problems).collect();
         return Ok(Stand::Failed(all.join("\n  ")));
     }
-    Ok(judge(&status, args.name.as_deref()))
+    let name = args.name.as_deref();
+    if name.is_some() && history.has_seen(!named(&status, name).is_empty()) {
+        return Ok(Stand::Done);
+    }
+    Ok(judge(&status, name))
 }
 
 /// The desired state's own history, as far as it was asked about.
 struct History {
     place: read::Place,
-    commit: CommitId,
+    name: String,
+    /// The commit of that name, once it could be looked for.
+    commit: Option<CommitId>,
     known: BTreeMap<String, bool>,
+    /// Whether the deployment that is waited for was there.
+    seen: bool,
 }
 
 impl History {
-    async fn of(args: &Args) -> anyhow::Result<Self> {
-        let place = args.from.desired(args.branch.as_deref())?;
-        let name = args.commit.clone();
-        let commit = read::at_tip(&place, |source, tip| {
-            let commit = source.resolve(&name);
-            let commit = commit.with_context(|| format!("there is no commit {name}"))?;
-            let is_there = source.is_ancestor(commit, tip)?;
-            anyhow::ensure!(is_there, "{name} is not in the history of the branch");
-            Ok(commit)
-        });
-        Ok(Self {
-            commit: commit.await?,
+    fn new(place: read::Place, name: &str) -> Self {
+        Self {
             place,
+            name: name.to_owned(),
+            commit: None,
             known: BTreeMap::new(),
-        })
+            seen: false,
+        }
+    }
+
+    /// Looks for the commit. Answers why it cannot be waited for, which is something else than not to be able to look.
+    async fn find(&mut self) -> anyhow::Result<Option<String>> {
+        if self.commit.is_some() {
+            return Ok(None);
+        }
+        let name = self.name.clone();
+        let found = read::at_tip(&self.place, |source, tip| {
+            let Ok(commit) = source.resolve(&name) else {
+                return Ok(Err(format!("there is no commit {name}")));
+            };
+            Ok(match source.is_ancestor(commit, tip)? {
+                true => Ok(commit),
+                false => Err(format!("{name} is not in the history of the branch")),
+            })
+        });
+        let found = found.await?;
+        self.commit = found.as_ref().ok().copied();
+        Ok(found.err())
+    }
+
+    /// Whether a deployment that was there is there no more, as a commit that removes it asks for.
+    fn has_seen(&mut self, there: bool) -> bool {
+        self.seen |= there;
+        self.seen && !there
     }
 
     /// Whether a later commit, or this one, goes on from the commit that is waited for.
@@ -130,9 +163,12 @@ impl History {
         if let Some(known) = self.known.get(later) {
             return Ok(*known);
         }
+        let Some(commit) = self.commit else {
+            return Ok(false);
+        };
         let holds = read::at_tip(&self.place, |source, _| {
             let later = source.resolve(later)?;
-            Ok(source.is_ancestor(self.commit, later)?)
+            Ok(source.is_ancestor(commit, later)?)
         });
         let holds = holds.await?;
         self.known.insert(later.to_owned(), holds);
@@ -157,20 +193,26 @@ fn judge(status: &Status, name: Option<&str>) -> Stand {
     if !reverted.is_empty() {
         return Stand::Failed(reverted.join("\n"));
     }
-    let is_held = |row: &&DeploymentStatus| row.waits.iter().any(|wait| wait.reason == "Held");
-    let held = status.fleet.held.first();
-    if let Some(held) = held.filter(|_| name.is_none() || rows.iter().any(is_held)) {
-        let digest = held.digest;
-        return Stand::Held(format!(
-            "held until a person approves {digest}: {}",
-            held.reason
-        ));
+    if let Some(held) = held(status, name, &rows) {
+        return Stand::Held(held);
     }
     let waits: Vec<String> = rows.iter().filter_map(|row| unfinished(row)).collect();
     match waits.is_empty() {
         true => Stand::Done,
         false => Stand::Waits(waits.join("\n")),
     }
+}
+
+/// What a person has to approve: of a deployment its own removals, which are not all of the fleet's.
+fn held(status: &Status, name: Option<&str>, rows: &[&DeploymentStatus]) -> Option<String> {
+    if name.is_some() {
+        let mut waits = rows.iter().flat_map(|row| &row.waits);
+        let own = waits.find(|wait| wait.reason == "Held")?;
+        return Some(own.message.clone());
+    }
+    let held = status.fleet.held.first()?;
+    let (digest, reason) = (held.digest, &held.reason);
+    Some(format!("held until a person approves {digest}: {reason}"))
 }
 
 fn place(problem: &ProblemStatus) -> String {
@@ -225,7 +267,7 @@ fn unfinished(row: &DeploymentStatus) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use easyenclave_schemas::status::HeldStatus;
+    use easyenclave_schemas::status::{HeldStatus, WaitStatus};
     use easyenclave_schemas::wire::WorkloadCause;
     use easyenclave_schemas::{DeploymentId, Digest, Revert};
 
@@ -328,5 +370,12 @@ mod tests {
             Stand::Done,
             "not of this one"
         );
+        row(&mut status).waits = vec![WaitStatus {
+            reason: "Held".into(),
+            message: "held until a person approves its own".into(),
+            until: None,
+        }];
+        let own = Stand::Held("held until a person approves its own".into());
+        assert_eq!(judge(&status, Some("hello")), own, "and not the first one");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use easyenclave_plan::{Agent, Exposure, Liveness, Remedy, Reported, Subject, Trust};
+use easyenclave_plan::{Agent, Exposure, Liveness, Remedy, Replica, Reported, Subject, Trust};
 use easyenclave_schemas::evidence::{Verdict, VerifierKind, Warning, stamp};
 use easyenclave_schemas::records::{AgentRecord, TrustRecord};
 use easyenclave_schemas::status::{
@@ -82,13 +82,19 @@ fn replica(heard: &Heard, agent: &Agent) -> Option<ReplicaStatus> {
         restarts: rounded(report.restarts),
         message: report.message.chars().take(300).collect(),
         url: report.url.clone(),
-        ready_since: match &agent.reported {
-            Reported::Running(replica) => replica.ready_since,
-            Reported::Idle(_) | Reported::Unknown => None,
-        },
+        ready_since: observed(agent).and_then(|replica| replica.ready_since),
+        failing_since: observed(agent).and_then(|replica| replica.failing_since),
         cause: report.cause,
         images: images(&report.images),
     })
+}
+
+/// What the planner knows of it.
+fn observed(agent: &Agent) -> Option<&Replica> {
+    match &agent.reported {
+        Reported::Running(replica) => Some(replica),
+        Reported::Idle(_) | Reported::Unknown => None,
+    }
 }
 
 /// In one order, so that an engine that lists them in another is no commit.

@@ -69,6 +69,8 @@ fn status(
         let standing = rollouts::standing(sight, id, wanted, status.phase);
         status.history = rollouts::history(sight, id, wanted, &standing);
         status.rollout = Some(standing);
+    } else {
+        rollouts::frozen(sight, &mut status);
     }
     status.conditions = conditions(sight, &status, wanted);
     status

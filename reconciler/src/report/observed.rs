@@ -27,6 +27,7 @@ pub fn in_whole_seconds(mut observed: Observed) -> Observed {
         }
         if let Reported::Running(replica) = &mut agent.reported {
             replica.ready_since.iter_mut().for_each(cut);
+            replica.failing_since.iter_mut().for_each(cut);
         }
         agent.attested.iter_mut().for_each(cut);
         agent.idle_since.iter_mut().for_each(cut);
@@ -200,6 +201,7 @@ fn reported(status: &AgentStatus) -> Reported {
                 workload: replica.workload,
                 ready,
                 ready_since: replica.ready_since.filter(|_| ready),
+                failing_since: replica.failing_since.filter(|_| !ready),
                 cause,
             })
         }

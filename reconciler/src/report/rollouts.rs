@@ -1,7 +1,7 @@
 //! How roll-outs stand, and what became of those before. What began when and with which commit is told on from status to
 //! status: nothing else remembers it.
 
-use easyenclave_plan::{Deployment, Subject, WaitReason};
+use easyenclave_plan::{Deployment, Frozen, Subject, WaitReason};
 use easyenclave_schemas::documents::Pause;
 use easyenclave_schemas::status::{DeploymentPhase, DeploymentStatus, RolloutStatus};
 use easyenclave_schemas::{
@@ -70,9 +70,28 @@ fn step(
         })
         .next();
     found.unwrap_or(match phase {
-        DeploymentPhase::Running | DeploymentPhase::Stopped => RolloutStep::Settled,
+        DeploymentPhase::Stopped => RolloutStep::Settled,
+        DeploymentPhase::Running if is_proved(sight, id, spec) => RolloutStep::Settled,
         _ => RolloutStep::All,
     })
+}
+
+/// Whether it is recorded that the version proved good, where that is recorded at all.
+fn is_proved(sight: &Sight<'_>, id: &DeploymentId, spec: &Deployment) -> bool {
+    let fact = sight.report.observed.rollouts.get(id);
+    let healthy = fact.and_then(|fact| fact.healthy);
+    !spec.rollout.is_watched() || healthy == Some(spec.workload)
+}
+
+/// What a deployment whose document cannot be read has done before. Nothing of it goes on meanwhile.
+pub(super) fn frozen(sight: &Sight<'_>, status: &mut DeploymentStatus) {
+    let id = status.deployment.clone();
+    let frozen = &sight.report.revision.desired.frozen;
+    let is_frozen = frozen.contains(&Frozen::Deployment(id.clone()));
+    if let Some(before) = before(sight, &id).filter(|_| is_frozen) {
+        status.history = before.history.clone();
+        status.rollout = before.rollout.clone();
+    }
 }
 
 /// The roll-outs that are over.
@@ -93,10 +112,10 @@ pub(super) fn history(
     let reverted = now.reverted.as_ref();
     if let Some(revert) = reverted.filter(|it| it.attempt == now.attempt) {
         let outcome = RolloutOutcome::Reverted;
-        end(&mut past, now, spec.workload, outcome, revert.at);
-        past.last_mut()
+        let ended = end(&mut past, now, spec.workload, outcome, revert.at);
+        ended
             .into_iter()
-            .for_each(|last| last.cause = Some(revert.cause));
+            .for_each(|ended| ended.cause = Some(revert.cause));
     } else if now.step == RolloutStep::Settled {
         end(&mut past, now, spec.workload, RolloutOutcome::Settled, at);
     }
@@ -105,17 +124,17 @@ pub(super) fn history(
     past
 }
 
-/// An end comes once; what was settled or given up is not superseded after that.
-fn end(
-    past: &mut Vec<PastRollout>,
+/// An end comes once; what was settled or given up is not superseded after that. Answers the end if it is new.
+fn end<'p>(
+    past: &'p mut Vec<PastRollout>,
     which: &RolloutStatus,
     version: Digest,
     outcome: RolloutOutcome,
     to: Timestamp,
-) {
+) -> Option<&'p mut PastRollout> {
     let is_it = |past: &PastRollout| past.attempt == which.attempt && past.from == which.since;
     if past.last().is_some_and(is_it) {
-        return;
+        return None;
     }
     past.push(PastRollout {
         version,
@@ -126,4 +145,5 @@ fn end(
         outcome,
         cause: None,
     });
+    past.last_mut()
 }

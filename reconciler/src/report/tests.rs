@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave_plan::{
-    Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Plan,
+    Agent, Assigned, Exposure, Frozen, LaunchOrder, Liveness, Observed, OrderState, Orphan, Plan,
     Quarantine, Remedy, Replica, Reported, RetireOrder, RolloutFact, Shortage, Trust, plan,
 };
 use easyenclave_schemas::documents::{Modes, Runtime};
@@ -15,13 +15,14 @@ use easyenclave_schemas::evidence::{
 };
 use easyenclave_schemas::records::{
     AgentRecord, AssignmentRecord, ClaimRecord, OrderPhase, OrderRecord, QuarantineRecord,
-    TrustRecord, WorkRecord,
+    RolloutRecord, TrustRecord, WorkRecord,
 };
+use easyenclave_schemas::status::DeploymentPhase;
 use easyenclave_schemas::wire::{
     CallRefusals, HeartbeatRequest, WorkloadCause, WorkloadReport, WorkloadState,
 };
 use easyenclave_schemas::{
-    DeploymentId, Digest, FailureCause, Generation, OrderId, PastRollout, Revert, Spot, StageTimes,
+    DeploymentId, Digest, FailureCause, Generation, OrderId, PastRollout, Revert, RolloutStep, Spot, StageTimes,
     Timestamp,
 };
 use expect_test::expect_file;
@@ -29,10 +30,11 @@ use expect_test::expect_file;
 use super::{Notes, Status, observed, read, status};
 use crate::desired::{Loader, is_read};
 use crate::examples;
-use crate::journal::Records;
+use crate::journal::{Change, Records};
 use crate::pass::Report;
 use crate::presence::Presence;
 use crate::revision::{Revision, WorkloadVersion};
+use crate::rollouts;
 use crate::seal::Sealer;
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -329,6 +331,7 @@ impl Scene {
                     workload: report.workload,
                     ready: true,
                     ready_since: None,
+                    failing_since: None,
                     cause: None,
                 }),
             },
@@ -519,6 +522,55 @@ fn what_became_of_roll_outs_is_told_on_from_status_to_status() {
         tell(&scene, "many");
     }
     assert_eq!(tell(&scene, "many").1.history.len(), PastRollout::MOST);
+}
+
+#[test]
+fn a_roll_out_is_settled_when_that_is_recorded_and_a_frozen_one_keeps_its_history() {
+    let mut scene = Scene::new();
+    let id: DeploymentId = name("acme/hello");
+    let spec = scene.revision.desired.deployments.get_mut(&id);
+    let spec = spec.expect("the deployment");
+    (spec.replicas, spec.rollout.reverts) = (1, true);
+    let healthy = Some(spec.workload);
+    let step = |status: &Status| {
+        let shown = &status.deployments[&id];
+        let step = shown.rollout.as_ref().map(|rollout| rollout.step);
+        (step, shown.history.len())
+    };
+    let before = scene.status(None);
+    assert_eq!(before.deployments[&id].phase, DeploymentPhase::Running);
+    assert_eq!(step(&before), (Some(RolloutStep::All), 0));
+    let reverted = None;
+    let fact = RolloutFact { healthy, reverted };
+    scene.observed.rollouts.insert(id.clone(), fact);
+    let settled = scene.status(Some(&before));
+    assert_eq!(step(&settled), (Some(RolloutStep::Settled), 1));
+    let desired = &mut scene.revision.desired;
+    desired.deployments.remove(&id);
+    desired.frozen.insert(Frozen::Deployment(id.clone()));
+    let frozen = scene.status(Some(&settled));
+    assert_eq!(step(&frozen), (Some(RolloutStep::Settled), 1));
+}
+
+#[test]
+fn what_is_recorded_of_a_deployment_goes_with_its_last_replica() {
+    let mut scene = Scene::new();
+    let id: DeploymentId = name("acme/hello");
+    let record = RolloutRecord {
+        deployment: id.clone(),
+        healthy: None,
+        reverted: None,
+    };
+    scene.records.rollouts.insert(id.clone(), Arc::new(record));
+    let gone = |scene: &Scene| rollouts::gone(&scene.records, &Change::default(), &scene.revision);
+    assert_eq!(gone(&scene), vec![], "it is wanted");
+    scene.revision.desired.deployments.remove(&id);
+    assert_eq!(gone(&scene), vec![], "an agent has it");
+    scene.records.agents.clear();
+    assert_eq!(gone(&scene), vec![id.clone()]);
+    let frozen = Frozen::Deployment(id);
+    scene.revision.desired.frozen.insert(frozen);
+    assert_eq!(gone(&scene), vec![], "it may be wanted");
 }
 
 #[test]

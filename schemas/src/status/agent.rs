@@ -191,6 +191,9 @@ pub struct ReplicaStatus {
     /// Since when it has been ready without a break, in whole seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_since: Option<Timestamp>,
+    /// Since when it has failed by its own fault without a break, in whole seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<Timestamp>,
     /// Why it is not ready, as far as the agent can tell.
     #[serde(
         default,

@@ -102,10 +102,14 @@ fn is_faulty(
 ) -> bool {
     let spec = facts.deployment(id);
     let replica = replica(fact).filter(|replica| replica.workload == version && !replica.ready);
+    let within = spec.and_then(|spec| spec.rollout.deadline);
+    let within = within.unwrap_or(facts.desired.limits.ready_within);
+    let since = replica.and_then(|replica| replica.failing_since);
     Facts::is_heard(fact)
         && facts.is_live(agent, fact)
         && facts.is_trusted(fact)
         && spec.is_some_and(|spec| is_over(facts, spec, version, fact))
+        && since.is_some_and(|since| since.plus(within) <= facts.now)
         && replica
             .and_then(|it| it.cause)
             .is_some_and(|it| it.is_versions_fault())

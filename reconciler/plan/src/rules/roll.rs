@@ -472,6 +472,21 @@ mod tests {
     }
 
     #[test]
+    fn an_outage_uses_up_nothing_of_a_deadline() {
+        let state = state("reverts deadline 60 paused 0");
+        for (since, is_given_up) in [
+            ("failing 5", false),
+            ("failing 59", false),
+            ("failing 60", true),
+        ] {
+            let agent = format!("starts acme/a v2 fails ProbeFailing {since}");
+            let plan = crate::testing::planned(&state, &world(&[&agent]));
+            let text = crate::testing::text(&plan);
+            assert_eq!(text.contains("revert"), is_given_up, "{since}: {text}");
+        }
+    }
+
+    #[test]
     fn without_a_healthy_version_nothing_is_given_up() {
         let world = "agent a tiny #0 starts acme/a v2 fails ImageMissing";
         let state = "target tiny 0 4\ndeploy acme/a x1 v2 reverts deadline 60";

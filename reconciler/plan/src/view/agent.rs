@@ -239,10 +239,11 @@ impl AgentView<'_> {
         }
     }
 
-    /// Why the version that it is told to run fails on it, if that is the version's own fault and its time is over.
+    /// Why the version that it is told to run fails on it, if that is the version's own fault and has been for all of the
+    /// time that it has. What kept it from being ready before, such as an outage, uses up nothing of that.
     pub(crate) fn fault(&self, within: Duration, now: Timestamp) -> Option<WorkloadCause> {
         let is_judged = self.is_touchable() && self.standing == Standing::Accepted && self.current;
-        let is_over = self.is_over(within, now);
+        let is_over = self.failing_since().is_some() && self.is_over(within, now);
         let cause = self.cause().filter(|cause| cause.is_versions_fault());
         cause.filter(|_| is_judged && is_over)
     }
@@ -254,8 +255,13 @@ impl AgentView<'_> {
 
     /// When what it is told to run has to be ready.
     fn deadline(&self, within: Duration) -> Option<Timestamp> {
-        let assigned = self.fact.assigned.as_ref();
-        assigned.map(|assigned| assigned.since.plus(within))
+        let assigned = self.fact.assigned.as_ref()?;
+        let since = self.failing_since().unwrap_or_default();
+        Some(assigned.since.max(since).plus(within))
+    }
+
+    fn failing_since(&self) -> Option<Timestamp> {
+        self.replica().and_then(|replica| replica.failing_since)
     }
 
     /// Why what it is told to run is not ready, as it says itself.

@@ -336,6 +336,7 @@ fn reported(progress: Progress, assigned: Option<&Assigned>, stray: Option<&Assi
         workload: assigned.workload,
         ready: matches!(progress, Progress::Ready | Progress::Ahead),
         ready_since: Some(ago(5)),
+        failing_since: None,
         cause: None,
     })
 }
@@ -372,6 +373,8 @@ fn agent() -> impl Strategy<Value = (Agent, bool)> {
                 && !replica.ready
             {
                 (replica.cause, replica.ready_since) = (cause, None);
+                let own = cause.filter(|cause| cause.is_versions_fault());
+                replica.failing_since = own.map(|_| ago(30));
             }
             let agent = Agent {
                 target: home.0,

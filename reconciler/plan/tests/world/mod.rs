@@ -346,6 +346,7 @@ impl World {
                 // One that nobody has heard since the start has been running all the time.
                 ready: *before == Reported::Unknown && !broken.contains(&assigned.workload),
                 ready_since: None,
+                failing_since: None,
                 cause: None,
             }),
         };
@@ -360,6 +361,14 @@ impl World {
             replica.ready_since = replica.ready.then_some(since.unwrap_or(now));
             let cause = causes.get(&replica.workload).copied();
             replica.cause = cause.filter(|_| !replica.ready);
+            let since = match &before {
+                Reported::Running(before) if before.generation == replica.generation => {
+                    before.failing_since
+                }
+                _ => None,
+            };
+            let own = replica.cause.filter(|cause| cause.is_versions_fault());
+            replica.failing_since = own.map(|_| since.unwrap_or(now));
         }
     }
 
