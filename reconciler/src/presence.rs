@@ -394,7 +394,8 @@ fn since(
     let Some(workload) = &beat.workload else {
         return (None, None);
     };
-    let last = last.filter(|last| last.boot_id == beat.boot_id && at.since(last.at) <= SILENT_AFTER);
+    let last =
+        last.filter(|last| last.boot_id == beat.boot_id && at.since(last.at) <= SILENT_AFTER);
     let before = last.and_then(|last| last.workload.as_ref());
     let before = before.filter(|before| before.generation == workload.generation);
     let last = last.filter(|_| before.is_some());
@@ -405,7 +406,9 @@ fn since(
             let ready_since = last.and_then(|last| last.ready_since);
             (Some(ready_since.filter(|_| !restarted).unwrap_or(at)), None)
         }
-        (false, Some(cause)) if cause.is_versions_fault() => (None, Some(failing_since.unwrap_or(at))),
+        (false, Some(cause)) if cause.is_versions_fault() => {
+            (None, Some(failing_since.unwrap_or(at)))
+        }
         // Another cause is a break, and an agent that cannot tell says nothing new.
         (false, cause) => (None, failing_since.filter(|_| cause.is_none())),
     }

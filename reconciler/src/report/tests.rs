@@ -22,8 +22,8 @@ use easyenclave_schemas::wire::{
     CallRefusals, HeartbeatRequest, WorkloadCause, WorkloadReport, WorkloadState,
 };
 use easyenclave_schemas::{
-    DeploymentId, Digest, FailureCause, Generation, OrderId, PastRollout, Revert, RolloutStep, Spot, StageTimes,
-    Timestamp,
+    DeploymentId, Digest, FailureCause, Generation, OrderId, PastRollout, Revert, RolloutStep,
+    Spot, StageTimes, Timestamp,
 };
 use expect_test::expect_file;
 
