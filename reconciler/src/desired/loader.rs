@@ -12,7 +12,7 @@ use super::blobs::{BlobKey, Blobs, Decoded, Read, ReadBlob, Unread, VersionKey};
 use super::checks;
 use super::facts::Standing;
 use super::model::{self, Model};
-use super::past::{Besides, InForce, Past, Version};
+use super::past::{Besides, InForce, Lost, Past, Version, again};
 use super::paths::{FLEET, beside, is_document};
 use super::report::FileProblem;
 use super::slot::{NO_FLEET, Older, Slot, absence, blame, facts, problems};
@@ -91,15 +91,9 @@ impl Loader {
     ) {
         self.prepare(&documents(files), files, blob);
         self.past = Past::primed(files, besides, |path, key| {
-            let read = self.blobs.get(key, blob).ok()?;
-            let mut version = (VersionKey::of(key), read);
-            if let Some(file) = &version.1.file {
-                let kept = besides.attached.get(path);
-                let other = *kept.or_else(|| files.get(&beside(path, file)))?;
-                version.0.beside = Some(other);
-                version.1 = self.blobs.pair(&version.1, (key, other), blob).ok()?;
-            }
-            Some(version)
+            let kept = besides.attached.get(path).copied();
+            let other = |file: &str| kept.or_else(|| files.get(&beside(path, file)).copied());
+            again(&mut self.blobs, key, kept, other, blob)
         });
     }
 
@@ -181,7 +175,8 @@ impl Loader {
             let kept = missed
                 .iter()
                 .filter_map(|identity| self.gone.remove(identity));
-            self.past = Past::new(&slots, kept);
+            let lost = self.past.lost_of(&missed);
+            self.past = Past::new(&slots, kept, lost);
         }
         self.forget(files);
         (model, problems)
@@ -245,7 +240,11 @@ impl Loader {
         match self.before(slot.path, Some(&read.located.identity)) {
             Some((accepted, _)) if *accepted == slot.key => Standing::Unchanged,
             Some(_) => Standing::Changed,
-            None => Standing::New,
+            None => match self.past.lost(slot.path, Some(&read.located.identity)) {
+                Some(lost) if lost.key == slot.key => Standing::Unchanged,
+                Some(_) => Standing::Changed,
+                None => Standing::New,
+            },
         }
     }
 
@@ -258,12 +257,25 @@ impl Loader {
     /// Takes the next older version that can be read; none when there is no more.
     fn fall_back(&mut self, slot: &mut Slot<'_>, blob: ReadBlob<'_>, history: History<'_>) {
         slot.standing = Standing::Older;
+        let before = self.in_force_before(slot);
+        slot.asks_history &= before.is_none();
         let mut older = match slot.older.take() {
             Some(older) => older,
-            None => self.older_versions(slot, history),
+            None => self.older_versions(slot, blob, history),
         };
         slot.chosen = self.good(slot, &mut older, blob);
         slot.older = Some(older);
+        if let (None, Some(lost)) = (&slot.chosen, before) {
+            slot.lose(lost);
+        }
+    }
+
+    /// What was in force of a file that fails, whether it can be still or not.
+    fn in_force_before(&self, slot: &Slot<'_>) -> Option<Lost> {
+        let says = slot.says.as_ref();
+        let before = self.before(slot.path, says);
+        let before = before.map(|(key, read)| Lost::new(*key, Some(&read.located.identity)));
+        before.or_else(|| self.past.lost(slot.path, says).cloned())
     }
 
     /// The newest of older versions that can be read. What stood beside one of the file's history is not known: it is not
@@ -277,6 +289,7 @@ impl Loader {
         while let Some(one) = older.pop() {
             let key = match one {
                 Older::Accepted(version) => return Some(version),
+                Older::Past(_) if !slot.asks_history => continue,
                 Older::Past(key) => key,
             };
             let Ok(read) = self.blobs.get(key, blob) else {
@@ -294,10 +307,21 @@ impl Loader {
         None
     }
 
-    /// What was in force for this file or this document, and then the file's history. The last is
-    /// the one to try first.
-    fn older_versions(&mut self, slot: &Slot<'_>, history: History<'_>) -> Vec<Older> {
-        let accepted = self.before(slot.path, slot.says.as_ref()).cloned();
+    /// What was in force for this file or this document, or else the file's history: nothing older takes the place of
+    /// what was in force. The last is the one to try first.
+    fn older_versions(
+        &mut self,
+        slot: &Slot<'_>,
+        blob: ReadBlob<'_>,
+        history: History<'_>,
+    ) -> Vec<Older> {
+        let says = slot.says.as_ref();
+        let accepted = self.before(slot.path, says).cloned();
+        let lost = self.past.lost(slot.path, says).map(|lost| lost.key);
+        let accepted = accepted.or_else(|| {
+            let VersionKey { document, beside } = lost?;
+            again(&mut self.blobs, document, beside, |_| beside, blob).ok()
+        });
         let accepted = accepted.filter(|(key, _)| *key != slot.key);
         let before = accepted.as_ref().map(|(key, _)| *key);
         let past = self.history(slot, history).into_iter();
@@ -312,7 +336,7 @@ impl Loader {
     /// that it had with other files.
     fn history(&mut self, slot: &Slot<'_>, history: History<'_>) -> Vec<BlobKey> {
         let tree = slot.key.document;
-        if slot.file.is_some() {
+        if slot.file.is_some() || !slot.asks_history {
             return Vec::new();
         }
         let known = self.older.get(slot.path).filter(|(key, _)| *key == tree);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use easyenclave_schemas::decode::Problem;
 use easyenclave_schemas::documents::{Document, Identity};
 
-use super::blobs::{BlobKey, Part, Read, VersionKey};
+use super::blobs::{BlobKey, Blobs, Part, Read, ReadBlob, VersionKey};
 use super::paths::{beside, home, is_document};
 use super::report::FileProblem;
 use super::slot::{Slot, place};
@@ -28,11 +28,28 @@ pub struct Besides {
 /// Documents in force.
 pub type InForce = BTreeMap<Identity, Document>;
 
+/// A version that was in force and cannot be any more, such as one that an earlier EasyEnclave let through.
+#[derive(Debug, Clone)]
+pub(super) struct Lost {
+    pub(super) key: VersionKey,
+    /// The document that it is, if that much is known.
+    pub(super) claims: Option<Identity>,
+}
+
+impl Lost {
+    pub(super) fn new(key: VersionKey, claims: Option<&Identity>) -> Self {
+        let claims = claims.cloned();
+        Self { key, claims }
+    }
+}
+
 /// What was in force.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Past {
     /// The versions in force, by path.
     accepted: BTreeMap<String, Version>,
+    /// Those that cannot be in force any more, by path. Nothing takes their place until their files can be read.
+    lost: BTreeMap<String, Lost>,
     /// Files of which no version was in force, with the version that they had.
     refused: BTreeMap<String, BlobKey>,
     /// Paths in force that had no file any more.
@@ -41,15 +58,25 @@ pub(super) struct Past {
 
 impl Past {
     /// What a revision leaves in force, and besides its files what is missed.
-    pub(super) fn new(slots: &[Slot<'_>], missed: impl Iterator<Item = (String, Version)>) -> Self {
+    pub(super) fn new(
+        slots: &[Slot<'_>],
+        missed: impl Iterator<Item = (String, Version)>,
+        lost: BTreeMap<String, Lost>,
+    ) -> Self {
         let mut past = Self::default();
         for slot in slots {
             let path = slot.path.to_owned();
             match &slot.chosen {
                 Some(version) => drop(past.accepted.insert(path, version.clone())),
-                None => drop(past.refused.insert(path, slot.key.document)),
+                None => {
+                    let lost = slot.lost.clone();
+                    past.lost.extend(lost.map(|lost| (path.clone(), lost)));
+                    past.refused.insert(path, slot.key.document);
+                }
             }
         }
+        past.missed.extend(lost.keys().cloned());
+        past.lost.extend(lost);
         for (path, version) in missed {
             past.missed.insert(path.clone());
             past.accepted.insert(path, version);
@@ -57,12 +84,11 @@ impl Past {
         past
     }
 
-    /// The same after a restart. `read` reads a document's version with what stands beside it; what cannot be read any
-    /// more is not known any more.
+    /// The same after a restart. `read` reads a document's version with what stands beside it.
     pub(super) fn primed(
         files: &BTreeMap<String, BlobKey>,
         besides: &Besides,
-        mut read: impl FnMut(&str, BlobKey) -> Option<Version>,
+        mut read: impl FnMut(&str, BlobKey) -> Result<Version, Lost>,
     ) -> Self {
         let mut past = Self::default();
         let documents = &besides.documents;
@@ -74,8 +100,9 @@ impl Past {
             .iter()
             .filter_map(|(path, key)| Some((path, (*key)?)));
         for (path, key) in same.chain(other) {
-            if let Some(version) = read(path, key) {
-                past.accepted.insert(path.clone(), version);
+            match read(path, key) {
+                Ok(version) => drop(past.accepted.insert(path.clone(), version)),
+                Err(lost) => drop(past.lost.insert(path.clone(), lost)),
             }
         }
         for (path, key) in documents {
@@ -90,8 +117,12 @@ impl Past {
 
     /// What is in force other than these files.
     pub(super) fn besides(&self, files: &BTreeMap<String, BlobKey>) -> Besides {
-        let version = |path: &String| self.version(path).map(|(key, _)| key.document);
-        let is_one = |path: &&String| self.accepted.contains_key(*path) || is_document(path);
+        let version = |path: &String| {
+            let lost = || Some(self.lost.get(path)?.key);
+            let accepted = self.version(path).map(|(key, _)| *key);
+            Some(accepted.or_else(lost)?.document)
+        };
+        let is_one = |path: &&String| version(path).is_some() || is_document(path);
         let all = files.keys().filter(is_one);
         let documents = all
             .chain(&self.missed)
@@ -104,15 +135,34 @@ impl Past {
             let is_other = files.get(&beside(path, file)) != Some(&other);
             is_other.then(|| (path.clone(), other))
         });
+        let lost = self.lost.iter();
+        let lost = lost.filter_map(|(path, lost)| Some((path.clone(), lost.key.beside?)));
         Besides {
             documents,
-            attached: attached.collect(),
+            attached: attached.chain(lost).collect(),
         }
     }
 
     /// The version of a file that was in force.
     pub(super) fn version(&self, path: &str) -> Option<&Version> {
         self.accepted.get(path)
+    }
+
+    /// What was in force of this file or of this document, and cannot be any more.
+    pub(super) fn lost(&self, path: &str, identity: Option<&Identity>) -> Option<&Lost> {
+        let same = |lost: &&Lost| identity.is_some() && lost.claims.as_ref() == identity;
+        let moved = || self.lost.values().find(same);
+        self.lost.get(path).or_else(moved)
+    }
+
+    /// What cannot be in force any more and is one of these documents, by path.
+    pub(super) fn lost_of(&self, documents: &BTreeSet<Identity>) -> BTreeMap<String, Lost> {
+        let lost = self.lost.iter().filter(|(_, lost)| {
+            let claims = lost.claims.as_ref();
+            claims.is_some_and(|claims| documents.contains(claims))
+        });
+        let lost = lost.map(|(path, lost)| (path.clone(), lost.clone()));
+        lost.collect()
     }
 
     /// The documents that were in force.
@@ -172,9 +222,14 @@ impl Past {
         gone: &BTreeMap<Identity, (String, Version)>,
     ) -> BTreeSet<Identity> {
         let mute = || slots.iter().filter(|slot| slot.is_mute());
-        if gone.is_empty() || mute().next().is_none() {
+        if gone.is_empty() && self.lost.is_empty() || mute().next().is_none() {
             return BTreeSet::new();
         }
+        let files: BTreeSet<_> = slots.iter().map(|slot| slot.path).collect();
+        let lost = self.lost.iter();
+        let lost = lost.filter(|(path, _)| !files.contains(path.as_str()));
+        let lost = lost.filter_map(|(path, lost)| Some((lost.claims.as_ref()?, path)));
+        let gone = gone.iter().map(|(identity, (path, _))| (identity, path));
         let is_new = |slot: &&Slot<'_>| self.refused.get(slot.path) != Some(&slot.key.document);
         let homes: BTreeSet<_> = mute().map(|slot| home(slot.path)).collect();
         let new: BTreeSet<_> = mute().filter(is_new).map(|slot| home(slot.path)).collect();
@@ -182,17 +237,39 @@ impl Past {
         let chosen = chosen.map(|(_, read)| &read.located.identity);
         let said = slots.iter().filter_map(|slot| slot.says.as_ref());
         let found: BTreeSet<_> = chosen.chain(said).collect();
-        let missed = |(identity, (path, _)): &(&Identity, &(String, Version))| {
-            let homes = if self.missed.contains(path) {
+        let missed = |(identity, path): &(&Identity, &String)| {
+            let homes = if self.missed.contains(*path) {
                 &homes
             } else {
                 &new
             };
             homes.contains(&home(path)) && !found.contains(identity)
         };
-        gone.iter()
+        gone.chain(lost)
             .filter(missed)
             .map(|(identity, _)| identity.clone())
             .collect()
     }
+}
+
+/// A version that was in force, if it still can be. `kept` and `other` tell what stood beside it.
+pub(super) fn again(
+    blobs: &mut Blobs,
+    document: BlobKey,
+    kept: Option<BlobKey>,
+    other: impl Fn(&str) -> Option<BlobKey>,
+    blob: ReadBlob<'_>,
+) -> Result<Version, Lost> {
+    let beside = kept;
+    let mut key = VersionKey { document, beside };
+    let alone = blobs.get(document, blob);
+    let read = alone.map_err(|unread| Lost::new(key, unread.claims.as_ref()))?;
+    key.beside = read.file.as_deref().and_then(other);
+    let lost = || Lost::new(key, Some(&read.located.identity));
+    let whole = match (&read.file, key.beside) {
+        (None, _) => Ok(Arc::clone(&read)),
+        (Some(_), None) => return Err(lost()),
+        (Some(_), Some(other)) => blobs.pair(&read, (document, other), blob),
+    };
+    Ok((key, whole.map_err(|_| lost())?))
 }

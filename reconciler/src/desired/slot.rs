@@ -8,7 +8,7 @@ use easyenclave_schemas::documents::{Identity, Kind};
 use super::blobs::{BlobKey, Part, VersionKey};
 use super::checks::{Finding, Spot};
 use super::facts::{Considered, Facts, Standing};
-use super::past::Version;
+use super::past::{Lost, Version};
 use super::paths::{FLEET, beside, guess, may_hold};
 use super::report::FileProblem;
 
@@ -34,6 +34,10 @@ pub(super) struct Slot<'f> {
     pub(super) problems: Vec<(Part, Problem)>,
     /// Older versions, the next to try last. None as long as they were not looked up.
     pub(super) older: Option<Vec<Older>>,
+    /// What was in force and cannot be any more.
+    pub(super) lost: Option<Lost>,
+    /// Whether a version of the file's history may stand for the one in the tree.
+    pub(super) asks_history: bool,
 }
 
 impl<'f> Slot<'f> {
@@ -48,6 +52,8 @@ impl<'f> Slot<'f> {
             file: None,
             problems: Vec::new(),
             older: None,
+            lost: None,
+            asks_history: true,
         }
     }
 
@@ -56,6 +62,14 @@ impl<'f> Slot<'f> {
         self.says = identity
             .filter(|identity| may_hold(self.path, identity))
             .cloned();
+    }
+
+    /// What was in force cannot be any more. Nothing tells what runs, so nothing takes its place.
+    pub(super) fn lose(&mut self, lost: Lost) {
+        if lost.claims.is_some() {
+            self.fail(lost.claims.as_ref());
+        }
+        self.lost = Some(lost);
     }
 
     /// Only what is wrong with the version in the tree is told to people: they cannot change older ones.
@@ -173,7 +187,10 @@ pub(super) fn blame(slots: &mut [Slot<'_>], mut findings: Vec<Finding>) -> BTree
     findings.retain(|finding| Some(turn(finding)) == first);
     let blamed = findings.iter().map(|finding| finding.file).collect();
     for finding in findings {
-        slots[finding.file].note(finding);
+        let slot = &mut slots[finding.file];
+        // What ran before the fleet asked is not known; an older version may obey because it is older than the fleet.
+        slot.asks_history &= !matches!(finding.spot, Spot::Compose(..));
+        slot.note(finding);
     }
     blamed
 }

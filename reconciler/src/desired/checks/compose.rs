@@ -1,10 +1,10 @@
 //! Compose files and what the fleet asks of them. Of a file and a fleet that do not fit, the one that changed is at fault: a
-//! fleet that asks for more stops nothing that runs.
+//! fleet that asks for more stops nothing that runs. Where nothing tells which one that is, the deployment is frozen.
 
 use easyenclave_schemas::documents::{DeploymentSpec, WorkloadRules};
 
 use super::super::blobs::Part;
-use super::super::facts::{Facts, Held};
+use super::super::facts::{Facts, Held, Standing};
 use super::{Finding, Spot};
 use easyenclave_schemas::decode::Problem;
 
@@ -43,9 +43,11 @@ pub(super) fn files_obey_the_fleet(facts: &Facts<'_>, findings: &mut Vec<Finding
             .filter(|held| breaks(held, rule).next().is_some())
             .collect();
         let novelty = fleet.version.standing.novelty();
+        // Beside a fleet's document of which none was in force before, nothing tells what ran.
+        let is_known = fleet.version.standing != Standing::New;
         let before = broken
             .iter()
-            .find(|held| held.version.standing.novelty() < novelty);
+            .find(|held| is_known && held.version.standing.novelty() < novelty);
         match before {
             Some(held) => {
                 let message = format!(

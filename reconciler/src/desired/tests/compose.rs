@@ -80,6 +80,23 @@ fn a_change_of_the_file_alone_is_a_new_version_and_one_of_its_comments_is_none()
     assert_eq!(version(&mut story), first);
 }
 
+/// A deployment's version is the digest of what the reader makes of its file. Where a change of the reader changes these bytes, every
+/// deployment with such a field rolls out anew at the update without a change of its document: say so in the changelog.
+#[test]
+fn the_bytes_that_a_version_is_the_digest_of_stay_as_they_are() {
+    let mut story = story();
+    story.write(FILE, include_str!("golden.compose.yaml"));
+    assert_eq!(story.load().problems, []);
+    let digest = version(&mut story);
+    let model = story.load().model.expect("a model");
+    let version = serde_json::to_string(&model.workloads[&digest].workload).expect("JSON");
+    let told = format!("{digest}\n{version}\n");
+    expect![[r#"
+        44060f1f6829e737013e0f08b1c7d982a434a4bcc8cdc7bf0ec4d919e1d060b3
+        {"compose":{"source":{"inline":"{\"networks\":{\"inner\":{}},\"services\":{\"db\":{\"command\":[\"db\",\"a b\"],\"environment\":{\"EMPTY\":\"\",\"N\":1.5,\"T\":\"true\"},\"image\":\"db:1\",\"mem_limit\":\"1gb\",\"networks\":{\"inner\":{\"aliases\":[\"database\"]}}},\"web\":{\"command\":\"serve --port 80\",\"depends_on\":[\"db\"],\"environment\":[\"B=two\",\"A=1\"],\"healthcheck\":{\"interval\":\"90s\",\"retries\":3,\"test\":\"true\"},\"image\":\"web:1\",\"init\":true,\"logging\":{\"driver\":\"local\"},\"restart\":\"unless-stopped\",\"stop_grace_period\":\"1m30s\",\"volumes\":[\"data:/data:ro\",{\"target\":\"/tmp\",\"type\":\"tmpfs\"}]}},\"volumes\":{\"data\":null}}"}}}
+    "#]].assert_eq(&told);
+}
+
 #[test]
 fn another_order_of_fields_is_no_new_version() {
     let mut story = story();
@@ -412,4 +429,169 @@ fn an_outage_of_the_file_is_not_remembered_as_a_mistake() {
     story.outage = false;
     assert_ne!(version(&mut story), before);
     assert_eq!(story.load().problems, []);
+}
+
+/// Rules may be tighter in a new version of EasyEnclave. What runs by what it let through before is left as it is.
+#[test]
+fn what_was_in_force_and_cannot_be_read_any_more_is_not_replaced_by_an_older_version() {
+    let inline = "source:\n        inline: |\n          services:\n            web:\n              image: web:1\n";
+    let mut story = story();
+    story.edit(WEB, "source: { file: compose.web.yaml }\n", inline);
+    assert_eq!(story.load().problems, []);
+    story.edit(WEB, "image:", "imagee:");
+    story.was_in_force();
+    story.check_over_restarts(expect![[r#"
+        deployments/acme/web.yaml:11:15: unknown field `imagee` in `services.web`; a field of your own begins with `x-`; did you mean `image`? (nothing of it is touched)
+        target tiny of 32 tiny
+        frozen deployment acme/web
+        owner acme 20
+    "#]]);
+    story.edit(WEB, "replicas: 1", "replicas: one");
+    story.check_over_restarts(expect![[r#"
+        deployments/acme/web.yaml:12:13: `spec.replicas`: expected a whole number from 0 to 100000, found the text "one" (nothing of it is touched)
+        target tiny of 32 tiny
+        frozen deployment acme/web
+        owner acme 20
+    "#]]);
+    story.write(WEB, "{");
+    story.check_over_restarts(expect![[r#"
+        deployments/acme/web.yaml:1:1: not valid YAML: unclosed bracket '{' (nothing of it is touched)
+        target tiny of 32 tiny
+        frozen deployment acme/web
+        owner acme 20
+    "#]]);
+    story.edit(WEB, "{", DEPLOYMENT);
+    story.check_over_restarts(expect![[r#"
+        deployment acme/web x1
+          runs Inline("{\"services\":{\"web\":{\"image\":\"web:1\"}}}")
+        target tiny of 32 tiny
+        owner acme 20
+    "#]]);
+}
+
+#[test]
+fn a_file_in_force_that_cannot_be_read_any_more_freezes_its_deployment() {
+    let mut story = story();
+    story.edit(FILE, "image:", "imagee:");
+    story.was_in_force();
+    story.edit(FILE, "web:1", "web:2");
+    story.check_over_restarts(expect![[r#"
+        deployments/acme/compose.web.yaml:3:5: unknown field `imagee` in `services.web`; a field of your own begins with `x-`; did you mean `image`? (nothing of it is touched)
+        target tiny of 32 tiny
+        frozen deployment acme/web
+        owner acme 20
+    "#]]);
+}
+
+/// The file has another name than its document, so only what was in force tells which one it is.
+#[test]
+fn what_was_in_force_and_cannot_be_read_any_more_is_no_removal_when_its_file_becomes_garbage() {
+    let mut story = story();
+    let path = "deployments/acme/first.yaml";
+    story.edit(WEB, "replicas: 1", "replicas: one");
+    story.copy(WEB, path);
+    story.remove(WEB);
+    story.was_in_force();
+    story.write(path, "{");
+    story.check_over_restarts(expect![[r#"
+        deployments/acme/first.yaml:1:1: not valid YAML: unclosed bracket '{' (nothing of it is touched)
+        target tiny of 32 tiny
+        frozen deployment acme/web
+        owner acme 20
+    "#]]);
+    story.remove(path);
+    story.write("deployments/acme/second.yaml", "[");
+    story.check_over_restarts(expect![[r#"
+        deployments/acme/second.yaml:1:1: not valid YAML: unclosed bracket '[' (nothing of it is touched)
+        target tiny of 32 tiny
+        frozen deployment acme/second
+        frozen deployment acme/web
+        owner acme 20
+    "#]]);
+    story.remove("deployments/acme/second.yaml");
+    story.check(expect![[r#"
+        target tiny of 32 tiny
+        owner acme 20
+    "#]]);
+}
+
+#[test]
+fn what_cannot_be_read_at_a_start_goes_on_when_it_can_be() {
+    let mut story = story();
+    let inline = "source: { inline: \"services: { web: { image: web:1 } }\" }\n";
+    story.edit(WEB, "source: { file: compose.web.yaml }\n", inline);
+    let before = version(&mut story);
+    let (files, besides) = (story.files(), Besides::default());
+    story.restart();
+    let down = |_: [u8; 20]| Err("the store does not answer".to_owned());
+    story.loader.prime(&files, &besides, &down);
+    story.edit(WEB, "replicas: 1", "replicas: one");
+    assert_eq!(version(&mut story), before);
+}
+
+/// Nothing tells what ran: an older version may obey only because it is older than the rule.
+#[test]
+fn with_the_store_lost_what_the_fleet_does_not_allow_is_frozen_and_not_replaced_by_an_older_version()
+ {
+    let digest = "0".repeat(64);
+    let inline = format!(
+        "source:\n        inline: |\n          services:\n            web:\n              image: web@sha256:{digest}\n"
+    );
+    let mut story = story();
+    story.edit(WEB, "source: { file: compose.web.yaml }\n", &inline);
+    story.edit(WEB, &format!("web@sha256:{digest}"), "web:1");
+    assert_eq!(story.load().problems, []);
+    story.edit(
+        "fleet.yaml",
+        "spec:\n",
+        "spec:\n  workloads: { pinned: true }\n",
+    );
+    story.restart();
+    story.check_over_restarts(expect![[r#"
+        deployments/acme/web.yaml:11:22: `services.web.image`: this fleet takes images by digest, since a tag may be moved; append `@sha256:` and the digest of the image that you mean (nothing of it is touched)
+        target tiny of 32 tiny
+        frozen deployment acme/web
+        owner acme 20
+    "#]]);
+    story.edit(WEB, "replicas: 1", "replicas: one");
+    story.check_over_restarts(expect![[r#"
+        deployments/acme/web.yaml:12:13: `spec.replicas`: expected a whole number from 0 to 100000, found the text "one" (nothing of it is touched)
+        target tiny of 32 tiny
+        frozen deployment acme/web
+        owner acme 20
+    "#]]);
+}
+
+#[test]
+fn what_was_in_force_under_a_fleet_that_does_not_allow_it_is_frozen() {
+    let mut story = story();
+    let inline = "source:\n        inline: |\n          services:\n            web:\n              image: web:1\n";
+    story.edit(WEB, "source: { file: compose.web.yaml }\n", inline);
+    story.edit(WEB, "web:1", "web:2\n              network_mode: host");
+    story.was_in_force();
+    story.check_over_restarts(expect![[r#"
+        deployments/acme/web.yaml:12:29: `services.web.network_mode`: the network of the agent's machine is the agent's own, and this fleet does not lend it; leave it out (nothing of it is touched)
+        target tiny of 32 tiny
+        frozen deployment acme/web
+        owner acme 20
+    "#]]);
+    story.edit(WEB, "replicas: 1", "replicas: one");
+    story.check_over_restarts(expect![[r#"
+        deployments/acme/web.yaml:13:13: `spec.replicas`: expected a whole number from 0 to 100000, found the text "one" (nothing of it is touched)
+        target tiny of 32 tiny
+        frozen deployment acme/web
+        owner acme 20
+    "#]]);
+    story.edit(
+        "fleet.yaml",
+        "spec:\n",
+        "spec:\n  workloads: { hostNetwork: true }\n",
+    );
+    story.check(expect![[r#"
+        deployments/acme/web.yaml:13:13: `spec.replicas`: expected a whole number from 0 to 100000, found the text "one" (the last good version stays in force)
+        deployment acme/web x1
+          runs Inline("{\"services\":{\"web\":{\"image\":\"web:2\",\"network_mode\":\"host\"}}}")
+        target tiny of 32 tiny
+        owner acme 20
+    "#]]);
 }
