@@ -185,6 +185,10 @@ mod tests {
                 "agent a tiny #0\nagent b tiny #1\nagent c tiny #2\nagent d tiny #3",
                 "d AGENT_NOT_NEEDED",
             ),
+            (
+                "agent a tiny #0\nagent b tiny #1\nagent c tiny #2\nagent d tiny #3 out-lapsed",
+                "d AGENT_NOT_NEEDED",
+            ),
         ];
         for (world, expected) in cases {
             let found = codes(STATE, world).replace("c AGENT_STATUS_NOT_DEPLOYABLE, ", "");
