@@ -14,7 +14,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use easyenclave_engine::{Compose, Container, Engine};
+use easyenclave_engine::{Compose, Container, Engine, State};
 use easyenclave_schemas::Generation;
 use easyenclave_schemas::documents::{ComposeWorkload, Runtime, Workload};
 use easyenclave_schemas::wire::{WorkloadCause, WorkloadReport, WorkloadState};
@@ -171,7 +171,9 @@ impl Life<'_> {
             }
         });
         if let Err(error) = up.await {
-            self.ground.give_up_taken_port(written.port).await;
+            if !self.has_port(engine).await {
+                self.ground.give_up_taken_port(written.port).await;
+            }
             return Err(error.into());
         }
         let after = engine.containers(&owner).await?;
@@ -184,6 +186,15 @@ impl Life<'_> {
         let mut services: Vec<_> = after.into_iter().map(|found| found.service).collect();
         services.dedup();
         Ok(services)
+    }
+
+    /// Whether the port is taken by its own service, which still runs as it was. It is while nobody can tell.
+    async fn has_port(&self, engine: &Engine) -> bool {
+        let service = self.workload.web.as_ref().map(|web| &web.service);
+        let has =
+            |found: &Container| found.state == State::Running && Some(&found.service) == service;
+        let found = engine.containers(&self.ground.owner).await;
+        found.map_or(true, |found| found.iter().any(has))
     }
 
     /// Tells how the containers are, until one is missing that should be there.
