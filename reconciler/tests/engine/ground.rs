@@ -62,14 +62,14 @@ impl Drop for Sweep {
 }
 
 impl Ground {
-    /// A fleet with one replica of this Compose file, and a process that is none of its business.
-    pub(crate) fn started(bed: Bed, document: &str) -> Self {
+    /// A fleet with this deployment, and a process that is none of its business.
+    pub(crate) fn started(bed: Bed, document: Option<&str>) -> Self {
         let mut fleet = Fleet::new(1, 0);
         let path = bed.path().to_str().expect("UTF-8").to_owned();
         fleet.environment = vec![("PATH", path), ("DOCKER_HOST", bed.host().to_owned())];
         let other = deployment("other", 1, "");
         fleet.commit_all(&[
-            (WEB, Some(document)),
+            (WEB, document),
             ("deployments/acme/other.yaml", Some(&other)),
         ]);
         let units = fleet.path("data/worker/units");
@@ -127,6 +127,13 @@ impl Ground {
             .collect()
     }
 
+    /// Runs a command that succeeds. Answers what it printed.
+    pub(crate) fn done(&self, line: &[&str]) -> String {
+        let output = self.fleet.run(line);
+        assert!(output.status.success(), "{line:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
     /// What the reconciler is told when it asks an agent.
     pub(crate) fn ask(&self, pid: u32, target: &str) -> String {
         let key = std::fs::read(self.fleet.path("data/keys/reconciler.pk8")).expect("a key");
@@ -141,7 +148,7 @@ impl Ground {
         let request = format!(
             "GET {target} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n{headers}\r\n"
         );
-        http(port, &request)
+        http(port, &request).expect("answered")
     }
 
     /// The process of an agent.
@@ -195,6 +202,11 @@ impl Ground {
 
 /// What a service answers.
 pub(crate) fn get(url: &Value) -> String {
+    heard(url).expect("answered")
+}
+
+/// The same of one that may be away.
+pub(crate) fn heard(url: &Value) -> std::io::Result<String> {
     let address = url
         .as_str()
         .and_then(|url| url.strip_prefix("http://"))
@@ -205,16 +217,15 @@ pub(crate) fn get(url: &Value) -> String {
     http(port.expect("a port"), "GET /index.html HTTP/1.0\r\n\r\n")
 }
 
-fn http(port: u16, request: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connected");
-    stream
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .expect("set");
-    stream.write_all(request.as_bytes()).expect("asked");
+fn http(port: u16, request: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.write_all(request.as_bytes())?;
     let mut text = String::new();
-    stream.read_to_string(&mut text).expect("answered");
-    text.split_once("\r\n\r\n")
-        .map_or(text.clone(), |(_, body)| body.to_owned())
+    stream.read_to_string(&mut text)?;
+    Ok(text
+        .split_once("\r\n\r\n")
+        .map_or(text.clone(), |(_, body)| body.to_owned()))
 }
 
 /// Where a process listens.

@@ -8,5 +8,6 @@
 )]
 mod harness;
 
+mod canary;
 mod ground;
 mod story;

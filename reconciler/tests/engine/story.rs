@@ -31,7 +31,7 @@ fn story(generation: Generation) {
     let digest = image.rsplit_once("sha256:").expect("pinned").1.to_owned();
 
     // Deployed by a commit: the image comes from the registry, by its digest.
-    let mut ground = Ground::started(bed, &document(&image, "one"));
+    let mut ground = Ground::started(bed, Some(&document(&image, "one")));
     let agent = ground.ready("the first version runs", |_| true);
     assert_eq!(get(&agent["replica"]["url"]).trim(), "one");
     let images = &agent["replica"]["images"];
