@@ -126,7 +126,7 @@ impl Api {
         // The lock is held until it is passed on, so that two calls cannot overtake each other.
         let mut inbox = self.node.inbox();
         let wanted = inbox.instructions.take(message.into())?;
-        self.node.keep(inbox.instructions.floor());
+        self.node.note(inbox.instructions.floor());
         let generation = wanted.generation;
         self.node.wanted.send_if_modified(|last| {
             let changed = *last != wanted;

@@ -1,6 +1,7 @@
 //! The agent's own reconciler: what runs follows what is wanted, always the newest. A new instruction
 //! ends what the last one started before anything else is started, unless it is another version of services, which are
-//! updated in place. What is given secrets is not started before they are there.
+//! updated in place. What is given secrets is not started before they are there. No process is started before the file with the
+//! agent's key is gone, and no container before it is there.
 
 use std::future::Future;
 use std::pin::pin;
@@ -9,10 +10,11 @@ use std::sync::Arc;
 use easyenclave_schemas::Generation;
 use easyenclave_schemas::documents::Workload;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::instructions::{Assignment, Wanted};
 use crate::node::Node;
-use crate::runtime::{Place, compose, supervise};
+use crate::runtime::{END_AGAIN, Place, compose, starting, supervise};
 
 /// Runs what is wanted until the sender of `stop` is dropped; then nothing runs any more.
 pub(crate) async fn converge(node: Arc<Node>, place: Arc<Place>, mut stop: watch::Receiver<()>) {
@@ -28,16 +30,19 @@ pub(crate) async fn converge(node: Arc<Node>, place: Arc<Place>, mut stop: watch
         };
         let mut news = pin!(news);
         let Some(assignment) = now.assignment else {
-            // Before the first instruction nobody knows what is wanted of what an agent of before has left.
-            if now.generation > Generation::default() {
+            if node.is_instructed() {
                 empty(&node, &place).await;
             }
             news.await;
             continue;
         };
         node.measure(assignment.digest).await;
+        let prepared = async {
+            make_way(&node, &place, now.generation, &assignment).await;
+            place.vault.obtain(&node, now.generation, &assignment).await;
+        };
         tokio::select! {
-            () = place.vault.obtain(&node, now.generation, &assignment) => {
+            () = prepared => {
                 let goes_on = |assignment: &Assignment| {
                     told.has_changed().is_ok() && is_update(assignment, &node.wanted.borrow())
                 };
@@ -47,7 +52,29 @@ pub(crate) async fn converge(node: Arc<Node>, place: Arc<Place>, mut stop: watch
             () = &mut news => {}
         }
     }
-    empty(&node, &place).await;
+    if node.is_instructed() {
+        empty(&node, &place).await;
+    }
+}
+
+/// What an agent of before has left goes, unless it is the same deployment's. May be dropped at any point.
+async fn make_way(node: &Node, place: &Place, generation: Generation, assignment: &Assignment) {
+    let board = &node.workload;
+    let first = || starting(generation, assignment);
+    match &assignment.workload {
+        Workload::Compose(_) => {
+            if !compose::has(place, &assignment.deployment).await {
+                compose::clear(place, |trouble| trouble.show(board, first())).await;
+                place.vault.clear();
+            }
+            node.keep();
+        }
+        Workload::Process(_) => {
+            compose::clear(place, |trouble| trouble.show(board, first())).await;
+            place.vault.clear();
+            forget(node).await;
+        }
+    }
 }
 
 /// Runs one assignment until there are news.
@@ -65,17 +92,23 @@ async fn run(
             let assignment = Arc::clone(&assignment);
             compose::supervise(place, generation, assignment, board, news, goes_on).await;
         }
-        Workload::Process(_) => {
-            compose::clear(place).await;
-            supervise(place, generation, assignment, board, news).await;
-        }
+        Workload::Process(_) => supervise(place, generation, assignment, board, news).await,
     }
 }
 
 /// Nothing is to run: what an agent of before, or a version before, has left goes too.
 async fn empty(node: &Node, place: &Place) {
-    compose::clear(place).await;
+    compose::clear(place, |_| ()).await;
+    forget(node).await;
     place.vault.give_up(&node.workload);
+}
+
+/// Returns when the agent's key is in no file any more.
+async fn forget(node: &Node) {
+    while let Err(error) = node.forget() {
+        tracing::error!(error = %error, "the agent's key cannot be removed from memory");
+        sleep(END_AGAIN).await;
+    }
 }
 
 /// Whether what is wanted now is another version of the same deployment, which compose brings to what runs.

@@ -1,19 +1,24 @@
-//! What an agent keeps for another start of itself on the same boot: its key, and how far it has come. It lies in the memory
-//! file system, never on a disk, is gone with the machine, and ends with an agent that ends by itself. One of another boot,
-//! order or reconciler is not used: the agent is a new one then.
+//! What an agent keeps for another start of itself on the same boot: its key, and how far it has come. It is there only while
+//! containers run here, which outlive an agent that is killed: a process that runs as the agent's user could read it. It lies in the
+//! memory file system, never on a disk, is gone with the machine, and ends with an agent that ends by itself. One of another
+//! boot, order or reconciler is not used: the agent is a new one then.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use easyenclave_processes::{Memory, MemoryError};
 use easyenclave_schemas::signature::Keypair;
 use easyenclave_schemas::{Epoch, Generation, OrderId};
 use serde::{Deserialize, Serialize};
 
-/// The files of it.
-const FILES: [&str; 3] = ["agent.json", "agent.new", "agent.lock"];
+/// The file of what is kept, and the one that becomes it.
+const FILES: [&str; 2] = ["agent.json", "agent.new"];
+
+/// The file that is locked. There is nothing in it.
+const LOCK: &str = "agent.lock";
 
 /// The longest file, in bytes.
 const LONGEST: u64 = 4096;
@@ -53,15 +58,18 @@ pub(crate) struct Floor {
 pub(crate) struct Identity {
     memory: Memory,
     whose: Whose,
-    /// Held, so that two agents of one order are never the same one.
+    /// Whether something is kept.
+    is_kept: Mutex<bool>,
+    /// Held, so that two agents of one order never live at the same time.
     lock: Option<File>,
 }
 
-/// Only an agent that is killed has another start.
+/// The lock goes with its agent; what is kept goes only when it is forgotten.
 impl Drop for Identity {
     fn drop(&mut self) {
         if self.lock.is_some() {
-            self.forget();
+            let _ = fs::remove_file(self.memory.path().join(LOCK));
+            let _ = fs::remove_dir(self.memory.path());
         }
     }
 }
@@ -90,17 +98,24 @@ impl Identity {
         let lock = private()
             .create(true)
             .truncate(false)
-            .open(memory.path().join("agent.lock"))?;
+            .open(memory.path().join(LOCK))?;
         lock.try_lock().map_err(|_| IdentityError::Taken)?;
         Ok(Self {
             memory,
             whose,
+            is_kept: Mutex::default(),
             lock: Some(lock),
         })
     }
 
-    /// The key of before and how far its agent had come, if it is this agent's.
+    /// The key of before and how far its agent had come, if it is this agent's. It stays kept.
     pub(crate) fn recall(&self) -> Option<(Keypair, Floor)> {
+        let found = self.found();
+        *self.is_kept() = found.is_some();
+        found
+    }
+
+    fn found(&self) -> Option<(Keypair, Floor)> {
         let kept = match self.read() {
             Ok(kept) => kept.filter(|kept| kept.whose == self.whose)?,
             Err(error) => {
@@ -128,11 +143,29 @@ impl Identity {
             .map_err(|_| io::Error::other("it is not in the expected format"))
     }
 
-    /// Keeps the key and how far its agent has come.
+    /// Keeps the key and how far its agent has come, from now on.
     ///
     /// # Errors
     /// When it cannot be written; what was there before is gone then, so that nobody goes back to it.
     pub(crate) fn keep(&self, keypair: &Keypair, floor: Floor) -> io::Result<()> {
+        let mut is_kept = self.is_kept();
+        *is_kept = true;
+        self.put(keypair, floor, &mut is_kept)
+    }
+
+    /// Notes how far its agent has come, if its key is kept.
+    ///
+    /// # Errors
+    /// As [`Identity::keep`].
+    pub(crate) fn note(&self, keypair: &Keypair, floor: Floor) -> io::Result<()> {
+        let mut is_kept = self.is_kept();
+        match *is_kept {
+            true => self.put(keypair, floor, &mut is_kept),
+            false => Ok(()),
+        }
+    }
+
+    fn put(&self, keypair: &Keypair, floor: Floor, is_kept: &mut bool) -> io::Result<()> {
         let kept = Kept {
             whose: self.whose.clone(),
             key: hex::encode(keypair.pkcs8().reveal()),
@@ -142,7 +175,8 @@ impl Identity {
         let text = serde_json::to_vec(&kept).expect("it is plain data");
         let written = self.write(&text);
         if written.is_err() {
-            self.forget();
+            *is_kept = false;
+            self.remove()?;
         }
         written
     }
@@ -154,17 +188,29 @@ impl Identity {
         fs::rename(aside, self.file())
     }
 
-    /// Keeps nothing any more. What else the agent has in memory stays, and with it the folder.
-    pub(crate) fn forget(&self) {
+    /// Keeps nothing any more. What else the agent has in memory stays.
+    ///
+    /// # Errors
+    /// When something may be left.
+    pub(crate) fn forget(&self) -> io::Result<()> {
+        let mut is_kept = self.is_kept();
+        self.remove()?;
+        *is_kept = false;
+        Ok(())
+    }
+
+    fn remove(&self) -> io::Result<()> {
         for file in FILES {
             match fs::remove_file(self.memory.path().join(file)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::error!(error = %error, "the agent's key is left in memory");
-                }
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
-        let _ = fs::remove_dir(self.memory.path());
+        Ok(())
+    }
+
+    fn is_kept(&self) -> MutexGuard<'_, bool> {
+        self.is_kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn file(&self) -> PathBuf {
@@ -237,11 +283,35 @@ mod tests {
             (mode(&of("")) & 0o777, mode(&of("agent.json")) & 0o777),
             (0o700, 0o600)
         );
+        let (epoch, generation) = (Epoch(4), Generation(8));
+        next.note(&keypair, Floor { epoch, generation })
+            .expect("noted");
         drop(next);
-        assert!(
-            !memory.path().exists(),
-            "an agent that ends by itself leaves nothing"
-        );
+        let next = Identity::open(memory.clone(), whose("a")).expect("opened");
+        let (_, floor) = next.recall().expect("nobody has forgotten it");
+        assert_eq!(floor, Floor { epoch, generation });
+        next.forget().expect("forgotten");
+        assert!(next.recall().is_none());
+        drop(next);
+        assert!(!memory.path().exists(), "nothing is left");
+    }
+
+    #[test]
+    fn nothing_is_written_by_whoever_keeps_nothing() {
+        let folder = folder();
+        let memory = memory(folder.path());
+        let keypair = Keypair::generate().expect("a key");
+        let identity = Identity::open(memory.clone(), whose("a")).expect("opened");
+        let file = memory.path().join("agent.json");
+        identity.note(&keypair, FLOOR).expect("nothing to do");
+        assert!(!file.exists());
+        identity.keep(&keypair, FLOOR).expect("kept");
+        assert!(file.exists());
+        identity.forget().expect("forgotten");
+        identity.note(&keypair, FLOOR).expect("nothing to do");
+        assert!(!file.exists(), "a late instruction brings it back");
+        fs::create_dir(&file).expect("made");
+        identity.forget().expect_err("it is not confirmed");
     }
 
     #[test]

@@ -134,7 +134,12 @@ pub async fn run(
     if timeout(LEAVE, ended).await.is_err() {
         tracing::error!("what the agent has started has not ended in time and is left behind");
     }
-    node.forget();
+    // Otherwise what an agent of before has left is as it was, and there is another start to come back to it.
+    if node.is_instructed()
+        && let Err(error) = node.forget()
+    {
+        tracing::error!(error = %error, "the agent's key is left in memory");
+    }
     result
 }
 

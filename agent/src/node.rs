@@ -1,6 +1,7 @@
 //! What the parts of one agent share: who it is, what it should run, what runs, how it is trusted. Every
 //! value has one writer, named at its field.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use easyenclave_schemas::wire::{
     AgentActivity, AgentConfig, AgentHealth, CallRefusal, CallRefusals, Challenge, ConnectorState,
     VerdictSummary, WorkloadReport, WorkloadState,
 };
-use easyenclave_schemas::{AgentId, Digest, Epoch, Timestamp};
+use easyenclave_schemas::{AgentId, Digest, Epoch, Generation, Timestamp};
 use tokio::sync::watch;
 
 use crate::client::{Client, WINDOW};
@@ -35,7 +36,7 @@ pub(crate) struct Node {
     /// What its quotes have to name, if anything.
     bound: Option<Bound>,
     pub(crate) id: AgentId,
-    /// Made at the first start on a boot and never on a disk; see [`Identity`].
+    /// Never on a disk, and in a file in memory only while containers run here; see [`Identity`].
     pub(crate) keypair: Arc<Keypair>,
     /// None where there is no memory file system: another process is another agent then.
     identity: Option<Identity>,
@@ -92,7 +93,7 @@ impl Node {
         (runtimes, memory): (Vec<Runtime>, Memory),
     ) -> anyhow::Result<Self> {
         let platform = Arc::new(Platform::of(&config)?);
-        let identity = identity(&config, &platform, memory);
+        let identity = identity(&config, &platform, memory)?;
         let before = identity.as_ref().and_then(Identity::recall);
         let (keypair, floor) = match before {
             Some((keypair, floor)) => {
@@ -108,7 +109,7 @@ impl Node {
             config::reconciler_key(&config)?,
         )?;
         let id = config.order_id.agent();
-        let node = Self {
+        Ok(Self {
             platform,
             runtimes,
             identity,
@@ -129,25 +130,36 @@ impl Node {
             id,
             bound,
             config,
-        };
-        node.keep(floor);
-        Ok(node)
+        })
     }
 
-    /// Keeps how far this agent has come, for another start. What cannot be kept is not kept: then there is none.
-    pub(crate) fn keep(&self, floor: Floor) {
+    /// From now on this agent can be started again: what is about to run outlives it. What cannot be kept is not kept: then
+    /// there is no other start.
+    pub(crate) fn keep(&self) {
+        let inbox = self.inbox();
+        let floor = inbox.instructions.floor();
         let identity = self.identity.as_ref();
-        let kept = identity.map(|identity| identity.keep(&self.keypair, floor));
-        if let Some(Err(error)) = kept {
-            tracing::warn!(error = %error, "nothing is kept for another start");
-        }
+        told(identity.map(|identity| identity.keep(&self.keypair, floor)));
     }
 
-    /// This agent ends, and there is no other start of it.
-    pub(crate) fn forget(&self) {
-        if let Some(identity) = &self.identity {
-            identity.forget();
-        }
+    /// Notes how far this agent has come, if it can be started again.
+    pub(crate) fn note(&self, floor: Floor) {
+        let identity = self.identity.as_ref();
+        told(identity.map(|identity| identity.note(&self.keypair, floor)));
+    }
+
+    /// From now on there is no other start of this agent.
+    ///
+    /// # Errors
+    /// When its key may still be in a file.
+    pub(crate) fn forget(&self) -> io::Result<()> {
+        self.identity.as_ref().map_or(Ok(()), Identity::forget)
+    }
+
+    /// Whether this start has taken an instruction in. Before that nobody knows what is wanted of what an agent of before
+    /// has left.
+    pub(crate) fn is_instructed(&self) -> bool {
+        self.wanted.borrow().generation > Generation::default()
     }
 
     /// Evidence for a challenge. A quote can take a second, so it is made on a thread of its own.
@@ -285,17 +297,36 @@ impl Node {
     }
 }
 
+fn told(kept: Option<io::Result<()>>) {
+    if let Some(Err(error)) = kept {
+        tracing::warn!(error = %error, "nothing is kept for another start");
+    }
+}
+
 /// Who this agent is over its starts. None where there is no place that is never on a disk.
-fn identity(config: &AgentConfig, platform: &Platform, memory: Memory) -> Option<Identity> {
+///
+/// # Errors
+/// When another agent of this order lives, whose things are not to be touched.
+fn identity(
+    config: &AgentConfig,
+    platform: &Platform,
+    memory: Memory,
+) -> Result<Option<Identity>, IdentityError> {
+    let Some(boot) = platform.machine_boot() else {
+        return Ok(None);
+    };
     let whose = Whose {
-        boot: platform.machine_boot()?,
+        boot,
         order: config.order_id.clone(),
         reconciler: config.reconciler_key.clone(),
     };
-    let told = |error: &IdentityError| {
-        tracing::info!(error = %error, "an agent that is killed cannot be started again");
-    };
-    Identity::open(memory, whose).inspect_err(told).ok()
+    match Identity::open(memory, whose) {
+        Err(error) if !matches!(error, IdentityError::Taken) => {
+            tracing::info!(error = %error, "an agent that is killed cannot be started again");
+            Ok(None)
+        }
+        identity => identity.map(Some),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

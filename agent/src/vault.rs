@@ -108,14 +108,13 @@ impl VaultError {
 }
 
 impl Vault {
-    /// Of an agent that holds none yet. What an earlier process of the same agent left is removed.
+    /// Of an agent that holds none yet. Files of an earlier start of it stay until it is known what is to run: containers may
+    /// see them.
     pub(crate) fn new(memory: Memory) -> Self {
-        let vault = Self {
+        Self {
             memory,
             held: Mutex::default(),
-        };
-        vault.clear();
-        vault
+        }
     }
 
     /// Asks the reconciler for the secrets of an assignment until they are where the workload finds them. Meanwhile the
@@ -272,6 +271,10 @@ fn write(path: &Path, value: &[u8]) -> io::Result<()> {
         .mode(0o444)
         .open(&aside)?;
     file.write_all(value)?;
+    // An engine that looked for the file while it was away has made a folder of that name.
+    if fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
+        fs::remove_dir(path)?;
+    }
     fs::rename(&aside, path)
 }
 
@@ -379,15 +382,21 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_process_left_is_removed_and_what_else_it_had_is_not() {
+    fn what_an_earlier_start_left_stays_until_it_is_not_wanted_and_what_else_it_had_longer() {
         let left = vault();
         let one = assignment("db", b"1");
         left.put(&one, values("old")).expect("memory");
         let other = left.memory.path().join("other");
         fs::write(&other, "").expect("written");
         let found = Vault::new(left.memory.clone());
-        assert!(!found.files(&one.secrets, one.secrets_digest).exists());
-        assert!(other.exists());
+        let file = found.files(&one.secrets, one.secrets_digest).join("db");
+        assert!(file.exists(), "a container may see it");
+        fs::remove_file(&file).expect("removed");
+        fs::create_dir(&file).expect("made, as an engine does");
+        found.put(&one, values("old")).expect("put back");
+        assert_eq!(fs::read_to_string(&file).expect("a file"), "old");
+        found.clear();
+        assert!(!file.exists() && other.exists());
         found.memory.remove().expect("removed");
     }
 

@@ -41,7 +41,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const GRACE_LEFTOVERS: Duration = Duration::from_secs(1);
 
 /// The pause before trying again to end what could not be ended.
-const END_AGAIN: Duration = Duration::from_secs(2);
+pub(crate) const END_AGAIN: Duration = Duration::from_secs(2);
 
 /// The longest message in a report, in characters.
 const MESSAGE: usize = 300;

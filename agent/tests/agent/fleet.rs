@@ -605,18 +605,23 @@ impl Drop for Agent {
 
 /// What an agent of this order that was killed has left in memory goes. Tells whether there was something.
 pub(crate) fn forget(order: &OrderId) -> bool {
-    let folders = std::fs::read_dir("/dev/shm")
-        .expect("a memory file system")
-        .flatten();
-    let name = format!(".{order}");
-    let own: Vec<_> = folders
-        .map(|entry| entry.path())
-        .filter(|path| path.to_string_lossy().ends_with(&name))
-        .collect();
+    let own = memory(order);
     for path in &own {
         std::fs::remove_dir_all(path).expect("removed");
     }
     !own.is_empty()
+}
+
+/// What agents of an order have in memory.
+pub(crate) fn memory(order: &OrderId) -> Vec<std::path::PathBuf> {
+    let folders = std::fs::read_dir("/dev/shm")
+        .expect("a memory file system")
+        .flatten();
+    let name = format!(".{order}");
+    folders
+        .map(|entry| entry.path())
+        .filter(|path| path.to_string_lossy().ends_with(&name))
+        .collect()
 }
 
 /// Instructs an agent at an address as the reconciler with this key does.

@@ -1,24 +1,31 @@
 //! The agent's own small program: its exit codes, and what it leaves behind.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use easyenclave_agent::exit;
+use easyenclave_processes::{Process, labels};
 use easyenclave_schemas::signature::Keypair;
-use easyenclave_schemas::wire::{AgentConfig, CONFIG_ID, PlatformConfig, routes};
+use easyenclave_schemas::wire::{AgentConfig, CONFIG_ID, PlatformConfig, WorkloadState, routes};
+use easyenclave_schemas::{Digest, Generation};
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::fleet::{Reconciler, SOON, Script, config, copy, forget, instructed, workload};
+use crate::fleet::{Reconciler, SOON, Script, config, copy, forget, instructed, memory, workload};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_easyenclave-agent");
 
 fn start(arguments: &[&str]) -> Child {
     let mut command = Command::new(PROGRAM);
+    command.args(arguments);
+    spawn(command)
+}
+
+fn spawn(mut command: Command) -> Child {
     command
-        .args(arguments)
         .stderr(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true);
@@ -142,12 +149,19 @@ async fn it_ends_well_when_it_is_told_to() {
     }
 }
 
+/// Starts an agent that finds no program, so no engine either.
+fn alone(path: &str) -> Child {
+    let mut command = Command::new(PROGRAM);
+    command.args(["--config", path]).env("PATH", "/nowhere");
+    spawn(command)
+}
+
 /// Starts an agent, and waits until it has registered once more than before. Answers it, its key and its address.
 async fn registered(reconciler: &Reconciler, path: &str) -> (Child, String, String) {
     let before = reconciler.script().registrations.len();
     // Each start counts its heartbeats anew.
     reconciler.script().beats.clear();
-    let child = start(&["--config", path]);
+    let child = alone(path);
     let new = |script: &Script| {
         let last = script.registrations.get(before)?;
         Some((last.public_key.clone(), last.address.clone()))
@@ -156,42 +170,136 @@ async fn registered(reconciler: &Reconciler, path: &str) -> (Child, String, Stri
     (child, key, address)
 }
 
+/// An agent that runs containers, as far as it can without an engine.
+struct Killed {
+    key: Keypair,
+    reconciler: Reconciler,
+    folder: tempfile::TempDir,
+    config: AgentConfig,
+    path: String,
+}
+
+impl Killed {
+    async fn new() -> Self {
+        let key = Keypair::generate().expect("a key");
+        let reconciler = Reconciler::start(copy(&key)).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config(&reconciler.url, &key.public(), folder.path());
+        let path = write(&config, folder.path());
+        Self {
+            key,
+            reconciler,
+            folder,
+            config,
+            path,
+        }
+    }
+
+    /// Instructs an agent. Answers the code of its refusal, or null.
+    async fn deploy(&self, address: &str, numbers: (u64, u64), workload: &Value) -> Value {
+        let (generation, epoch) = numbers;
+        let message = json!({
+            "agent_id": self.config.order_id.agent(), "epoch": epoch, "generation": generation,
+            "deployment": "acme/web", "workload_digest": Digest::of(workload.to_string().as_bytes()),
+            "workload": workload,
+        });
+        let (_, body) = instructed(&self.key, address, routes::DEPLOY, &message).await;
+        body["code"].clone()
+    }
+
+    /// Waits until an agent tells of an instruction's workload.
+    async fn told(&self, generation: u64) {
+        let told = |script: &Script| {
+            let report = script.beats.last()?.workload.clone()?;
+            (report.generation == Generation(generation) && report.state != WorkloadState::Stopping)
+                .then_some(())
+        };
+        self.reconciler.until("it tells of it", told).await;
+    }
+
+    fn file(&self) -> PathBuf {
+        let mut found = memory(&self.config.order_id);
+        found.pop().unwrap_or_default().join("agent.json")
+    }
+}
+
+fn containers() -> Value {
+    json!({ "compose": { "source": { "inline": "services: {web: {image: web}}\n" } } })
+}
+
 #[tokio::test]
-async fn one_that_was_killed_is_the_same_agent_when_it_is_started_again() {
-    let key = Keypair::generate().expect("a key");
-    let reconciler = Reconciler::start(copy(&key)).await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = config(&reconciler.url, &key.public(), folder.path());
-    let path = write(&config, folder.path());
-    let undeploy = |generation: u64, epoch: u64| json!({ "agent_id": config.order_id.agent(), "epoch": epoch, "generation": generation });
-    let (mut child, first, address) = registered(&reconciler, &path).await;
-    let (status, _) = instructed(&key, &address, routes::UNDEPLOY, &undeploy(7, 2)).await;
-    assert_eq!(status, StatusCode::ACCEPTED);
+async fn one_that_was_killed_beside_containers_is_the_same_agent_when_it_is_started_again() {
+    let stage = Killed::new().await;
+    let (reconciler, path) = (&stage.reconciler, &stage.path);
+    let (mut child, first, address) = registered(reconciler, path).await;
+    assert!(!stage.file().exists(), "nothing would outlive it");
+    assert!(
+        stage
+            .deploy(&address, (7, 2), &containers())
+            .await
+            .is_null()
+    );
+    stage.told(7).await;
+    assert!(stage.file().exists());
+    let (status, said) = end(alone(path)).await;
+    assert_eq!(status.code(), Some(i32::from(exit::FAILED)), "{said}");
+    assert!(said.contains("another agent of this order lives"), "{said}");
     child.kill().await.expect("killed");
 
-    let (mut child, second, address) = registered(&reconciler, &path).await;
+    // Anybody can refuse it: who has taken no instruction in takes nothing away.
+    reconciler.script().refusals = vec![(StatusCode::FORBIDDEN, "EE-ATT-031"); 3];
+    let (status, said) = end(alone(path)).await;
+    assert_eq!(status.code(), Some(i32::from(exit::REFUSED)), "{said}");
+    let (mut child, second, address) = registered(reconciler, path).await;
     assert_eq!(second, first);
-    let refused = async |generation, epoch| {
-        let message = undeploy(generation, epoch);
-        instructed(&key, &address, routes::UNDEPLOY, &message)
-            .await
-            .1["code"]
-            .clone()
-    };
-    assert_eq!(refused(6, 2).await, "stale_generation");
-    assert_eq!(refused(8, 1).await, "stale_epoch");
-    let (status, _) = instructed(&key, &address, routes::UNDEPLOY, &undeploy(7, 2)).await;
-    assert_eq!(status, StatusCode::ACCEPTED, "the newest may come again");
+    let refused = async |numbers| stage.deploy(&address, numbers, &containers()).await;
+    assert_eq!(refused((6, 2)).await, "stale_generation");
+    assert_eq!(refused((8, 1)).await, "stale_epoch");
+    assert!(refused((7, 2)).await.is_null(), "the newest may come again");
     child.kill().await.expect("killed");
 
     // Who obeys another reconciler is another agent.
-    let mut strange = config.clone();
+    let mut strange = stage.config.clone();
     strange.reconciler_key = Keypair::generate().expect("a key").public().to_string();
-    let strange = write(&strange, folder.path());
-    let (mut child, third, _) = registered(&reconciler, &strange).await;
+    let strange = write(&strange, stage.folder.path());
+    let (mut child, third, _) = registered(reconciler, &strange).await;
     assert_ne!(third, first);
     child.kill().await.expect("killed");
-    forget(&config.order_id);
+    forget(&stage.config.order_id);
+}
+
+#[tokio::test]
+async fn no_process_runs_beside_the_key_and_who_was_killed_beside_one_is_a_stranger() {
+    let stage = Killed::new().await;
+    let (mut child, first, address) = registered(&stage.reconciler, &stage.path).await;
+    assert!(
+        stage
+            .deploy(&address, (1, 2), &containers())
+            .await
+            .is_null()
+    );
+    stage.told(1).await;
+    let file = stage.file();
+    assert!(file.exists());
+    let look = format!("test ! -e {} && exec /bin/sleep 300", file.display());
+    let process = json!({ "process": { "command": ["/bin/sh", "-c", look] } });
+    assert!(stage.deploy(&address, (2, 2), &process).await.is_null());
+    let ready = |script: &Script| {
+        let report = script.beats.last()?.workload.clone()?;
+        assert_eq!(report.restarts, 0, "it has seen the file");
+        (report.generation == Generation(2) && report.state == WorkloadState::Ready).then_some(())
+    };
+    stage.reconciler.until("it runs", ready).await;
+    assert!(!file.exists());
+    child.kill().await.expect("killed");
+    let order = stage.config.order_id.clone();
+    let belongs = move |other: &Process, _| other.label(labels::ORDER) == Some(order.as_str());
+    let ended = easyenclave_processes::end(belongs, |_| true, Duration::ZERO).await;
+    ended.expect("ended");
+    let (mut child, second, _) = registered(&stage.reconciler, &stage.path).await;
+    assert_ne!(second, first);
+    child.kill().await.expect("killed");
+    forget(&stage.config.order_id);
 }
 
 #[tokio::test]

@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave_engine::{Compose, Container, Engine, State};
-use easyenclave_schemas::Generation;
 use easyenclave_schemas::documents::{ComposeWorkload, Runtime, Workload};
 use easyenclave_schemas::wire::{WorkloadCause, WorkloadReport, WorkloadState};
+use easyenclave_schemas::{DeploymentId, Generation};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -71,14 +71,21 @@ pub(crate) async fn supervise(
     }
 }
 
-/// Removes what an agent of before has left on the engine, when it is not to run. Tries until nothing is left.
-pub(crate) async fn clear(place: &Place) {
+/// Removes what an agent of before has left on the engine, when it is not to run. Tries until nothing is left, and tells what is
+/// in the way meanwhile.
+pub(crate) async fn clear(place: &Place, tell: impl Fn(Trouble)) {
     let ground = Ground::of(place);
     while let Err(error) = ground.clear().await {
-        let error = format!("{:#}", anyhow::Error::from(error));
-        tracing::error!(error, "the engine cannot be emptied");
+        let trouble = Trouble::from(error);
+        tracing::error!(error = trouble.message, "the engine cannot be emptied");
+        tell(trouble);
         sleep(END_AGAIN).await;
     }
+}
+
+/// Whether what is on the engine, if anything, is of this deployment.
+pub(crate) async fn has(place: &Place, deployment: &DeploymentId) -> bool {
+    Ground::of(place).has(deployment).await
 }
 
 /// What this agent can run, by what is there at its start. An engine that does not say so at once is none.
@@ -115,7 +122,11 @@ impl Life<'_> {
                 Ok(never) => match never {},
                 Err(trouble) => trouble,
             };
-            let settled = self.ready.is_some_and(|since| since.elapsed() >= SETTLED);
+            // What it was before counts once.
+            let settled = self
+                .ready
+                .take()
+                .is_some_and(|since| since.elapsed() >= SETTLED);
             self.failures = if settled { 1 } else { self.failures + 1 };
             self.show(Condition {
                 state: WorkloadState::Restarting,
@@ -308,7 +319,7 @@ impl Life<'_> {
     fn show(&mut self, condition: Condition) {
         match condition.state {
             WorkloadState::Ready => self.ready = self.ready.or_else(|| Some(Instant::now())),
-            // How long it was ready is still to be known when it is started again.
+            // How long it was ready is still to be known when it is brought back.
             WorkloadState::Restarting => {}
             _ => self.ready = None,
         }

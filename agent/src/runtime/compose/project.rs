@@ -12,11 +12,12 @@ use easyenclave_engine::{
 use easyenclave_processes::labels;
 use easyenclave_schemas::DeploymentId;
 use easyenclave_schemas::documents::{ComposeSource, ComposeWorkload};
-use easyenclave_schemas::wire::WorkloadCause;
+use easyenclave_schemas::wire::{WorkloadCause, WorkloadReport};
 use tokio::fs;
 
 use super::overlay::{self, Overlay};
 use crate::runtime::process::{Place, free_port, named};
+use crate::runtime::{Board, line};
 use crate::vault::Mount;
 
 /// How long a container may take to end when it is asked to.
@@ -28,9 +29,20 @@ const DOWN: Duration = Duration::from_secs(7);
 
 /// Why something cannot be done, and whose fault it is.
 #[derive(Debug)]
-pub(super) struct Trouble {
+pub(crate) struct Trouble {
     pub(super) cause: WorkloadCause,
     pub(super) message: String,
+}
+
+impl Trouble {
+    /// Tells that an assignment waits for the end of this.
+    pub(crate) fn show(self, board: &Board, first: WorkloadReport) {
+        board.send_replace(Some(WorkloadReport {
+            cause: Some(self.cause),
+            message: line(&self.message),
+            ..first
+        }));
+    }
 }
 
 impl From<EngineError> for Trouble {
@@ -94,10 +106,7 @@ impl Ground {
 
     /// Takes over what there is of the deployment, and removes what there is of any other.
     pub(super) async fn begin(&self, deployment: &DeploymentId) -> Result<(), Trouble> {
-        let mark = self.file("deployment");
-        let wanted = deployment.to_string();
-        let found = fs::read_to_string(&mark).await;
-        if found.is_ok_and(|found| found == wanted) {
+        if self.has(deployment).await {
             return Ok(());
         }
         // Whatever carries our labels is nobody's, also where nothing tells of it.
@@ -106,7 +115,13 @@ impl Ground {
         self.traces.leave().await?;
         let project = self.file("project");
         fs::create_dir_all(&project).await?;
-        Ok(fs::write(&mark, wanted).await?)
+        Ok(fs::write(self.file("deployment"), deployment.to_string()).await?)
+    }
+
+    /// Whether what there is, if anything, is of this deployment.
+    pub(super) async fn has(&self, deployment: &DeploymentId) -> bool {
+        let found = fs::read_to_string(self.file("deployment")).await;
+        found.is_ok_and(|found| found == deployment.to_string())
     }
 
     /// Writes the files of a version.

@@ -345,6 +345,6 @@ async fn what_another_deployment_left_is_removed_first() {
     let (_stop, run) = stage.running.take().expect("it runs");
     run.abort();
     assert!(run.await.is_err());
-    clear(&stage.place).await;
+    clear(&stage.place, |_| ()).await;
     assert_eq!(stage.bed.holdings(), before);
 }
