@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use easyenclave_engine::Generation as Compose;
 use easyenclave_processes::{Memory, MemoryError};
 use easyenclave_schemas::documents::SecretUse;
 use easyenclave_schemas::sealed::{Asking, Case, SealedError};
@@ -18,6 +19,7 @@ use easyenclave_schemas::wire::{
     SealedAnswer, SecretValues, SecretsRequest, WorkloadCause, WorkloadReport, routes,
 };
 use easyenclave_schemas::{Digest, Generation, Secret, SecretName};
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::client::CallError;
@@ -65,9 +67,16 @@ impl Mount {
         self.services.is_empty() || self.services.iter().any(|one| one == service)
     }
 
-    /// As Compose files say it.
-    pub(crate) fn line(&self) -> String {
-        format!("{}:{IN_CONTAINERS}/{}:ro", self.source.display(), self.name)
+    /// As Compose files say it, in the form that has no engine make a folder where the file is missing. Docker's first compose
+    /// knows no word for that, and never makes one in this form.
+    pub(crate) fn entry(&self, compose: Compose) -> Value {
+        let mut entry = json!({
+            "type": "bind", "source": self.source, "target": format!("{IN_CONTAINERS}/{}", self.name), "read_only": true,
+        });
+        if compose == Compose::Second {
+            entry["bind"] = json!({ "create_host_path": false });
+        }
+        entry
     }
 }
 
@@ -323,8 +332,6 @@ async fn ask(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn assignment(file: &str, version: &[u8]) -> Assignment {
@@ -370,10 +377,13 @@ mod tests {
         let mut one = assignment("db.key", b"1");
         let mounts = vault.mounts(&one);
         assert!(mounts[0].is_for("web") && mounts[0].is_for("db"));
-        let folder = vault.files(&one.secrets, one.secrets_digest);
-        let line = format!("{}/db.key:/run/secrets/db.key:ro", folder.display());
-        assert_eq!(mounts[0].line(), line);
-        assert_eq!(line.matches(':').count(), 2, "{line}");
+        let source = vault.files(&one.secrets, one.secrets_digest).join("db.key");
+        let mut entry = json!({
+            "type": "bind", "source": source, "target": "/run/secrets/db.key", "read_only": true,
+        });
+        assert_eq!(mounts[0].entry(Compose::First), entry);
+        entry["bind"] = json!({ "create_host_path": false });
+        assert_eq!(mounts[0].entry(Compose::Second), entry);
         one.secrets[0].services = vec!["db".into()];
         let mounts = vault.mounts(&one);
         assert!(mounts[0].is_for("db") && !mounts[0].is_for("web"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use easyenclave_engine::{Owner, Surroundings, Traces};
-use easyenclave_processes::{LEAVE, Memory, labels};
+use easyenclave_processes::{LEAVE, labels};
 use easyenclave_schemas::wire::{AgentConfig, PlatformConfig};
 use easyenclave_schemas::{FleetId, OrderId};
 use tokio::process::{Child, Command};
@@ -125,7 +125,7 @@ impl Maker for Agents {
     /// The signal that it gets anyway is its way.
     async fn stop(&self, _: &Path) {}
 
-    /// What an agent that was killed has left: on a container engine, if it has used one, and in the memory file system.
+    /// What an agent that was killed has left on a container engine, if it has used one.
     async fn empty(&self, order: &OrderId, mark: &str, folder: &Path) -> Result<(), ProvideError> {
         // Without a configuration there was no agent.
         let Some(fleet) = fleet(folder).map_err(|error| left(order, error))? else {
@@ -139,11 +139,7 @@ impl Maker for Agents {
         let removed = traces
             .remove(&self.surroundings(&traces, &owner), &owner)
             .await;
-        removed.map_err(|error| left(order, io::Error::other(error)))?;
-        let memory = Memory::of(&owner.fleet, &owner.order);
-        memory
-            .remove()
-            .map_err(|error| left(order, io::Error::other(error)))
+        removed.map_err(|error| left(order, io::Error::other(error)))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use easyenclave_engine::{Owner, labels};
+use easyenclave_engine::{Generation, Owner, labels};
 use easyenclave_schemas::DeploymentId;
 use serde_json::{Map, Value, json};
 
@@ -28,6 +28,8 @@ pub(super) struct Overlay<'a> {
     pub(super) web: Option<(&'a str, u16, u16)>,
     /// Files that services see, and no others do.
     pub(super) secrets: &'a [Mount],
+    /// Which compose reads it.
+    pub(super) compose: Generation,
 }
 
 impl Overlay<'_> {
@@ -65,7 +67,7 @@ impl Overlay<'_> {
             "logging": { "driver": "json-file", "options": { "max-size": LOG, "max-file": "2" } },
         });
         let given = self.secrets.iter().filter(|one| one.is_for(name));
-        let given: Vec<_> = given.map(Mount::line).collect();
+        let given: Vec<_> = given.map(|one| one.entry(self.compose)).collect();
         if !given.is_empty() {
             service["volumes"] = given.into();
         }
@@ -114,6 +116,7 @@ mod tests {
             disk: Some(Path::new("/data/volumes")),
             web: Some(("web", 80, 40000)),
             secrets: &[],
+            compose: Generation::Second,
         };
         let found: Value = serde_json::from_str(&overlay.text()).expect("JSON");
         let labels = json!({ "dev.easyenclave.fleet": "demo@0123", "dev.easyenclave.order": "tiny-1",
@@ -151,10 +154,11 @@ mod tests {
             disk: None,
             web: None,
             secrets: &[mount("key", &[]), mount("password", &["db"])],
+            compose: Generation::First,
         };
         let found: Value = serde_json::from_str(&overlay.text()).expect("JSON");
         let [key, password] =
-            ["key", "password"].map(|name| format!("/dev/shm/x/{name}:/run/secrets/{name}:ro"));
+            ["key", "password"].map(|name| mount(name, &[]).entry(Generation::First));
         assert_eq!(found["services"]["db"]["volumes"], json!([key, password]));
         assert_eq!(found["services"]["web"]["volumes"], json!([key]));
     }

@@ -157,6 +157,7 @@ impl Ground {
             disk: self.disk.as_deref(),
             web: web.map(|(web, port)| (web.service.as_str(), web.port, port)),
             secrets,
+            compose: compose.generation(),
         };
         let file = self.file("overlay.json");
         put(&file, &overlay.text()).await?;

@@ -158,19 +158,23 @@ impl<M: Maker> Units<M> {
             what: format!("processes of {order} cannot be ended"),
             source: io::Error::other(error),
         })?;
+        self.forget(order)?;
         self.maker.empty(order, &self.mark, &folder).await
     }
 
-    /// Ends every process of an order and removes its folders, the one in memory first: an agent that was killed has left
-    /// there what it held.
-    async fn clear(&self, order: &OrderId) -> Result<(), ProvideError> {
-        self.end(order).await?;
+    /// Removes what an agent that was killed held in memory. An engine may be down for long, and that waits for none.
+    fn forget(&self, order: &OrderId) -> Result<(), ProvideError> {
         let in_memory = Memory::found(&self.mark, order.as_str());
         let removed = in_memory.and_then(|found| found.iter().try_for_each(Memory::remove));
         removed.map_err(|error| ProvideError::Retry {
             what: format!("folder of {order} in memory"),
             source: io::Error::other(error),
-        })?;
+        })
+    }
+
+    /// Ends every process of an order and removes its folder.
+    async fn clear(&self, order: &OrderId) -> Result<(), ProvideError> {
+        self.end(order).await?;
         match tokio::fs::remove_dir_all(self.folder(order)).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(ProvideError::of(format!("folder of {order}"), error))

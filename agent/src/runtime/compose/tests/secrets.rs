@@ -38,7 +38,16 @@ fn with(folder: &Path, text: &str, found: &mut Vec<PathBuf>) {
 
 #[tokio::test]
 async fn only_the_services_that_it_is_for_see_a_secret_and_the_engine_keeps_none() {
-    let Some(bed) = Bed::take(Compose::Second) else {
+    story(Compose::Second).await;
+}
+
+#[tokio::test]
+async fn the_first_generation_shows_secrets_to_the_same_services() {
+    story(Compose::First).await;
+}
+
+async fn story(compose: Compose) {
+    let Some(bed) = Bed::take(compose) else {
         return;
     };
     let before = bed.holdings();
@@ -54,6 +63,11 @@ async fn only_the_services_that_it_is_for_see_a_secret_and_the_engine_keeps_none
     stage.start(1, &compose, &Value::Null);
     stage.ready(1).await;
     let ids = stage.ids();
+    let asked = "{{range .Mounts}}{{.RW}}{{end}}";
+    let mounts = stage
+        .bed
+        .docker(&["inspect", "--format", asked, &ids["web"]]);
+    assert_eq!(mounts.trim(), "false", "it can change none");
     until_says(&stage, "web", &known).await;
     until_says(&stage, "other", "none").await;
     stage.stop(true).await;
