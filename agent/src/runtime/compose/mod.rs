@@ -146,7 +146,7 @@ impl Life<'_> {
         })?;
         let deployment = &self.assignment.deployment;
         self.ground.begin(deployment).await?;
-        let secrets = self.place.vault.mounts(&self.assignment);
+        let secrets = self.place.vault.mounts(self.assignment);
         let written = self
             .ground
             .write(&compose, self.workload, deployment, &secrets)
