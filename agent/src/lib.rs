@@ -134,13 +134,17 @@ pub async fn run(
     if timeout(LEAVE, ended).await.is_err() {
         tracing::error!("what the agent has started has not ended in time and is left behind");
     }
-    // Otherwise what an agent of before has left is as it was, and there is another start to come back to it.
+    leave(&node);
+    result
+}
+
+/// There is no other start of this agent, unless what an agent of before has left is as it was.
+fn leave(node: &Node) {
     if node.is_instructed()
         && let Err(error) = node.forget()
     {
         tracing::error!(error = %error, "the agent's key is left in memory");
     }
-    result
 }
 
 /// Joins, then reports and renews its trust for good.
