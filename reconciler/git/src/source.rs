@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use git2::{Commit, ErrorCode, ObjectType, Repository};
 
-use crate::clone::open_sound;
+use crate::clone::{open_sound, sweep};
 use crate::folders::{Folder, Walk, intact, readable};
 use crate::process::{first_fetch, first_words, git};
 use crate::tidy::tidy;
@@ -28,6 +28,8 @@ struct Inner {
     branch: String,
     /// Whether a remote has answered since this was opened.
     has_fetched: AtomicBool,
+    /// Two fetches at a time would be in each other's way, and one that ended badly is swept away before the next.
+    fetching: tokio::sync::Mutex<()>,
     last: Mutex<Last>,
 }
 
@@ -58,6 +60,7 @@ impl Source {
             path,
             branch: branch.into(),
             has_fetched: AtomicBool::new(false),
+            fetching: tokio::sync::Mutex::default(),
             last: Mutex::default(),
         })))
     }
@@ -87,6 +90,12 @@ impl Source {
             "+refs/heads/*:refs/heads/*",
         ];
         let path = &self.0.path;
+        let turn = tokio::time::timeout(deadline, self.0.fetching.lock()).await;
+        let _turn = turn.map_err(|_| GitError::Timeout {
+            operation: "fetch",
+            limit: deadline,
+        })?;
+        sweep(path);
         let is_first = self.repository()?.references()?.next().is_none();
         let output = match is_first {
             true => first_fetch(path, &args, deadline).await?,
@@ -422,6 +431,27 @@ mod tests {
             source.blob(older[0], 0),
             Err(GitError::TooLarge(_))
         ));
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_was_killed_is_in_nobodys_way_and_two_take_turns() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (state, mirror) = (dir.path().join("state.git"), dir.path().join("mirror.git"));
+        init_repository(&state, "main", &files(&[("a", "1")]), "1", AUTHOR, 1).expect("made");
+        let url = format!("file://{}", state.display());
+        let limit = Duration::from_secs(60);
+        let source = Source::open(&url, &mirror, "main").expect("opened");
+        source.fetch(limit).await.expect("fetched");
+        for round in ["2", "3"] {
+            std::fs::write(mirror.join("refs/heads/main.lock"), "").expect("left behind");
+            let location = state.to_str().expect("utf-8");
+            let head = commit_files(location, "main", &change("a", Some(round)), "m", AUTHOR, 2);
+            let (one, other) = tokio::join!(source.fetch(limit), source.fetch(limit));
+            one.expect("fetched");
+            other.expect("fetched, too");
+            let seen = source.head().expect("readable");
+            assert_eq!(seen, Some(head.expect("committed")));
+        }
     }
 
     #[tokio::test]
