@@ -146,21 +146,31 @@ impl Desk {
 
     /// What would come of a wish. Changes nothing.
     pub(crate) async fn foresee(
-        &self,
+        self: &Arc<Self>,
         world: &Arc<World>,
         wish: &Wish,
     ) -> Result<Foreseen, DeskError> {
+        let (desk, world, wish) = (Arc::clone(self), Arc::clone(world), wish.clone());
+        finished(async move { desk.look_once(&world, &wish).await }).await
+    }
+
+    /// Commits a wish, if something can come of it.
+    pub(crate) async fn commit(
+        self: &Arc<Self>,
+        world: &Arc<World>,
+        wish: &Wish,
+    ) -> Result<Committed, DeskError> {
+        let (desk, world, wish) = (Arc::clone(self), Arc::clone(world), wish.clone());
+        finished(async move { desk.commit_once(&world, &wish).await }).await
+    }
+
+    async fn look_once(&self, world: &Arc<World>, wish: &Wish) -> Result<Foreseen, DeskError> {
         let _place = self.queue.try_acquire().map_err(|_| DeskError::Busy)?;
         let _turn = turn(&self.looks).await?;
         Ok(self.look(world, wish).await?.foreseen)
     }
 
-    /// Commits a wish, if something can come of it.
-    pub(crate) async fn commit(
-        &self,
-        world: &Arc<World>,
-        wish: &Wish,
-    ) -> Result<Committed, DeskError> {
+    async fn commit_once(&self, world: &Arc<World>, wish: &Wish) -> Result<Committed, DeskError> {
         let _place = self.queue.try_acquire().map_err(|_| DeskError::Busy)?;
         let _turn = turn(&self.turn).await?;
         for _ in 0..TRIES {
@@ -171,9 +181,9 @@ impl Desk {
             }
             match self.write(wish, &looked, world.clock.now()).await {
                 Ok(commit) => {
-                    // The next one is to see it.
-                    self.catch_up().await?;
                     world.wake.notify_one();
+                    // The next one is to see it. Where that fails, it is committed all the same: the next one catches up.
+                    let _ = self.catch_up().await;
                     let foreseen = looked.foreseen;
                     return Ok(Committed { commit, foreseen });
                 }
@@ -224,6 +234,15 @@ impl Desk {
         let proposal = proposal(&self.branch);
         git::commit_and_push(&self.repository, &self.scratch, &proposal, REMOTE).await
     }
+}
+
+/// Does something to its end, also when whoever asked for it hangs up: what it has begun goes on, and keeps its places in
+/// the queues until then.
+async fn finished<T: Send + 'static>(
+    work: impl Future<Output = Result<T, DeskError>> + Send + 'static,
+) -> Result<T, DeskError> {
+    let done = tokio::spawn(work).await;
+    done.expect("no wish panics, and none is aborted")
 }
 
 async fn turn(turns: &Semaphore) -> Result<SemaphorePermit<'_>, DeskError> {

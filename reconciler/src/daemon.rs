@@ -9,33 +9,26 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use easyenclave_attestation::PcsClient;
-use easyenclave_git::{Ledger, Signer};
+use easyenclave_git::Ledger;
 use easyenclave_schemas::records::InForceRecord;
-use easyenclave_schemas::status::paths;
 use easyenclave_schemas::{AgentId, Timestamp};
-use easyenclave_store::{SledStore, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::auth::Door;
-use crate::clock::{Clock, System};
 use crate::commits::Desk;
 use crate::config::DataDir;
-use crate::journal::Journal;
 use crate::leap::Leaps;
 use crate::metrics::Metrics;
 use crate::outage::Outage;
 use crate::parts::{Parts as Running, ended};
 use crate::pass::{Report, pass};
-use crate::presence::Presence;
 use crate::report::{self, Notes, Status};
-use crate::secrets::Keyring;
 use crate::source::{self, Source, keep, kept};
 use crate::status::{Publisher, recorded};
 use crate::trust;
-use crate::world::{Parts, World};
-use crate::{api, approvals, deliver, history, keys, tunnels, verifiers};
+use crate::world::World;
+use crate::{api, approvals, deliver, history, keys, opening, tunnels, verifiers};
 
 /// Without any news, the world is looked at this often.
 const IDLE: Duration = Duration::from_secs(5);
@@ -96,9 +89,9 @@ impl Daemon {
             .unwrap_or_else(|| format!("http://{address}"));
         let metrics = Metrics::default();
         let collateral = verifiers::collateral(data, &metrics)?;
-        let parts = parts(&config, public_url, metrics, &collateral)?;
+        let parts = opening::parts(&config, public_url, metrics, &collateral)?;
         let world = Arc::new(World::new(parts));
-        let ledger = ledger(&config)?;
+        let ledger = opening::ledger(&config)?;
         let recorded = recorded(&ledger);
         let last = kept(&world.journal).await?;
         world
@@ -194,54 +187,6 @@ impl Daemon {
     }
 }
 
-fn ledger(config: &Config) -> anyhow::Result<Ledger> {
-    let data = &config.data;
-    let ledger = Ledger::open(
-        &config.repository,
-        &data.ledger(),
-        &config.status_branch,
-        Signer::open_or_create(&data.signing_key())?,
-    )?;
-    Ok(ledger.marked_by(paths::PROBLEMS))
-}
-
-fn parts(
-    config: &Config,
-    public_url: String,
-    metrics: Metrics,
-    collateral: &PcsClient,
-) -> anyhow::Result<Parts> {
-    let data = &config.data;
-    let clock = System;
-    let journal = Journal::open(Arc::new(store(data)?))?;
-    let presence = Presence::at_start(&journal.read(), data.seed().exists(), clock.now());
-    Ok(Parts {
-        presence,
-        clock: Arc::new(clock),
-        entropy: Arc::new(System),
-        journal,
-        seed: keys::seed(&data.seed())?,
-        keyring: Arc::new(Keyring::open_or_create(&data.fleet_identities())?),
-        keypair: keys::keypair(&data.reconciler_key())?,
-        launcher_key: keys::launcher_key(&data.launcher_key())?,
-        judge: verifiers::judge(config, collateral, &metrics, clock.now())?,
-        door: Door::new().context("the deploy API")?,
-        metrics,
-        public_url,
-    })
-}
-
-fn store(data: &DataDir) -> anyhow::Result<SledStore> {
-    let opened = SledStore::open(&data.store());
-    opened.map_err(|error| match error {
-        StoreError::InUse(_) => anyhow!(
-            "another `up` or `serve` runs with the data folder {}: stop that one, or name another folder with --data",
-            data.path().display()
-        ),
-        other => other.into(),
-    })
-}
-
 /// The loop of passes and all that it remembers between them.
 struct Turns {
     world: Arc<World>,
@@ -285,9 +230,10 @@ impl Turns {
         parts
     }
 
-    fn desk(&self, config: &Config) -> Desk {
+    fn desk(&self, config: &Config) -> Arc<Desk> {
         let (repository, branch) = (config.repository.clone(), config.branch.clone());
-        Desk::new(self.source.clone(), repository, branch, config.data.desk())
+        let scratch = config.data.desk();
+        Arc::new(Desk::new(self.source.clone(), repository, branch, scratch))
     }
 
     async fn run(&mut self) -> Infallible {

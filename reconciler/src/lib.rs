@@ -24,6 +24,7 @@ mod losses;
 mod manifest;
 pub mod metrics;
 pub mod observe;
+mod opening;
 pub mod orders;
 mod origin;
 pub mod outage;

@@ -53,7 +53,7 @@ pub const WINDOW: Duration = Duration::from_secs(120);
 /// What owners need beside the world: where their changes become commits, and the newest status.
 pub struct Counter {
     /// Where changes become commits.
-    pub desk: Desk,
+    pub desk: Arc<Desk>,
     /// The newest status.
     pub status: watch::Receiver<Option<Arc<Status>>>,
 }
@@ -72,7 +72,7 @@ impl FromRef<Shared> for Arc<World> {
 }
 
 impl Shared {
-    fn desk(&self) -> Result<&Desk, Refused> {
+    fn desk(&self) -> Result<&Arc<Desk>, Refused> {
         let desk = self.counter.as_ref().map(|counter| &counter.desk);
         desk.ok_or_else(|| DeskError::NotReady.into())
     }
