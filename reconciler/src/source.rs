@@ -6,21 +6,19 @@ mod draft;
 mod kept;
 #[cfg(test)]
 mod tests;
+mod watching;
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use easyenclave_git::{BlobId, CommitId, GitError, Watch};
+use easyenclave_git::{BlobId, CommitId, GitError};
 use easyenclave_schemas::decode::MAX_BYTES;
 use easyenclave_schemas::records::InForceRecord;
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
 
 use crate::desired::{Besides, Loader, NOT_A_FILE, is_read};
-use crate::outage::Outage;
 use crate::report::Trouble;
 use crate::revision::Revision;
 use crate::seal::Sealer;
@@ -32,18 +30,13 @@ pub(crate) use astray::Astray;
 pub(crate) use draft::Draft;
 use kept::besides;
 pub use kept::{keep, kept};
+pub use watching::watch;
 
 /// The repository cannot be read at the moment.
 const UNREADABLE: &str = "Unreadable";
 
 /// How many older versions of a broken document are tried.
 const OLDER: usize = 50;
-
-/// A remote is asked for news this often, give or take.
-const POLL: Duration = Duration::from_secs(15);
-
-/// A fetch that takes longer is stopped.
-const FETCH: Duration = Duration::from_secs(60);
 
 /// Reads the state repository.
 #[derive(Clone)]
@@ -356,48 +349,4 @@ pub(crate) fn older(
         .history(path, from, OLDER)
         .map_err(|error| error.to_string())?;
     Ok(versions.into_iter().map(|id| *id.as_bytes()).collect())
-}
-
-/// Wakes a pass when the state repository may have changed: at once when it is local, after a poll
-/// when it is not, or cannot be watched. After errors a poll comes later, never sooner.
-pub async fn watch(
-    world: Arc<World>,
-    source: Source,
-    repository: String,
-    outage: Outage,
-) -> Infallible {
-    if source.is_local() {
-        match Watch::local(repository.as_ref()) {
-            Ok(mut watch) => loop {
-                watch.changed().await;
-                world.wake.notify_one();
-            },
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "refs are not watched, but polled"
-                );
-            }
-        }
-    }
-    let mut failures = 0;
-    loop {
-        let fetched = source.fetch(FETCH).await;
-        failures = fetched.as_ref().err().map_or(0, |_| failures + 1);
-        let trouble = fetched.err().map(|error| {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                failures,
-                "not fetched"
-            );
-            Trouble {
-                reason: "Unreachable",
-                message: error.to_string().chars().take(200).collect(),
-            }
-        });
-        outage.set(trouble);
-        world.wake.notify_one();
-        let pause = POLL.saturating_mul(1 << failures.min(5));
-        sleep(pause.mul_f64(1.0 + world.entropy.fraction() / 4.0)).await;
-    }
 }

@@ -65,7 +65,8 @@ fn signals_that_come_together_stop_up_once_and_its_next_starts_know_of_no_failed
             signal(up.0.id(), name);
         }
         let ended = up.0.wait().expect("ended");
-        assert_eq!(fleet.processes(), vec![], "nothing is left running");
+        let left = fleet.processes();
+        assert_eq!(left, vec![], "{log}, {ended}: {}", fleet.log(log));
         assert!(ended.success(), "{}", fleet.log(log));
     }
 }

@@ -135,10 +135,10 @@ fn what_is_privileged_by_any_word_is_refused() {
 #[test]
 fn an_unset_variable_that_is_used_by_several_is_reported_once() {
     check(
-        "x-e: &e\n  B: $B\n  C:\nservices:\n  s: {image: a, environment: *e}\n  t: {image: a, environment: {<<: *e}}\n",
+        "x-e: &e\n  B: $B\n  D:\nservices:\n  s: {image: a, environment: *e}\n  t: {image: a, environment: {<<: *e}}\n",
         expect![[r#"
             2:6 /services/s/environment/B compose-unset-variable
-            3:3 /services/s/environment/C compose-unset-variable
+            3:3 /services/s/environment/D compose-unset-variable
         "#]],
     );
 }
