@@ -81,15 +81,7 @@ pub async fn run(
     bound: Option<Bound>,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    // Another part of the same program may have chosen a provider already; there is only this one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    if let Err(error) = forbid_core_dumps() {
-        tracing::warn!(error = %error, "a crash may write what is in memory to a disk");
-    }
-    let folder = config.data_dir.display().to_string();
-    tokio::fs::create_dir_all(&config.data_dir)
-        .await
-        .with_context(|| folder)?;
+    settle_in(&config).await?;
     let surroundings = Surroundings::of_process(&config)?;
     let kit = Kit::of(&config, &surroundings);
     let reconciler = config::reconciler_key(&config)?;
@@ -130,6 +122,24 @@ pub async fn run(
         _ = work.join_next() => Err(anyhow::anyhow!("the agent's runtime has ended")),
     };
     drop(stop);
+    leave(&node, work).await;
+    result
+}
+
+/// What holds for the whole process, and the agent's folder.
+async fn settle_in(config: &AgentConfig) -> anyhow::Result<()> {
+    // Another part of the same program may have chosen a provider already; there is only this one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    if let Err(error) = forbid_core_dumps() {
+        tracing::warn!(error = %error, "a crash may write what is in memory to a disk");
+    }
+    let folder = config.data_dir.display().to_string();
+    let made = tokio::fs::create_dir_all(&config.data_dir).await;
+    made.with_context(|| folder)
+}
+
+/// Waits until what the agent has started has ended, and forgets its key.
+async fn leave(node: &Node, mut work: JoinSet<()>) {
     let ended = async { while work.join_next().await.is_some() {} };
     if timeout(LEAVE, ended).await.is_err() {
         tracing::error!("what the agent has started has not ended in time and is left behind");
