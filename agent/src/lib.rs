@@ -138,18 +138,12 @@ async fn settle_in(config: &AgentConfig) -> anyhow::Result<()> {
     made.with_context(|| folder)
 }
 
-/// Waits until what the agent has started has ended, and forgets its key.
+/// Waits until what the agent has started has ended, and forgets its key, unless what an agent of before has left is as it was.
 async fn leave(node: &Node, mut work: JoinSet<()>) {
     let ended = async { while work.join_next().await.is_some() {} };
     if timeout(LEAVE, ended).await.is_err() {
         tracing::error!("what the agent has started has not ended in time and is left behind");
     }
-    leave(&node);
-    result
-}
-
-/// There is no other start of this agent, unless what an agent of before has left is as it was.
-fn leave(node: &Node) {
     if node.is_instructed()
         && let Err(error) = node.forget()
     {
