@@ -119,7 +119,8 @@ impl Reconciler {
 
     /// Waits until the reconciler was told what is looked for.
     pub(crate) async fn until<T>(&self, what: &str, find: impl Fn(&Script) -> Option<T>) -> T {
-        let deadline = Instant::now() + Duration::from_secs(15);
+        // After an outage a worker may pause for 22.5 s. Where time is the test's own this costs nothing.
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             if let Some(found) = find(&self.script()) {
                 return found;
