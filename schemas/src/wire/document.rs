@@ -331,7 +331,10 @@ mod tests {
 
     #[test]
     fn what_is_committed_is_what_the_types_say() {
-        let text = serde_json::to_string_pretty(&owners_openapi()).expect("JSON") + "\n";
+        let mut document = owners_openapi();
+        // Whether JSON keeps the order of fields depends on what else is built.
+        document.sort_all_objects();
+        let text = serde_json::to_string_pretty(&document).expect("JSON") + "\n";
         expect_file!["../../openapi/owners.json"].assert_eq(&text);
     }
 
