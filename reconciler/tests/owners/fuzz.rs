@@ -3,8 +3,10 @@
 //! environment of Python's under `target/`; what cannot be fetched is not run, and never passed.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use easyenclave_tests::{given, run};
 
 use crate::caller::Caller;
 use crate::harness::{Fleet, now, target};
@@ -66,7 +68,7 @@ async fn no_call_by_the_document_is_answered_otherwise_than_the_document_says() 
         .args(["--request-timeout", LONGEST, "--no-color"])
         .args(["--exclude-checks", NOT_CHECKED])
         .current_dir(fleet.path(""));
-    let said = run(&mut command);
+    let said = run(&mut command, STEP);
     if let Err(said) = said {
         panic!("seed {seed}\n{said}\n{}", fleet.log("serve.log"));
     }
@@ -85,74 +87,8 @@ fn tail(output: Output) -> String {
 
 /// The program of an environment with the package, if it can be had.
 fn environment() -> Option<PathBuf> {
-    let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|what| what == "all");
-    match make() {
-        Ok(python) => Some(python),
-        Err(error) => {
-            assert!(
-                !required,
-                "EASYENCLAVE_REQUIRE=all, and schemathesis is not here: {error}"
-            );
-            println!(
-                "SKIPPED: needs Python's venv (Debian: apt-get install python3-venv) and a package index: {error}"
-            );
-            None
-        }
-    }
-}
-
-/// Makes the environment, or finds the one that an earlier run has finished.
-fn make() -> Result<PathBuf, String> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("schemathesis");
-    let (python, finished) = (folder.join("bin/python3"), folder.join(PACKAGE));
-    if finished.exists() {
-        return Ok(python);
-    }
-    run(Command::new("python3")
-        .args(["-m", "venv", "--clear"])
-        .arg(&folder))?;
-    let pip = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-    ];
-    let bounds = ["--timeout", "20", "--retries", "1"];
-    run(Command::new(&python).args(pip).args(bounds).arg(PACKAGE))?;
-    std::fs::write(&finished, "").map_err(|error| error.to_string())?;
-    Ok(python)
-}
-
-/// Runs a program to its end, for as long as it may take.
-fn run(command: &mut Command) -> Result<Output, String> {
-    let shown = format!("{:?}", command.get_program());
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("{shown}: {error}"))?;
-    let pid = child.id();
-    let reader = std::thread::spawn(move || child.wait_with_output());
-    let deadline = Instant::now() + STEP;
-    while !reader.is_finished() {
-        if Instant::now() >= deadline {
-            crate::harness::signal(pid, "KILL");
-            return Err(format!("{shown} takes longer than {} s", STEP.as_secs()));
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let output = reader
-        .join()
-        .expect("no panic")
-        .map_err(|error| error.to_string())?;
-    match output.status.success() {
-        true => Ok(output),
-        false => Err(format!(
-            "{shown}: {}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        )),
-    }
+    let made = easyenclave_tests::environment(&folder, &[PACKAGE]);
+    let how = "Debian: apt-get install python3-venv; and a package index";
+    given("schemathesis", how, made)
 }

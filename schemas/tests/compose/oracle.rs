@@ -1,13 +1,13 @@
 //! Judges that are not ours: the official JSON Schema of Compose files, which the package `dclint` carries, and Compose itself,
 //! which tests/setup installs. What is not here is not asked, and never passed.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use easyenclave_schemas::Digest;
+use easyenclave_tests::given;
 use serde_json::Value;
 
 use crate::corpus::{Case, cases};
@@ -31,7 +31,11 @@ pub(crate) const ALL: [&str; 1] = ["*"];
 /// The official schema, if it can be had.
 pub(crate) fn schema() -> Option<&'static Value> {
     static READ: OnceLock<Result<Value, String>> = OnceLock::new();
-    given("the official schema", READ.get_or_init(fetch).as_ref())
+    given(
+        "the official schema of Compose files",
+        "npm and a package index",
+        READ.get_or_init(fetch).as_ref(),
+    )
 }
 
 fn fetch() -> Result<Value, String> {
@@ -78,7 +82,8 @@ pub(crate) fn compose() -> Option<()> {
             .ok_or(format!("this is Compose {version}"))
     };
     given(
-        "the second generation of Compose (tests/setup)",
+        "the second generation of Compose",
+        "tests/setup",
         FOUND.get_or_init(find).as_ref(),
     )
     .copied()
@@ -97,24 +102,10 @@ fn first_generation() -> Option<&'static PathBuf> {
             .ok_or(format!("this is Compose {version}"))
     };
     given(
-        "the first generation of Compose (tests/setup)",
+        "the first generation of Compose",
+        "tests/setup",
         FOUND.get_or_init(find).as_ref(),
     )
-}
-
-fn given<'a, T>(what: &str, found: Result<&'a T, &String>) -> Option<&'a T> {
-    let is_required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|what| what == "all");
-    match found {
-        Ok(found) => Some(found),
-        Err(error) => {
-            assert!(
-                !is_required,
-                "EASYENCLAVE_REQUIRE=all, and {what} is not here: {error}"
-            );
-            println!("SKIPPED: needs {what}: {error}");
-            None
-        }
-    }
 }
 
 /// Compose's own rendering of a file, with these profiles on.
@@ -246,53 +237,5 @@ fn what_runs_is_read_by_the_first_generation_of_compose_too() {
 
 /// Runs a program to its end, for as long as it may take.
 fn run(command: &mut Command) -> Result<Output, String> {
-    let shown = format!("{:?}", command.get_program());
-    let out = tempfile::tempfile().map_err(|error| error.to_string())?;
-    let words = tempfile::tempfile().map_err(|error| error.to_string())?;
-    let handles = (out.try_clone(), words.try_clone());
-    let (Ok(out_end), Ok(words_end)) = handles else {
-        return Err("no file".into());
-    };
-    command
-        .stdin(Stdio::null())
-        .stdout(out_end)
-        .stderr(words_end);
-    let mut child = command
-        .spawn()
-        .map_err(|error| format!("{shown}: {error}"))?;
-    let deadline = Instant::now() + STEP;
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
-            break status;
-        }
-        if Instant::now() >= deadline {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(format!("{shown} takes too long"));
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    };
-    let (stdout, stderr) = (contents(out)?, contents(words)?);
-    let output = Output {
-        status,
-        stdout,
-        stderr,
-    };
-    match status.success() {
-        true => Ok(output),
-        false => Err(format!(
-            "{shown}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        )),
-    }
-}
-
-fn contents(mut file: std::fs::File) -> Result<Vec<u8>, String> {
-    use std::io::{Read as _, Seek as _};
-    file.flush().map_err(|error| error.to_string())?;
-    file.rewind().map_err(|error| error.to_string())?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)
-        .map_err(|error| error.to_string())?;
-    Ok(bytes)
+    easyenclave_tests::run(command, STEP)
 }

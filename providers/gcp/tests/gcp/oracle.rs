@@ -2,9 +2,9 @@
 //! of Python's under `target/`. What cannot be fetched is not run, and never passed.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::contract::Contract;
 
@@ -36,78 +36,13 @@ fn read(python: &Path) -> Contract {
 /// The program of an environment with Google's packages, if it can be had.
 pub(crate) fn environment() -> Option<&'static Path> {
     static MADE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|what| what == "all");
-    match MADE.get_or_init(make) {
-        Ok(python) => Some(python),
-        Err(error) => {
-            assert!(
-                !required,
-                "EASYENCLAVE_REQUIRE=all, and Google's packages are not here: {error}"
-            );
-            println!(
-                "SKIPPED: needs Python's venv (Debian: apt-get install python3-venv) and a package index: {error}"
-            );
-            None
-        }
-    }
-}
-
-/// Makes the environment, or finds the one that an earlier run has finished.
-fn make() -> Result<PathBuf, String> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("google-packages");
-    let python = folder.join("bin/python3");
-    let finished = folder.join(PACKAGES.join("-"));
-    if finished.exists() {
-        return Ok(python);
-    }
-    run(Command::new("python3")
-        .args(["-m", "venv", "--clear"])
-        .arg(&folder))?;
-    let pip = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-    ];
-    let bounds = ["--timeout", "20", "--retries", "1"];
-    run(Command::new(&python).args(pip).args(bounds).args(PACKAGES))?;
-    std::fs::write(&finished, "").map_err(|error| error.to_string())?;
-    Ok(python)
+    let made = MADE.get_or_init(|| easyenclave_tests::environment(&folder, &PACKAGES));
+    let how = "Debian: apt-get install python3-venv; and a package index";
+    easyenclave_tests::given("Google's packages for Python", how, made.as_deref())
 }
 
 /// Runs a program to its end, for as long as it may take.
 pub(crate) fn run(command: &mut Command) -> Result<Output, String> {
-    let shown = format!("{:?}", command.get_program());
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .map_err(|error| format!("{shown}: {error}"))?;
-    let deadline = Instant::now() + STEP;
-    while child
-        .try_wait()
-        .map_err(|error| error.to_string())?
-        .is_none()
-    {
-        if Instant::now() >= deadline {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(format!("{shown} takes too long"));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let output = child
-        .wait_with_output()
-        .map_err(|error| error.to_string())?;
-    let words = String::from_utf8_lossy(&output.stderr);
-    match output.status.success() {
-        true => Ok(output),
-        false => Err(format!(
-            "{shown}: {}",
-            words.trim().lines().last().unwrap_or_default()
-        )),
-    }
+    easyenclave_tests::run(command, STEP)
 }
