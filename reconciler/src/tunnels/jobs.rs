@@ -19,6 +19,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// What a call is about: everything, or one agent.
 pub(super) type Matter = Option<AgentId>;
 
+/// What a call does. What failed rests for itself: a way that cannot be made holds up nobody who takes it away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Verb {
+    List,
+    Ensure,
+    Remove,
+}
+
 /// A call.
 pub(super) enum Job {
     List,
@@ -31,23 +39,23 @@ pub(super) enum Done {
     Listed(Listing),
     Ensured(Route, Ensured),
     Removed(AgentId),
-    Failed(Matter, TunnelError),
+    Failed(Matter, Verb, TunnelError),
 }
 
 #[derive(Default)]
 pub(super) struct Jobs {
     calls: JoinSet<Done>,
     busy: Vec<Matter>,
-    pauses: BTreeMap<Matter, (u32, Timestamp)>,
+    pauses: BTreeMap<(Matter, Verb), (u32, Timestamp)>,
 }
 
 impl Jobs {
     /// Begins a call, if its matter has neither one under way nor a pause and there is room.
     pub(super) fn begin(&mut self, by: &Arc<dyn Tunnels>, job: Job, now: Timestamp) {
-        let matter = job.matter();
+        let (matter, verb) = (job.matter(), job.verb());
         let rests = self
             .pauses
-            .get(&matter)
+            .get(&(matter.clone(), verb))
             .is_some_and(|(_, until)| *until > now);
         if rests || self.busy.contains(&matter) || self.calls.len() >= AT_ONCE {
             return;
@@ -84,7 +92,7 @@ impl Jobs {
     /// Forgets the pauses of all other agents.
     pub(super) fn retain(&mut self, keep: impl Fn(&AgentId) -> bool) {
         self.pauses
-            .retain(|matter, _| matter.as_ref().is_none_or(&keep));
+            .retain(|(matter, _), _| matter.as_ref().is_none_or(&keep));
     }
 
     /// Forgets all calls and pauses.
@@ -93,24 +101,27 @@ impl Jobs {
     }
 
     fn note(&mut self, done: &Done, world: &World) {
-        let matter = match done {
-            Done::Listed(_) => None,
-            Done::Ensured(Route { agent, .. }, _) | Done::Removed(agent) => Some(agent.clone()),
-            Done::Failed(matter, _) => matter.clone(),
-        };
-        self.busy.retain(|busy| *busy != matter);
-        let Done::Failed(_, error) = done else {
-            self.pauses.remove(&matter);
+        let about = done.about();
+        self.busy.retain(|busy| *busy != about.0);
+        let Done::Failed(matter, _, error) = done else {
+            self.pauses.remove(&about);
             return;
         };
-        let failures = self
-            .pauses
-            .get(&matter)
-            .map_or(0, |(failures, _)| *failures)
-            + 1;
+        let failures = self.pauses.get(&about).map_or(0, |(failures, _)| *failures) + 1;
         let until = world.clock.now().plus(pause(error.next, failures));
-        self.pauses.insert(matter.clone(), (failures, until));
+        self.pauses.insert(about, (failures, until));
         tell(world, matter.as_ref(), error, failures);
+    }
+}
+
+impl Done {
+    fn about(&self) -> (Matter, Verb) {
+        match self {
+            Self::Listed(_) => (None, Verb::List),
+            Self::Ensured(route, _) => (Some(route.agent.clone()), Verb::Ensure),
+            Self::Removed(agent) => (Some(agent.clone()), Verb::Remove),
+            Self::Failed(matter, verb, _) => (matter.clone(), *verb),
+        }
     }
 }
 
@@ -123,8 +134,16 @@ impl Job {
         }
     }
 
+    fn verb(&self) -> Verb {
+        match self {
+            Self::List => Verb::List,
+            Self::Ensure(_) => Verb::Ensure,
+            Self::Remove(_) => Verb::Remove,
+        }
+    }
+
     async fn run(self, by: &dyn Tunnels) -> Done {
-        let matter = self.matter();
+        let (matter, verb) = (self.matter(), self.verb());
         let done = match self {
             Self::List => by.list().await.map(Done::Listed),
             Self::Ensure(route) => by
@@ -133,7 +152,7 @@ impl Job {
                 .map(|ensured| Done::Ensured(route, ensured)),
             Self::Remove(agent) => by.remove(&agent).await.map(|()| Done::Removed(agent)),
         };
-        done.unwrap_or_else(|error| Done::Failed(matter, error))
+        done.unwrap_or_else(|error| Done::Failed(matter, verb, error))
     }
 }
 
@@ -168,4 +187,31 @@ fn tell(world: &World, matter: Option<&AgentId>, error: &TunnelError, failures: 
         }
     };
     world.refuse(code, subject, &error.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use easyenclave_tunnel::Direct;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_cannot_be_made_can_be_taken_away_at_once() {
+        let by: Arc<dyn Tunnels> = Arc::new(Direct::default());
+        let agent = AgentId::new("tiny-1").expect("a name");
+        let now = Timestamp::from_millis(1000);
+        let mut jobs = Jobs::default();
+        let about = (Some(agent.clone()), Verb::Ensure);
+        jobs.pauses.insert(about, (3, now.plus(LONGEST_PAUSE)));
+        let route = Route {
+            agent: agent.clone(),
+            inside: "http://127.0.0.1:1".into(),
+            outside: "http://127.0.0.1:1".into(),
+            hostnames: std::collections::BTreeSet::new(),
+        };
+        jobs.begin(&by, Job::Ensure(route), now);
+        assert_eq!(jobs.calls.len(), 0, "it rests");
+        jobs.begin(&by, Job::Remove(agent), now);
+        assert_eq!(jobs.calls.len(), 1);
+    }
 }

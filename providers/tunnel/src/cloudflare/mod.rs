@@ -203,10 +203,11 @@ impl Tunnels for Cloudflare {
         };
         let leading = self.is_free(&what, &tunnel).await?;
         let target = tunnel.target();
+        // First, so that nobody comes in any more while a name cannot be removed.
+        self.close(&what, &tunnel).await?;
         let is_alone = self
             .remove_names(&what, &mark, &leading, Some(&target))
             .await?;
-        self.close(&what, &tunnel).await?;
         match is_alone {
             true => self.delete(&what, &tunnel).await,
             false => Err(TunnelError::not_ours(

@@ -205,6 +205,19 @@ async fn a_tunnel_with_connections_is_deleted_by_a_later_call() {
 }
 
 #[tokio::test]
+async fn a_tunnel_lets_nobody_in_while_its_names_cannot_be_removed() {
+    let side = two().await;
+    side.server.meet(Fault::Refused(Verb::DeleteRecord, 500, 0));
+    let error = side.remove("a").await.expect_err("a name is left");
+    assert_eq!(error.next, Next::Retry);
+    assert_eq!(side.server.summary(), BOTH, "all is there still");
+    let rules = serde_json::json!({"ingress": [{"service": "http_status:404"}]});
+    assert_eq!(side.server.tunnels()[0]["config"], rules);
+    side.server.heal();
+    side.remove("a").await.expect("removed");
+}
+
+#[tokio::test]
 async fn what_was_made_and_not_heard_of_is_found() {
     for verb in [
         Verb::MakeTunnel,
