@@ -297,6 +297,7 @@ impl Turns {
         let known = |agent: &AgentId| records.agents.contains_key(agent);
         self.world.presence.retain(known);
         self.world.retain_challenges(known);
+        self.world.releases.retain(known);
         self.world.unjudged.retain(known);
     }
 

@@ -25,7 +25,7 @@ pub(super) async fn secrets(
     let record = find(&world, agent)?;
     let path = routes::secrets(&record.agent);
     let verified = verified(&world, &record, &path, &headers, &body, now)?;
-    let admitted = world.releases.admit(&verified, now);
+    let admitted = world.releases.admit(&record.agent, &verified, now);
     admitted.map_err(|refused| note(&world, record.agent.as_str(), refused))?;
     let request: SecretsRequest = parse(&body)?;
     let answer = secrets::release(&world, &record.agent, &request, now).await?;

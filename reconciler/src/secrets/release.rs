@@ -22,8 +22,9 @@ use crate::journal::Records;
 use crate::observe::trust_now;
 use crate::world::World;
 
-/// So many requests are remembered within the time in which they could be replayed.
-const REQUESTS: usize = 65_536;
+/// So many requests of an agent are remembered within the time in which they could be replayed. One that asks more often is
+/// told to come back, and is in nobody else's way.
+const REQUESTS: usize = 256;
 
 /// An agent is given secrets at most so often …
 const MOST: usize = 20;
@@ -34,46 +35,57 @@ const WITHIN: Duration = Duration::from_secs(60);
 const SECRETS: &str = "secrets";
 
 /// What was asked and given lately, in memory: a new start forgets it.
-#[derive(Debug)]
-pub(crate) struct Releases(Mutex<Lately>);
+#[derive(Debug, Default)]
+pub(crate) struct Releases(Mutex<BTreeMap<AgentId, Lately>>);
 
+/// What one agent asked and was given.
 #[derive(Debug)]
 struct Lately {
     seen: ReplayGuard,
-    given: BTreeMap<AgentId, VecDeque<Timestamp>>,
+    given: VecDeque<Timestamp>,
 }
 
-impl Default for Releases {
+impl Default for Lately {
     fn default() -> Self {
-        Self(Mutex::new(Lately {
+        Self {
             seen: ReplayGuard::new(WINDOW, REQUESTS),
-            given: BTreeMap::new(),
-        }))
+            given: VecDeque::new(),
+        }
     }
 }
 
 impl Releases {
-    /// Lets a request pass that was not seen before.
-    pub(crate) fn admit(&self, request: &Verified, now: Timestamp) -> Result<(), Refused> {
-        let admitted = self.lately().seen.admit(request, now);
-        admitted.map_err(|error| match error {
-            SignatureError::Crowded => {
-                let message = "too many requests for secrets at a time; try again";
-                Refused::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
-            }
-            _ => Rejection::from(ReasonCode::MessageReplayed).into(),
-        })
+    /// Lets a request of an agent pass that was not seen before.
+    pub(crate) fn admit(
+        &self,
+        agent: &AgentId,
+        request: &Verified,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
+        let mut all = self.all();
+        let lately = all.entry(agent.clone()).or_default();
+        lately
+            .seen
+            .admit(request, now)
+            .map_err(|error| match error {
+                SignatureError::Crowded => {
+                    let message = "too many requests for secrets at a time; try again";
+                    Refused::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
+                }
+                _ => Rejection::from(ReasonCode::MessageReplayed).into(),
+            })
     }
 
-    /// Counts what is about to be given. Tells whether it may be. Who is given nothing lately is forgotten.
+    /// Forgets agents that are no more: nobody may ask in their name.
+    pub(crate) fn retain(&self, is_there: impl Fn(&AgentId) -> bool) {
+        self.all().retain(|agent, _| is_there(agent));
+    }
+
+    /// Counts what is about to be given. Tells whether it may be.
     fn count(&self, agent: &AgentId, now: Timestamp) -> bool {
-        let mut lately = self.lately();
-        let is_over = |at: &Timestamp| now.since(*at) >= WITHIN || *at > now;
-        lately.given.retain(|_, times| {
-            times.retain(|at| !is_over(at));
-            !times.is_empty()
-        });
-        let times = lately.given.entry(agent.clone()).or_default();
+        let mut all = self.all();
+        let times = &mut all.entry(agent.clone()).or_default().given;
+        times.retain(|at| *at <= now && now.since(*at) < WITHIN);
         let may = times.len() < MOST;
         if may {
             times.push_back(now);
@@ -81,7 +93,7 @@ impl Releases {
         may
     }
 
-    fn lately(&self) -> MutexGuard<'_, Lately> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<AgentId, Lately>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -308,11 +320,38 @@ mod tests {
         );
         assert!(releases.count(&agent("a"), at(60)));
         assert!(releases.count(&agent("b"), at(0)), "the clock was set back");
+        let given = |name| releases.all()[&agent(name)].given.len();
         assert_eq!(
-            releases.lately().given.len(),
-            1,
+            (given("a"), given("b")),
+            (1, 1),
             "what is over is forgotten"
         );
+        releases.retain(|one| *one == agent("b"));
+        assert_eq!(releases.all().len(), 1, "so are agents that are no more");
+    }
+
+    #[test]
+    fn an_agent_that_asks_without_end_is_in_nobody_elses_way() {
+        let releases = Releases::default();
+        let agent = |name| AgentId::new(name).expect("a name");
+        let now = Timestamp::from_millis(1_000_000);
+        let admit = |name, nonce: usize| {
+            let nonce = nonce.to_string();
+            releases.admit(
+                &agent(name),
+                &Verified {
+                    created: now,
+                    nonce,
+                },
+                now,
+            )
+        };
+        for nonce in 0..REQUESTS {
+            assert!(admit("a", nonce).is_ok());
+        }
+        assert!(admit("a", REQUESTS).is_err(), "it has had its share");
+        assert!(admit("b", 0).is_ok());
+        assert!(admit("b", 0).is_err(), "a replay");
     }
 
     #[test]
