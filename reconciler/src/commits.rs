@@ -302,3 +302,35 @@ fn foreseen(world: &World, wish: &Wish, draft: Draft, path: String) -> Result<Lo
         path,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::sync::{Semaphore, oneshot};
+    use tokio::time::timeout;
+
+    use super::finished;
+
+    #[tokio::test]
+    async fn what_is_begun_goes_on_and_keeps_its_place_when_its_caller_hangs_up() {
+        let places = Arc::new(Semaphore::new(1));
+        let (go, wait) = oneshot::channel::<()>();
+        let (say, said) = oneshot::channel();
+        let work = {
+            let places = Arc::clone(&places);
+            async move {
+                let _place = places.try_acquire().expect("there is room");
+                let _ = wait.await;
+                let _ = say.send(());
+                Ok(())
+            }
+        };
+        let hung_up = timeout(Duration::from_millis(50), finished(work)).await;
+        assert!(hung_up.is_err(), "nobody waits any more");
+        assert_eq!(places.available_permits(), 0, "it has its place still");
+        go.send(()).expect("it waits");
+        said.await.expect("it came to its end");
+    }
+}

@@ -1,5 +1,5 @@
 //! Documents that the deploy API writes: a call as a Deployment, in the form in which a person would write it. What it
-//! wrote it knows by its first line, and nothing else does it ever overwrite.
+//! wrote it knows by a digest in its first line, and nothing else does it ever overwrite.
 
 use std::fmt::Write;
 
@@ -7,11 +7,12 @@ use easyenclave_schemas::documents::{
     ComposeSource, ComposeWorkload, DeploymentSpec, Placement, Rollout, Spread, Workload,
 };
 use easyenclave_schemas::wire::DeployCall;
-use easyenclave_schemas::{NodeSize, OwnerName};
+use easyenclave_schemas::{Digest, NodeSize, OwnerName};
 use serde_json::{Map, Value};
 
-/// The first line of what the API has written. Whoever takes a document over takes it out.
-pub(crate) const MARK: &str = "# Written by the deploy API, which writes it anew at each deploy. To edit it, take this line out.";
+/// How the first line of what the API has written begins; it ends with the digest of all that follows. Whoever takes a
+/// document over takes it out.
+const MARK: &str = "# Written by the deploy API, which writes it anew at each deploy. To edit it, take this line out. As written: ";
 
 /// Why a call is no deployment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,12 +78,17 @@ pub(crate) fn spec(call: DeployCall, sizes: &[NodeSize]) -> Result<DeploymentSpe
     })
 }
 
-/// Whether the API may write a file anew: it wrote what is there.
+/// Whether the API may write a file anew: it wrote what is there, to the byte. What somebody has changed since is theirs, whether
+/// or not they took the first line out.
 pub(crate) fn is_ours(text: &[u8]) -> bool {
-    let first = text.split(|byte| *byte == b'\n').next();
-    let comments = text.split(|byte| *byte == b'\n').skip(1);
-    let mut comments = comments.filter(|line| line.first() == Some(&b'#'));
-    first == Some(MARK.as_bytes()) && comments.next().is_none()
+    let Some(end) = text.iter().position(|byte| *byte == b'\n') else {
+        return false;
+    };
+    text[..end] == *mark(&text[end + 1..]).as_bytes()
+}
+
+fn mark(document: &[u8]) -> String {
+    format!("{MARK}{}", Digest::of(document))
 }
 
 /// The document's text.
@@ -98,10 +104,10 @@ pub(crate) fn text(owner: &OwnerName, name: &str, spec: &DeploymentSpec) -> Stri
         });
     }
     let mut text = format!(
-        "{MARK}\napiVersion: easyenclave.dev/v1\nkind: Deployment\nmetadata:\n  name: \"{name}\"\n  owner: \"{owner}\"\nspec:\n"
+        "apiVersion: easyenclave.dev/v1\nkind: Deployment\nmetadata:\n  name: \"{name}\"\n  owner: \"{owner}\"\nspec:\n"
     );
     fields(&mut text, &spec, 2);
-    text
+    format!("{}\n{text}", mark(text.as_bytes()))
 }
 
 /// The fields of an object, one a line, deeper ones below.
@@ -188,7 +194,7 @@ mod tests {
             "expose": {},
         }));
         expect![[r##"
-            # Written by the deploy API, which writes it anew at each deploy. To edit it, take this line out.
+            # Written by the deploy API, which writes it anew at each deploy. To edit it, take this line out. As written: f34a70c532afce23c55f3a9e0573b19e6e76dddbfe2deda12eef922fd3907800
             apiVersion: easyenclave.dev/v1
             kind: Deployment
             metadata:
@@ -222,7 +228,15 @@ mod tests {
         assert_eq!(object.spec.replicas, 2);
         assert!(is_ours(text.as_bytes()));
         assert!(!is_ours(text.split_once('\n').expect("lines").1.as_bytes()));
-        assert!(!is_ours(format!("{text}# mine\n").as_bytes()));
+        for edited in [
+            format!("{text}# mine\n"),
+            text.replace("replicas: 2", "replicas: 3"),
+            text.replace("replicas: 2\n", "replicas: 2 # for now\n"),
+            text.replace('\n', "\r\n"),
+        ] {
+            assert_ne!(edited, text);
+            assert!(!is_ours(edited.as_bytes()), "{edited}");
+        }
         assert!(!is_ours(b""));
     }
 

@@ -241,17 +241,7 @@ impl Reader {
 
     /// The newest commit as a revision, and whether a part of it could not be read at the moment.
     fn consider(&mut self, head: CommitId) -> Result<(Revision, bool), Trouble> {
-        if let Some(accepted) = self.accepted
-            && !self.git.is_ancestor(accepted, head).map_err(failed)?
-        {
-            let message = format!(
-                "{head} does not descend from {accepted}, which is in force; push a commit that does"
-            );
-            return Err(Trouble {
-                reason: "HistoryRewritten",
-                message,
-            });
-        }
+        descends(&self.git, self.accepted, head)?;
         self.read(head)
     }
 
@@ -324,6 +314,26 @@ pub(crate) fn files(
 }
 
 /// An error of Git is an outage: it says nothing of the commit.
+/// Whether a commit may come into force after the one that is.
+fn descends(
+    git: &easyenclave_git::Source,
+    accepted: Option<CommitId>,
+    head: CommitId,
+) -> Result<(), Trouble> {
+    let Some(accepted) = accepted else {
+        return Ok(());
+    };
+    match git.is_ancestor(accepted, head).map_err(failed)? {
+        true => Ok(()),
+        false => Err(Trouble {
+            reason: "HistoryRewritten",
+            message: format!(
+                "{head} does not descend from {accepted}, which is in force; push a commit that does"
+            ),
+        }),
+    }
+}
+
 fn failed(error: GitError) -> Trouble {
     Trouble {
         reason: UNREADABLE,

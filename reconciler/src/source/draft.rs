@@ -9,7 +9,7 @@ use easyenclave_schemas::Digest;
 use easyenclave_schemas::documents::Document;
 use tokio::task::spawn_blocking;
 
-use super::{Source, document, failed, files, older};
+use super::{Source, descends, document, failed, files, older};
 use crate::desired::{Loaded, Loader};
 use crate::report::Trouble;
 
@@ -32,15 +32,16 @@ impl Source {
         draft.expect("reading does not panic")
     }
 
-    fn drafted(&self) -> Result<Draft, Trouble> {
-        let (git, loader) = {
+    pub(super) fn drafted(&self) -> Result<Draft, Trouble> {
+        let (git, loader, accepted) = {
             let reader = self.lock();
-            (reader.git.clone(), reader.loader.clone())
+            (reader.git.clone(), reader.loader.clone(), reader.accepted)
         };
         let head = git.head().map_err(failed)?.ok_or_else(|| Trouble {
             reason: "BranchMissing",
             message: "the branch does not exist".into(),
         })?;
+        descends(&git, accepted, head)?;
         let files = files(&git, head).map_err(failed)?;
         let mut draft = Draft {
             git,

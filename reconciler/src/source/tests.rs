@@ -143,6 +143,11 @@ fn after_a_restart_a_rewritten_history_or_no_branch_leaves_in_force_what_was_bef
     let (revision, reason) = place.resumed();
     assert_eq!((reason, revision.commit), ("HistoryRewritten", other));
     assert_eq!(revision.effective, good.to_string());
+    // What is committed onto it would never come into force.
+    let reader = open(&place.dir, place.reader.in_force().as_ref());
+    let source = Source(Arc::new(Mutex::new(reader)));
+    let refused = source.drafted().map(|draft| draft.head());
+    assert_eq!(refused.expect_err("refused").reason, "HistoryRewritten");
     place.git(&["update-ref", "-d", "refs/heads/main"]);
     let (revision, reason) = place.resumed();
     assert_eq!(
