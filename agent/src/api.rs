@@ -14,7 +14,7 @@ use easyenclave_schemas::signature::{
     PublicKey, SignatureError, Verified, sign_response, verify_request,
 };
 use easyenclave_schemas::wire::{
-    CallRefusal, DeployAccepted, DeployRequest, ErrorBody, UndeployRequest, routes,
+    CallRefusal, DeployAccepted, DeployRequest, ErrorBody, LOG_LINES, UndeployRequest, routes,
 };
 use http::{HeaderValue, StatusCode, Uri, header};
 use serde::Deserialize;
@@ -26,9 +26,6 @@ use crate::instructions::{Instruction, Refusal};
 use crate::node::Node;
 use crate::runtime::{Place, compose};
 use crate::serve::{BODY, BodyError, read};
-
-/// The most lines of the log in one answer.
-const LINES: usize = 1000;
 
 /// What the handlers use.
 pub(crate) struct Api {
@@ -154,7 +151,7 @@ impl Api {
 
     /// The engine keeps what containers say, and the agent what a process does.
     async fn read(&self, query: LogQuery) -> anyhow::Result<String> {
-        let lines = query.lines.min(LINES);
+        let lines = query.lines.min(LOG_LINES);
         let wanted = self.node.wanted.borrow().assignment.clone();
         let has_services =
             wanted.is_some_and(|wanted| matches!(wanted.workload, Workload::Compose(_)));

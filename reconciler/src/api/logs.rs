@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use easyenclave_schemas::records::AgentRecord;
 use easyenclave_schemas::signature::{PublicKey, sign_request, verify_response};
-use easyenclave_schemas::wire::routes;
+use easyenclave_schemas::wire::{LOG_LINES, routes};
 use easyenclave_schemas::{AgentId, DeploymentId};
 use futures_util::stream;
 use serde::Deserialize;
@@ -30,9 +30,6 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// The most bytes of a page.
 const PAGE: usize = 1024 * 1024;
-
-/// The most lines of a page.
-const LINES: usize = 2000;
 
 /// Whoever follows is told of new lines this often.
 const POLL: Duration = Duration::from_secs(1);
@@ -66,7 +63,7 @@ pub(super) async fn logs(
     let name = own(&caller, named)?;
     let Query(asked) = asked.map_err(|_| unreadable())?;
     let lines = asked.lines.unwrap_or(200);
-    if !(1..=LINES).contains(&lines) || asked.service.as_ref().is_some_and(|it| !is_plain(it)) {
+    if !(1..=LOG_LINES).contains(&lines) || asked.service.as_ref().is_some_and(|it| !is_plain(it)) {
         return Err(unreadable());
     }
     let id = DeploymentId {
@@ -78,7 +75,7 @@ pub(super) async fn logs(
         .try_acquire_owned()
         .map_err(|_| busy())?;
     // Whoever follows is to miss nothing between two pages, however little they want at first.
-    let page = if asked.follow { LINES } else { lines };
+    let page = if asked.follow { LOG_LINES } else { lines };
     let reader = Reader::new(world, id, agent, page, asked.service, turn)?;
     reader.answer(asked.follow.then_some(lines)).await
 }
@@ -176,7 +173,8 @@ impl Reader {
         verify_response(&key, status.as_u16(), &body, &headers, &nonce, now, WINDOW)
             .map_err(|_| silent())?;
         match status.is_success() {
-            true => Ok(String::from_utf8_lossy(&body).into_owned()),
+            // An agent that gives more than it was asked for makes no more work.
+            true => Ok(last(&String::from_utf8_lossy(&body), LOG_LINES).to_owned()),
             false => Err(silent()),
         }
     }
@@ -240,7 +238,7 @@ fn is_plain(service: &str) -> bool {
 
 fn unreadable() -> Refused {
     let message = format!(
-        "expected `lines` from 1 to {LINES}, and `service`, `agent` and `follow` as documented"
+        "expected `lines` from 1 to {LOG_LINES}, and `service`, `agent` and `follow` as documented"
     );
     Refused::new(StatusCode::BAD_REQUEST, "invalid_query", message)
 }

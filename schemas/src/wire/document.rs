@@ -5,7 +5,8 @@ use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{
-    DeployCall, DeployRefusal, Deployed, DeploymentView, LAUNCHER_OPENAPI, Me, Preflight, routes,
+    DeployCall, DeployRefusal, Deployed, DeploymentView, LAUNCHER_OPENAPI, LOG_LINES, Me,
+    Preflight, routes,
 };
 
 /// A route of owners.
@@ -164,7 +165,7 @@ fn of_logs() -> Vec<Value> {
         parameter(
             "lines",
             "So many of the last lines.",
-            json!({"type": "integer", "minimum": 1, "maximum": 2000, "default": 200}),
+            json!({"type": "integer", "minimum": 1, "maximum": LOG_LINES, "default": 200}),
         ),
         parameter(
             "service",

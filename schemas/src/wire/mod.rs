@@ -48,6 +48,9 @@ pub use workload::{
 /// The launcher protocol as an OpenAPI 3.1 document in JSON: what a worker of anybody's can rely on.
 pub const LAUNCHER_OPENAPI: &str = include_str!("../../openapi/launcher.json");
 
+/// The most lines of output that an agent gives at a time.
+pub const LOG_LINES: usize = 1000;
+
 /// The routes, named once for servers and clients.
 pub mod routes {
     /// GET: a nonce.
