@@ -88,6 +88,7 @@ impl EngineError {
             Self::Failed { said, .. } => fault(said),
             Self::Missing
             | Self::Down(_)
+            | Self::Elsewhere { .. }
             | Self::Late { .. }
             | Self::System { .. }
             | Self::Output(_)

@@ -20,11 +20,19 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Missing`] where there is none, [`EngineError::Down`] where one is and does not answer.
     pub async fn find(at: &Surroundings) -> Result<Self, EngineError> {
-        let kinds = [("docker", Kind::Docker), ("podman", Kind::Podman)];
-        let mut found = kinds
-            .into_iter()
-            .filter_map(|(name, kind)| Some((program(at, name)?, kind)));
-        let (program, kind) = found.next().ok_or(EngineError::Missing)?;
+        let kind = Self::kind_of(at).ok_or(EngineError::Missing)?;
+        Self::of_kind(at, kind).await
+    }
+
+    /// Whose engine these surroundings have.
+    pub(crate) fn kind_of(at: &Surroundings) -> Option<Kind> {
+        let mut kinds = [Kind::Docker, Kind::Podman].into_iter();
+        kinds.find(|kind| program(at, kind.program()).is_some())
+    }
+
+    /// The one of this kind.
+    pub(crate) async fn of_kind(at: &Surroundings, kind: Kind) -> Result<Self, EngineError> {
+        let program = program(at, kind.program()).ok_or(EngineError::Missing)?;
         let engine = Self {
             program,
             kind,

@@ -14,6 +14,7 @@ mod traces;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
 pub use compose::{Compose, Generation, Project};
@@ -79,12 +80,23 @@ pub struct Engine {
 }
 
 /// Whose engine it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Docker's.
     Docker,
     /// Podman, by its own program.
     Podman,
+}
+
+impl Kind {
+    /// Its program.
+    fn program(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Podman => "podman",
+        }
+    }
 }
 
 /// Why an engine did not do what it was told.
@@ -96,6 +108,15 @@ pub enum EngineError {
     /// The program is there and its engine does not answer.
     #[error("the engine does not answer: {0}")]
     Down(String),
+    /// What an agent has is on another engine than the one that is at hand.
+    #[error("what is left here is on {engine}, which cannot be asked")]
+    Elsewhere {
+        /// Which.
+        engine: String,
+        /// Why.
+        #[source]
+        source: Box<EngineError>,
+    },
     /// A program took too long, and was ended.
     #[error("{what} took longer than {seconds} seconds")]
     Late {

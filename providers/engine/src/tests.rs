@@ -197,6 +197,57 @@ async fn a_program_has_exactly_its_environment() {
     assert_eq!(names, expected);
 }
 
+/// It notes whom it was asked for, and answers that nothing is there unless it is dead.
+const ASKED: &str = r#"echo "$DOCKER_HOST" >>"$HOME/asked"
+[ -e "$HOME/dead" ] && { echo 'is the docker daemon running?' >&2; exit 1; }
+case "$1" in version) echo 1;; esac"#;
+
+#[tokio::test]
+async fn an_engine_is_asked_for_what_is_on_it_wherever_another_one_is() {
+    let programs = Programs::new(&[("docker", ASKED)]);
+    let home = programs.0.path().join("home");
+    let traces = Traces::of(programs.0.path());
+    let there = |host: &str| Surroundings {
+        host: Some(host.into()),
+        ..programs.at()
+    };
+    fs::create_dir(&home).expect("a folder");
+    let first = Engine::find(&there("unix:///a")).await.expect("an engine");
+    traces.leave(&first).await.expect("left");
+    fs::write(home.join("dead"), "").expect("written");
+    let error = traces.remove(&there("unix:///b"), &owner()).await;
+    let error = error.expect_err("it does not answer");
+    assert_eq!(
+        error.to_string(),
+        "what is left here is on docker at unix:///a, which cannot be asked"
+    );
+    assert_eq!(error.fault(), Fault::Engine);
+    let error = traces.remove(&there("unix:///a"), &owner()).await;
+    assert!(matches!(error, Err(EngineError::Down(_))), "{error:?}");
+    fs::write(traces.folder.join("engine.json"), "{").expect("written");
+    let error = traces.remove(&there("unix:///b"), &owner()).await;
+    error.expect_err("nobody knows where it is");
+    assert!(traces.folder.exists());
+    traces.leave(&first).await.expect("left");
+    fs::remove_file(home.join("dead")).expect("removed");
+    let removed = traces.remove(&there("unix:///b"), &owner()).await;
+    removed.expect("removed");
+    assert!(!traces.folder.exists());
+    let asked = fs::read_to_string(home.join("asked")).expect("written");
+    assert!(asked.lines().all(|host| host == "unix:///a"), "{asked}");
+    // Of another program the one that is told is asked, too.
+    let both = Programs::new(&[("docker", ASKED), ("podman", DEAD)]);
+    let traces = Traces::of(both.0.path());
+    traces.leave(&first).await.expect("left");
+    let podman = r#"{"program":"podman","host":null}"#;
+    fs::write(traces.folder.join("engine.json"), podman).expect("written");
+    let error = traces.remove(&both.at(), &owner()).await;
+    assert!(
+        matches!(error, Err(EngineError::Elsewhere { .. })),
+        "{error:?}"
+    );
+}
+
 /// Podman's words for the same things: another order, no algorithm before an id, and a health that says nothing.
 const PODMAN: &str = r#"case "$1 $2" in
 "version "*) echo 4.3.1;;

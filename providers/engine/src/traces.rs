@@ -1,12 +1,26 @@
-//! What tells of an agent that it has used an engine: a folder among its files. It is made before the engine is asked for
-//! anything, and is gone when the engine holds nothing of the agent any more; so who finds none has nothing to ask.
+//! What tells of an agent that it has used an engine, and which: a folder among its files. It is made before the engine is asked
+//! for anything, and is gone when that engine holds nothing of the agent any more; so who finds none has nothing to ask, and
+//! who finds one asks no other engine.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use tokio::fs;
+use tokio::io::AsyncReadExt;
 
-use crate::{Engine, EngineError, Owner, Surroundings};
+use crate::{Engine, EngineError, Kind, Owner, Surroundings};
+
+/// The most that is read of the file which names an engine, in bytes.
+const NAMED: u64 = 16 * 1024;
+
+/// An engine, as the traces name it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Named {
+    program: Kind,
+    /// As [`Surroundings::host`].
+    host: Option<String>,
+}
 
 /// Where the folders of an agent are. They are not made by naming them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,17 +54,51 @@ impl Traces {
         found.map_err(|source| self.failed(source))
     }
 
-    /// Makes the folder.
+    /// Makes the folder, and notes in it whose engine it tells of and where that listens.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub async fn leave(&self) -> Result<(), EngineError> {
+    pub async fn leave(&self, engine: &Engine) -> Result<(), EngineError> {
         for folder in [&self.folder, &self.home] {
             let mut private = fs::DirBuilder::new();
             let made = private.recursive(true).mode(0o700).create(folder);
             made.await.map_err(|source| self.failed(source))?;
         }
-        Ok(())
+        let named = Named {
+            program: engine.kind,
+            host: engine.at.host.clone(),
+        };
+        let text = serde_json::to_vec(&named).expect("plain data");
+        let aside = self.named().with_extension("new");
+        let written = async {
+            fs::write(&aside, text).await?;
+            fs::rename(&aside, self.named()).await
+        };
+        written.await.map_err(|source| self.failed(source))
+    }
+
+    /// The engine that these tell of, wherever these surroundings would look for one now; another one knows nothing of what is
+    /// there. Where nothing is told, the one of the surroundings.
+    ///
+    /// # Errors
+    /// When it is not there or does not answer, and when what is told cannot be read.
+    pub async fn engine(&self, at: &Surroundings) -> Result<Engine, EngineError> {
+        let Some(named) = self.read().await? else {
+            return Engine::find(at).await;
+        };
+        let own = Surroundings {
+            host: named.host,
+            ..at.clone()
+        };
+        let found = Engine::of_kind(&own, named.program).await;
+        let is_usual = own.host == at.host && Engine::kind_of(at) == Some(named.program);
+        found.map_err(|error| match is_usual {
+            true => error,
+            false => EngineError::Elsewhere {
+                engine: place(named.program, own.host.as_deref()),
+                source: Box::new(error),
+            },
+        })
     }
 
     /// Empties the engine of all that is the owner's, where there are traces, and removes them last.
@@ -61,7 +109,7 @@ impl Traces {
         if !self.are_there().await? {
             return Ok(());
         }
-        let engine = Engine::find(at).await?;
+        let engine = self.engine(at).await?;
         engine.remove_all(owner, &self.notes()).await?;
         match fs::remove_dir_all(&self.folder).await {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(self.failed(source)),
@@ -69,10 +117,37 @@ impl Traces {
         }
     }
 
+    /// The file that names an engine. An agent of before wrote none.
+    fn named(&self) -> PathBuf {
+        self.folder.join("engine.json")
+    }
+
+    async fn read(&self) -> Result<Option<Named>, EngineError> {
+        let file = match fs::File::open(self.named()).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(|source| self.failed(source))?,
+        };
+        let mut text = Vec::new();
+        let read = file.take(NAMED).read_to_end(&mut text).await;
+        read.map_err(|source| self.failed(source))?;
+        let named = serde_json::from_slice(&text);
+        named
+            .map(Some)
+            .map_err(|error| self.failed(io::Error::other(error)))
+    }
+
     fn failed(&self, source: io::Error) -> EngineError {
         EngineError::System {
             what: format!("folder {}", self.folder.display()),
             source,
         }
+    }
+}
+
+/// An engine in words.
+fn place(kind: Kind, host: Option<&str>) -> String {
+    match host {
+        Some(host) => format!("{} at {host}", kind.program()),
+        None => format!("{} at its usual place", kind.program()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use easyenclave_engine::{Engine, EngineError, Line};
+use easyenclave_engine::{EngineError, Line};
 use tokio::time::timeout;
 
 use super::project::Ground;
@@ -34,7 +34,7 @@ pub(crate) async fn page(place: &Place, page: &Page) -> Result<String, EngineErr
 }
 
 async fn read(ground: &Ground, page: &Page) -> Result<String, EngineError> {
-    let engine = Engine::find(&ground.at).await?;
+    let engine = ground.traces.engine(&ground.at).await?;
     let containers = engine.containers(&ground.owner).await?;
     let is_asked = |service: &str| page.service.as_deref().is_none_or(|asked| asked == service);
     let mut lines: Vec<(Line, String)> = Vec::new();

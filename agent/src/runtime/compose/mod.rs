@@ -139,13 +139,12 @@ impl Life<'_> {
 
     /// Brings the engine to what the file says, and watches for as long as it stays there.
     async fn once(&mut self) -> Result<Infallible, Trouble> {
-        let engine = Engine::find(&self.ground.at).await?;
+        let deployment = &self.assignment.deployment;
+        let engine = self.ground.begin(deployment).await?;
         let compose = engine.compose().await.ok_or_else(|| Trouble {
             cause: WorkloadCause::EngineDown,
             message: "there is an engine and no compose".into(),
         })?;
-        let deployment = &self.assignment.deployment;
-        self.ground.begin(deployment).await?;
         let secrets = self.place.vault.mounts(self.assignment);
         let written = self
             .ground

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use easyenclave_engine::{
-    Compose, EngineError, Fault, Owner, Project, Surroundings, Traces, fault,
+    Compose, Engine, EngineError, Fault, Owner, Project, Surroundings, Traces, fault,
 };
 use easyenclave_processes::labels;
 use easyenclave_schemas::DeploymentId;
@@ -104,18 +104,25 @@ impl Ground {
         }
     }
 
-    /// Takes over what there is of the deployment, and removes what there is of any other.
-    pub(super) async fn begin(&self, deployment: &DeploymentId) -> Result<(), Trouble> {
+    /// Takes over what there is of the deployment, and removes what there is of any other. Answers the engine of it: for as long
+    /// as something is there, the one that it is on.
+    pub(super) async fn begin(&self, deployment: &DeploymentId) -> Result<Engine, Trouble> {
         if self.has(deployment).await {
-            return Ok(());
+            let engine = self.traces.engine(&self.at).await?;
+            // An agent of before has not noted it.
+            self.traces.leave(&engine).await?;
+            return Ok(engine);
         }
-        // Whatever carries our labels is nobody's, also where nothing tells of it.
-        self.traces.leave().await?;
         self.clear().await?;
-        self.traces.leave().await?;
+        let engine = Engine::find(&self.at).await?;
+        // Whatever carries our labels is nobody's, also where nothing tells of it.
+        self.traces.leave(&engine).await?;
+        self.clear().await?;
+        self.traces.leave(&engine).await?;
         let project = self.file("project");
         fs::create_dir_all(&project).await?;
-        Ok(fs::write(self.file("deployment"), deployment.to_string()).await?)
+        fs::write(self.file("deployment"), deployment.to_string()).await?;
+        Ok(engine)
     }
 
     /// Whether what there is, if anything, is of this deployment.
@@ -207,7 +214,7 @@ impl Ground {
     }
 
     async fn down(&self) -> Result<(), EngineError> {
-        let engine = easyenclave_engine::Engine::find(&self.at).await?;
+        let engine = self.traces.engine(&self.at).await?;
         if engine.containers(&self.owner).await?.is_empty() {
             return Ok(());
         }

@@ -211,11 +211,13 @@ async fn story(generation: Compose) {
     assert_ne!(now["worker"], ids["worker"]);
     assert_eq!(get(second.url.as_deref().expect("an address")).await, "two");
 
-    // An agent that is killed: its project runs on, and the next one takes it over.
+    // An agent that is killed: its project runs on, and the next one takes it over, wherever it is told to look for an engine.
     let (_stop, run) = stage.running.take().expect("it runs");
     run.abort();
     assert!(run.await.expect_err("ended").is_cancelled());
     assert_eq!(stage.ids(), now);
+    let place = Arc::get_mut(&mut stage.place).expect("its own");
+    place.surroundings.engine = Some("unix:///nowhere.sock".into());
     stage.start(2, &two("two"), &health());
     let third = stage
         .until(|report| report.message.starts_with("kept"))
