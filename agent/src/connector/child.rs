@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::future::Future;
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::{sleep, timeout};
 
+use super::listener;
 use crate::config::Surroundings;
 
 /// The program, looked for in the agent's search path.
@@ -56,7 +58,8 @@ pub(super) struct Running<E> {
 /// Where it says whether it is connected.
 pub(super) struct Ready {
     client: reqwest::Client,
-    url: String,
+    port: u16,
+    pid: u32,
 }
 
 impl Kit {
@@ -67,6 +70,17 @@ impl Kit {
             order: config.order_id.clone(),
             home: config.data_dir.join("connector"),
         }
+    }
+
+    /// Looks whether the program is there.
+    pub(super) fn find(&self) -> anyhow::Result<()> {
+        let is_program = |folder: PathBuf| {
+            let found = std::fs::metadata(folder.join(PROGRAM));
+            found.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+        };
+        let is_there = std::env::split_paths(&self.surroundings.path).any(is_program);
+        anyhow::ensure!(is_there, "there is no {PROGRAM} in the search path");
+        Ok(())
     }
 
     /// Starts the connector of this token.
@@ -80,6 +94,7 @@ impl Kit {
             .command(port)
             .spawn()
             .with_context(|| format!("cannot start {PROGRAM}"))?;
+        let pid = child.id().context("it has just been started")?;
         let mut input = child.stdin.take().context("a pipe is there")?;
         let words = child.stderr.take().context("a pipe is there")?;
         let token = token.clone();
@@ -89,7 +104,7 @@ impl Kit {
         };
         Ok(Running {
             exit: exit(child, words, hand_over),
-            ready: Ready::new(port)?,
+            ready: Ready::new(port, pid)?,
         })
     }
 
@@ -166,20 +181,23 @@ async fn exit(
 }
 
 impl Ready {
-    fn new(port: u16) -> reqwest::Result<Self> {
+    fn new(port: u16, pid: u32) -> reqwest::Result<Self> {
         let client = reqwest::Client::builder()
             .timeout(ANSWER)
             .connect_timeout(ANSWER)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        let url = format!("http://127.0.0.1:{port}/ready");
-        Ok(Self { client, url })
+        Ok(Self { client, port, pid })
     }
 
-    /// Whether it is connected now.
+    /// Whether it is connected now. Another program that has its port says nothing of it.
     pub(super) async fn look(&self) -> bool {
-        let answer = self.client.get(&self.url).send().await;
+        if !listener::is(self.pid, self.port) {
+            return false;
+        }
+        let url = format!("http://127.0.0.1:{}/ready", self.port);
+        let answer = self.client.get(url).send().await;
         answer.is_ok_and(|answer| answer.status() == reqwest::StatusCode::OK)
     }
 }

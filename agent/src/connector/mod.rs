@@ -2,6 +2,7 @@
 //! reconciler wants one. Its token comes sealed, is handed over by a pipe, and is on no disk, in no argument and in no environment.
 
 mod child;
+mod listener;
 mod token;
 
 use std::future::Future;
@@ -66,7 +67,11 @@ async fn follow<F>(
                 kit.end().await;
                 board.send_replace(None);
             }
-            None => news.await,
+            None => {
+                // An earlier process of this agent may have left one.
+                kit.end().await;
+                news.await;
+            }
         }
     }
 }
@@ -116,6 +121,8 @@ async fn once<F>(
 where
     F: Future<Output = anyhow::Result<Secret<String>>>,
 {
+    // The token costs calls of an allowance that all agents share.
+    kit.find()?;
     let token = timeout(TOKEN, ask(version)).await??;
     // What an earlier process of this agent has left would serve beside it.
     kit.end().await;

@@ -229,9 +229,20 @@ async fn one_that_ends_is_started_again_and_another_tunnel_has_another() {
 }
 
 #[tokio::test]
-async fn one_that_cannot_be_started_or_gets_no_token_is_tried_again() {
+async fn one_that_is_not_there_costs_no_token() {
     let Some(stage) = stage() else { return };
     fs::remove_file(stage.file("cloudflared")).expect("removed");
+    let ask = async |_| panic!("nobody is asked");
+    let mut kit = stage.kit();
+    kit.surroundings.path = stage.folder.path().into();
+    let ended = once(version("one"), &ask, &kit, |_| {}).await;
+    let error = ended.expect_err("there is none").to_string();
+    assert_eq!(error, "there is no cloudflared in the search path");
+}
+
+#[tokio::test]
+async fn one_that_gets_no_token_is_tried_again() {
+    let Some(stage) = stage() else { return };
     *stage.token.lock().expect("no panic") = None;
     stage
         .play(async |stage| {
@@ -243,7 +254,6 @@ async fn one_that_cannot_be_started_or_gets_no_token_is_tried_again() {
                 .await;
             stage.until_connected("one", false).await;
             *stage.token.lock().expect("no panic") = Some(TOKEN_TEXT.into());
-            stage.install(STAND_IN);
             stage
                 .until("a start", |stage| stage.starts().len() == 1)
                 .await;
@@ -263,6 +273,24 @@ async fn what_it_said_last_is_known_without_its_token() {
         error,
         "cloudflared ended (exit status: 3): cannot use <secret>"
     );
+}
+
+#[tokio::test]
+async fn what_an_earlier_process_has_left_is_ended_when_no_tunnel_is_wanted() {
+    let Some(stage) = stage() else { return };
+    let left = stage.kit().start(&Secret::new("left".into()));
+    let watching = tokio::spawn(left.expect("started").exit);
+    stage
+        .until("a start", |stage| stage.starts() == ["left"])
+        .await;
+    watching.abort();
+    stage
+        .play(async |stage| {
+            stage
+                .until("its end", |stage| stage.processes().is_empty())
+                .await;
+        })
+        .await;
 }
 
 #[tokio::test]

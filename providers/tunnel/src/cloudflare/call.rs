@@ -2,7 +2,7 @@
 //! well. The token is in the header and nowhere else.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use easyenclave_schemas::Secret;
@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::budget::Budget;
+use super::budget::{Budget, Cause};
 use super::fault::{Complaint, Fault, Refusal};
 use crate::{Next, TunnelError};
 
@@ -29,6 +29,8 @@ pub struct Pace {
     /// The most calls within a window. Cloudflare counts all of a user together, 1,200 in five minutes: the rest is for people
     /// in the dashboard, and for a process that has just been started and does not know of the calls of the one before.
     pub calls: usize,
+    /// So many of them are for taking away alone.
+    pub kept: usize,
     /// That window.
     pub window: Duration,
 }
@@ -38,6 +40,7 @@ impl Default for Pace {
         Self {
             deadline: Duration::from_secs(20),
             calls: 1000,
+            kept: 200,
             window: Duration::from_secs(300),
         }
     }
@@ -96,12 +99,14 @@ impl<'a> Ask<'a> {
 }
 
 /// Where Cloudflare answers, and who asks.
+#[derive(Clone)]
 pub(crate) struct Api {
     http: Client,
     base: Url,
     token: Secret<String>,
     pace: Pace,
-    budget: Mutex<Budget>,
+    budget: Arc<Mutex<Budget>>,
+    cause: Cause,
 }
 
 impl Api {
@@ -120,8 +125,17 @@ impl Api {
             base: address(base).map_err(|why| refuse(why.into()))?,
             token,
             pace,
-            budget: Mutex::new(Budget::new(pace.calls, pace.window)),
+            budget: Arc::new(Mutex::new(Budget::new(pace.calls, pace.kept, pace.window))),
+            cause: Cause::Other,
         })
+    }
+
+    /// The same, for taking something away.
+    pub(crate) fn for_removal(&self) -> Self {
+        Self {
+            cause: Cause::Removal,
+            ..self.clone()
+        }
     }
 
     /// Asks, and gives what is in the envelope.
@@ -168,7 +182,7 @@ impl Api {
     }
 
     fn take(&self, what: &str) -> Result<(), TunnelError> {
-        let taken = self.budget().take(Instant::now());
+        let taken = self.budget().take(self.cause, Instant::now());
         taken.map_err(|rest| {
             let why = format!(
                 "Cloudflare is not asked for another {} s",

@@ -21,7 +21,7 @@ use dns::{Bond, Record, Which};
 use id::Id;
 use tunnels::Tunnel;
 
-use crate::{Ensured, Hostname, Listing, Mark, Route, TunnelError, Tunnels};
+use crate::{Ensured, Hostname, Listing, Mark, Next, Route, TunnelError, Tunnels};
 
 /// Where Cloudflare has its API.
 pub const API: &str = "https://api.cloudflare.com/client/v4";
@@ -48,6 +48,7 @@ pub struct Settings {
 }
 
 /// Tunnels of Cloudflare.
+#[derive(Clone)]
 pub struct Cloudflare {
     api: Api,
     account: Id,
@@ -74,6 +75,14 @@ impl Cloudflare {
             fleet: settings.fleet,
             protected: settings.protected,
         })
+    }
+
+    /// The same, with the calls that are kept for taking away.
+    fn for_removal(&self) -> Self {
+        Self {
+            api: self.api.for_removal(),
+            ..self.clone()
+        }
     }
 
     fn mark(&self, agent: &AgentId) -> Mark {
@@ -178,11 +187,12 @@ impl Tunnels for Cloudflare {
     async fn unpoint(&self, hostname: &Hostname) -> Result<(), TunnelError> {
         self.may_be_named(hostname)?;
         let what = format!("removing {hostname}");
-        for record in self.records(&what, Which::Named(hostname)).await? {
-            match self.bond(&record).await? {
+        let by = self.for_removal();
+        for record in by.records(&what, Which::Named(hostname)).await? {
+            match by.bond(&record).await? {
                 Bond::Ours(of, tunnel) => {
-                    self.is_to_give(&what, hostname, &of, &tunnel)?;
-                    self.delete_record(&what, &record).await?;
+                    by.is_to_give(&what, hostname, &of, &tunnel)?;
+                    by.delete_record(&what, &record).await?;
                 }
                 Bond::Uses => {
                     let why = "it has a record that is not ours, and leads to a tunnel of ours";
@@ -197,19 +207,29 @@ impl Tunnels for Cloudflare {
     async fn remove(&self, agent: &AgentId) -> Result<(), TunnelError> {
         let what = format!("removing the tunnel of {agent}");
         let mark = self.mark(agent);
-        let Some(tunnel) = self.tunnel(&mark).await? else {
-            self.remove_names(&what, &mark, &[], None).await?;
+        let by = self.for_removal();
+        let Some(tunnel) = by.tunnel(&mark).await? else {
+            by.remove_names(&what, &mark, &[], None).await?;
             return Ok(());
         };
-        let leading = self.is_free(&what, &tunnel).await?;
+        let leading = match by.is_free(&what, &tunnel).await {
+            Ok(leading) => leading,
+            Err(error) => {
+                // Its rules are left, since somebody else may rely on them. Who obeys does not connect again.
+                if matches!(error.next, Next::Retry | Next::NeedsPerson) {
+                    by.drop_connections(&what, &tunnel).await?;
+                }
+                return Err(error);
+            }
+        };
         let target = tunnel.target();
         // First, so that nobody comes in any more while a name cannot be removed.
-        self.close(&what, &tunnel).await?;
-        let is_alone = self
+        by.close(&what, &tunnel).await?;
+        let is_alone = by
             .remove_names(&what, &mark, &leading, Some(&target))
             .await?;
         match is_alone {
-            true => self.delete(&what, &tunnel).await,
+            true => by.delete(&what, &tunnel).await,
             false => Err(TunnelError::not_ours(
                 what,
                 "a record that is not ours leads to it; it lets nobody in",

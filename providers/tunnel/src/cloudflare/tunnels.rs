@@ -217,6 +217,15 @@ impl Cloudflare {
             let nobody = [json!({"service": NOBODY})];
             self.set_rules::<Value>(what, tunnel, &nobody).await?;
         }
+        self.drop_connections(what, tunnel).await
+    }
+
+    /// Drops who is connected through a tunnel.
+    pub(crate) async fn drop_connections(
+        &self,
+        what: &str,
+        tunnel: &Tunnel,
+    ) -> Result<(), TunnelError> {
         let path = self.account_path(&format!("/{}/connections", tunnel.id));
         let ask = Ask::new(Method::DELETE, path, what);
         let dropped = self.api.ask::<Value>(ask).await.map(drop);
