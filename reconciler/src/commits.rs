@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use easyenclave_git::{self as git, Changes, CommitId, GitError, Proposal};
@@ -36,6 +37,12 @@ const REMOTE: Duration = Duration::from_secs(20);
 /// So often a change is foreseen anew because somebody else was faster.
 const TRIES: usize = 3;
 
+/// After so many commits to a repository on this machine it is looked whether it has many packs.
+const TIDY_EVERY: usize = 50;
+
+/// Putting them together is stopped after this, and begun anew after as many commits.
+const TIDY: Duration = Duration::from_secs(60);
+
 /// Where owners' changes become commits.
 pub struct Desk {
     source: Source,
@@ -46,6 +53,9 @@ pub struct Desk {
     looks: Semaphore,
     queue: Semaphore,
     turn: Semaphore,
+    /// How many commits were made, and whether they are being tidied up.
+    commits: AtomicUsize,
+    tidying: Arc<Semaphore>,
 }
 
 /// A change that an owner wants.
@@ -141,6 +151,8 @@ impl Desk {
             looks: Semaphore::new(LOOKS),
             queue: Semaphore::new(WAITING),
             turn: Semaphore::new(1),
+            commits: AtomicUsize::new(0),
+            tidying: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -217,22 +229,37 @@ impl Desk {
         now: Timestamp,
     ) -> Result<CommitId, GitError> {
         let text = wish.text.as_ref().map(|text| text.clone().into_bytes());
-        let changes = Changes::from([(looked.path.clone(), text)]);
-        let (owner, message) = (wish.caller.owner.to_string(), wish.message());
-        let address = format!("{owner}@easyenclave.invalid");
-        let proposal = |branch| Proposal {
-            branch,
+        let owner = wish.caller.owner.to_string();
+        let proposal = Proposal {
+            branch: self.branch.clone(),
             onto: Some(looked.head),
-            changes: &changes,
-            message: &message,
-            author: (&owner, &address),
+            changes: Changes::from([(looked.path.clone(), text)]),
+            message: wish.message(),
+            author: (owner.clone(), format!("{owner}@easyenclave.invalid")),
             when: now.as_millis() / 1000,
         };
-        if self.source.is_local() {
-            return git::commit_onto(&self.repository, &proposal(&self.branch));
+        if !self.source.is_local() {
+            return git::commit_and_push(&self.repository, &self.scratch, proposal, REMOTE).await;
         }
-        let proposal = proposal(&self.branch);
-        git::commit_and_push(&self.repository, &self.scratch, &proposal, REMOTE).await
+        let repository = self.repository.clone();
+        let commit = spawn_blocking(move || git::commit_onto(&repository, &proposal)).await;
+        let commit = commit.expect("committing does not panic")?;
+        self.tidy();
+        Ok(commit)
+    }
+
+    /// Each commit here is a pack, and perhaps nobody else ever tidies the repository up. Nobody waits for that either.
+    fn tidy(&self) {
+        let before = self.commits.fetch_add(1, Ordering::Relaxed);
+        if let Ok(turn) = Arc::clone(&self.tidying).try_acquire_owned()
+            && before.is_multiple_of(TIDY_EVERY)
+        {
+            let repository = self.repository.clone();
+            tokio::spawn(async move {
+                let _turn = turn;
+                git::tidy_beside_others(&repository, TIDY).await;
+            });
+        }
     }
 }
 

@@ -40,7 +40,11 @@ const OLDER: usize = 50;
 
 /// Reads the state repository.
 #[derive(Clone)]
-pub struct Source(Arc<Mutex<Reader>>);
+pub struct Source {
+    /// Beside the lock, which is held for as long as a revision is read.
+    git: easyenclave_git::Source,
+    reader: Arc<Mutex<Reader>>,
+}
 
 struct Reader {
     git: easyenclave_git::Source,
@@ -83,8 +87,9 @@ impl Source {
         branch: &str,
         last: Option<&InForceRecord>,
     ) -> Result<Self, GitError> {
+        let git = easyenclave_git::Source::open(repository, mirror, branch)?;
         let reader = Reader {
-            git: easyenclave_git::Source::open(repository, mirror, branch)?,
+            git: git.clone(),
             loader: Loader::default(),
             astray: Astray::default(),
             considered: None,
@@ -93,7 +98,10 @@ impl Source {
             is_primed: false,
             has_revision: false,
         };
-        Ok(Self(Arc::new(Mutex::new(reader))))
+        Ok(Self {
+            git,
+            reader: Arc::new(Mutex::new(reader)),
+        })
     }
 
     /// Finds secrets wrong that these keys do not open. To be told before anything is read.
@@ -108,7 +116,7 @@ impl Source {
 
     /// Whether the repository is read in place.
     pub fn is_local(&self) -> bool {
-        self.lock().git.is_local()
+        self.git.is_local()
     }
 
     /// Fetches a repository that lies elsewhere; nothing to do for a local one.
@@ -116,8 +124,7 @@ impl Source {
     /// # Errors
     /// When the remote cannot be fetched before the deadline.
     pub async fn fetch(&self, deadline: Duration) -> Result<(), GitError> {
-        let git = self.lock().git.clone();
-        git.fetch(deadline).await
+        self.git.fetch(deadline).await
     }
 
     /// Puts the newest commit in force, if it can be. Answers why not.
@@ -154,7 +161,7 @@ impl Source {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Reader> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -313,7 +320,6 @@ pub(crate) fn files(
     Ok(files.chain(others.map(|path| (path, NOT_A_FILE))).collect())
 }
 
-/// An error of Git is an outage: it says nothing of the commit.
 /// Whether a commit may come into force after the one that is.
 fn descends(
     git: &easyenclave_git::Source,
@@ -334,6 +340,7 @@ fn descends(
     }
 }
 
+/// An error of Git is an outage: it says nothing of the commit.
 fn failed(error: GitError) -> Trouble {
     Trouble {
         reason: UNREADABLE,

@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use git2::{ErrorCode, ObjectType, Oid, Repository, Transaction};
 
 use crate::checkout::{bring_along, resolved};
-use crate::clone::open_bare;
 use crate::commit::{NewCommit, tree_of};
 use crate::pack::Pack;
-use crate::process::{first_words, git};
-use crate::remote::Until;
+use crate::process::first_words;
 use crate::tree::{Folder, is_path};
 use crate::{CommitId, GitError};
 
@@ -22,18 +19,18 @@ pub type Author<'a> = (&'a str, &'a str);
 pub type Changes = BTreeMap<String, Option<Vec<u8>>>;
 
 /// A commit that somebody wants made.
-#[derive(Debug, Clone, Copy)]
-pub struct Proposal<'a> {
+#[derive(Debug, Clone)]
+pub struct Proposal {
     /// On this branch.
-    pub branch: &'a str,
+    pub branch: String,
     /// Only onto this commit; onto whatever the branch's tip is when left out.
     pub onto: Option<CommitId>,
     /// Changing these files, and nothing else.
-    pub changes: &'a Changes,
+    pub changes: Changes,
     /// With this message.
-    pub message: &'a str,
-    /// By them.
-    pub author: Author<'a>,
+    pub message: String,
+    /// By them: name and address.
+    pub author: (String, String),
     /// At that time, in seconds since the epoch.
     pub when: i64,
 }
@@ -54,11 +51,11 @@ pub fn commit_files(
     when: i64,
 ) -> Result<CommitId, GitError> {
     let proposal = Proposal {
-        branch,
+        branch: branch.into(),
         onto: None,
-        changes,
-        message,
-        author,
+        changes: changes.clone(),
+        message: message.into(),
+        author: (author.0.into(), author.1.into()),
         when,
     };
     commit_onto(location, &proposal)
@@ -68,7 +65,7 @@ pub fn commit_files(
 ///
 /// # Errors
 /// As [`commit_files`]; `Moved` also when the branch's tip is not where it should be.
-pub fn commit_onto(location: &str, proposal: &Proposal<'_>) -> Result<CommitId, GitError> {
+pub fn commit_onto(location: &str, proposal: &Proposal) -> Result<CommitId, GitError> {
     let path = Path::new(location);
     let repository =
         Repository::open(path).map_err(|_| GitError::NotARepository(path.to_path_buf()))?;
@@ -78,7 +75,7 @@ pub fn commit_onto(location: &str, proposal: &Proposal<'_>) -> Result<CommitId, 
         return Err(GitError::Moved);
     }
     let mut pack = Pack::new();
-    let tree = changed_tree(&repository, &mut pack, parent, proposal.changes)?;
+    let tree = changed_tree(&repository, &mut pack, parent, &proposal.changes)?;
     if let Some(parent) = parent
         && tree_of(&repository, Some(parent))? == Some(tree)
     {
@@ -87,14 +84,14 @@ pub fn commit_onto(location: &str, proposal: &Proposal<'_>) -> Result<CommitId, 
     let commit = NewCommit {
         tree,
         parent,
-        message: proposal.message,
-        author: proposal.author,
+        message: &proposal.message,
+        author: (&proposal.author.0, &proposal.author.1),
         when: proposal.when,
     };
     let commit = kept(&repository, pack, &commit)?;
     let held = Held::new(&repository, &name, parent)?;
-    bring_along(&repository, &name, tree, proposal.changes)?;
-    held.advance(commit, proposal.message)?;
+    bring_along(&repository, &name, tree, &proposal.changes)?;
+    held.advance(commit, &proposal.message)?;
     Ok(CommitId::of(commit))
 }
 
@@ -116,51 +113,6 @@ pub fn create_branch(location: &str, branch: &str, base: &str) -> Result<(), Git
         start,
         "branch",
     )
-}
-
-/// Commits changes to a branch of a repository that lies elsewhere, in `scratch`, and pushes them.
-///
-/// A push whose answer was lost may have landed; doing it again is no harm.
-///
-/// # Errors
-/// As `commit_files`; `Moved` when somebody else pushed meanwhile; otherwise when the remote cannot be read or refuses.
-pub async fn commit_and_push(
-    url: &str,
-    scratch: &Path,
-    proposal: &Proposal<'_>,
-    deadline: Duration,
-) -> Result<CommitId, GitError> {
-    open_bare(scratch)?;
-    let until = Until::new(deadline);
-    let branch = proposal.branch;
-    let spec = format!("+refs/heads/{branch}:refs/heads/{branch}");
-    let fetched = git(
-        scratch,
-        "fetch",
-        &["fetch", "--quiet", "--no-tags", "--", url, &spec],
-        until.left(),
-    )
-    .await?;
-    if !fetched.success {
-        let message = first_words(&fetched.stderr);
-        return Err(GitError::Unreachable {
-            operation: "fetch",
-            message,
-        });
-    }
-    let commit = commit_onto(&scratch.display().to_string(), proposal)?;
-    let spec = format!("{commit}:refs/heads/{branch}");
-    let pushed = git(
-        scratch,
-        "push",
-        &["push", "--porcelain", "--", url, &spec],
-        until.left(),
-    )
-    .await?;
-    match pushed.success {
-        true => Ok(commit),
-        false => Err(refusal(&pushed.stdout, &pushed.stderr)),
-    }
 }
 
 /// Makes a bare repository whose branch holds these files.

@@ -1,5 +1,5 @@
 //! Git in, Git out. `Source` can only read, `Ledger` can only write its one branch. Objects are read and
-//! made in process; every remote operation is the `git` program, a child with a deadline. Never forces.
+//! made in process; every remote operation is the `git` program, a child with a deadline. No branch is ever forced back.
 
 mod brought;
 mod budget;
@@ -8,6 +8,7 @@ mod changes;
 mod checkout;
 mod clone;
 mod commit;
+mod elsewhere;
 mod entries;
 mod error;
 mod folders;
@@ -35,9 +36,10 @@ pub use brought::Brought;
 pub use budget::{PushBudget, Slot, Urgency};
 pub use bundle::{BundleError, unbundle};
 pub use changes::{
-    Author, Changes, Proposal, commit_and_push, commit_files, commit_onto, create_branch,
-    init_repository, init_work_tree, trust_signers,
+    Author, Changes, Proposal, commit_files, commit_onto, create_branch, init_repository,
+    init_work_tree, trust_signers,
 };
+pub use elsewhere::commit_and_push;
 pub use error::{GitError, LedgerError};
 pub use folders::name_as_text;
 pub use identity::configured_identity;
@@ -49,6 +51,7 @@ pub use process::redact;
 pub use sign::{SignError, SignatureFlaw, Signer, Signers, SignersError};
 pub use source::Source;
 pub use sums::{SUMS, SUMS_TRAILER, Sha256, Sums, SumsError, trailer};
+pub use tidy::tidy_beside_others;
 pub use versions::Met;
 pub use watch::Watch;
 pub use worktree::uncommitted;

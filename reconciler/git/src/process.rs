@@ -88,6 +88,17 @@ struct Limits {
     deadline: Duration,
     /// When something has arrived by then.
     most: Duration,
+    /// Whose repository it is at work in.
+    whose: Whose,
+}
+
+/// Whose a repository is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// A clone of ours alone: what a stopped child leaves there is swept away.
+    Ours,
+    /// Others are at work in it, too: what looks left may be theirs.
+    Shared,
 }
 
 /// Runs `git` in a clone of ours. A call that is given up, too, leaves no child.
@@ -97,8 +108,27 @@ pub(crate) async fn git<S: AsRef<OsStr>>(
     args: &[S],
     deadline: Duration,
 ) -> Result<Output, GitError> {
-    let most = deadline;
-    run(repository, operation, args, Limits { deadline, most }).await
+    let limits = Limits {
+        deadline,
+        most: deadline,
+        whose: Whose::Ours,
+    };
+    run(repository, operation, args, limits).await
+}
+
+/// The same in a repository that others write, too.
+pub(crate) async fn git_beside_others<S: AsRef<OsStr>>(
+    repository: &Path,
+    operation: &'static str,
+    args: &[S],
+    deadline: Duration,
+) -> Result<Output, GitError> {
+    let limits = Limits {
+        deadline,
+        most: deadline,
+        whose: Whose::Shared,
+    };
+    run(repository, operation, args, limits).await
 }
 
 /// The same for a fetch into a clone that has nothing yet: it may go on when something arrives.
@@ -107,8 +137,12 @@ pub(crate) async fn first_fetch<S: AsRef<OsStr>>(
     args: &[S],
     deadline: Duration,
 ) -> Result<Output, GitError> {
-    let most = deadline.max(FIRST);
-    run(repository, "fetch", args, Limits { deadline, most }).await
+    let limits = Limits {
+        deadline,
+        most: deadline.max(FIRST),
+        whose: Whose::Ours,
+    };
+    run(repository, "fetch", args, limits).await
 }
 
 async fn run<S: AsRef<OsStr>>(
@@ -128,7 +162,9 @@ async fn run<S: AsRef<OsStr>>(
         }),
         Err(limit) => {
             stop(&mut child, &mut group).await;
-            sweep(repository);
+            if limits.whose == Whose::Ours {
+                sweep(repository);
+            }
             Err(GitError::Timeout { operation, limit })
         }
     }

@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use easyenclave_git::{Changes, CommitId, GitError, commit_files, init_repository, init_work_tree};
+use easyenclave_git::{
+    Changes, CommitId, GitError, Proposal, commit_and_push, commit_files, commit_onto,
+    init_repository, init_work_tree, tidy_beside_others,
+};
 use git2::{Oid, Repository};
 use tempfile::TempDir;
 
@@ -307,4 +311,121 @@ fn what_is_committed_or_pushed_is_never_a_loose_object() {
     assert!(count.contains(&"count: 0".to_owned()), "{count:?}");
     assert_eq!(git(&state, &["rev-list", "--count", "main"]), ["3"]);
     assert_eq!(git(&state, &["fsck", "--strict"]), [""; 0]);
+}
+
+/// A repository that is reached by a program of ours, as by SSH, which does something once somebody has fetched.
+fn elsewhere(dir: &Path, after: &str) -> (PathBuf, PathBuf) {
+    let (state, scratch) = (dir.join("state.git"), dir.join("scratch.git"));
+    let way = dir.join("way.sh");
+    let text = format!(
+        "#!/bin/sh\neval \"$2\"\ncase \"$2\" in *upload-pack*) cd {} && {after} ;; esac\n",
+        state.display()
+    );
+    std::fs::write(&way, text).expect("written");
+    std::fs::set_permissions(&way, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("runs");
+    let config = Repository::init_bare(&scratch).and_then(|made| made.config());
+    let mut config = config.expect("a configuration");
+    let way = way.display().to_string();
+    config.set_str("core.sshCommand", &way).expect("set");
+    config.set_str("ssh.variant", "simple").expect("set");
+    (state, scratch)
+}
+
+fn proposal(text: &str, onto: Option<CommitId>) -> Proposal {
+    Proposal {
+        branch: "main".into(),
+        onto,
+        changes: Changes::from([("b".to_owned(), Some(text.into()))]),
+        message: "change".into(),
+        author: (AUTHOR.0.into(), AUTHOR.1.into()),
+        when: 3,
+    }
+}
+
+/// Whoever takes a bad commit back while we make ours on top of it does not find it in force again.
+#[tokio::test]
+async fn a_branch_that_was_taken_back_is_left_where_it_is() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let rewind = "git update-ref refs/heads/main main~1";
+    let (state, scratch) = elsewhere(dir.path(), rewind);
+    let files = BTreeMap::from([("a".to_owned(), b"1".to_vec())]);
+    let good = init_repository(&state, "main", &files, "good", AUTHOR, 1).expect("made");
+    let change = Changes::from([("a".to_owned(), Some(b"2".to_vec()))]);
+    let location = state.display().to_string();
+    let bad = || commit_files(&location, "main", &change, "bad", AUTHOR, 2).expect("committed");
+    let url = format!("ssh://host{location}");
+    let limit = Duration::from_secs(60);
+    for is_told in [true, false] {
+        let onto = bad();
+        let proposal = proposal("3", is_told.then_some(onto));
+        let moved = commit_and_push(&url, &scratch, proposal, limit).await;
+        assert!(matches!(moved, Err(GitError::Moved)), "{moved:?}");
+        assert_eq!(git(&state, &["rev-parse", "main"]), [good.to_string()]);
+    }
+    // On this machine, too.
+    let onto = bad();
+    git(&state, &["update-ref", "refs/heads/main", "main~1"]);
+    let moved = commit_onto(&location, &proposal("3", Some(onto)));
+    assert!(matches!(moved, Err(GitError::Moved)), "{moved:?}");
+    assert_eq!(git(&state, &["rev-parse", "main"]), [good.to_string()]);
+}
+
+#[tokio::test]
+async fn a_clone_that_is_committed_in_stays_small() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (state, scratch) = elsewhere(dir.path(), "true");
+    let files = BTreeMap::from([("a".to_owned(), b"1".to_vec())]);
+    init_repository(&state, "main", &files, "start", AUTHOR, 1).expect("made");
+    let url = format!("ssh://host{}", state.display());
+    let limit = Duration::from_secs(60);
+    let mut most = 0;
+    for number in 0..60 {
+        let proposal = proposal(&number.to_string(), None);
+        commit_and_push(&url, &scratch, proposal, limit)
+            .await
+            .expect("pushed");
+        most = most.max(packs(&scratch));
+    }
+    assert!(most <= 50, "{most}");
+    assert_eq!(git(&state, &["rev-list", "--count", "main"]), ["61"]);
+    assert_eq!(git(&scratch, &["fsck", "--strict"]), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_repository_that_only_we_commit_to_is_tidied_up() {
+    let dir = tempfile::tempdir().expect("a folder");
+    checked_out(dir.path());
+    let location = dir.path().display().to_string();
+    let packs = || packs(&dir.path().join(".git"));
+    let commit = |number: u32| {
+        let proposal = proposal(&number.to_string(), None);
+        commit_onto(&location, &proposal).expect("committed")
+    };
+    for number in 0..40 {
+        commit(number);
+    }
+    let limit = Duration::from_secs(60);
+    let before = packs();
+    tidy_beside_others(&location, limit).await;
+    assert_eq!(packs(), before, "they are not many yet");
+    for number in 40..60 {
+        commit(number);
+    }
+    let lock = dir.path().join(".git/index.lock");
+    std::fs::write(&lock, "").expect("somebody is at work");
+    tidy_beside_others(&location, limit).await;
+    assert!(packs() < 20, "{}", packs());
+    assert!(lock.exists(), "what is another's stays");
+    std::fs::remove_file(lock).expect("removed");
+    assert_eq!(git(dir.path(), &["fsck", "--strict"]), [""; 0]);
+    assert_eq!(git(dir.path(), &["rev-list", "--count", "main"]), ["61"]);
+}
+
+fn packs(repository: &Path) -> usize {
+    let entries = std::fs::read_dir(repository.join("objects/pack")).expect("there");
+    let names = entries.map(|entry| entry.expect("there").path());
+    names
+        .filter(|name| name.extension().is_some_and(|x| x == "pack"))
+        .count()
 }

@@ -23,20 +23,20 @@ pub(super) async fn commit(
     let Place { repository, branch } = place;
     let (name, email) = identity(Path::new(repository));
     let when = System.now().as_millis() / 1000;
-    let author = (name.as_str(), email.as_str());
     let commit = if Path::new(repository).exists() {
+        let author = (name.as_str(), email.as_str());
         git::commit_files(repository, branch, &files, message, author, when)
     } else {
         let scratch = config::scratch()?;
         let proposal = git::Proposal {
-            branch,
+            branch: branch.clone(),
             onto: None,
-            changes: &files,
-            message,
-            author,
+            changes: files,
+            message: message.into(),
+            author: (name, email),
             when,
         };
-        git::commit_and_push(repository, scratch.path(), &proposal, DEADLINE).await
+        git::commit_and_push(repository, scratch.path(), proposal, DEADLINE).await
     };
     Ok(commit
         .with_context(|| format!("committing to {}", git::redact(repository)))?

@@ -33,9 +33,10 @@ impl Source {
     }
 
     pub(super) fn drafted(&self) -> Result<Draft, Trouble> {
-        let (git, loader, accepted) = {
+        let git = self.git.clone();
+        let (loader, accepted) = {
             let reader = self.lock();
-            (reader.git.clone(), reader.loader.clone(), reader.accepted)
+            (reader.loader.clone(), reader.accepted)
         };
         let head = git.head().map_err(failed)?.ok_or_else(|| Trouble {
             reason: "BranchMissing",

@@ -108,7 +108,7 @@ impl Place {
 fn open(dir: &TempDir, last: Option<&InForceRecord>) -> Reader {
     let location = dir.path().join("state.git").display().to_string();
     let source = Source::open(&location, &dir.path().join("mirror"), "main", last);
-    let reader = Arc::into_inner(source.expect("opened").0).expect("the only one");
+    let reader = Arc::into_inner(source.expect("opened").reader).expect("the only one");
     reader.into_inner().expect("not poisoned")
 }
 
@@ -145,7 +145,10 @@ fn after_a_restart_a_rewritten_history_or_no_branch_leaves_in_force_what_was_bef
     assert_eq!(revision.effective, good.to_string());
     // What is committed onto it would never come into force.
     let reader = open(&place.dir, place.reader.in_force().as_ref());
-    let source = Source(Arc::new(Mutex::new(reader)));
+    let source = Source {
+        git: reader.git.clone(),
+        reader: Arc::new(Mutex::new(reader)),
+    };
     let refused = source.drafted().map(|draft| draft.head());
     assert_eq!(refused.expect_err("refused").reason, "HistoryRewritten");
     place.git(&["update-ref", "-d", "refs/heads/main"]);
