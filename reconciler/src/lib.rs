@@ -52,5 +52,6 @@ pub mod trust;
 pub mod tunnels;
 mod verifiers;
 pub mod verify;
+mod whynot;
 mod words;
 pub mod world;

@@ -3,13 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use easyenclave_plan::{
-    Action, Agent, Hold, Issue as WhyNot, Observed, Plan, Subject, Trust, WaitReason, plan, whynot,
-};
+use easyenclave_plan::{Action, Agent, Hold, Observed, Plan, WaitReason, plan, whynot};
 use easyenclave_schemas::wire::{Issue, Preflight};
 use easyenclave_schemas::{AgentId, Cloud, DeploymentId, Digest, Timestamp};
 
 use crate::desired::Model;
+use crate::whynot::{summary, waits};
 
 /// The most lines of a plan that are shown.
 const LINES: usize = 100;
@@ -48,10 +47,10 @@ impl Foreseen {
         let agent = chosen(id, &after).or_else(|| running(id, observed));
         let known =
             agent.and_then(|agent| Some((agent.clone(), observed.agents.get(agent)?.clone())));
-        let reasons = waits(id, &after);
+        let reasons: Vec<_> = waits(id, &after).map(|wait| &wait.reason).collect();
         let issues = match (wanted, &known) {
             (Some(wanted), None) if wanted.replicas > 0 => {
-                let mut issues = vec![issue(observed, wanted, &reasons)];
+                let mut issues = vec![issue(summary(observed, wanted, now), wanted, &reasons)];
                 issues.extend(of_agents(id, model, observed, now));
                 issues
             }
@@ -105,12 +104,6 @@ fn running<'o>(id: &DeploymentId, observed: &'o Observed) -> Option<&'o AgentId>
     agents.find(|(_, agent)| runs(agent)).map(|(id, _)| id)
 }
 
-fn waits<'p>(id: &DeploymentId, plan: &'p Plan) -> Vec<&'p WaitReason> {
-    let about = |subject: &Subject| matches!(subject, Subject::Deployment(it) if it == id);
-    let waits = plan.waits.iter().filter(|wait| about(&wait.subject));
-    waits.map(|wait| &wait.reason).collect()
-}
-
 /// Whether only another document changes it.
 fn is_final(reason: &WaitReason) -> bool {
     matches!(
@@ -123,20 +116,7 @@ fn is_final(reason: &WaitReason) -> bool {
 }
 
 /// Why no agent is there for it, in the codes that people know.
-fn issue(
-    observed: &Observed,
-    wanted: &easyenclave_plan::Deployment,
-    reasons: &[&WaitReason],
-) -> Issue {
-    let mut fitting = observed
-        .agents
-        .values()
-        .filter(|agent| agent.size == wanted.size);
-    let is_trusted = |agent: &Agent| matches!(agent.trust, Trust::Accepted(_));
-    let code = match fitting.any(is_trusted) {
-        true => "NO_ELIGIBLE_AGENTS",
-        false => "NO_VERIFIED_CAPACITY",
-    };
+fn issue(code: &str, wanted: &easyenclave_plan::Deployment, reasons: &[&WaitReason]) -> Issue {
     let words: Vec<_> = reasons.iter().map(ToString::to_string).collect();
     let message = match words.is_empty() {
         true => "no agent is free for it".into(),
@@ -163,30 +143,12 @@ fn of_agents(
         let known = observed.agents.get(&agent);
         Issue {
             code: why.code().into(),
-            message: words(why).into(),
+            message: why.to_string(),
             node_size: known.map(|known| known.size.clone()),
             datacenter: known.map(|known| known.datacenter.clone()),
             agent_id: Some(agent),
         }
     })
-}
-
-fn words(why: WhyNot) -> &'static str {
-    match why {
-        WhyNot::NotVerified => "its evidence is not accepted now",
-        WhyNot::Unhealthy => "it does not answer, or has not yet said what it runs",
-        WhyNot::NodeSizeMismatch => "it has another size",
-        WhyNot::TargetNotAllowed => "its target is none of those that are named",
-        WhyNot::DatacenterNotAllowed => "its datacenter is not among the allowed ones",
-        WhyNot::DatacenterDenied => "its datacenter is denied",
-        WhyNot::CloudNotAllowed => "its cloud is not among the allowed ones",
-        WhyNot::CloudDenied => "its cloud is denied",
-        WhyNot::NotNamed => "the deployment names another agent",
-        WhyNot::StatusNotDeployable => "it runs something, or is on its way out",
-        WhyNot::QuotaExceeded => "the owner's quota is used up",
-        WhyNot::Reserved => "it is kept for other owners",
-        WhyNot::NotNeeded => "all replicas have agents",
-    }
 }
 
 fn newly_held(before: &Plan, after: &Plan) -> Option<Digest> {

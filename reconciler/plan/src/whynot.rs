@@ -2,6 +2,7 @@
 //! its meaning. Runs the rules as a plan does, and decides nothing.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use easyenclave_schemas::{AgentId, Cloud, Datacenter, DeploymentId, Timestamp};
 
@@ -60,6 +61,27 @@ impl Issue {
             Self::Reserved => "RESERVED",
             Self::NotNeeded => "AGENT_NOT_NEEDED",
         }
+    }
+}
+
+/// The same in plain words.
+impl fmt::Display for Issue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotVerified => "its evidence is not accepted now",
+            Self::Unhealthy => "it does not answer, or has not yet said what it runs",
+            Self::NodeSizeMismatch => "it has another size",
+            Self::TargetNotAllowed => "its target is none of those that are named",
+            Self::DatacenterNotAllowed => "its datacenter is not among the allowed ones",
+            Self::DatacenterDenied => "its datacenter is denied",
+            Self::CloudNotAllowed => "its cloud is not among the allowed ones",
+            Self::CloudDenied => "its cloud is denied",
+            Self::NotNamed => "the deployment names another agent",
+            Self::StatusNotDeployable => "it runs something, or is on its way out",
+            Self::QuotaExceeded => "the owner's quota is used up",
+            Self::Reserved => "it is kept for other owners",
+            Self::NotNeeded => "all replicas have agents, or wait for agents that may return",
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use easyenclave_plan::Approval;
 use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::documents::{ApprovalSpec, Document};
 
-use super::plan::load;
+use super::outlook::load;
 use super::read::{self, Place};
 use crate::desired::Loader;
 

@@ -22,6 +22,7 @@ mod leftout;
 mod machines;
 mod measure;
 mod out;
+mod outlook;
 mod plan;
 mod preview;
 mod progress;
@@ -38,6 +39,7 @@ mod up;
 mod verify;
 mod wait;
 mod why;
+mod why_not;
 mod worker;
 
 use std::io::IsTerminal;
@@ -98,6 +100,8 @@ enum Command {
     Status(status::Args),
     /// Say why something is not moving
     Why(why::Args),
+    /// Say of every agent why it was not chosen for a deployment, from nothing but a clone
+    WhyNot(why_not::Args),
     /// Show how roll-outs stand, and what became of those before
     #[command(subcommand)]
     Rollout(rollout::What),
@@ -154,6 +158,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Agent(args) => wait(agent::run(args)),
         Command::Status(args) => wait(status::run(args)),
         Command::Why(args) => wait(why::run(args)),
+        Command::WhyNot(args) => wait(why_not::run(args)),
         Command::Approve(args) => wait(approve::run(args)),
         Command::Rollout(what) => wait(rollout::run(what)),
         Command::Wait(args) => wait(wait::run(args)),

@@ -1,13 +1,14 @@
 //! The status is the observation: written, read back and planned from, it says the same. And its JSON
 //! keeps its names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave_plan::{
-    Agent, Assigned, Exposure, Frozen, LaunchOrder, Liveness, Observed, OrderState, Orphan, Plan,
-    Quarantine, Remedy, Replica, Reported, RetireOrder, RolloutFact, Shortage, Trust, plan,
+    Agent, Assigned, Deployment, Exposure, Frozen, LaunchOrder, Liveness, Observed, OrderState,
+    Orphan, Plan, Quarantine, Remedy, Replica, Reported, RetireOrder, RolloutFact, Shortage, Trust,
+    plan, whynot,
 };
 use easyenclave_schemas::documents::{Modes, Runtime};
 use easyenclave_schemas::evidence::{
@@ -409,6 +410,36 @@ fn files(status: &Status) -> BTreeMap<String, Vec<u8>> {
 fn a_status_reads_back_as_it_was_written() {
     let status = Scene::new().status(None);
     assert_eq!(read(&files(&status)).expect("readable"), status);
+}
+
+#[test]
+fn why_an_agent_is_not_chosen_is_the_same_from_the_status() {
+    let mut scene = Scene::new();
+    let status = read(&files(&scene.status(None))).expect("readable");
+    let back = observed(&status);
+    let id: DeploymentId = name("acme/hello");
+    let wanted = scene.revision.desired.deployments[&id].clone();
+    let changes: [fn(&mut Deployment); 4] = [
+        |deployment| deployment.replicas = 9,
+        |deployment| deployment.size = name("big"),
+        |deployment| deployment.placement.denied_datacenters = [name("local")].into(),
+        |deployment| deployment.placement.agent = Some(name("other")),
+    ];
+    let mut codes = BTreeSet::new();
+    for (change, later) in changes
+        .into_iter()
+        .flat_map(|change| [(change, 0), (change, 9999)])
+    {
+        let mut deployment = wanted.clone();
+        change(&mut deployment);
+        let desired = &mut scene.revision.desired;
+        desired.deployments.insert(id.clone(), deployment);
+        let now = NOW.plus(Duration::from_secs(later));
+        let live = whynot(desired, &scene.observed, &id, now);
+        assert_eq!(whynot(desired, &back, &id, now), live);
+        codes.extend(live.into_iter().map(|(_, why)| why.code()));
+    }
+    assert!(codes.len() > 3, "{codes:?}");
 }
 
 #[test]

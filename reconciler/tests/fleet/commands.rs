@@ -99,6 +99,70 @@ fn a_plan_needs_only_a_clone() {
     fleet.stop();
 }
 
+/// Why not, of a revision that nobody has merged: what has an agent, what is given one, and why each other is not chosen.
+#[test]
+fn why_an_agent_is_not_chosen_needs_only_a_clone() {
+    let fleet = Fleet::started(1, 2);
+    fleet.wait_published(1);
+    fleet.wait("two agents are kept free", |status| {
+        find(&status["targets"], "target", "tiny")["agents"] == 3
+    });
+    let state = fleet.state().display().to_string();
+    fleet.git(&["branch", "change", "main"]);
+    let next = deployment(
+        "next",
+        1,
+        "  placement:\n    deniedDatacenters: [nowhere]\n",
+    );
+    let picky = deployment("picky", 1, "  placement:\n    agent: nobody\n");
+    let changes = [("next", next), ("picky", picky)].map(|(name, text)| {
+        let path = format!("deployments/acme/{name}.yaml");
+        (path, Some(text.into_bytes()))
+    });
+    easyenclave_git::commit_files(
+        &state,
+        "change",
+        &changes.into_iter().collect(),
+        "more",
+        ("Ada", "ada@example.invalid"),
+        3,
+    )
+    .expect("committed");
+    let ask = |name: &str, output: &str| {
+        let args = ["why-not", name, "--repo", &state, "--head", "change"];
+        let more = ["--status", "status", "--output", output];
+        fleet.run(&[args.as_slice(), &more].concat())
+    };
+    let json = |name: &str| -> serde_json::Value {
+        let ended = ask(name, "json");
+        assert_eq!(ended.status.code(), Some(0), "{}", text(&ended.stderr));
+        serde_json::from_slice(&ended.stdout).expect("JSON")
+    };
+    let web = json("web");
+    assert_eq!(web["has"].as_array().map(Vec::len), Some(1), "{web}");
+    assert_eq!(web["missing"], 0, "{web}");
+    assert_eq!(web["code"], serde_json::Value::Null, "{web}");
+    let next = json("acme/next");
+    assert_eq!(next["gets"].as_array().map(Vec::len), Some(1), "{next}");
+    assert_eq!(next["notes"][0]["code"], "WARM_RESERVATION_PENDING");
+    let mut codes: Vec<_> = next["agents"].as_array().expect("a list").iter().collect();
+    codes.sort_by_key(|agent| agent["code"].to_string());
+    assert_eq!(codes.len(), 2, "{next}");
+    assert_eq!(codes[0]["code"], "AGENT_NOT_NEEDED", "{next}");
+    assert_eq!(codes[1]["code"], "AGENT_STATUS_NOT_DEPLOYABLE", "{next}");
+    let picky = json("picky");
+    assert_eq!(picky["code"], "NO_ELIGIBLE_AGENTS", "{picky}");
+    assert_eq!(picky["waits"][0]["reason"], "AgentNotFree", "{picky}");
+    let said = text(&ask("picky", "text").stdout);
+    let all = "agents that were not chosen: 3 (3 AGENT_NOT_NAMED)";
+    assert!(said.contains(all), "{said}");
+    let unknown = ask("acme/nex", "text");
+    assert_eq!(unknown.status.code(), Some(1));
+    let said = text(&unknown.stderr);
+    assert!(said.contains("did you mean `acme/next`?"), "{said}");
+    fleet.stop();
+}
+
 #[test]
 fn a_plan_says_what_it_leaves_out_because_it_is_not_committed() {
     let fleet = Fleet::started(1, 0);

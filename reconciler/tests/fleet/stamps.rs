@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::harness::{Fleet, find};
+use crate::harness::{Fleet, deployment, find};
 
 /// Words that say of an agent whether it is trusted.
 const TRUST: [&str; 5] = [
@@ -50,7 +50,14 @@ fn wherever_an_agent_is_refused_it_is_called_simulated() {
     fleet.wait_published(1);
     let policy = fleet.file(POLICY);
     assert!(policy.contains(KNOWN));
-    fleet.commit(POLICY, Some(&policy.replace(KNOWN, "mrtd: 00000000")));
+    let policy = policy.replace(KNOWN, "mrtd: 00000000");
+    let other = deployment("other", 1, "");
+    let files = [(POLICY, policy), ("deployments/acme/other.yaml", other)];
+    fleet.commit_all(
+        &files
+            .each_ref()
+            .map(|(path, text)| (*path, Some(text.as_str()))),
+    );
     fleet.until("the status branch says that the agent is refused", || {
         let grep = ["grep", "-q", "its evidence is refused", "status", "--"];
         let grep = fleet.git(&[grep.as_slice(), &["agents", "README.md"]].concat());
@@ -61,6 +68,7 @@ fn wherever_an_agent_is_refused_it_is_called_simulated() {
     assert_eq!(agent["trust"]["state"], "refused", "{agent}");
     let mut surfaces = surfaces(&fleet, agent["agent"].as_str().expect("a name"));
     surfaces.extend(branch(&fleet, &["README.md"]));
+    surfaces.extend(why_not(&fleet));
     are_stamped(&surfaces);
     fleet.stop();
 }
@@ -142,6 +150,21 @@ fn commands(fleet: &Fleet, agent: &str) -> Vec<Surface> {
         lines("plan", &plan("text")),
         lines("plan --output markdown", &plan("markdown")),
         whole("plan --output json", &plan("json")),
+    ]
+}
+
+/// Why a deployment does not run on an agent that is refused.
+fn why_not(fleet: &Fleet) -> [Surface; 2] {
+    let state = fleet.state().display().to_string();
+    let ask = |output: &str| {
+        let args = ["why-not", "acme/other", "--repo", &state, "--head", "main"];
+        let more = ["--status", "status", "--output", output];
+        let ended = fleet.run(&[args.as_slice(), &more].concat());
+        String::from_utf8_lossy(&ended.stdout).into_owned()
+    };
+    [
+        lines("why-not", &ask("text")),
+        whole("why-not --output json", &ask("json")),
     ]
 }
 
