@@ -16,6 +16,7 @@ pub mod execute;
 pub mod history;
 mod holds;
 mod http;
+mod images;
 pub mod join;
 pub mod journal;
 pub mod keys;

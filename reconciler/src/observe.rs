@@ -35,6 +35,8 @@ pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
     let unknown = unknown(&world.journal.read(), &listings);
     let homes = world.recall.look(revision, unknown);
     let records = world.journal.read();
+    let judge = |report: &mut _| world.judge_images(&records, revision, report);
+    world.presence.judge(judge);
     let retires = retires(&records);
     let holds = Holds {
         presence: &world.presence,

@@ -5,18 +5,21 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use easyenclave_schemas::signature::Keypair;
+use easyenclave_schemas::wire::WorkloadReport;
 use easyenclave_schemas::{AgentId, Digest, Epoch, Secret, Timestamp};
 use tokio::sync::Notify;
 
 use crate::approvals::Spent;
 use crate::auth::Door;
 use crate::clock::{Clock, Entropy};
-use crate::journal::Journal;
+use crate::images::Images;
+use crate::journal::{Journal, Records};
 use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::recall::Recall;
 use crate::refusals::Refusals;
 use crate::revision::Revision;
+use crate::rollouts;
 use crate::secrets::{Keyring, Releases};
 use crate::tokens::Tokens;
 use crate::trust::{Fetched, Judge, Sightings, Unjudged};
@@ -32,6 +35,8 @@ pub struct World {
     pub journal: Journal,
     /// What was heard.
     pub presence: Presence,
+    /// Which images versions name.
+    images: Images,
     /// Where machines belong that no record knows.
     pub recall: Recall,
     /// What was refused.
@@ -111,6 +116,7 @@ impl World {
     pub fn new(parts: Parts) -> Self {
         Self {
             presence: parts.presence,
+            images: Images::default(),
             recall: Recall::default(),
             refusals: Refusals::default(),
             sightings: Sightings::default(),
@@ -153,6 +159,18 @@ impl World {
             .revision
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Some(revision);
+    }
+
+    /// Takes what an agent says of its workload for what it comes to; see [`Images::judge`].
+    pub(crate) fn judge_images(
+        &self,
+        records: &Records,
+        revision: &Revision,
+        report: &mut WorkloadReport,
+    ) {
+        self.images.judge(report, |deployment, workload| {
+            rollouts::version(records, revision, (deployment, workload))
+        });
     }
 
     /// Notes a refusal, and has it reported when it is a new one.

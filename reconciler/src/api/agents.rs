@@ -111,7 +111,7 @@ pub(super) async fn register(
     };
     let verified = signed.verify(now).map_err(refused)?;
     plain(&request.address, None, &request.boot_id).map_err(refused)?;
-    bound(&mut request.workload, None);
+    bound(&world, &mut request.workload, None);
     let agent_id = request.order_id.agent();
     let verdict = join::register(&world, request, now)
         .await
@@ -156,7 +156,8 @@ pub(super) async fn heartbeat(
     }
     plain(&beat.address, Some(&record.address), &beat.boot_id)
         .map_err(|refused| note(&world, record.agent.as_str(), refused))?;
-    bound(&mut beat.workload, world.presence.url(&record.agent));
+    let url = world.presence.url(&record.agent);
+    bound(&world, &mut beat.workload, url);
     let moved_to = (beat.address != record.address).then(|| beat.address.clone());
     let refusals = world.presence.new_refusals(&record.agent, &beat);
     let tunnel = world.ways.order(&record, beat.connector.as_ref(), now);
@@ -209,10 +210,13 @@ fn plain(address: &str, before: Option<&str>, boot_id: &str) -> Result<(), Refus
 }
 
 /// What an agent says of its workload goes to the status branch: a text of some length, and an origin or nothing. The
-/// url of before was looked at before.
-fn bound(workload: &mut Option<WorkloadReport>, before: Option<String>) {
+/// url of before was looked at before. Before there is a revision nobody knows which images should run: the first pass looks.
+fn bound(world: &World, workload: &mut Option<WorkloadReport>, before: Option<String>) {
     let Some(workload) = workload else { return };
     workload.bound();
+    if let Some(revision) = world.revision() {
+        world.judge_images(&world.journal.read(), &revision, workload);
+    }
     if workload.url != before {
         workload.url = workload.url.take().filter(|url| is_origin(url));
     }

@@ -15,6 +15,7 @@ mod document;
 mod example;
 mod holds;
 mod hour;
+mod images;
 mod kept;
 mod launchers;
 mod leaps;
