@@ -108,6 +108,9 @@ impl Daemon {
             last.as_ref(),
         )?;
         source.open_with(Arc::clone(&world.keyring));
+        if let Some(recorded) = &recorded {
+            source.go_on_from(&recorded.fleet.effective_commit);
+        }
         keys::allow_signer(&data.allowed_signers(), &ledger.allowed_signers_line())?;
         let (status, _) = watch::channel(None);
         Ok(Self {

@@ -55,6 +55,8 @@ struct Reader {
     considered: Option<(CommitId, Option<Trouble>)>,
     /// The commit in force, or the one that was before a restart.
     accepted: Option<CommitId>,
+    /// The commit that status tells was in force, for want of anything kept.
+    reported: Option<CommitId>,
     /// What differs from its files.
     besides: Besides,
     /// Whether the loader knows what was in force before a restart.
@@ -94,6 +96,7 @@ impl Source {
             astray: Astray::default(),
             considered: None,
             accepted: last.and_then(|last| last.commit.parse().ok()),
+            reported: None,
             besides: last.map(besides).unwrap_or_default(),
             is_primed: false,
             has_revision: false,
@@ -107,6 +110,12 @@ impl Source {
     /// Finds secrets wrong that these keys do not open. To be told before anything is read.
     pub fn open_with(&self, keyring: Arc<Keyring>) {
         self.lock().loader = Loader::opening(keyring);
+    }
+
+    /// Takes this commit for what was in force, if nothing that was kept tells: then a document that breaks as it moves
+    /// is no removal even while the store is lost. To be told before anything is read.
+    pub fn go_on_from(&self, reported: &str) {
+        self.lock().reported = reported.parse().ok();
     }
 
     /// What is in force, to be kept for the next start; nothing before the first revision.
@@ -173,7 +182,11 @@ fn warn(trouble: &Trouble) {
 impl Reader {
     fn look(&mut self) -> Seen {
         if !self.is_primed {
-            self.prime();
+            // What was in force is known before anything is taken for removed.
+            if let Err(trouble) = self.prime() {
+                return Seen::Same(Some(trouble));
+            }
+            self.is_primed = true;
         }
         let seen = self.newest();
         let trouble = match &seen {
@@ -186,21 +199,35 @@ impl Reader {
         }
     }
 
-    /// Tells the loader what was in force before a restart. When that commit cannot be read, conflicts
-    /// between documents are settled as if all of them were new.
-    fn prime(&mut self) {
-        self.is_primed = true;
+    /// Tells the loader what was in force before a restart.
+    fn prime(&mut self) -> Result<(), Trouble> {
         let Some(accepted) = self.accepted else {
-            return;
-        };
-        match files(&self.git, accepted).map_err(failed) {
-            Ok(files) => {
-                let git = &self.git;
-                let blob = |id: [u8; 20]| document(git, BlobId::from_bytes(id));
-                self.loader.prime(&files, &self.besides, &blob);
+            if let Some(reported) = self.reported {
+                self.read_reported(reported)
+                    .unwrap_or_else(|error| warn(&failed(error)));
             }
-            Err(trouble) => warn(&trouble),
+            return Ok(());
+        };
+        let files = files(&self.git, accepted).map_err(failed)?;
+        let git = &self.git;
+        let blob = |id: [u8; 20]| document(git, BlobId::from_bytes(id));
+        self.loader.prime(&files, &self.besides, &blob);
+        Ok(())
+    }
+
+    /// Loads the commit that status names, if the newest one follows on it: what differed from its files is not known.
+    fn read_reported(&mut self, reported: CommitId) -> Result<(), GitError> {
+        let git = &self.git;
+        let Some(head) = git.head()? else {
+            return Ok(());
+        };
+        if git.is_ancestor(reported, head)? {
+            let files = files(git, reported)?;
+            let blob = |id: [u8; 20]| document(git, BlobId::from_bytes(id));
+            let history = |path: &str| older(git, path, reported);
+            self.loader.load(&files, &blob, &history);
         }
+        Ok(())
     }
 
     /// What was in force before a restart.

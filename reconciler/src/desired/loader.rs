@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use easyenclave_schemas::documents::{Document, Identity};
+use easyenclave_schemas::documents::Document;
 use easyenclave_schemas::status::ProblemStatus;
 
 use super::blobs::{BlobKey, Blobs, Decoded, Read, ReadBlob, Unread, VersionKey};
 use super::checks;
 use super::facts::Standing;
 use super::model::{self, Model};
+use super::moves::Moves;
 use super::past::{Besides, InForce, Lost, Past, Version, again};
 use super::paths::{FLEET, beside, is_document};
 use super::report::FileProblem;
@@ -26,8 +27,8 @@ pub struct Loader {
     keyring: Option<Arc<Keyring>>,
     /// What was in force before.
     past: Past,
-    /// What was in force and has no file any more: it may have moved.
-    gone: BTreeMap<Identity, (String, Version)>,
+    /// What of it lies no more where it did.
+    moves: Moves,
     /// Older versions of files that fail, with the failing version that they were looked up for.
     older: BTreeMap<String, (BlobKey, Vec<BlobKey>)>,
 }
@@ -140,29 +141,24 @@ impl Loader {
     ) -> (Option<Model>, Vec<FileProblem>) {
         let documents = documents(files);
         self.prepare(&documents, files, blob);
-        self.gone = self.past.gone(files);
-        let mut slots: Vec<_> = documents
-            .iter()
-            .map(|(path, key)| self.open(path, *key, files, blob))
-            .collect();
+        let mut slots = self.open_all(&documents, files, blob);
         for slot in slots.iter_mut().filter(|slot| slot.chosen.is_none()) {
             self.fall_back(slot, blob, history);
         }
-        let missed = self.past.missed(&slots, &self.gone);
         let mut round = 0;
-        let model = loop {
+        let (model, missed) = loop {
+            let missed = self.moves.missed(&self.past, &slots);
             let mut facts = facts(&slots, &missed);
             facts.keyring = self.keyring.as_deref();
             let findings = checks::run(&facts);
             if findings.is_empty() {
-                break model::build(&facts);
+                break (model::build(&facts), missed);
             }
             let blamed = blame(&mut slots, findings);
-            for index in blamed {
-                slots[index].reject();
-                if round < ROUNDS {
-                    self.fall_back(&mut slots[index], blob, history);
-                }
+            blamed.iter().for_each(|index| slots[*index].reject());
+            self.moves.find(&slots);
+            for index in blamed.into_iter().filter(|_| round < ROUNDS) {
+                self.fall_back(&mut slots[index], blob, history);
             }
             round += 1;
         };
@@ -172,9 +168,7 @@ impl Loader {
             .chain(problems(&slots, model.is_some()))
             .collect();
         if model.is_some() {
-            let kept = missed
-                .iter()
-                .filter_map(|identity| self.gone.remove(identity));
+            let kept = missed.iter().filter_map(|it| self.moves.take(it));
             let lost = self.past.lost_of(&missed);
             self.past = Past::new(&slots, kept, lost);
         }
@@ -193,6 +187,25 @@ impl Loader {
         self.blobs.prepare(documents, other, blob);
     }
 
+    /// Opens every document, and compares each with what was in force.
+    fn open_all<'f>(
+        &mut self,
+        documents: &[(&'f str, BlobKey)],
+        files: &BTreeMap<String, BlobKey>,
+        blob: ReadBlob<'_>,
+    ) -> Vec<Slot<'f>> {
+        let open = documents.iter();
+        let open = open.map(|(path, key)| self.open(path, *key, files, blob));
+        let mut slots: Vec<_> = open.collect();
+        self.moves = Moves::of(&self.past, &slots);
+        for slot in &mut slots {
+            if let Some((_, read)) = &slot.chosen {
+                slot.standing = self.standing(slot, read);
+            }
+        }
+        slots
+    }
+
     fn open<'f>(
         &mut self,
         path: &'f str,
@@ -204,10 +217,7 @@ impl Loader {
         let alone = self.blobs.get(key, blob);
         let whole = alone.and_then(|read| self.whole(&mut slot, read, files, blob));
         match whole {
-            Ok(read) => {
-                slot.standing = self.standing(&slot, &read);
-                slot.chosen = Some((slot.key, read));
-            }
+            Ok(read) => slot.chosen = Some((slot.key, read)),
             Err(unread) => {
                 slot.fail(unread.claims.as_ref());
                 slot.problems = unread.problems.clone();
@@ -237,10 +247,11 @@ impl Loader {
 
     /// A file that moved is as unchanged as one that stayed; a copy beside the first is not.
     fn standing(&self, slot: &Slot<'_>, read: &Read) -> Standing {
-        match self.before(slot.path, Some(&read.located.identity)) {
+        let identity = Some(&read.located.identity);
+        match self.moves.before(&self.past, slot.path, identity) {
             Some((accepted, _)) if *accepted == slot.key => Standing::Unchanged,
             Some(_) => Standing::Changed,
-            None => match self.past.lost(slot.path, Some(&read.located.identity)) {
+            None => match self.past.lost(slot.path, identity) {
                 Some(lost) if lost.key == slot.key => Standing::Unchanged,
                 Some(_) => Standing::Changed,
                 None => Standing::New,
@@ -248,17 +259,11 @@ impl Loader {
         }
     }
 
-    /// What was in force of this file or this document.
-    fn before(&self, path: &str, identity: Option<&Identity>) -> Option<&Version> {
-        let moved = || Some(&self.gone.get(identity?)?.1);
-        self.past.version(path).or_else(moved)
-    }
-
     /// Takes the next older version that can be read; none when there is no more.
     fn fall_back(&mut self, slot: &mut Slot<'_>, blob: ReadBlob<'_>, history: History<'_>) {
         slot.standing = Standing::Older;
         let before = self.in_force_before(slot);
-        slot.asks_history &= before.is_none();
+        slot.asks_history &= !self.past.is_known();
         let mut older = match slot.older.take() {
             Some(older) => older,
             None => self.older_versions(slot, blob, history),
@@ -273,7 +278,7 @@ impl Loader {
     /// What was in force of a file that fails, whether it can be still or not.
     fn in_force_before(&self, slot: &Slot<'_>) -> Option<Lost> {
         let says = slot.says.as_ref();
-        let before = self.before(slot.path, says);
+        let before = self.moves.left(&self.past, slot);
         let before = before.map(|(key, read)| Lost::new(*key, Some(&read.located.identity)));
         before.or_else(|| self.past.lost(slot.path, says).cloned())
     }
@@ -316,7 +321,7 @@ impl Loader {
         history: History<'_>,
     ) -> Vec<Older> {
         let says = slot.says.as_ref();
-        let accepted = self.before(slot.path, says).cloned();
+        let accepted = self.moves.left(&self.past, slot).cloned();
         let lost = self.past.lost(slot.path, says).map(|lost| lost.key);
         let accepted = accepted.or_else(|| {
             let VersionKey { document, beside } = lost?;
@@ -357,7 +362,7 @@ impl Loader {
 
     /// Memory stays in proportion to one revision; it is not worth sorting out at every one.
     fn forget(&mut self, files: &BTreeMap<String, BlobKey>) {
-        self.gone.clear();
+        self.moves = Moves::default();
         self.older
             .retain(|path, (key, _)| files.get(path) == Some(key));
         if self.blobs.len() <= 2 * (files.len() + self.older.len()) + SPARE {

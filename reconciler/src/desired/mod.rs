@@ -9,6 +9,7 @@ mod dir;
 mod facts;
 mod loader;
 mod model;
+mod moves;
 mod past;
 mod paths;
 mod report;

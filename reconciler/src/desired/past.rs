@@ -8,7 +8,7 @@ use easyenclave_schemas::decode::Problem;
 use easyenclave_schemas::documents::{Document, Identity};
 
 use super::blobs::{BlobKey, Blobs, Part, Read, ReadBlob, VersionKey};
-use super::paths::{beside, home, is_document};
+use super::paths::{beside, is_document};
 use super::report::FileProblem;
 use super::slot::{Slot, place};
 
@@ -50,9 +50,9 @@ pub(super) struct Past {
     accepted: BTreeMap<String, Version>,
     /// Those that cannot be in force any more, by path. Nothing takes their place until their files can be read.
     lost: BTreeMap<String, Lost>,
-    /// Files of which no version was in force, with the version that they had.
+    /// Files whose version was not in force, with that version.
     refused: BTreeMap<String, BlobKey>,
-    /// Paths in force that had no file any more.
+    /// Paths in force whose documents no file was known to hold any more.
     missed: BTreeSet<String>,
 }
 
@@ -66,22 +66,37 @@ impl Past {
         let mut past = Self::default();
         for slot in slots {
             let path = slot.path.to_owned();
+            if slot.is_refused() {
+                past.refused.insert(path.clone(), slot.key.document);
+            }
             match &slot.chosen {
                 Some(version) => drop(past.accepted.insert(path, version.clone())),
                 None => {
                     let lost = slot.lost.clone();
-                    past.lost.extend(lost.map(|lost| (path.clone(), lost)));
-                    past.refused.insert(path, slot.key.document);
+                    past.lost.extend(lost.map(|lost| (path, lost)));
                 }
             }
         }
-        past.missed.extend(lost.keys().cloned());
-        past.lost.extend(lost);
+        for (path, lost) in lost {
+            let label = past.miss(slots, path);
+            past.lost.insert(label, lost);
+        }
         for (path, version) in missed {
-            past.missed.insert(path.clone());
-            past.accepted.insert(path, version);
+            let label = past.miss(slots, path);
+            past.accepted.insert(label, version);
         }
         past
+    }
+
+    /// Where something is noted that is missed: its path, or if another file has that now, one beside it that no document
+    /// can have.
+    fn miss(&mut self, slots: &[Slot<'_>], mut path: String) -> String {
+        let is_file = |path: &str| slots.iter().any(|slot| slot.path == path);
+        while is_file(&path) || self.missed.contains(&path) {
+            path.push('~');
+        }
+        self.missed.insert(path.clone());
+        path
     }
 
     /// The same after a restart. `read` reads a document's version with what stands beside it.
@@ -106,10 +121,10 @@ impl Past {
             }
         }
         for (path, key) in documents {
-            match (files.get(path), key) {
-                (Some(file), None) => drop(past.refused.insert(path.clone(), *file)),
-                (None, Some(_)) => drop(past.missed.insert(path.clone())),
-                _ => {}
+            match files.get(path) {
+                Some(file) => drop(past.refused.insert(path.clone(), *file)),
+                None if key.is_some() => drop(past.missed.insert(path.clone())),
+                None => {}
             }
         }
         past
@@ -148,11 +163,12 @@ impl Past {
         self.accepted.get(path)
     }
 
-    /// What was in force of this file or of this document, and cannot be any more.
+    /// What was in force of this document or else of this file, and cannot be any more.
     pub(super) fn lost(&self, path: &str, identity: Option<&Identity>) -> Option<&Lost> {
         let same = |lost: &&Lost| identity.is_some() && lost.claims.as_ref() == identity;
+        let here = self.lost.get(path);
         let moved = || self.lost.values().find(same);
-        self.lost.get(path).or_else(moved)
+        here.filter(same).or_else(moved).or(here)
     }
 
     /// What cannot be in force any more and is one of these documents, by path.
@@ -172,9 +188,10 @@ impl Past {
             .collect()
     }
 
-    /// The documents that were in force, by path.
+    /// The documents that were in force, by path, but those that are missed.
     pub(super) fn by_path(&self) -> impl Iterator<Item = (&str, &Document)> {
         let all = self.accepted.iter();
+        let all = all.filter(|(path, _)| !self.missed.contains(*path));
         all.map(|(path, (_, read))| (path.as_str(), &read.located.document))
     }
 
@@ -198,57 +215,27 @@ impl Past {
         keys.flat_map(|key| [Some(key.document), key.beside].into_iter().flatten())
     }
 
-    /// What was in force and is in none of these files.
-    pub(super) fn gone(
-        &self,
-        files: &BTreeMap<String, BlobKey>,
-    ) -> BTreeMap<Identity, (String, Version)> {
-        let gone = self
-            .accepted
-            .iter()
-            .filter(|(path, _)| !files.contains_key(*path));
-        gone.map(|(path, version)| {
-            let identity = version.1.located.identity.clone();
-            (identity, (path.clone(), version.clone()))
-        })
-        .collect()
+    /// The versions that were in force, by path.
+    pub(super) fn versions(&self) -> impl Iterator<Item = (&String, &Version)> {
+        self.accepted.iter()
     }
 
-    /// What may have moved into a file that cannot be read and came at the same time, and is not known to
-    /// be removed until that file can be read or is gone.
-    pub(super) fn missed(
-        &self,
-        slots: &[Slot<'_>],
-        gone: &BTreeMap<Identity, (String, Version)>,
-    ) -> BTreeSet<Identity> {
-        let mute = || slots.iter().filter(|slot| slot.is_mute());
-        if gone.is_empty() && self.lost.is_empty() || mute().next().is_none() {
-            return BTreeSet::new();
-        }
-        let files: BTreeSet<_> = slots.iter().map(|slot| slot.path).collect();
+    /// Whether anything was in force.
+    pub(super) fn is_known(&self) -> bool {
+        !self.accepted.is_empty() || !self.lost.is_empty()
+    }
+
+    /// The documents that cannot be in force any more, as far as they are known, by path.
+    pub(super) fn lost_claims(&self) -> impl Iterator<Item = (&Identity, &String)> {
         let lost = self.lost.iter();
-        let lost = lost.filter(|(path, _)| !files.contains(path.as_str()));
-        let lost = lost.filter_map(|(path, lost)| Some((lost.claims.as_ref()?, path)));
-        let gone = gone.iter().map(|(identity, (path, _))| (identity, path));
-        let is_new = |slot: &&Slot<'_>| self.refused.get(slot.path) != Some(&slot.key.document);
-        let homes: BTreeSet<_> = mute().map(|slot| home(slot.path)).collect();
-        let new: BTreeSet<_> = mute().filter(is_new).map(|slot| home(slot.path)).collect();
-        let chosen = slots.iter().filter_map(|slot| slot.chosen.as_ref());
-        let chosen = chosen.map(|(_, read)| &read.located.identity);
-        let said = slots.iter().filter_map(|slot| slot.says.as_ref());
-        let found: BTreeSet<_> = chosen.chain(said).collect();
-        let missed = |(identity, path): &(&Identity, &String)| {
-            let homes = if self.missed.contains(*path) {
-                &homes
-            } else {
-                &new
-            };
-            homes.contains(&home(path)) && !found.contains(identity)
-        };
-        gone.chain(lost)
-            .filter(missed)
-            .map(|(identity, _)| identity.clone())
-            .collect()
+        lost.filter_map(|(path, lost)| Some((lost.claims.as_ref()?, path)))
+    }
+
+    /// Whether what was in force at a path may have moved into a file that fails: the file is new, or nobody could tell before
+    /// where the document was.
+    pub(super) fn may_have_come(&self, path: &str, slot: &Slot<'_>) -> bool {
+        let is_new = self.refused.get(slot.path) != Some(&slot.key.document);
+        is_new || self.missed.contains(path) || self.refused.contains_key(path)
     }
 }
 

@@ -125,12 +125,6 @@ pub(super) fn owner_folder<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
     below.split_once('/').map(|(owner, _)| owner)
 }
 
-/// What a moved file stays in: its folder, and below it the owner's.
-pub(super) fn home(path: &str) -> (&str, Option<&str>) {
-    let folder = path.split('/').next().unwrap_or_default();
-    (folder, owner_folder(path, folder))
-}
-
 /// A path as people are shown it. A file's name may hold line breaks and terminal commands; what is
 /// printed must not obey them.
 pub(super) fn shown(path: &str) -> String {

@@ -66,9 +66,6 @@ impl<'f> Slot<'f> {
 
     /// What was in force cannot be any more. Nothing tells what runs, so nothing takes its place.
     pub(super) fn lose(&mut self, lost: Lost) {
-        if lost.claims.is_some() {
-            self.fail(lost.claims.as_ref());
-        }
         self.lost = Some(lost);
     }
 
@@ -104,17 +101,54 @@ impl<'f> Slot<'f> {
         }
     }
 
-    /// Nothing tells which document this is: it may be any one of its folder.
-    pub(super) fn is_mute(&self) -> bool {
-        self.chosen.is_none() && self.says.is_none()
+    /// Whether the version in the tree cannot be used.
+    pub(super) fn is_refused(&self) -> bool {
+        self.chosen.is_none() || self.standing == Standing::Older
     }
 
-    /// What cannot be read and has no good version: as it says, or else by the custom of its path.
-    fn unreadable(&self) -> Option<Identity> {
-        if self.chosen.is_some() {
-            return None;
+    /// The document that the version in the tree is, as long as that version stands.
+    pub(super) fn holds(&self) -> Option<&Identity> {
+        let (_, read) = self.chosen.as_ref().filter(|_| !self.is_refused())?;
+        let identity = &read.located.identity;
+        may_hold(self.path, identity).then_some(identity)
+    }
+
+    /// Whether nothing tells which of the documents that were in force this file is now. A name that it has and that none
+    /// of them had tells nothing: it may be new.
+    pub(super) fn is_open(&self) -> bool {
+        let stands = self.stands_for();
+        self.is_refused() && (self.says.is_none() || self.says.as_ref() != stands)
+    }
+
+    /// Whether a file that is open may be this document.
+    pub(super) fn may_be(&self, identity: &Identity) -> bool {
+        let says = self.says.as_ref();
+        may_hold(self.path, identity) && says.is_none_or(|says| says.kind == identity.kind)
+    }
+
+    /// The documents of which this file tells that they are there.
+    pub(super) fn known(&self) -> impl Iterator<Item = &Identity> {
+        self.stands_for().into_iter().chain(&self.says)
+    }
+
+    /// The document that was in force and is kept, or not touched, for this file.
+    fn stands_for(&self) -> Option<&Identity> {
+        match (&self.chosen, &self.lost) {
+            (Some((_, read)), _) => Some(&read.located.identity),
+            (None, Some(lost)) => lost.claims.as_ref(),
+            (None, None) => None,
         }
-        self.says.clone().or_else(|| guess(self.path))
+    }
+
+    /// What cannot be read and has no good version: as it says, or else by what was in force of it, or the custom of its path.
+    fn unreadable(&self) -> impl Iterator<Item = Identity> {
+        let lost = self.lost.as_ref().and_then(|lost| lost.claims.as_ref());
+        let lost = lost.filter(|identity| may_hold(self.path, identity));
+        let known = self.says.iter().chain(lost).cloned();
+        let is_known = self.says.is_some() || lost.is_some();
+        let guess = (!is_known).then(|| guess(self.path)).flatten();
+        let all = known.chain(guess);
+        all.filter(|_| self.chosen.is_none())
     }
 
     /// What happens to the document while the version in the tree is wrong.
@@ -122,7 +156,7 @@ impl<'f> Slot<'f> {
         if self.chosen.is_some() {
             return "the last good version stays in force";
         }
-        let Some(claims) = self.unreadable() else {
+        let Some(claims) = self.unreadable().last() else {
             return "it is left out";
         };
         match claims.kind {

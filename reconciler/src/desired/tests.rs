@@ -2,6 +2,7 @@
 
 mod compose;
 mod keys;
+mod moves;
 mod owners;
 mod secrets;
 

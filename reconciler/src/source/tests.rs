@@ -1,5 +1,7 @@
 //! The newest commit, good or not, before and after a restart.
 
+mod moves;
+
 use std::collections::BTreeMap;
 
 use easyenclave_git::{commit_files, init_repository};

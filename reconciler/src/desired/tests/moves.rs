@@ -1,0 +1,321 @@
+//! Files that move, swap places, take one another's and break on the way, over restarts. Nothing but a removal that can be
+//! seen is a removal.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+const GARBAGE: &str = "kind: [";
+
+/// Deployments that are wanted, and those that are not touched.
+fn known(loaded: &Loaded) -> (BTreeSet<String>, BTreeSet<String>) {
+    let desired = &loaded.model.as_ref().expect("a model").desired;
+    let wanted = desired.deployments.keys().map(ToString::to_string);
+    let frozen = desired.frozen.iter().filter_map(|frozen| match frozen {
+        Frozen::Deployment(id) => Some(id.to_string()),
+        Frozen::Target(_) => None,
+    });
+    (wanted.collect(), frozen.collect())
+}
+
+/// At every load, before restarts and after them, none of these is taken for removed.
+fn nothing_is_removed(story: &mut Story, names: &[&str]) {
+    for round in 0..3 {
+        let loaded = story.load();
+        let (wanted, frozen) = known(&loaded);
+        for name in names {
+            let is_known = wanted.contains(*name) || frozen.contains(*name);
+            assert!(is_known, "{name} in round {round}:\n{}", show(&loaded));
+        }
+        story.resume();
+    }
+}
+
+const BOTH: [&str; 2] = ["acme/hello", "acme/hello-again"];
+
+fn swapped() -> Story {
+    let mut story = Story::example();
+    let (hello, again) = (story.tree[HELLO].clone(), story.tree[AGAIN].clone());
+    story.write(HELLO, &again);
+    story.write(AGAIN, &hello);
+    story
+}
+
+#[test]
+fn two_documents_that_change_places_are_as_they_were() {
+    let before = show(&Story::example().load());
+    let mut story = swapped();
+    for _ in 0..2 {
+        assert_eq!(show(&story.load()), before);
+        story.resume();
+    }
+}
+
+#[test]
+fn of_two_that_change_places_one_that_breaks_keeps_its_own_version() {
+    let mut story = swapped();
+    story.edit(AGAIN, "replicas: 1", "replicas: one");
+    story.check_over_restarts(expect![[r#"
+        deployments/acme/hello-again.yaml:11:13: `spec.replicas`: expected a whole number from 0 to 100000, found the text "one" (the last good version stays in force)
+        deployment acme/hello x1
+        deployment acme/hello-again x2
+        target tiny of 32 tiny
+        owner acme 20
+    "#]]);
+}
+
+#[test]
+fn of_two_that_change_places_one_that_becomes_garbage_is_no_removal() {
+    let mut story = swapped();
+    story.write(AGAIN, GARBAGE);
+    nothing_is_removed(&mut story, &BOTH);
+}
+
+#[test]
+fn of_two_that_change_places_both_may_break() {
+    for (first, second) in [(GARBAGE, GARBAGE), ("", GARBAGE), (GARBAGE, ""), ("", "")] {
+        let mut story = swapped();
+        for (path, text) in [(HELLO, first), (AGAIN, second)] {
+            match text {
+                "" => story.edit(path, "replicas:", "replica:"),
+                text => story.write(path, text),
+            }
+        }
+        nothing_is_removed(&mut story, &BOTH);
+    }
+}
+
+#[test]
+fn a_file_that_breaks_as_it_moves_where_another_one_was_before_is_no_removal() {
+    let mut story = Story::example();
+    let other = story.tree[HELLO].replace("name: hello", "name: old");
+    story.write("deployments/acme/frontend.yaml", &other);
+    story.load();
+    story.remove("deployments/acme/frontend.yaml");
+    story.load();
+    story.remove(HELLO);
+    story.write("deployments/acme/frontend.yaml", GARBAGE);
+    story.check_over_restarts(expect![[r#"
+        deployments/acme/frontend.yaml:1:7: not valid YAML: unclosed bracket '[' (nothing of it is touched)
+        deployment acme/hello-again x2
+        target tiny of 32 tiny
+        frozen deployment acme/frontend
+        frozen deployment acme/hello
+        owner acme 20
+    "#]]);
+}
+
+#[test]
+fn a_file_that_breaks_as_it_moves_onto_another_one_is_no_removal_of_either() {
+    let mut story = Story::example();
+    story.remove(HELLO);
+    story.write(AGAIN, GARBAGE);
+    nothing_is_removed(&mut story, &BOTH);
+}
+
+#[test]
+fn a_file_that_breaks_as_it_moves_makes_room_for_another_one() {
+    let mut story = Story::example();
+    let third = story.tree[HELLO].replace("name: hello", "name: third");
+    story.write("deployments/acme/frontend.yaml", GARBAGE);
+    story.write(HELLO, &third);
+    nothing_is_removed(
+        &mut story,
+        &["acme/hello", "acme/hello-again", "acme/third"],
+    );
+    // Once more, in the place of what is missed already.
+    story.write("deployments/acme/more.yaml", GARBAGE);
+    let fourth = third.replace("name: third", "name: fourth");
+    story.write(HELLO, &fourth);
+    nothing_is_removed(
+        &mut story,
+        &[
+            "acme/hello",
+            "acme/hello-again",
+            "acme/third",
+            "acme/fourth",
+        ],
+    );
+    story.remove("deployments/acme/frontend.yaml");
+    story.remove("deployments/acme/more.yaml");
+    story.check_over_restarts(expect![[r#"
+        deployment acme/fourth x1
+        deployment acme/hello-again x2
+        target tiny of 32 tiny
+        owner acme 20
+    "#]]);
+}
+
+#[test]
+fn a_file_that_moved_while_it_was_broken_is_no_removal() {
+    let mut story = Story::example();
+    story.write(HELLO, GARBAGE);
+    nothing_is_removed(&mut story, &BOTH);
+    story.remove(HELLO);
+    story.write("deployments/acme/a.yaml", GARBAGE);
+    nothing_is_removed(&mut story, &BOTH);
+    story.remove("deployments/acme/a.yaml");
+    story.write("deployments/acme/b/c.yaml", GARBAGE);
+    nothing_is_removed(&mut story, &BOTH);
+}
+
+/// What a target may lie in is no folder of its own.
+#[test]
+fn a_target_that_breaks_as_it_moves_to_another_folder_is_no_removal() {
+    let mut story = Story::example();
+    story.remove(TINY);
+    story.write("policies/tiny.yaml", GARBAGE);
+    story.check_over_restarts(expect![[r#"
+        policies/tiny.yaml:1:7: not valid YAML: unclosed bracket '[' (what depends on it is not touched)
+        deployment acme/hello x1
+        deployment acme/hello-again x2
+        frozen target tiny
+        owner acme 20
+    "#]]);
+}
+
+/// It was renamed or moved: as long as nobody can tell, what was there before is left alone.
+#[test]
+fn a_file_that_moves_under_another_name_and_breaks_or_is_refused_is_no_removal() {
+    for (from, to) in [
+        ("replicas: 1", "replica: 1"),
+        ("replicas: 1", "replicas: 99"),
+    ] {
+        let mut story = Story::example();
+        story.copy(HELLO, "deployments/acme/third.yaml");
+        story.edit("deployments/acme/third.yaml", "name: hello", "name: third");
+        story.edit("deployments/acme/third.yaml", from, to);
+        story.remove(HELLO);
+        nothing_is_removed(
+            &mut story,
+            &["acme/hello", "acme/hello-again", "acme/third"],
+        );
+        story.edit("deployments/acme/third.yaml", to, from);
+        let (wanted, frozen) = known(&story.load());
+        let wanted: Vec<_> = wanted.iter().map(String::as_str).collect();
+        assert_eq!(wanted, ["acme/hello-again", "acme/third"]);
+        assert!(frozen.is_empty());
+    }
+}
+
+/// Which file of the tree holds which deployment, as its author means it; none of a file is readable, or all of it.
+#[derive(Default)]
+struct Meant {
+    files: BTreeMap<String, (String, How)>,
+    /// Numbers that look drawn.
+    seed: u64,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum How {
+    Good,
+    Broken,
+    Garbage,
+}
+
+impl Meant {
+    fn draw(&mut self, below: usize) -> usize {
+        self.seed = self
+            .seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        usize::try_from(self.seed >> 33).expect("31 bits") % below
+    }
+
+    /// A file that is there.
+    fn file(&mut self) -> Option<String> {
+        let files: Vec<_> = self.files.keys().cloned().collect();
+        match files.len() {
+            0 => None,
+            all => Some(files[self.draw(all)].clone()),
+        }
+    }
+
+    fn step(&mut self) -> Option<()> {
+        let file = self.file()?;
+        match self.draw(4) {
+            0 => {
+                let how = [How::Good, How::Broken, How::Garbage][self.draw(3)];
+                self.files.get_mut(&file)?.1 = how;
+            }
+            1 => {
+                let other = self.file()?;
+                let (one, two) = (self.files.remove(&file)?, self.files.remove(&other));
+                self.files.insert(other, one);
+                self.files.extend(two.map(|two| (file, two)));
+            }
+            _ => {
+                let to = format!("deployments/acme/{}.yaml", self.draw(5));
+                if !self.files.contains_key(&to) {
+                    let moved = self.files.remove(&file)?;
+                    self.files.insert(to, moved);
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn write(&self, story: &mut Story, template: &str) {
+        story
+            .tree
+            .retain(|path, _| !path.starts_with("deployments/"));
+        for (path, (name, how)) in &self.files {
+            let text = template.replace("name: hello", &format!("name: {name}"));
+            match how {
+                How::Good => story.write(path, &text),
+                How::Broken => story.write(path, &text.replace("replicas:", "replica:")),
+                How::Garbage => story.write(path, &format!("{name}: [")),
+            }
+        }
+    }
+}
+
+/// Files move, swap places, break and are mended, several at a time; the deployments stay the same, and so must what is
+/// known of them. When all can be read again, all are as they were.
+#[test]
+fn no_way_of_moving_and_breaking_files_removes_a_deployment() {
+    let names = ["a", "b", "c"];
+    let all: BTreeSet<_> = names.iter().map(|name| format!("acme/{name}")).collect();
+    for seed in 0..300 {
+        let mut story = Story::example();
+        let template = story.tree[HELLO].clone();
+        let mut meant = Meant {
+            seed,
+            ..Meant::default()
+        };
+        for name in names {
+            let file = format!("deployments/acme/{name}.yaml");
+            meant.files.insert(file, (name.to_owned(), How::Good));
+        }
+        meant.write(&mut story, &template);
+        story.load();
+        for turn in 0..8 {
+            for _ in 0..=meant.draw(3) {
+                meant.step();
+            }
+            meant.write(&mut story, &template);
+            let loaded = story.load();
+            let (wanted, frozen) = known(&loaded);
+            let known: BTreeSet<_> = wanted.union(&frozen).cloned().collect();
+            assert!(
+                all.is_subset(&known),
+                "seed {seed}, turn {turn}:\n{}",
+                show(&loaded)
+            );
+            assert!(
+                wanted.is_subset(&all),
+                "seed {seed}, turn {turn}:\n{}",
+                show(&loaded)
+            );
+            let is_good = meant.files.values().all(|(_, how)| *how == How::Good);
+            assert!(
+                !is_good || (&wanted, frozen.len()) == (&all, 0),
+                "{}",
+                show(&loaded)
+            );
+            if meant.draw(3) == 0 {
+                story.resume();
+            }
+        }
+    }
+}
