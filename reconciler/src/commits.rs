@@ -14,16 +14,19 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::auth::Caller;
+use crate::api::Refused;
+use crate::auth::{Caller, still};
 use crate::manifest;
 use crate::observe::observe;
 use crate::preflight::Foreseen;
 use crate::report::in_whole_seconds;
+use crate::shares::Shares;
 use crate::source::{Draft, Source};
 use crate::world::World;
 
-/// So many callers wait for their turn; further ones are told to come back.
+/// So many callers wait for their turn, and so many of one owner; further ones are told to come back.
 const WAITING: usize = 64;
+const WAITING_OF_ONE: usize = 16;
 
 /// For no longer than this.
 const WAIT: Duration = Duration::from_secs(30);
@@ -51,7 +54,7 @@ pub struct Desk {
     /// Where a repository that lies elsewhere is committed to before it is pushed.
     scratch: PathBuf,
     looks: Semaphore,
-    queue: Semaphore,
+    queue: Arc<Shares>,
     turn: Semaphore,
     /// How many commits were made, and whether they are being tidied up.
     commits: AtomicUsize,
@@ -88,6 +91,9 @@ pub(crate) enum DeskError {
     /// Too many want something.
     #[error("too many changes are waiting; try again")]
     Busy,
+    /// Who calls may do so no more.
+    #[error("{}", .0.message)]
+    Denied(Refused),
     /// There is no such deployment.
     #[error("there is no such deployment of this owner")]
     NotFound,
@@ -149,7 +155,7 @@ impl Desk {
             branch,
             scratch,
             looks: Semaphore::new(LOOKS),
-            queue: Semaphore::new(WAITING),
+            queue: Shares::new(WAITING, WAITING_OF_ONE),
             turn: Semaphore::new(1),
             commits: AtomicUsize::new(0),
             tidying: Arc::new(Semaphore::new(1)),
@@ -177,13 +183,15 @@ impl Desk {
     }
 
     async fn look_once(&self, world: &Arc<World>, wish: &Wish) -> Result<Foreseen, DeskError> {
-        let _place = self.queue.try_acquire().map_err(|_| DeskError::Busy)?;
+        let place = self.queue.take(&wish.caller.owner);
+        let _place = place.ok_or(DeskError::Busy)?;
         let _turn = turn(&self.looks).await?;
         Ok(self.look(world, wish).await?.foreseen)
     }
 
     async fn commit_once(&self, world: &Arc<World>, wish: &Wish) -> Result<Committed, DeskError> {
-        let _place = self.queue.try_acquire().map_err(|_| DeskError::Busy)?;
+        let place = self.queue.take(&wish.caller.owner);
+        let _place = place.ok_or(DeskError::Busy)?;
         let _turn = turn(&self.turn).await?;
         for _ in 0..TRIES {
             self.catch_up().await?;
@@ -216,9 +224,8 @@ impl Desk {
     async fn look(&self, world: &Arc<World>, wish: &Wish) -> Result<Looked, DeskError> {
         let draft = self.source.draft().await;
         let draft = draft.map_err(|_| DeskError::NotReady)?;
-        let path = place(&draft, wish)?;
         let (world, wish) = (Arc::clone(world), wish.clone());
-        let looked = spawn_blocking(move || foreseen(&world, &wish, draft, path)).await;
+        let looked = spawn_blocking(move || foreseen(&world, &wish, draft)).await;
         looked.expect("planning does not panic")
     }
 
@@ -301,13 +308,17 @@ fn place(draft: &Draft, wish: &Wish) -> Result<String, DeskError> {
     }
 }
 
-/// Plans with a wish and without it.
-fn foreseen(world: &World, wish: &Wish, draft: Draft, path: String) -> Result<Looked, DeskError> {
+/// Plans with a wish and without it, on the newest commit. Who calls was known by the revision in force and has waited
+/// since, so they are held against that commit, too.
+fn foreseen(world: &World, wish: &Wish, draft: Draft) -> Result<Looked, DeskError> {
     let revision = world.revision().ok_or(DeskError::NotReady)?;
     let now = world.clock.now();
+    let model = draft.model().ok_or(DeskError::NotReady)?;
+    still(world, &model.callers, &wish.caller, now).map_err(DeskError::Denied)?;
+    let path = place(&draft, wish)?;
     let observed = in_whole_seconds(observe(world, &revision, now));
     let now = now.trunc_secs();
-    let before: Plan = plan(&revision.desired, &observed, now);
+    let before: Plan = plan(&model.desired, &observed, now);
     let head = draft.head();
     let text = wish.text.as_ref().map(|text| text.clone().into_bytes());
     let loaded = draft.with(&path, text);

@@ -42,6 +42,7 @@ pub mod rollouts;
 pub mod seal;
 pub mod secrets;
 pub mod settings;
+mod shares;
 mod shelf;
 mod shortages;
 pub mod source;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use easyenclave_plan::{Action, Agent, Hold, Observed, Plan, WaitReason, plan, whynot};
 use easyenclave_schemas::wire::{Issue, Preflight};
-use easyenclave_schemas::{AgentId, Cloud, DeploymentId, Digest, Timestamp};
+use easyenclave_schemas::{AgentId, Cloud, DeploymentId, Digest, OwnerName, Timestamp};
 
 use crate::desired::Model;
 use crate::whynot::{summary, waits};
@@ -61,8 +61,8 @@ impl Foreseen {
             hopeless: !issues.is_empty() && reasons.iter().any(|reason| is_final(reason)),
             issues,
             version: wanted.map(|wanted| wanted.workload),
-            held: newly_held(before, &after),
-            lines: lines(before, &after),
+            held: newly_held(id, before, &after),
+            lines: lines(&id.owner, before, &after),
         }
     }
 
@@ -151,20 +151,105 @@ fn of_agents(
     })
 }
 
-fn newly_held(before: &Plan, after: &Plan) -> Option<Digest> {
+/// What is held because of the change: a removal of this deployment is among it, and it was not held before.
+fn newly_held(id: &DeploymentId, before: &Plan, after: &Plan) -> Option<Digest> {
     let known: BTreeSet<_> = before.held.iter().map(|held| held.digest).collect();
-    let is_new = |held: &&Hold| !known.contains(&held.digest);
-    after.held.iter().find(is_new).map(|held| held.digest)
+    let is_about = |hold: &&Hold| hold.actions.iter().any(|it| it.deployment() == Some(id));
+    let mut held = after.held.iter().filter(is_about);
+    let new = held.find(|held| !known.contains(&held.digest));
+    new.map(|held| held.digest)
 }
 
-fn lines(before: &Plan, after: &Plan) -> Vec<String> {
+/// What is new in the plan, as far as it is this owner's business.
+fn lines(owner: &OwnerName, before: &Plan, after: &Plan) -> Vec<String> {
+    let is_own = |of: Option<&OwnerName>| of.is_none_or(|of| of == owner);
     let all = |plan: &Plan| -> Vec<String> {
-        let actions = plan.actions.iter().map(ToString::to_string);
-        actions
-            .chain(plan.waits.iter().map(ToString::to_string))
-            .collect()
+        let actions = plan.actions.iter();
+        let actions = actions.filter(|it| is_own(it.deployment().map(|id| &id.owner)));
+        let waits = plan.waits.iter().filter(|it| is_own(it.subject.owner()));
+        let actions = actions.map(ToString::to_string);
+        actions.chain(waits.map(ToString::to_string)).collect()
     };
     let known: BTreeSet<_> = all(before).into_iter().collect();
     let new = all(after).into_iter().filter(|line| !known.contains(line));
     new.take(LINES).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use easyenclave_plan::{HoldReason, Subject, Wait};
+    use easyenclave_schemas::{DeploymentName, Generation, TargetName};
+
+    use super::*;
+
+    fn id(owner: &str) -> DeploymentId {
+        DeploymentId {
+            owner: OwnerName::new(owner).expect("a name"),
+            name: DeploymentName::new("web").expect("a name"),
+        }
+    }
+
+    fn stop(owner: &str) -> Action {
+        Action::Unassign {
+            agent: AgentId::new("tiny-000000000000").expect("a name"),
+            generation: Generation(2),
+            deployment: id(owner),
+        }
+    }
+
+    fn wait(subject: Subject) -> Wait {
+        Wait {
+            subject,
+            reason: WaitReason::NoTarget,
+            until: None,
+        }
+    }
+
+    fn holding(owners: &[&str]) -> Plan {
+        let actions: Vec<_> = owners.iter().map(|owner| stop(owner)).collect();
+        let reason = HoldReason::Orphans { removed: 1, of: 1 };
+        let digest = Hold::digest_of(&actions);
+        Plan {
+            held: vec![Hold {
+                digest,
+                reason,
+                actions,
+            }],
+            ..Plan::default()
+        }
+    }
+
+    #[test]
+    fn an_owner_is_shown_what_is_new_and_nothing_of_other_owners() {
+        let target = Subject::Target(TargetName::new("tiny").expect("a name"));
+        let after = Plan {
+            actions: vec![stop("acme"), stop("zeta")],
+            waits: vec![
+                wait(Subject::Deployment(id("acme"))),
+                wait(Subject::Deployment(id("zeta"))),
+                wait(target),
+            ],
+            ..Plan::default()
+        };
+        let acme = id("acme").owner;
+        let shown = lines(&acme, &Plan::default(), &after);
+        assert_eq!(shown.len(), 3, "{shown:?}");
+        assert!(!shown.iter().any(|line| line.contains("zeta")), "{shown:?}");
+        assert_eq!(lines(&acme, &after, &after), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_held_of_others_or_was_held_before_is_not_held_of_this_change() {
+        let of = |before: &Plan, after: &Plan| newly_held(&id("acme"), before, after);
+        let (none, acme, zeta) = (Plan::default(), holding(&["acme"]), holding(&["zeta"]));
+        let both = holding(&["acme", "zeta"]);
+        assert_eq!(of(&none, &acme), Some(acme.held[0].digest));
+        assert_eq!(of(&none, &zeta), None);
+        assert_eq!(of(&acme, &acme), None);
+        assert_eq!(
+            of(&zeta, &both),
+            Some(both.held[0].digest),
+            "it is among it"
+        );
+    }
 }

@@ -98,6 +98,26 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// The deployment that it is about, if it is about one.
+    pub fn deployment(&self) -> Option<&DeploymentId> {
+        match self {
+            Self::Unexpose { deployment, .. }
+            | Self::Settle { deployment, .. }
+            | Self::Revert { deployment, .. }
+            | Self::Unassign { deployment, .. }
+            | Self::Assign { deployment, .. }
+            | Self::Expose { deployment, .. } => Some(deployment),
+            Self::Quarantine { .. }
+            | Self::Release { .. }
+            | Self::Cancel { .. }
+            | Self::Retire { .. }
+            | Self::Challenge { .. }
+            | Self::Launch { .. } => None,
+        }
+    }
+}
+
 /// Why an order is withdrawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CancelReason {
@@ -166,6 +186,17 @@ pub enum Subject {
     Target(TargetName),
     Agent(AgentId),
     Order(OrderId),
+}
+
+impl Subject {
+    /// Whose it is, if it is one owner's.
+    pub fn owner(&self) -> Option<&OwnerName> {
+        match self {
+            Self::Deployment(id) => Some(&id.owner),
+            Self::Reservation(id) => Some(&id.owner),
+            Self::Target(_) | Self::Agent(_) | Self::Order(_) => None,
+        }
+    }
 }
 
 /// Why something that is not where it should be is not moving.

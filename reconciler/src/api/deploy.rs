@@ -194,6 +194,7 @@ impl From<DeskError> for Refused {
 
 fn refused(error: &DeskError) -> Refused {
     let (status, code) = match error {
+        DeskError::Denied(refused) => return refused.clone(),
         DeskError::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
         DeskError::Busy | DeskError::Moved => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
         DeskError::NotFound => (StatusCode::NOT_FOUND, "deployment_not_found"),

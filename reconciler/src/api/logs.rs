@@ -16,13 +16,13 @@ use easyenclave_schemas::wire::{LOG_LINES, routes};
 use easyenclave_schemas::{AgentId, DeploymentId};
 use futures_util::stream;
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::deploy::{Named, not_found, own};
 use super::{Refused, Shared, WINDOW};
-use crate::auth::authenticate;
+use crate::auth::{Caller, authenticate, still};
 use crate::http;
+use crate::shares::{Place, Shares};
 use crate::world::World;
 
 /// An agent has so long for a page.
@@ -35,10 +35,10 @@ const PAGE: usize = 1024 * 1024;
 const POLL: Duration = Duration::from_secs(1);
 
 /// The longest that somebody follows; connections end then anyway.
-const POLLS: u32 = 600;
+const LONGEST: Duration = Duration::from_secs(600);
 
-/// So many read or follow at a time.
-static READERS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(64)));
+/// So many read or follow at a time, and so many of one owner.
+static READERS: LazyLock<Arc<Shares>> = LazyLock::new(|| Shares::new(64, 16));
 
 /// What is asked for.
 #[derive(Debug, Deserialize)]
@@ -66,60 +66,54 @@ pub(super) async fn logs(
     if !(1..=LOG_LINES).contains(&lines) || asked.service.as_ref().is_some_and(|it| !is_plain(it)) {
         return Err(unreadable());
     }
-    let id = DeploymentId {
-        owner: caller.owner,
+    let deployment = DeploymentId {
+        owner: caller.owner.clone(),
         name,
     };
-    let agent = replica(&world, &id, asked.agent.as_deref())?;
-    let turn = Arc::clone(&READERS)
-        .try_acquire_owned()
-        .map_err(|_| busy())?;
+    let agent = replica(&world, &deployment, asked.agent.as_deref())?;
+    let place = READERS.take(&caller.owner).ok_or_else(busy)?;
     // Whoever follows is to miss nothing between two pages, however little they want at first.
     let page = if asked.follow { LOG_LINES } else { lines };
-    let reader = Reader::new(world, id, agent, page, asked.service, turn)?;
+    let service = asked.service.map(|name| format!("&service={name}"));
+    let reader = Reader {
+        world,
+        caller,
+        client: client()?,
+        deployment,
+        agent,
+        query: format!("lines={page}{}", service.unwrap_or_default()),
+        page: String::new(),
+        ends: Instant::now() + LONGEST,
+        _place: place,
+    };
     reader.answer(asked.follow.then_some(lines)).await
+}
+
+fn client() -> Result<reqwest::Client, Refused> {
+    let client = reqwest::Client::builder()
+        .timeout(DEADLINE)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build();
+    client.map_err(|_| silent())
 }
 
 /// One who reads the output of one replica.
 struct Reader {
     world: Arc<World>,
+    caller: Caller,
     client: reqwest::Client,
     deployment: DeploymentId,
     agent: AgentId,
     query: String,
     /// The last page.
     page: String,
-    polls: u32,
-    _turn: OwnedSemaphorePermit,
+    /// Nobody follows for longer than until then.
+    ends: Instant,
+    _place: Place,
 }
 
 impl Reader {
-    fn new(
-        world: Arc<World>,
-        deployment: DeploymentId,
-        agent: AgentId,
-        lines: usize,
-        service: Option<String>,
-        turn: OwnedSemaphorePermit,
-    ) -> Result<Self, Refused> {
-        let client = reqwest::Client::builder()
-            .timeout(DEADLINE)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build();
-        let service = service.map(|name| format!("&service={name}"));
-        Ok(Self {
-            client: client.map_err(|_| silent())?,
-            query: format!("lines={lines}{}", service.unwrap_or_default()),
-            world,
-            deployment,
-            agent,
-            page: String::new(),
-            polls: 0,
-            _turn: turn,
-        })
-    }
-
     /// The page, or so many lines of its end and then what comes.
     async fn answer(mut self, follow: Option<usize>) -> Result<Response, Refused> {
         const AGENT: HeaderName = HeaderName::from_static("easyenclave-agent");
@@ -140,11 +134,11 @@ impl Reader {
         Ok((heads, Body::from_stream(all)).into_response())
     }
 
-    /// What has come since; none when the replica or its agent is gone, or it was long enough.
+    /// What has come since; none when the replica or its agent is gone, who reads may do so no more, or it was long enough.
     async fn more(&mut self) -> Option<String> {
-        while self.polls < POLLS {
-            self.polls += 1;
+        while Instant::now() + POLL < self.ends {
             sleep(POLL).await;
+            self.may_read()?;
             let page = self.read().await.ok()?;
             let new = since(&self.page, &page).to_owned();
             self.page = page;
@@ -153,6 +147,12 @@ impl Reader {
             }
         }
         None
+    }
+
+    /// Whoever reads was let in once; a key that is revoked or over since ends it.
+    fn may_read(&self) -> Option<()> {
+        let (world, revision) = (&self.world, self.world.revision()?);
+        still(world, &revision.callers, &self.caller, world.clock.now()).ok()
     }
 
     async fn read(&self) -> Result<String, Refused> {

@@ -9,11 +9,11 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Argon2, Params};
 use easyenclave_schemas::documents::ApiKey;
-use easyenclave_schemas::{Digest, Secret, Timestamp};
+use easyenclave_schemas::{Digest, OwnerName, Secret, Timestamp};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{Caller, Callers, Denied, Identity};
+use super::{Caller, Callers, Denied, Identity, Proof};
 use crate::keys::{KeyError, random};
 
 /// What every key begins with, so that scanners for secrets find it.
@@ -134,6 +134,21 @@ fn read(hash: &str) -> Result<PasswordHash, HashError> {
     }
 }
 
+/// Whose key this is, which was verified with this hash: it is there with the same one, and its time is not over.
+pub(super) fn stands<'c>(
+    callers: &'c Callers,
+    id: &str,
+    hash: &str,
+    now: Timestamp,
+) -> Result<&'c OwnerName, Denied> {
+    let known = callers.key(id).filter(|(_, key)| key.hash == hash);
+    match known {
+        None => Err(Denied::Key),
+        Some((_, key)) if now >= key.expires => Err(Denied::KeyExpired),
+        Some((owner, _)) => Ok(owner),
+    }
+}
+
 /// Verifies keys within bounds. A key that was verified once is known again by the digest of its secret, which is in
 /// memory only: 256 random bits cannot be found from it.
 pub(super) struct Verifier {
@@ -161,19 +176,18 @@ impl Verifier {
         shown: Shown,
         now: Timestamp,
     ) -> Result<Caller, Denied> {
-        let (owner, key) = callers.key(&shown.id).ok_or(Denied::Key)?;
+        let (_, key) = callers.key(&shown.id).ok_or(Denied::Key)?;
         if !self.is_known(&shown, key) && !self.verify(shown, key).await? {
             return Err(Denied::Key);
         }
-        if now >= key.expires {
-            return Err(Denied::KeyExpired);
-        }
+        let (id, hash) = (key.id.clone(), key.hash.clone());
         Ok(Caller {
-            owner: owner.clone(),
+            owner: stands(callers, &id, &hash, now)?.clone(),
             identity: Identity::Key {
-                id: key.id.clone(),
+                id: id.clone(),
                 name: key.name.clone(),
             },
+            proof: Proof::Key { id, hash },
         })
     }
 

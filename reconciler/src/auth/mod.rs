@@ -12,6 +12,7 @@ use std::fmt;
 
 use axum::http::{HeaderMap, header};
 use easyenclave_attestation::jwt::KeySets;
+use easyenclave_schemas::documents::OidcSpec;
 use easyenclave_schemas::{OwnerName, Timestamp};
 
 use crate::api::Refused;
@@ -19,6 +20,7 @@ use crate::world::World;
 
 pub use denied::Denied;
 pub use known::Callers;
+use oidc::Claims;
 
 /// Somebody who has proved who they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,37 @@ pub struct Caller {
     pub owner: OwnerName,
     /// As whom.
     pub identity: Identity,
+    proof: Proof,
+}
+
+/// What a caller is held against again later, without what was shown: that is kept nowhere.
+#[derive(Clone, PartialEq, Eq)]
+enum Proof {
+    /// The hash that a key was verified with.
+    Key { id: String, hash: String },
+    /// What a token says, whose signature was right, and whose tokens counted then.
+    Job { issuer: OidcSpec, claims: Claims },
+}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<proof>")
+    }
+}
+
+impl Caller {
+    /// Holds what was shown against those who are known now.
+    fn stands(&self, callers: &Callers, now: Timestamp) -> Result<(), Denied> {
+        match &self.proof {
+            Proof::Key { id, hash } => match keys::stands(callers, id, hash, now)? {
+                owner if *owner == self.owner => Ok(()),
+                _ => Err(Denied::Key),
+            },
+            Proof::Job { issuer, claims } => {
+                oidc::stands(callers, issuer, claims, &self.owner, now)
+            }
+        }
+    }
 }
 
 /// By what a caller is known.
@@ -149,10 +182,26 @@ pub async fn authenticate(
         return Err(Denied::NotReady.into());
     };
     let admitted = world.door.admit(&revision.callers, headers, now).await;
-    admitted.map_err(|denied| {
-        if denied.is_news() {
-            world.refuse(denied.code(), &denied.subject(), &denied.whole());
-        }
-        denied.into()
-    })
+    admitted.map_err(|denied| noted(world, denied))
+}
+
+/// Whether somebody who was let in before would be again, among those who are known by now.
+///
+/// # Errors
+/// When they would not. It is noted and told as the first time.
+pub fn still(
+    world: &World,
+    callers: &Callers,
+    caller: &Caller,
+    now: Timestamp,
+) -> Result<(), Refused> {
+    let stands = caller.stands(callers, now);
+    stands.map_err(|denied| noted(world, denied))
+}
+
+fn noted(world: &World, denied: Denied) -> Refused {
+    if denied.is_news() {
+        world.refuse(denied.code(), &denied.subject(), &denied.whole());
+    }
+    denied.into()
 }

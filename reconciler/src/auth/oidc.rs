@@ -7,7 +7,7 @@ use easyenclave_schemas::{OwnerName, Timestamp};
 use serde_json::{Map, Value};
 
 use super::denied::Job;
-use super::{Caller, Callers, Denied, Identity};
+use super::{Caller, Callers, Denied, Identity, Proof};
 
 /// Clocks may differ by so many seconds.
 const LEEWAY: i64 = 60;
@@ -32,11 +32,39 @@ pub(super) async fn admit(
     let signed = jwt::verify(token, &keys, SigningAlgorithm::RS256).map_err(Denied::Token)?;
     let claims = Claims::read(&signed.payload)?;
     claims.stand(issuer, now)?;
-    owner(callers, &claims)
+    let (owner, identity) = owner(callers, &claims)?;
+    Ok(Caller {
+        owner,
+        identity,
+        proof: Proof::Job {
+            issuer: issuer.clone(),
+            claims,
+        },
+    })
+}
+
+/// Whether a token that this owner's job has shown would be let in again, but for its signature, which was right.
+pub(super) fn stands(
+    callers: &Callers,
+    before: &OidcSpec,
+    claims: &Claims,
+    of: &OwnerName,
+    now: Timestamp,
+) -> Result<(), Denied> {
+    let issuer = callers.issuer().ok_or(Denied::NoIssuer)?;
+    if issuer.jwks_url != before.jwks_url {
+        return Err(Denied::Token(jwt::JwtError::UnknownKey));
+    }
+    claims.stand(issuer, now)?;
+    match owner(callers, claims)? {
+        (owner, _) if owner == *of => Ok(()),
+        _ => Err(Denied::Organization),
+    }
 }
 
 /// Claims by name, each of which comes once.
-struct Claims(Map<String, Value>);
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Claims(Map<String, Value>);
 
 impl Claims {
     fn read(payload: &[u8]) -> Result<Self, Denied> {
@@ -96,7 +124,7 @@ impl Claims {
 }
 
 /// The one owner who names the job.
-fn owner(callers: &Callers, claims: &Claims) -> Result<Caller, Denied> {
+fn owner(callers: &Callers, claims: &Claims) -> Result<(OwnerName, Identity), Denied> {
     let full = claims.text("repository")?;
     let named = claims.text("repository_owner")?;
     let (organization, repository) = full.split_once('/').ok_or(Denied::Claim("repository"))?;
@@ -113,14 +141,12 @@ fn owner(callers: &Callers, claims: &Claims) -> Result<Caller, Denied> {
     let [owner] = owners.as_slice() else {
         return Err(Denied::Ambiguous(job, owners));
     };
-    Ok(Caller {
-        owner: owner.clone(),
-        identity: Identity::Actions {
-            repository: job.repository,
-            git_ref: job.git_ref,
-            run: claims.text_if_any("run_id")?.map(str::to_owned),
-        },
-    })
+    let identity = Identity::Actions {
+        repository: job.repository,
+        git_ref: job.git_ref,
+        run: claims.text_if_any("run_id")?.map(str::to_owned),
+    };
+    Ok((owner.clone(), identity))
 }
 
 type Known = (OwnerName, GithubIdentity);

@@ -474,3 +474,65 @@ async fn no_reason_holds_what_was_shown() {
     );
     assert!(!whole.contains(&token[..20]));
 }
+
+/// What becomes of a caller who was let in before.
+fn later(caller: &Caller, callers: &Callers, at: Timestamp) -> &'static str {
+    match caller.stands(callers, at) {
+        Ok(()) => "let in",
+        Err(denied) => denied.code(),
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_was_let_in_is_held_against_the_identities_of_later() {
+    let bench = Bench::new().await;
+    let job = bench.admit(&bench.token(|_| ()), now()).await;
+    let job = job.expect("let in");
+    assert_eq!(later(&job, &bench.callers, now()), "let in");
+    assert_eq!(later(&job, &bench.callers, after(360)), "oidc_expired");
+    let oidc = bench.callers.issuer().cloned();
+    let mut moved = oidc.clone();
+    moved.as_mut().expect("an issuer").jwks_url = "https://keys.example.com".into();
+    let any = || identity(None, None, None);
+    let other = identity(Some("other"), None, None);
+    let tag = identity(None, Some("refs/tags/1"), None);
+    for (oidc, of, identity, wanted) in [
+        (oidc.clone(), "acme", any(), "let in"),
+        (oidc.clone(), "zeta", any(), "oidc_organization"),
+        (oidc.clone(), "acme", other, "oidc_repository"),
+        (oidc, "acme", tag, "oidc_ref"),
+        (None, "acme", any(), "oidc_disabled"),
+        (moved, "acme", any(), "oidc_unknown_key"),
+    ] {
+        let spec = spec(vec![identity], Vec::new());
+        let callers = Callers::of(&ApiSpec { oidc }, [(owner(of), &spec)]);
+        assert_eq!(later(&job, &callers, now()), wanted);
+    }
+    assert!(!format!("{job:?}").contains("ada"), "{job:?}");
+}
+
+#[tokio::test]
+async fn a_key_that_was_let_in_is_held_against_the_keys_of_later() {
+    let (shown, key) = key(after(60));
+    let holding = |of: &str, key: &ApiKey| {
+        let spec = spec(Vec::new(), vec![key.clone()]);
+        Callers::of(&ApiSpec::default(), [(owner(of), &spec)])
+    };
+    let mut bench = Bench::new().await;
+    bench.callers = holding("acme", &key);
+    let caller = bench.admit(&shown, now()).await.expect("let in");
+    let another = ApiKey {
+        hash: self::key(after(60)).1.hash,
+        ..key.clone()
+    };
+    for (callers, at, wanted) in [
+        (holding("acme", &key), now(), "let in"),
+        (holding("acme", &key), after(60), "api_key_expired"),
+        (holding("zeta", &key), now(), "invalid_api_key"),
+        (holding("acme", &another), now(), "invalid_api_key"),
+        (Callers::default(), now(), "invalid_api_key"),
+    ] {
+        assert_eq!(later(&caller, &callers, at), wanted);
+    }
+    assert!(!format!("{caller:?}").contains("argon2"), "{caller:?}");
+}

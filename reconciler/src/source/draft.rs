@@ -10,7 +10,7 @@ use easyenclave_schemas::documents::Document;
 use tokio::task::spawn_blocking;
 
 use super::{Source, descends, document, failed, files, older};
-use crate::desired::{Loaded, Loader};
+use crate::desired::{Loaded, Loader, Model};
 use crate::report::Trouble;
 
 /// A commit that something could be committed on.
@@ -19,6 +19,8 @@ pub(crate) struct Draft {
     head: CommitId,
     files: BTreeMap<String, [u8; 20]>,
     loader: Loader,
+    /// What is in force by the commit as it is.
+    model: Option<Model>,
 }
 
 impl Source {
@@ -49,9 +51,11 @@ impl Source {
             head,
             files,
             loader,
+            model: None,
         };
         // What came since the last pass is in force for a moment before what is asked about.
-        draft.load();
+        let loaded = draft.load();
+        draft.model = loaded.model.filter(|_| !loaded.outage);
         Ok(draft)
     }
 
@@ -68,6 +72,11 @@ impl Draft {
     /// The commit.
     pub(crate) fn head(&self) -> CommitId {
         self.head
+    }
+
+    /// What is in force by the commit as it is; none when it says too little, or cannot be read at the moment.
+    pub(crate) fn model(&self) -> Option<&Model> {
+        self.model.as_ref()
     }
 
     /// The file that holds this deployment, by what is in force.

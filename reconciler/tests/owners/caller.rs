@@ -76,6 +76,16 @@ impl Caller {
         text.lines().take(wanted).map(str::to_owned).collect()
     }
 
+    /// All of an answer that goes on until the other side ends it.
+    pub(crate) async fn to_its_end(&self, path: &str, shown: &str) -> String {
+        let call = self
+            .http
+            .get(format!("{}{path}", self.url))
+            .bearer_auth(shown);
+        let answer = call.send().await.expect("an answer");
+        answer.text().await.expect("it is ended, and not given up")
+    }
+
     /// Who the API says that this is, or the code of its refusal.
     pub(crate) async fn me(&self, shown: &str) -> Result<String, String> {
         let (status, body) = self.call(Method::GET, "/api/v1/me", shown, None).await;

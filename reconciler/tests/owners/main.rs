@@ -11,5 +11,8 @@ mod harness;
 mod caller;
 mod deploys;
 mod document;
+mod elsewhere;
+mod followed;
 mod fuzz;
 mod proofs;
+mod removals;

@@ -9,7 +9,12 @@ use crate::harness::{Fleet, now};
 
 /// Makes a key of acme on the command line.
 pub(crate) fn new_key(fleet: &Fleet, more: &[&str]) -> String {
-    let args = ["key", "new", "acme", "--name", "ci", "--data", "data"];
+    new_key_in(fleet, ["--data", "data"], more)
+}
+
+/// The same where the repository is.
+pub(crate) fn new_key_in(fleet: &Fleet, place: [&str; 2], more: &[&str]) -> String {
+    let args = [&["key", "new", "acme", "--name", "ci"][..], &place].concat();
     let made = fleet.run(&[&args[..], more].concat());
     assert!(made.status.success(), "{made:?}");
     let key = String::from_utf8(made.stdout).expect("UTF-8");

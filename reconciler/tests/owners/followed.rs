@@ -1,0 +1,29 @@
+//! Following what a replica prints: for as long as whoever follows may.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::deploys::{DEPLOY, fleet, running};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_follows_is_sent_nothing_more_once_the_key_is_revoked() {
+    let (fleet, caller, key) = fleet(1).await;
+    let prints = json!(["sh", "-c", "while :; do echo a line; sleep 0.3; done"]);
+    let talks = json!({"app_name": "talks", "process": {"command": prints}});
+    let (status, answer) = caller.call(Method::POST, DEPLOY, &key, Some(talks)).await;
+    assert_eq!(status, 202, "{answer}");
+    running(&caller, &key, "/api/v1/deployments/acme/talks").await;
+    let id = key.split('_').nth(1).expect("an id");
+    let revoke = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let revoked = fleet.run(&["key", "revoke", id, "--data", "data"]);
+        assert!(revoked.status.success(), "{revoked:?}");
+    };
+    let path = "/api/v1/deployments/acme/talks/logs?follow=true";
+    let (told, ()) = tokio::join!(caller.to_its_end(path, &key), revoke);
+    assert!(told.contains("a line\n"), "{told}");
+    assert!(!fleet.workloads().is_empty(), "it runs on");
+    fleet.stop();
+}
