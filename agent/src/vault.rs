@@ -1,5 +1,9 @@
 //! The secrets of what runs here: asked for with a key that is made for each answer, held in this process, and put into
 //! files of a folder in memory. They come to no disk, no log and no report, and are gone with the assignment.
+//!
+//! A process has one folder with all its files. Containers see each file alone, and a file whose value is as it was stays where
+//! it is: an engine makes a container anew when it is to see another file. The names of those places say nothing of the values,
+//! because engines write them to their disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -13,7 +17,7 @@ use std::time::Duration;
 
 use easyenclave_engine::Generation as Compose;
 use easyenclave_processes::{Memory, MemoryError};
-use easyenclave_schemas::documents::SecretUse;
+use easyenclave_schemas::documents::{SecretUse, Workload};
 use easyenclave_schemas::sealed::{Asking, Case, SealedError};
 use easyenclave_schemas::wire::{
     SealedAnswer, SecretValues, SecretsRequest, WorkloadCause, WorkloadReport, routes,
@@ -50,7 +54,15 @@ pub(crate) type Values = BTreeMap<SecretName, Secret<Vec<u8>>>;
 pub(crate) struct Vault {
     memory: Memory,
     /// Those of the assignment that runs or is about to. Written by whoever runs it.
-    held: Mutex<Values>,
+    held: Mutex<Held>,
+}
+
+/// What an assignment was given.
+#[derive(Debug, Default)]
+struct Held {
+    values: Values,
+    /// The files that its containers see.
+    mounts: Vec<Mount>,
 }
 
 /// A file of a secret, and which services see it where.
@@ -164,7 +176,7 @@ impl Vault {
         generation: Generation,
         assignment: &Assignment,
     ) -> Result<(), VaultError> {
-        self.held().clear();
+        *self.held() = Held::default();
         if assignment.secrets.is_empty() {
             return Ok(());
         }
@@ -174,8 +186,14 @@ impl Vault {
 
     /// Puts the values of an assignment where the workload finds them.
     pub(crate) fn put(&self, assignment: &Assignment, values: Values) -> Result<(), VaultError> {
-        self.write(assignment, &values)?;
-        *self.held() = values;
+        let mounts = match &assignment.workload {
+            Workload::Compose(_) => self.place(&assignment.secrets, &values)?,
+            Workload::Process(_) => {
+                self.write(assignment, &values)?;
+                Vec::new()
+            }
+        };
+        *self.held() = Held { values, mounts };
         Ok(())
     }
 
@@ -183,7 +201,7 @@ impl Vault {
     pub(crate) fn env(&self, uses: &[SecretUse]) -> Vec<(OsString, Secret<OsString>)> {
         let held = self.held();
         let variable = |one: &SecretUse| {
-            let value = held.get(&one.name)?.reveal().clone();
+            let value = held.values.get(&one.name)?.reveal().clone();
             Some((
                 one.env.as_ref()?.into(),
                 Secret::new(OsString::from_vec(value)),
@@ -192,8 +210,8 @@ impl Vault {
         uses.iter().filter_map(variable).collect()
     }
 
-    /// The folder with the files of these uses, whether it is there or not. Other uses, and other versions of the same
-    /// secrets, have another one: a container that is not made anew goes on with what it was given.
+    /// The folder with a process's files of these uses, whether it is there or not. Other uses, and other versions of the same
+    /// secrets, have another one.
     pub(crate) fn files(&self, uses: &[SecretUse], version: Option<Digest>) -> PathBuf {
         let uses = serde_json::to_vec(uses).expect("a document is plain data");
         let version = version.map(|digest| digest.as_bytes().to_vec());
@@ -201,70 +219,89 @@ impl Vault {
         self.folder().join(digest.short(16))
     }
 
-    /// The files that the services of an assignment see.
-    pub(crate) fn mounts(&self, assignment: &Assignment) -> Vec<Mount> {
-        let folder = self.files(&assignment.secrets, assignment.secrets_digest);
-        let mount = |one: &SecretUse| {
-            let name = one.file.clone()?;
-            Some(Mount {
-                source: folder.join(&name),
-                name,
-                services: one.services.clone(),
-            })
-        };
-        assignment.secrets.iter().filter_map(mount).collect()
+    /// The files that the services of the assignment see.
+    pub(crate) fn mounts(&self) -> Vec<Mount> {
+        self.held().mounts.clone()
     }
 
-    /// Removes all that is held, but the files of these uses.
-    pub(crate) fn keep(&self, uses: &[SecretUse], version: Option<Digest>) {
-        let kept = self.files(uses, version);
-        let Ok(folders) = fs::read_dir(self.folder()) else {
-            return;
-        };
-        for folder in folders.flatten().map(|entry| entry.path()) {
-            if folder != kept {
-                removed(&folder, fs::remove_dir_all(&folder));
-            }
+    /// Removes what was held before, once no container sees it any more.
+    pub(crate) fn keep_mounts(&self) {
+        let mounts = self.mounts();
+        let is_seen = |folder: &Path| mounts.iter().any(|one| one.source.starts_with(folder));
+        for folder in self.places().filter(|folder| !is_seen(folder)) {
+            removed(&folder, fs::remove_dir_all(&folder));
         }
     }
 
     /// Removes all that is held.
     pub(crate) fn clear(&self) {
-        self.held().clear();
+        *self.held() = Held::default();
         removed(&self.folder(), fs::remove_dir_all(self.folder()));
         // What else the agent has in memory stays, and with it the folder.
         let _ = fs::remove_dir(self.memory.path());
     }
 
-    /// The files of an assignment, each whole or not at all.
+    /// The files of a process, each whole or not at all.
     fn write(&self, assignment: &Assignment, values: &Values) -> Result<(), VaultError> {
         let uses = &assignment.secrets;
-        if uses.iter().all(|one| one.file.is_none()) {
-            return Ok(());
-        }
-        self.memory.make()?;
         let folder = self.files(uses, assignment.secrets_digest);
-        let private = || {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&folder)
-        };
-        private().map_err(|source| failed(&folder, source))?;
         for one in uses {
             if let (Some(name), Some(value)) = (&one.file, values.get(&one.name)) {
-                let path = folder.join(name);
-                write(&path, value.reveal()).map_err(|source| failed(&path, source))?;
+                self.write_one(&folder, name, value)?;
             }
         }
         Ok(())
+    }
+
+    /// A place for each file that containers see: the one where it is already, or another one.
+    fn place(&self, uses: &[SecretUse], values: &Values) -> Result<Vec<Mount>, VaultError> {
+        let mut mounts = Vec::new();
+        for one in uses {
+            let (Some(name), Some(value)) = (&one.file, values.get(&one.name)) else {
+                continue;
+            };
+            let folder = match self.places().find(|it| holds(&it.join(name), value)) {
+                Some(folder) => folder,
+                None => {
+                    let folder = self.folder().join(clock::unique());
+                    self.write_one(&folder, name, value)?;
+                    folder
+                }
+            };
+            mounts.push(Mount {
+                source: folder.join(name),
+                name: name.clone(),
+                services: one.services.clone(),
+            });
+        }
+        Ok(mounts)
+    }
+
+    /// The folders that there are.
+    fn places(&self) -> impl Iterator<Item = PathBuf> {
+        let found = fs::read_dir(self.folder()).into_iter().flatten().flatten();
+        found.map(|entry| entry.path())
+    }
+
+    fn write_one(
+        &self,
+        folder: &Path,
+        name: &str,
+        value: &Secret<Vec<u8>>,
+    ) -> Result<(), VaultError> {
+        self.memory.make()?;
+        let mut private = DirBuilder::new();
+        let made = private.recursive(true).mode(0o700).create(folder);
+        made.map_err(|source| failed(folder, source))?;
+        let path = folder.join(name);
+        write(&path, value.reveal()).map_err(|source| failed(&path, source))
     }
 
     fn folder(&self) -> PathBuf {
         self.memory.path().join(FOLDER)
     }
 
-    fn held(&self) -> MutexGuard<'_, Values> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -280,11 +317,12 @@ fn write(path: &Path, value: &[u8]) -> io::Result<()> {
         .mode(0o444)
         .open(&aside)?;
     file.write_all(value)?;
-    // An engine that looked for the file while it was away has made a folder of that name.
-    if fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
-        fs::remove_dir(path)?;
-    }
     fs::rename(&aside, path)
+}
+
+/// Whether a file has this value.
+fn holds(path: &Path, value: &Secret<Vec<u8>>) -> bool {
+    fs::read(path).is_ok_and(|found| found == *value.reveal())
 }
 
 fn failed(path: &Path, source: io::Error) -> VaultError {
@@ -334,77 +372,124 @@ async fn ask(
 mod tests {
     use super::*;
 
-    fn assignment(file: &str, version: &[u8]) -> Assignment {
+    fn process(version: &[u8]) -> Assignment {
         let workload = json!({ "process": { "command": ["true"] } });
         Assignment {
             deployment: "acme/web".parse().expect("a deployment"),
             digest: Digest::of(version),
             workload: serde_json::from_value(workload).expect("a workload"),
             health: None,
-            secrets: serde_json::from_value(json!([{ "name": "db", "file": file }])).expect("uses"),
+            secrets: serde_json::from_value(json!([{ "name": "db", "file": "db" }])).expect("uses"),
             secrets_digest: Some(Digest::of(version)),
         }
     }
 
-    fn values(value: &str) -> Values {
-        let name = SecretName::new("db").expect("a name");
-        Values::from([(name, Secret::new(value.into()))])
+    fn services(uses: &Value) -> Assignment {
+        let workload = json!({ "compose": { "source": { "inline": "services: {}" } } });
+        Assignment {
+            workload: serde_json::from_value(workload).expect("a workload"),
+            secrets: serde_json::from_value(uses.clone()).expect("uses"),
+            ..process(b"1")
+        }
+    }
+
+    fn values(values: &[(&str, &str)]) -> Values {
+        let value = |(name, value): &(&str, &str)| {
+            let name = SecretName::new(*name).expect("a name");
+            (name, Secret::new(value.as_bytes().to_vec()))
+        };
+        values.iter().map(value).collect()
     }
 
     fn vault() -> Vault {
         Vault::new(Memory::of(&format!("test@{}", clock::unique()), "tiny-1"))
     }
 
+    /// Where each file is, by its name.
+    fn sources(vault: &Vault) -> BTreeMap<String, PathBuf> {
+        let mounts = vault.mounts().into_iter();
+        mounts.map(|one| (one.name, one.source)).collect()
+    }
+
     #[test]
-    fn versions_have_folders_of_their_own_until_one_is_kept() {
+    fn a_process_has_a_folder_for_each_version() {
         let vault = vault();
-        let (old, new) = (assignment("db", b"1"), assignment("db", b"2"));
-        vault.put(&old, values("old")).expect("memory");
-        vault.put(&old, values("old")).expect("memory");
-        vault.put(&new, values("new")).expect("memory");
+        let (old, new) = (process(b"1"), process(b"2"));
+        vault.put(&old, values(&[("db", "old")])).expect("memory");
+        vault.put(&old, values(&[("db", "old")])).expect("memory");
+        vault.put(&new, values(&[("db", "new")])).expect("memory");
         let file = |of: &Assignment| vault.files(&of.secrets, of.secrets_digest).join("db");
         let read = |of| fs::read_to_string(file(of)).expect("there");
         assert_eq!((read(&old).as_str(), read(&new).as_str()), ("old", "new"));
-        vault.keep(&new.secrets, new.secrets_digest);
-        assert!(!file(&old).exists() && file(&new).exists());
         vault.clear();
         assert!(!vault.memory.path().exists());
     }
 
     #[test]
+    fn a_file_whose_value_is_as_it_was_stays_where_it_is() {
+        let vault = vault();
+        let uses = json!([{ "name": "db", "file": "db.txt" }, { "name": "key", "file": "key" }]);
+        let one = services(&uses);
+        let put = |vault: &Vault, db, key| {
+            let given = vault.put(&one, values(&[("db", db), ("key", key)]));
+            given.expect("memory");
+            sources(vault)
+        };
+        let before = put(&vault, "old", "same");
+        let after = put(&vault, "new", "same");
+        assert_eq!(after["key"], before["key"]);
+        assert_ne!(after["db.txt"], before["db.txt"]);
+        let read = |path: &PathBuf| fs::read_to_string(path).expect("there");
+        assert_eq!(read(&before["db.txt"]), "old", "a container may see it");
+        vault.keep_mounts();
+        assert!(!before["db.txt"].exists());
+        assert_eq!(
+            (read(&after["db.txt"]), read(&after["key"])),
+            ("new".into(), "same".into())
+        );
+        // The agent is started again: containers go on with the files that they see.
+        let again = Vault::new(vault.memory.clone());
+        assert_eq!(put(&again, "new", "same"), after);
+        // An engine that looked for a file while it was away has made a folder of that name.
+        fs::remove_file(&after["key"]).expect("removed");
+        fs::create_dir(&after["key"]).expect("made");
+        let mended = put(&again, "new", "same");
+        assert_eq!(read(&mended["key"]), "same");
+        again.keep_mounts();
+        assert!(!after["key"].exists());
+        again.clear();
+        assert!(!again.memory.path().exists());
+    }
+
+    #[test]
     fn services_see_the_files_that_are_theirs_and_can_change_none() {
         let vault = vault();
-        let mut one = assignment("db.key", b"1");
-        let mounts = vault.mounts(&one);
+        let uses = json!([{ "name": "db", "file": "db.key" },
+            { "name": "db", "file": "of-db", "services": ["db"] }]);
+        let given = values(&[("db", "value")]);
+        vault.put(&services(&uses), given).expect("memory");
+        let mounts = vault.mounts();
         assert!(mounts[0].is_for("web") && mounts[0].is_for("db"));
-        let source = vault.files(&one.secrets, one.secrets_digest).join("db.key");
-        let mut entry = json!({
-            "type": "bind", "source": source, "target": "/run/secrets/db.key", "read_only": true,
-        });
+        assert!(mounts[1].is_for("db") && !mounts[1].is_for("web"));
+        let mut entry = json!({ "type": "bind", "source": mounts[0].source,
+            "target": "/run/secrets/db.key", "read_only": true });
         assert_eq!(mounts[0].entry(Compose::First), entry);
         entry["bind"] = json!({ "create_host_path": false });
         assert_eq!(mounts[0].entry(Compose::Second), entry);
-        one.secrets[0].services = vec!["db".into()];
-        let mounts = vault.mounts(&one);
-        assert!(mounts[0].is_for("db") && !mounts[0].is_for("web"));
-        one.secrets[0].file = None;
-        assert_eq!(vault.mounts(&one), []);
+        vault.clear();
+        assert_eq!(vault.mounts(), []);
     }
 
     #[test]
     fn what_an_earlier_start_left_stays_until_it_is_not_wanted_and_what_else_it_had_longer() {
         let left = vault();
-        let one = assignment("db", b"1");
-        left.put(&one, values("old")).expect("memory");
+        let one = process(b"1");
+        left.put(&one, values(&[("db", "old")])).expect("memory");
         let other = left.memory.path().join("other");
         fs::write(&other, "").expect("written");
         let found = Vault::new(left.memory.clone());
         let file = found.files(&one.secrets, one.secrets_digest).join("db");
         assert!(file.exists(), "a container may see it");
-        fs::remove_file(&file).expect("removed");
-        fs::create_dir(&file).expect("made, as an engine does");
-        found.put(&one, values("old")).expect("put back");
-        assert_eq!(fs::read_to_string(&file).expect("a file"), "old");
         found.clear();
         assert!(!file.exists() && other.exists());
         found.memory.remove().expect("removed");

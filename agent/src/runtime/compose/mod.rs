@@ -145,7 +145,7 @@ impl Life<'_> {
             cause: WorkloadCause::EngineDown,
             message: "there is an engine and no compose".into(),
         })?;
-        let secrets = self.place.vault.mounts(self.assignment);
+        let secrets = self.place.vault.mounts();
         let written = self
             .ground
             .write(&compose, self.workload, deployment, &secrets)
@@ -188,8 +188,7 @@ impl Life<'_> {
         }
         let after = engine.containers(&owner).await?;
         engine.remove_unused(&owner, &notes).await?;
-        let (uses, version) = (&self.assignment.secrets, self.assignment.secrets_digest);
-        self.place.vault.keep(uses, version);
+        self.place.vault.keep_mounts();
         if !before.is_empty() {
             self.news = changes(&before, &after);
         }

@@ -1,6 +1,6 @@
 //! What is laid over the user's Compose file: labels, bounded logs, volumes on the data disk, the published address, files
 //! with secrets. It is JSON, which is YAML too. What changes here makes new containers, so it is the same for every version of
-//! a deployment, but for the files of secrets: another version of one is another file.
+//! a deployment, but for the files of secrets: another value of one is another file.
 
 use std::path::{Path, PathBuf};
 

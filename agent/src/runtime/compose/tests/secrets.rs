@@ -7,14 +7,27 @@ use easyenclave_schemas::{Secret, SecretName};
 use super::*;
 use crate::vault::Values;
 
-/// Gives the stage a value for its next assignment, and answers what it is known by.
-fn give(stage: &mut Stage, compose: &Value, value: &str) -> String {
-    stage.version = Some(Digest::of(value.as_bytes()));
+/// Gives the stage values for its next assignment, and answers what the first one is known by.
+fn give(stage: &mut Stage, compose: &Value, [db, key]: [&str; 2]) -> String {
+    stage.version = Some(Digest::of(format!("{db} {key}").as_bytes()));
     let assignment = stage.assignment(compose, &Value::Null);
-    let name = SecretName::new("db").expect("a name");
-    let values = Values::from([(name, Secret::new(value.into()))]);
+    let name = |name| SecretName::new(name).expect("a name");
+    let values = Values::from([
+        (name("db"), Secret::new(db.into())),
+        (name("key"), Secret::new(key.into())),
+    ]);
     stage.place.vault.put(&assignment, values).expect("memory");
-    Digest::of(value.as_bytes()).to_string()
+    Digest::of(db.as_bytes()).to_string()
+}
+
+/// The agent is killed, and started again on the same boot: it has what is in memory, and its own knowledge no more.
+async fn restart(stage: &mut Stage) {
+    let (_stop, run) = stage.running.take().expect("it runs");
+    run.abort();
+    assert!(run.await.expect_err("ended").is_cancelled());
+    let memory = Memory::of(&stage.place.surroundings.fleet, "tiny-1");
+    let place = Arc::get_mut(&mut stage.place).expect("its own");
+    place.vault = Vault::new(memory);
 }
 
 /// Files below a folder that hold a text.
@@ -52,14 +65,16 @@ async fn story(compose: Compose) {
     };
     let before = bed.holdings();
     let mut stage = Stage::on(bed);
-    let uses = json!([{ "name": "db", "file": "db.txt", "services": ["web"] }]);
+    let uses = json!([{ "name": "db", "file": "db.txt", "services": ["web"] },
+        { "name": "key", "file": "key", "services": ["other"] }]);
     stage.secrets = serde_json::from_value(uses).expect("uses");
     let look = "command: [sh, -c, 'sha256sum </run/secrets/db.txt || echo none; sleep 300']";
     let service = format!("image: {IMAGE}\n    init: true\n    user: '65534'\n    {look}\n");
-    let text = format!("services:\n  web:\n    {service}  other:\n    {service}");
+    let text =
+        format!("services:\n  web:\n    {service}  other:\n    {service}  none:\n    {service}");
     let compose = json!({ "source": { "inline": text } });
-    let (first, second) = (clock::unique(), clock::unique());
-    let known = give(&mut stage, &compose, &first);
+    let [first, second, key] = [(); 3].map(|()| clock::unique());
+    let known = give(&mut stage, &compose, [&first, &key]);
     stage.start(1, &compose, &Value::Null);
     stage.ready(1).await;
     let ids = stage.ids();
@@ -70,21 +85,28 @@ async fn story(compose: Compose) {
     assert_eq!(mounts.trim(), "false", "it can change none");
     until_says(&stage, "web", &known).await;
     until_says(&stage, "other", "none").await;
+    // Another value of one of them makes the containers anew that see it, and no others.
     stage.stop(true).await;
-    let known = give(&mut stage, &compose, &second);
+    let known = give(&mut stage, &compose, [&second, &key]);
     stage.start(2, &compose, &Value::Null);
-    stage.ready(2).await;
+    let report = stage.ready(2).await;
+    assert_eq!(report.message, "recreated web; kept none, other");
     until_says(&stage, "web", &known).await;
-    assert_eq!(
-        stage.ids()["other"],
-        ids["other"],
-        "it was given nothing new"
-    );
+    let now = stage.ids();
+    assert_ne!(now["web"], ids["web"]);
+    assert_eq!([&now["other"], &now["none"]], [&ids["other"], &ids["none"]]);
+    restart(&mut stage).await;
+    give(&mut stage, &compose, [&second, &key]);
+    stage.start(2, &compose, &Value::Null);
+    stage
+        .until(|report| report.message == "kept none, other, web")
+        .await;
+    assert_eq!(stage.ids(), now);
     let root = stage
         .bed
         .docker(&["info", "--format", "{{.DockerRootDir}}"]);
     let mut found = Vec::new();
-    for value in [&first, &second] {
+    for value in [&first, &second, &key] {
         with(Path::new(root.trim()), value, &mut found);
         with(&stage.place.data, value, &mut found);
     }
