@@ -98,14 +98,8 @@ impl Story {
         let registry = Registry::start();
         let image = registry.push(&bed, "web:1", "one");
         let ground = Ground::started(bed, None);
-        let recipient = ground.done(&["secret", "recipient", "--data", "data"]);
-        let fleet = ground.fleet.file("fleet.yaml");
         // Both replicas are undeployed at once in the end, which a person would have to approve otherwise.
-        let fleet = format!(
-            "{fleet}  breaker: {{maxRemovals: 2}}\n  secrets:\n    recipients: [{}]\n",
-            recipient.trim()
-        );
-        ground.fleet.commit("fleet.yaml", Some(&fleet));
+        ground.takes_secrets("  breaker: {maxRemovals: 2}\n");
         let story = Self {
             ground,
             registry,

@@ -127,6 +127,17 @@ impl Ground {
             .collect()
     }
 
+    /// Secrets can be sealed to the fleet from now on, which is told this too.
+    pub(crate) fn takes_secrets(&self, rest: &str) {
+        let recipient = self.done(&["secret", "recipient", "--data", "data"]);
+        let fleet = self.fleet.file("fleet.yaml");
+        let fleet = format!(
+            "{fleet}{rest}  secrets:\n    recipients: [{}]\n",
+            recipient.trim()
+        );
+        self.fleet.commit("fleet.yaml", Some(&fleet));
+    }
+
     /// Runs a command that succeeds. Answers what it printed.
     pub(crate) fn done(&self, line: &[&str]) -> String {
         let output = self.fleet.run(line);

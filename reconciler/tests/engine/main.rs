@@ -8,6 +8,10 @@
 )]
 mod harness;
 
+#[path = "../secrets/search.rs"]
+mod search;
+
 mod canary;
 mod ground;
+mod secrets;
 mod story;

@@ -5,6 +5,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -59,7 +62,7 @@ impl Search {
     }
 
     /// Every file below a folder, by content and by name. What is removed meanwhile was not there to be read.
-    pub(crate) fn files(&self, folder: &Path, findings: &mut Findings) {
+    fn files(&self, folder: &Path, findings: &mut Findings) {
         let Ok(entries) = fs::read_dir(folder) else {
             return;
         };
@@ -72,6 +75,8 @@ impl Search {
                 Ok(kind) if kind.is_file() => match fs::read(&path) {
                     Ok(bytes) => self.note(place, &bytes, findings),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    // What stands for a namespace of the kernel holds nothing.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
                     Err(error) => panic!("{place}: {error}"),
                 },
                 _ => {}
@@ -80,7 +85,7 @@ impl Search {
     }
 
     /// Every object of the repositories below a folder, reachable or not, inflated. One that is being made has none yet.
-    pub(crate) fn objects(&self, folder: &Path, findings: &mut Findings) {
+    fn objects(&self, folder: &Path, findings: &mut Findings) {
         for repository in repositories(folder) {
             let objects = Command::new("git")
                 .arg("-C")
@@ -94,7 +99,7 @@ impl Search {
     }
 
     /// The command line and environment of every process but those that the values are for.
-    pub(crate) fn processes(&self, findings: &mut Findings) {
+    fn processes(&self, findings: &mut Findings) {
         let own = std::process::id().to_string();
         for entry in fs::read_dir("/proc").expect("a Linux system").flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -112,13 +117,53 @@ impl Search {
         }
     }
 
-    /// All of it.
-    pub(crate) fn everywhere(&self, folder: &Path) -> Findings {
+    /// All of it, below these folders.
+    pub(crate) fn everywhere(&self, folders: &[PathBuf]) -> Findings {
         let mut findings = Findings::new();
-        self.files(folder, &mut findings);
-        self.objects(folder, &mut findings);
+        for folder in folders {
+            self.files(folder, &mut findings);
+            self.objects(folder, &mut findings);
+        }
         self.processes(&mut findings);
         findings
+    }
+}
+
+/// Searches again and again, beside what goes on.
+pub(crate) struct Watch {
+    stop: Arc<AtomicBool>,
+    rounds: Arc<AtomicUsize>,
+    found: Arc<Mutex<Findings>>,
+    thread: JoinHandle<()>,
+}
+
+impl Watch {
+    pub(crate) fn start(search: Arc<Search>, folders: Vec<PathBuf>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let rounds = Arc::new(AtomicUsize::new(0));
+        let found = Arc::new(Mutex::new(Findings::new()));
+        let (stops, counts, finds) = (Arc::clone(&stop), Arc::clone(&rounds), Arc::clone(&found));
+        let thread = thread::spawn(move || {
+            while !stops.load(Ordering::Relaxed) {
+                let findings = search.everywhere(&folders);
+                finds.lock().expect("whole").extend(findings);
+                counts.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Self {
+            stop,
+            rounds,
+            found,
+            thread,
+        }
+    }
+
+    /// What was found meanwhile, after at least one more round.
+    pub(crate) fn end(self) -> (usize, Findings) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("it does not panic");
+        let found = self.found.lock().expect("whole").clone();
+        (self.rounds.load(Ordering::Relaxed), found)
     }
 }
 

@@ -1,17 +1,14 @@
 //! A secret is never readable: the life of one, from the deployment of what uses it to its end, while everything that is
 //! written and runs is searched for its value again and again.
 
-use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
 
 use easyenclave_schemas::Digest;
 
 use crate::desk::{Desk, random};
 use crate::harness::signal;
-use crate::search::{Findings, Search};
+use crate::search::{Search, Watch};
 
 /// What runs: it shows that it has both secrets by their digests, which give nothing away of 32 random bytes.
 const DEPLOYMENT: &str = r#"apiVersion: easyenclave.dev/v1
@@ -62,44 +59,6 @@ impl Values {
     }
 }
 
-/// Searches again and again, beside what goes on.
-struct Watch {
-    stop: Arc<AtomicBool>,
-    rounds: Arc<AtomicUsize>,
-    found: Arc<Mutex<Findings>>,
-    thread: JoinHandle<()>,
-}
-
-impl Watch {
-    fn start(search: Arc<Search>, folder: PathBuf) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let rounds = Arc::new(AtomicUsize::new(0));
-        let found = Arc::new(Mutex::new(Findings::new()));
-        let (stops, counts, finds) = (Arc::clone(&stop), Arc::clone(&rounds), Arc::clone(&found));
-        let thread = thread::spawn(move || {
-            while !stops.load(Ordering::Relaxed) {
-                let findings = search.everywhere(&folder);
-                finds.lock().expect("whole").extend(findings);
-                counts.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        Self {
-            stop,
-            rounds,
-            found,
-            thread,
-        }
-    }
-
-    /// What was found meanwhile, after at least one more round.
-    fn end(self) -> (usize, Findings) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("it does not panic");
-        let found = self.found.lock().expect("whole").clone();
-        (self.rounds.load(Ordering::Relaxed), found)
-    }
-}
-
 /// Waits until what runs has these values, by the digests that it wrote.
 fn until_given(desk: &Desk, values: &Values) {
     let sum = |value: &[u8]| format!("{}  -\n", Digest::of(value));
@@ -126,7 +85,7 @@ fn a_secret_is_never_readable_but_by_what_it_is_for() {
         ("the second token", &second.token),
         ("the second key", &second.key),
     ]));
-    let watch = Watch::start(Arc::clone(&search), desk.fleet.path(""));
+    let watch = Watch::start(Arc::clone(&search), vec![desk.fleet.path("")]);
 
     first.set("set", &desk);
     desk.fleet
@@ -199,7 +158,7 @@ fn what_is_planted_is_found(desk: &Desk, search: &Search, values: &Values) {
                 .env("LEAK", hex::encode(&values.key)),
         ),
     ];
-    let found = search.everywhere(&desk.fleet.path(""));
+    let found = search.everywhere(&[desk.fleet.path("")]);
     for child in &mut children {
         child.kill().expect("it runs");
         child.wait().expect("ended");
