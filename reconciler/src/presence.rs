@@ -234,11 +234,9 @@ impl Presence {
 
     /// Takes again what was heard of workloads for what it comes to: it may have been heard when less was known.
     pub(crate) fn judge(&self, judge: impl Fn(&mut WorkloadReport)) {
-        let mut agents = lock(&self.agents);
-        let heard = agents.values_mut();
-        heard
-            .filter_map(|heard| heard.workload.as_mut())
-            .for_each(judge);
+        for heard in lock(&self.agents).values_mut() {
+            heard.workload.iter_mut().for_each(&judge);
+        }
     }
 
     /// Notes that an agent took an instruction in.
