@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::commits::Desk;
 use crate::config::DataDir;
+use crate::journal::JournalError;
 use crate::leap::Leaps;
 use crate::metrics::Metrics;
 use crate::outage::Outage;
@@ -28,7 +29,7 @@ use crate::source::{self, Source, keep, kept};
 use crate::status::{Publisher, recorded};
 use crate::trust;
 use crate::world::World;
-use crate::{api, approvals, deliver, history, keys, opening, tunnels, verifiers};
+use crate::{api, approvals, deliver, history, keys, opening, rollouts, tunnels, verifiers};
 
 /// Without any news, the world is looked at this often.
 const IDLE: Duration = Duration::from_secs(5);
@@ -67,6 +68,8 @@ pub struct Daemon {
     config: Config,
     ledger: Ledger,
     recorded: Option<Arc<Status>>,
+    /// Whether the store knows of nothing that was in force: it is new, or was lost.
+    knows_nothing: bool,
     status: watch::Sender<Option<Arc<Status>>>,
 }
 
@@ -121,6 +124,7 @@ impl Daemon {
             config,
             ledger,
             recorded,
+            knows_nothing: last.is_none(),
             status,
         })
     }
@@ -151,6 +155,7 @@ impl Daemon {
             config,
             ledger,
             recorded,
+            knows_nothing,
             status,
         } = self;
         let mut turns = Turns {
@@ -162,6 +167,7 @@ impl Daemon {
             changed: Arc::new(Notify::new()),
             published: Arc::new(Notify::new()),
             status,
+            lost: recorded.clone().filter(|_| knows_nothing),
             previous: recorded,
             in_force: None,
             tidied: Timestamp::default(),
@@ -202,6 +208,8 @@ struct Turns {
     published: Arc<Notify>,
     status: watch::Sender<Option<Arc<Status>>>,
     previous: Option<Arc<Status>>,
+    /// What status said of things that the store has lost, until they are recalled.
+    lost: Option<Arc<Status>>,
     in_force: Option<InForceRecord>,
     tidied: Timestamp,
     leaps: Leaps,
@@ -259,6 +267,16 @@ impl Turns {
             || (report.observed.unheard.is_empty() && records.agents.keys().all(heard))
     }
 
+    /// Recalls what was lost with the store before anything is decided, and before what is in force is kept: a start that knows
+    /// that has lost nothing.
+    async fn recall(&mut self) -> Result<(), JournalError> {
+        if let (Some(lost), Some(revision)) = (&self.lost, self.world.revision()) {
+            rollouts::recall(&self.world, &self.source, &revision, lost).await?;
+            self.lost = None;
+        }
+        Ok(())
+    }
+
     /// Keeps what is in force for the next start.
     async fn keep(&mut self) {
         let Some(in_force) = self.source.in_force() else {
@@ -308,6 +326,13 @@ impl Turns {
     async fn turn(&mut self) -> Duration {
         let now = self.world.clock.now();
         let trouble = self.source.refresh(&self.world).await;
+        if let Err(error) = self.recall().await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "roll-outs not recalled"
+            );
+            return IDLE;
+        }
         self.keep().await;
         self.leaps.look(&self.world, now).await;
         self.tidy(now).await;

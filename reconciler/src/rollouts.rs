@@ -1,5 +1,7 @@
 //! What is recorded of roll-outs: the version that was healthy last, whole, and the attempt that was given up. Who loses it
-//! loses the way back, and nothing of what should be.
+//! has it again by what status says, as far as commits still hold the version.
+
+mod recall;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +13,8 @@ use easyenclave_schemas::{DeploymentId, Digest, Revert, Timestamp};
 use crate::execute::Skipped;
 use crate::journal::{Change, Records};
 use crate::revision::{Revision, WorkloadVersion};
+
+pub(crate) use recall::recall;
 
 /// What the planner knows of the roll-outs of wanted deployments.
 pub fn facts(records: &Records, revision: &Revision) -> BTreeMap<DeploymentId, RolloutFact> {
@@ -109,14 +113,18 @@ pub(crate) fn record(
 
 fn healthy(revision: &Revision, workload: Digest, now: Timestamp) -> Option<HealthyRecord> {
     let version = revision.workloads.get(&workload)?;
-    Some(HealthyRecord {
-        digest: workload,
+    Some(healthy_record(version, workload, now.trunc_secs()))
+}
+
+fn healthy_record(version: &WorkloadVersion, digest: Digest, since: Timestamp) -> HealthyRecord {
+    HealthyRecord {
+        digest,
         workload: version.workload.clone(),
         health: version.health.clone(),
         secrets: version.secrets.clone(),
         secrets_digest: version.secrets_digest,
-        since: now.trunc_secs(),
-    })
+        since,
+    }
 }
 
 fn give_up(record: &RolloutRecord, reverted: Revert) -> Result<RolloutRecord, Skipped> {

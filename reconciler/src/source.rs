@@ -4,6 +4,7 @@
 mod astray;
 mod draft;
 mod kept;
+mod older;
 #[cfg(test)]
 mod tests;
 mod watching;

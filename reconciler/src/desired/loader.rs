@@ -63,6 +63,12 @@ impl Loader {
         }
     }
 
+    /// One that opens the same secrets, and for which nothing was in force.
+    pub fn anew(&self) -> Self {
+        let keyring = self.keyring.clone();
+        keyring.map_or_else(Self::default, Self::opening)
+    }
+
     /// Loads a revision: its documents by path with their blobs' ids. `blob` reads a blob, `history`
     /// lists a file's older blobs, newest first; it is asked only about files that fail.
     pub fn load(

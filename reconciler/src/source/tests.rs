@@ -318,3 +318,36 @@ fn a_document_that_lies_where_none_is_read_is_a_problem_until_it_is_gone() {
     };
     assert_eq!(revision.problems, vec![]);
 }
+
+/// Whoever can write the status branch names commits there, so a branch that nobody has merged must not count.
+#[test]
+fn an_earlier_version_is_found_in_the_history_of_what_is_in_force_and_nowhere_else() {
+    let (mut place, good) = Place::example();
+    let text = place.git(&["show", &format!("main:{HELLO}")]);
+    let hello = "acme/hello".parse().expect("an id");
+    let mut versions = Vec::new();
+    for change in ["350ms", "450ms", "550ms"] {
+        let text = text.replace("250ms", change);
+        let commit = place.commit(&[(HELLO, Some(&text))]);
+        let Seen::New(revision) = place.reader.look() else {
+            panic!("a new revision");
+        };
+        versions.push((commit, revision.desired.deployments[&hello].workload));
+    }
+    // The last one is taken back from the branch: only a commit beside it holds that version.
+    let (aside, unmerged) = versions.pop().expect("three");
+    let back = versions.last().expect("two").0.to_string();
+    place.git(&["update-ref", "refs/heads/aside", &aside.to_string()]);
+    place.git(&["update-ref", "refs/heads/main", &back]);
+    let mut reader = open(&place.dir, None);
+    assert!(matches!(reader.look(), Seen::New(_)));
+    let source = Source {
+        git: reader.git.clone(),
+        reader: Arc::new(Mutex::new(reader)),
+    };
+    let (first, older) = versions[0];
+    let wanted = [older, unmerged].into();
+    let commits = [aside, good, first].map(|commit| commit.to_string());
+    let found = source.found(&wanted, &commits);
+    assert_eq!(found.into_keys().collect::<Vec<_>>(), [older]);
+}

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Fleet, deployment, find};
+use crate::harness::{Fleet, deployment, find, signal};
 
 const ROLLOUT: &str = "  rollout:\n    canary: 1\n    deadline: 2s\n    revert: automatic\n";
 
@@ -21,6 +21,64 @@ fn wait(fleet: &Fleet, commit: &str, more: &[&str]) -> (Option<i32>, String) {
     let output = fleet.run(&args);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.code(), said)
+}
+
+/// Status knows what was given up, and Git what was healthy.
+#[test]
+fn a_lost_store_does_not_roll_a_version_out_again_that_was_given_up() {
+    let mut fleet = Fleet::new(3, 1);
+    fleet.commit("deployments/acme/web.yaml", Some(&version("1")));
+    fleet.start_serve();
+    fleet.start_worker();
+    fleet.wait("the first version has proved good", |status| {
+        web(status)["rollout"]["healthy"].is_string() && web(status)["ready"] == 3
+    });
+    let bad = version("2").replace("hello-tdx", "no-such-command");
+    fleet.commit("deployments/acme/web.yaml", Some(&bad));
+    let is_back = |status: &Value| {
+        let web = web(status);
+        web["ready"] == 3 && web["updated"] == 0 && web["rollout"]["reverted"].is_object()
+    };
+    let status = fleet.wait("it was given up", is_back);
+    let (rollout, wanted) = (&web(&status)["rollout"], &web(&status)["workload"]);
+    let told = |fleet: &Fleet| {
+        let workload = format!("workload {}", wanted.as_str().expect("a digest"));
+        let log = fleet.log("serve.log");
+        let lines = log.lines().filter(|line| line.contains("assign acme/web"));
+        lines.filter(|line| line.contains(&workload)).count()
+    };
+    let before = told(&fleet);
+    assert_eq!(before, 1, "the canary");
+
+    fleet.lose_store();
+    fleet.start_serve();
+    fleet.until("each agent has registered again", || {
+        fleet.log("serve.log").matches("is taken in again").count() == 4
+    });
+    // A replica that is lost is replaced by the healthy version, so that is known whole.
+    let status = fleet.wait("all are back", is_back);
+    let lost = web(&status)["replicas"][0]["agent"]
+        .as_str()
+        .expect("a replica");
+    let agents = fleet.processes().into_iter();
+    let pid = agents
+        .filter(|agent| agent.order == lost)
+        .map(|agent| agent.pid);
+    pid.for_each(|pid| signal(pid, "KILL"));
+    let back = fleet.wait("the spare has the healthy version", |status| {
+        let replicas = web(status)["replicas"].as_array();
+        is_back(status) && replicas.is_some_and(|all| all.iter().all(|it| it["agent"] != lost))
+    });
+    let again = &web(&back)["rollout"];
+    for field in ["aim", "attempt", "healthy", "reverted"] {
+        assert_eq!(again[field], rollout[field], "{field}");
+    }
+    assert_eq!(told(&fleet), before, "{}", fleet.log("serve.log"));
+    // Another attempt is what a person asks for.
+    let commit = fleet.commit("deployments/acme/web.yaml", Some(&version("3")));
+    let (code, said) = wait(&fleet, &commit, &["web", "--timeout", "60s"]);
+    assert_eq!(code, Some(0), "{said}");
+    fleet.stop();
 }
 
 #[test]

@@ -121,7 +121,11 @@ impl Update<'_, '_> {
 
     /// How many replicas lack a place. Those that run where their target has drifted are replaced as its budgets allow.
     /// What the owner's quota does not allow is missing too, but cannot be had, and so takes nothing of a budget.
+    /// Nothing is missing where no version is known that could be given to it.
     fn missing(&self, draft: &mut Draft, census: &Census) -> u32 {
+        if self.view.deployment(self.deployment).is_at_a_loss() {
+            return 0;
+        }
         let missing = self.spec.replicas.saturating_sub(census.placed());
         let mut waiting = drifted(self.view, census);
         waiting.drain(..exchanges(self.view, self.spec, census).min(waiting.len()));

@@ -2,7 +2,7 @@
 //! revision, a restart or a lost message never meets a roll-out that remembers something else.
 
 use easyenclave_schemas::wire::WorkloadCause;
-use easyenclave_schemas::{Digest, Timestamp};
+use easyenclave_schemas::{Digest, Revert, Timestamp};
 
 use crate::census::Census;
 use crate::draft::{Draft, Pace};
@@ -23,6 +23,7 @@ use crate::{Action, Deployment, Rollout, WaitReason};
 /// | paused | the document says so, and its end has not come | none gets it any more | the pause's end |
 /// | failing | past its deadline, a replica of the aim is not ready by the version's own fault | none gets it any more | *reverted*, or a newer revision |
 /// | reverted | the record names this version and this attempt | all get the one that was healthy | another version or attempt in the document |
+/// | at a loss | the same, and none is known that was healthy | replicas stay, and what is missing is not replaced | another version or attempt in the document |
 /// | settled | the record names the aim as healthy | lost replicas get the aim | another version in the document |
 ///
 /// *Good* is: ready, trusted, heard, and ready without a break for `minHealthy`. A replica of which that is not known
@@ -40,12 +41,7 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
             continue;
         }
         if let Some(reverted) = facts.reverted {
-            let reason = WaitReason::Reverted {
-                workload: reverted.from,
-                attempt: spec.rollout.attempt,
-                cause: reverted.cause,
-            };
-            draft.wait_deployment(view, deployment, reason, None);
+            stay(view, draft, deployment, spec, reverted);
             continue;
         }
         if let Some(cause) = fault(view, deployment, spec) {
@@ -55,6 +51,29 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
         census.count(view, draft, deployment, spec);
         prove(view, draft, deployment, spec, &census);
     }
+}
+
+/// Says that the wanted version was given up. Where the one to go back to is lost, it goes no further at least.
+fn stay(
+    view: &View,
+    draft: &mut Draft,
+    deployment: DeploymentIx,
+    spec: &Deployment,
+    reverted: &Revert,
+) {
+    let (workload, cause) = (reverted.from, reverted.cause);
+    let attempt = spec.rollout.attempt;
+    let reason = if view.deployment(deployment).is_at_a_loss() {
+        draft.failing.insert(deployment);
+        WaitReason::NothingToRevertTo { cause }
+    } else {
+        WaitReason::Reverted {
+            workload,
+            attempt,
+            cause,
+        }
+    };
+    draft.wait_deployment(view, deployment, reason, None);
 }
 
 /// Notes that the wanted version is healthy, or says when its replicas will have been so for long enough.
@@ -533,6 +552,30 @@ mod tests {
             expect![[r#"
             assign acme/a to a generation 3 workload v3
             wait: deployment acme/a: the canary, 1 of 4, has to prove good before others get the version"#]],
+        );
+    }
+
+    /// As after the store was lost: that it was given up is known from status, and what ran before is in no commit any more.
+    #[test]
+    fn what_was_given_up_goes_nowhere_when_the_healthy_version_is_lost() {
+        let lost = world(&["strays acme/a v1", "idle"]).replace("healthy v1", "reverted v2 0");
+        check(
+            &state("reverts canary 1"),
+            &lost,
+            expect![[r#"
+            retire b in local: not needed
+            wait: deployment acme/a: the replica on a is not ready
+            wait: deployment acme/a: replicas not serving: 1, allowed: 2
+            wait: deployment acme/a: the version fails, it exits, and none is known that was healthy
+            wait: agent a: the replica on a cannot be changed now"#]],
+        );
+        check(
+            &state("reverts canary 1 attempt 1"),
+            &lost.replace("strays", "runs"),
+            expect![[r#"
+                assign acme/a to a generation 3 workload v2
+                assign acme/a to b generation 2 workload v2
+                wait: deployment acme/a: the canary, 1 of 4, has to prove good before others get the version"#]],
         );
     }
 

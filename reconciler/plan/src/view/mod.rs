@@ -75,7 +75,7 @@ pub(crate) struct DeploymentView<'a> {
     pub(crate) aim: Option<Digest>,
     /// The version that was healthy last, where it can still be run.
     pub(crate) healthy: Option<Digest>,
-    /// Why the wanted version is not the aim.
+    /// Why the wanted version is not the aim. Where none is known that was healthy, it goes no further all the same.
     pub(crate) reverted: Option<&'a Revert>,
     /// Whether anything is recorded of its roll-outs.
     pub(crate) is_recorded: bool,
@@ -92,17 +92,22 @@ impl<'a> DeploymentView<'a> {
         let is_this =
             |reverted: &&Revert| spec.is_some_and(|spec| spec.attempt() == reverted.attempt);
         let reverted = fact.and_then(|fact| fact.reverted.as_ref());
-        let reverted = reverted.filter(|_| healthy.is_some()).filter(is_this);
+        let reverted = reverted.filter(is_this);
         let wanted = spec.map(|spec| spec.workload);
         Self {
             id,
             owner: OwnerIx(0),
             state,
-            aim: reverted.map_or(wanted, |_| healthy),
+            aim: reverted.and(healthy).or(wanted),
             healthy,
             reverted,
             is_recorded: fact.is_some(),
         }
+    }
+
+    /// Whether the wanted version was given up and nothing is known that could take its place.
+    pub(crate) fn is_at_a_loss(&self) -> bool {
+        self.reverted.is_some() && self.healthy.is_none()
     }
 
     /// Whether the aim has proved good before.
