@@ -114,6 +114,7 @@ fn agent(
         slot: record.slot,
         datacenter: record.datacenter.clone(),
         size: record.size.clone(),
+        runtimes: record.runtimes.iter().copied().collect(),
         liveness: liveness(world, listings, record, heard.as_ref(), now),
         trust,
         attested: Some(record.trust.shown_at()),

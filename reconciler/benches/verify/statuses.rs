@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use easyenclave::report::Status;
+use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::status::{
     AgentPhase, AgentStatus, AssignmentStatus, CapacityStatus, Condition, ConditionStatus,
     ConditionType, Counts, DeploymentPhase, DeploymentStatus, FleetStatus, LivenessStatus,
@@ -126,6 +127,7 @@ fn agent(agent: AgentId, slot: u32, now: Timestamp) -> AgentStatus {
         slot,
         datacenter: name("local"),
         node_size: name(SIZE),
+        runtimes: Runtime::usual(),
         phase: AgentPhase::Running,
         liveness: LivenessStatus::Heard,
         trust: TrustStatus::default(),

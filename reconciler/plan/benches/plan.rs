@@ -15,6 +15,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use easyenclave_plan::*;
+use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::{AgentId, DeploymentId, Generation};
 
 use testing::{NOW, idle_agent, name, nothing, version};
@@ -93,6 +94,7 @@ fn fleet(count: u32) -> (Desired, Observed) {
 fn deployment() -> Deployment {
     Deployment {
         workload: version("v1"),
+        runtime: Runtime::Process,
         replicas: 1,
         size: name("tiny"),
         placement: Placement::default(),

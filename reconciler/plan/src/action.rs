@@ -1,5 +1,6 @@
 //! What the planner answers: actions, held removals and waits, as plain values that print one line each.
 
+use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::wire::WorkloadCause;
 use easyenclave_schemas::{
     AgentId, Datacenter, DeploymentId, Digest, FailureCause, Generation, NodeSize, OrderId,
@@ -264,6 +265,8 @@ pub enum WaitReason {
     CapacityExhausted { missing: u32 },
     /// No target has agents of this size and place.
     NoTarget,
+    /// Nothing that is free, or that an admitted target makes, runs what it needs.
+    RuntimeMissing { missing: u32, runtime: Runtime },
     /// The agent that the deployment names is not there, cannot take it, or has something else.
     AgentNotFree { agent: AgentId },
     /// Free agents are kept for others.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::{
     AgentId, Cloud, Datacenter, DeploymentId, Digest, DisruptionReason, FleetId, NodeSize,
     OwnerName, PolicyName, ProviderName, ReservationId, Share, Spot, TargetName, TimeOfDay,
@@ -91,6 +92,8 @@ pub struct Target {
     pub provider: ProviderName,
     /// Where they can be made, the preferred first. When it is empty, there is no choice: `provider` in `datacenter`.
     pub spots: Vec<Spot>,
+    /// What they may run, wherever they are made; each agent says what it can.
+    pub runtimes: BTreeSet<Runtime>,
     /// The policy they must satisfy.
     pub policy: PolicyName,
     /// What becomes of a workload on an agent that is not trusted any more.
@@ -188,6 +191,8 @@ pub struct Reservation {
 pub struct Deployment {
     /// The digest of what runs; another digest is another version.
     pub workload: Digest,
+    /// What an agent needs in order to run that.
+    pub runtime: Runtime,
     /// How many replicas.
     pub replicas: u32,
     /// The size of agent it needs.

@@ -2,14 +2,14 @@
 
 use easyenclave_schemas::{FailureCause, Timestamp};
 
-use crate::draft::Draft;
+use crate::draft::{Draft, Unplaced};
 use crate::pools::{Pools, Share, Shares};
 use crate::reserve::{self, Reserved};
 use crate::rules::place::is_free;
 use crate::slots::Rest;
 use crate::spots::{self, Short};
 use crate::view::{DeploymentIx, TargetIx, View, Wanted};
-use crate::{Subject, WaitReason};
+use crate::{Deployment, Subject, WaitReason};
 
 /// What was done for a target that lacks agents.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,7 +44,13 @@ pub(crate) fn deployments(
     {
         let deployment = unplaced.deployment;
         for Share { target, count } in shares.iter().filter(|_| unplaced.waits) {
-            let (reason, until) = of(view, provided, *target, *count);
+            let (mut reason, until) = of(view, provided, *target, *count);
+            let spec = view.deployment(deployment).state.spec();
+            if let (WaitReason::FreeAgentsUnusable { missing }, Some(spec)) = (&reason, spec)
+                && pools.is_lacking(*target, spec)
+            {
+                reason = runtime(*missing, spec);
+            }
             draft.wait_deployment(view, deployment, reason, until);
         }
         if *beyond_quota > 0 {
@@ -53,20 +59,38 @@ pub(crate) fn deployments(
         let covered: u32 = shares.iter().map(|share| share.count).sum();
         let missing = unplaced.count - covered - beyond_quota;
         if missing > 0 {
-            let spec = view.deployment(deployment).state.spec();
-            let named = spec.and_then(|spec| spec.placement.agent.clone());
-            let reason = if let Some(agent) = named {
-                WaitReason::AgentNotFree { agent }
-            } else if pools.admitted(deployment).next().is_none() {
-                WaitReason::NoTarget
-            } else if unplaced.reserved {
-                WaitReason::ReservedForOthers { missing }
-            } else {
-                WaitReason::CapacityExhausted { missing }
-            };
+            let reason = unprovided(view, pools, unplaced, missing);
             draft.wait_deployment(view, deployment, reason, None);
         }
     }
+}
+
+/// Why no target provides for so many replicas.
+fn unprovided(view: &View, pools: &Pools, unplaced: &Unplaced, missing: u32) -> WaitReason {
+    let Some(spec) = view.deployment(unplaced.deployment).state.spec() else {
+        return WaitReason::NoTarget;
+    };
+    let mut admitted = pools.admitted(unplaced.deployment).peekable();
+    if let Some(agent) = spec.placement.agent.clone() {
+        WaitReason::AgentNotFree { agent }
+    } else if admitted.peek().is_none() {
+        let is_open = |target: TargetIx| view.is_open_to(spec, target);
+        match view.all_targets().any(is_open) {
+            true => runtime(missing, spec),
+            false => WaitReason::NoTarget,
+        }
+    } else if unplaced.reserved {
+        WaitReason::ReservedForOthers { missing }
+    } else if admitted.any(|target| pools.is_lacking(target, spec)) {
+        runtime(missing, spec)
+    } else {
+        WaitReason::CapacityExhausted { missing }
+    }
+}
+
+fn runtime(missing: u32, spec: &Deployment) -> WaitReason {
+    let runtime = spec.runtime;
+    WaitReason::RuntimeMissing { missing, runtime }
 }
 
 fn quota(view: &View, draft: &mut Draft, deployment: DeploymentIx) {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::wire::WorkloadCause;
 use easyenclave_schemas::{
     AgentId, Datacenter, DeploymentId, Digest, FailureCause, Generation, NodeSize, OrderId,
@@ -64,6 +65,8 @@ pub struct Agent {
     pub datacenter: Datacenter,
     /// Its size.
     pub size: NodeSize,
+    /// What it says that it can run.
+    pub runtimes: BTreeSet<Runtime>,
     /// Whether it is there.
     pub liveness: Liveness,
     /// What verification says of it under its target's policy of now.

@@ -1,10 +1,14 @@
 //! How replicas without an agent are divided among targets, and how many agents each target wants. Decides
 //! numbers only; the rule that provides acts on them.
 
+use std::collections::BTreeSet;
+
+use easyenclave_schemas::documents::Runtime;
+
 use crate::draft::{Draft, Unplaced};
 use crate::reserve::Reserved;
 use crate::supply::{self, Supply};
-use crate::view::{DeploymentIx, OwnerIx, TargetIx, View};
+use crate::view::{DeploymentIx, DeploymentView, OwnerIx, TargetIx, View};
 use crate::{Deployment, Target};
 
 /// So many replicas of a deployment, for which a target provides.
@@ -28,6 +32,8 @@ pub(crate) struct Pools<'v, 'a> {
     reserved: Reserved,
     /// Replicas for which each target provides.
     demand: Vec<u32>,
+    /// What free agents of each target cannot run, although its document says so: another one would be no better.
+    lacks: Vec<BTreeSet<Runtime>>,
 }
 
 impl<'v, 'a> Pools<'v, 'a> {
@@ -37,6 +43,7 @@ impl<'v, 'a> Pools<'v, 'a> {
             supply: supply::count(view, draft),
             reserved: Reserved::new(view, draft),
             demand: vec![0; view.targets.len()],
+            lacks: lacks(view, draft),
         }
     }
 
@@ -62,17 +69,33 @@ impl<'v, 'a> Pools<'v, 'a> {
         unplaced.into_iter().map(|u| self.share(draft, u)).collect()
     }
 
+    /// Whether a target makes no more agents for a deployment, because one that it made cannot run it and is free.
+    pub(crate) fn is_lacking(&self, target: TargetIx, spec: &Deployment) -> bool {
+        self.lacks[target.at()].contains(&spec.runtime)
+    }
+
     /// First what is kept for their owner, then what is there or ordered already, then what may still be
-    /// ordered: a share never moves, and no order is withdrawn, because an earlier target has room again.
+    /// ordered: a share never moves, and no order is withdrawn, because an earlier target has room again. Where free agents
+    /// cannot run it, they are the share: were they not, they would go, and others like them be made.
     fn share(&mut self, draft: &mut Draft, unplaced: Unplaced) -> Shares {
-        let owner = self.view.deployment(unplaced.deployment).owner;
+        let able = [Self::kept, Self::supplied, Self::open].map(|most| (false, most));
+        let lacking = [Self::kept, Self::supplied].map(|most| (true, most));
+        let DeploymentView { owner, state, .. } = *self.view.deployment(unplaced.deployment);
+        let is_lacking = |pools: &Self, target| {
+            state
+                .spec()
+                .is_some_and(|spec| pools.is_lacking(target, spec))
+        };
         let allowed = unplaced
             .count
             .min(draft.quota_left(self.view, unplaced.deployment));
         let mut left = allowed;
         let mut shares = Vec::new();
-        for most in [Self::kept, Self::supplied, Self::open] {
+        for (lacks, most) in able.into_iter().chain(lacking) {
             for target in self.admitted(unplaced.deployment) {
+                if is_lacking(self, target) != lacks {
+                    continue;
+                }
                 let open = self.open(target, owner).min(most(self, target, owner));
                 let count = left.min(open);
                 if count > 0 {
@@ -134,6 +157,21 @@ impl<'v, 'a> Pools<'v, 'a> {
         let taken = supply.used + supply.useless + self.demand[target.at()];
         max.saturating_sub(taken.saturating_add(self.reserved.others(target, owner)))
     }
+}
+
+fn lacks(view: &View, draft: &Draft) -> Vec<BTreeSet<Runtime>> {
+    let mut lacks = vec![BTreeSet::new(); view.targets.len()];
+    for agent in view.all_agents() {
+        let facts = view.agent(agent);
+        let Some(spec) = view.target(facts.target).state.spec() else {
+            continue;
+        };
+        let can = &facts.fact.runtimes;
+        if !spec.runtimes.is_subset(can) && supply::is_free(view, draft, agent) {
+            lacks[facts.target.at()].extend(spec.runtimes.difference(can).copied());
+        }
+    }
+    lacks
 }
 
 fn provides(view: &View, spec: &Deployment, target: TargetIx) -> bool {

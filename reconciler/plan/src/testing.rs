@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::Duration;
 
+use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::wire::WorkloadCause;
 use easyenclave_schemas::{
     AgentId, Datacenter, Digest, DisruptionReason, FailureCause, FleetId, Generation, OrderId,
@@ -30,6 +31,13 @@ pub(crate) fn version(v: &str) -> Digest {
 /// Reads a name.
 pub(crate) fn name<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().expect("a name")
+}
+
+/// Runtimes by their words, with `+` between them.
+pub(crate) fn runtimes(words: &str) -> BTreeSet<Runtime> {
+    let all = [Runtime::Process, Runtime::Compose];
+    let named = |runtime: &Runtime| words.split('+').any(|word| word == runtime.as_str());
+    all.into_iter().filter(named).collect()
 }
 
 /// The words of a line.
@@ -133,7 +141,7 @@ pub(crate) fn desired(text: &str) -> Desired {
     desired
 }
 
-/// `target NAME MIN MAX [warm N] [size S] [in DATACENTER] [at ZONE SHAPE]... [or PROVIDER DATACENTER]... [consolidates SECONDS] [drains SECONDS]
+/// `target NAME MIN MAX [warm N] [size S] [makes RUNTIME+...] [in DATACENTER] [at ZONE SHAPE]... [or PROVIDER DATACENTER]... [consolidates SECONDS] [drains SECONDS]
 /// [budget MAX [for REASON+...] [window DAY+... FROM SECONDS]...]...`
 fn target(mut words: Words) -> Target {
     let mut target = Target {
@@ -141,6 +149,7 @@ fn target(mut words: Words) -> Target {
         size: name("tiny"),
         provider: name::<ProviderName>("process"),
         spots: Vec::new(),
+        runtimes: runtimes("process+compose"),
         policy: name::<PolicyName>("sim"),
         on_lapse: OnLapse::Keep,
         min: words.number(),
@@ -172,6 +181,7 @@ fn target(mut words: Words) -> Target {
         "warm" => target.warm = words.number(),
         "stops" => target.on_lapse = OnLapse::Stop,
         "size" => target.size = words.name(),
+        "makes" => target.runtimes = runtimes(words.next()),
         "in" => target.datacenter = words.name(),
         "or" => {
             if target.spots.is_empty() {
@@ -240,12 +250,13 @@ fn reservation(mut words: Words) -> Reservation {
 }
 
 /// `deploy OWNER/NAME xREPLICAS VERSION [exposed] [unavailable N] [surge N] [canary N] [wave PERCENT]... [steady SECONDS]
-/// [deadline SECONDS] [reverts] [attempt N] [paused SECONDS] [size S] [on TARGET] [in DC] [not-in DC] [cloud C]
+/// [deadline SECONDS] [reverts] [attempt N] [paused SECONDS] [compose] [size S] [on TARGET] [in DC] [not-in DC] [cloud C]
 /// [not-cloud C] [named AGENT]`
 fn deployment(mut words: Words) -> Deployment {
     let mut deployment = Deployment {
         replicas: words.number(),
         workload: version(words.next()),
+        runtime: Runtime::Process,
         size: name("tiny"),
         placement: Placement::default(),
         rollout: Rollout::default(),
@@ -253,6 +264,7 @@ fn deployment(mut words: Words) -> Deployment {
     };
     words.each(|words, word| match word {
         "exposed" => deployment.exposed = true,
+        "compose" => deployment.runtime = Runtime::Compose,
         "unavailable" => deployment.rollout.max_unavailable = words.number(),
         "surge" => deployment.rollout.max_surge = words.number(),
         "canary" => deployment.rollout.canary = words.number(),
@@ -375,6 +387,7 @@ pub(crate) fn idle_agent(target: &str, slot: u32) -> Agent {
         slot,
         datacenter: name("local"),
         size: name("tiny"),
+        runtimes: runtimes("process+compose"),
         liveness: Liveness::Heard,
         trust: Trust::Accepted(NOW.plus(Duration::from_secs(3600))),
         attested: None,
@@ -418,6 +431,7 @@ fn agent(mut words: Words) -> Agent {
         "out-refused" => agent.quarantined = Some(Quarantine::Refused),
         "exposed" => agent.exposed = Exposure::Exposed(words.name()),
         "size" => agent.size = words.name(),
+        "can" => agent.runtimes = runtimes(words.next()),
         "in" => agent.datacenter = words.name(),
         other => panic!("no such field of an agent: {other}"),
     });

@@ -21,6 +21,8 @@ pub enum Issue {
     Unhealthy,
     /// It has another size.
     NodeSizeMismatch,
+    /// It cannot, or by its provider's document is not to, run such a workload.
+    RuntimeMissing,
     /// Its target is none of those that are named.
     TargetNotAllowed,
     /// Its target's datacenters are not among the allowed ones.
@@ -50,6 +52,7 @@ impl Issue {
             Self::NotVerified => "AGENT_NOT_VERIFIED",
             Self::Unhealthy => "AGENT_UNHEALTHY",
             Self::NodeSizeMismatch => "AGENT_NODE_SIZE_MISMATCH",
+            Self::RuntimeMissing => "AGENT_RUNTIME_MISSING",
             Self::TargetNotAllowed => "AGENT_TARGET_NOT_ALLOWED",
             Self::DatacenterNotAllowed => "AGENT_DATACENTER_NOT_ALLOWED",
             Self::DatacenterDenied => "AGENT_DATACENTER_DENIED",
@@ -71,6 +74,9 @@ impl fmt::Display for Issue {
             Self::NotVerified => "its evidence is not accepted now",
             Self::Unhealthy => "it does not answer, or has not yet said what it runs",
             Self::NodeSizeMismatch => "it has another size",
+            Self::RuntimeMissing => {
+                "it does not run such a workload: what it found, or its provider, says so"
+            }
             Self::TargetNotAllowed => "its target is none of those that are named",
             Self::DatacenterNotAllowed => "its datacenter is not among the allowed ones",
             Self::DatacenterDenied => "its datacenter is denied",
@@ -133,6 +139,9 @@ fn unfit(view: &View, spec: &Deployment, agent: &AgentView) -> Option<Issue> {
     let Some(home) = target.state.spec() else {
         return Some(Issue::StatusNotDeployable);
     };
+    if !agent.can(spec.runtime) || !home.runtimes.contains(&spec.runtime) {
+        return Some(Issue::RuntimeMissing);
+    }
     let placement = &spec.placement;
     let places: BTreeSet<Datacenter> = home.places().into_iter().map(|(_, at)| at).collect();
     let (allowed, denied) = (
@@ -239,6 +248,13 @@ mod tests {
             "a AGENT_CLOUD_DENIED, b AGENT_CLOUD_DENIED"
         );
         assert_eq!(with("deploy acme/a x1 v1 named b"), "a AGENT_NOT_NAMED");
+        assert_eq!(
+            codes(
+                "target tiny 0 9\ntarget other 0 9 makes process\ndeploy acme/a x9 v1 compose",
+                "agent a tiny #0\nagent b tiny #1 can process\nagent c other #0",
+            ),
+            "b AGENT_RUNTIME_MISSING, c AGENT_RUNTIME_MISSING"
+        );
         assert_eq!(
             with("quota acme 1\ndeploy acme/a x2 v1"),
             "b QUOTA_EXCEEDED"

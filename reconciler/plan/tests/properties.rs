@@ -151,6 +151,19 @@ proptest! {
     }
 
     #[test]
+    fn property_02_a_world_in_which_not_everything_runs_everywhere_comes_to_rest(
+        (desired, observed) in fleets::choosy(),
+    ) {
+        rest(World::of(desired, observed))?;
+    }
+
+    #[test]
+    fn property_05_nothing_is_given_what_it_cannot_run((desired, observed) in fleets::choosy()) {
+        let plan = plan(&desired, &observed, NOW);
+        prop_assert_eq!(audit(&desired, &observed, &plan, NOW), std::vec![]);
+    }
+
+    #[test]
     fn property_02_any_world_comes_to_rest(
         desired in desired(),
         observed in observed(),

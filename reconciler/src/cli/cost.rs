@@ -339,6 +339,7 @@ mod tests {
             size: size.parse().expect("a name"),
             provider: "metal".parse().expect("a name"),
             spots: Vec::new(),
+            runtimes: std::collections::BTreeSet::new(),
             policy: "sim".parse().expect("a name"),
             on_lapse: easyenclave_plan::OnLapse::Keep,
             min: 0,

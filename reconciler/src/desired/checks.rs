@@ -59,7 +59,7 @@ impl Finding {
 
 type Check = fn(&Facts<'_>, &mut Vec<Finding>);
 
-const CHECKS: [Check; 22] = [
+const CHECKS: [Check; 23] = [
     places,
     identities_are_unique,
     owners_exist,
@@ -72,6 +72,7 @@ const CHECKS: [Check; 22] = [
     sizes_are_offered,
     providers::have_the_sizes,
     providers::make_what_can_be_trusted,
+    providers::run_what_is_deployed,
     quotas,
     reservations_fit,
     compose::files_obey_the_fleet,

@@ -10,7 +10,7 @@ use easyenclave_plan::{
 use easyenclave_schemas::documents::{
     self, BudgetSpec, CollateralSpec, DeploymentSpec, DisruptionSpec, EvidenceSpec, FleetSpec,
     Identity, Kind, OwnerSpec, PlaceSpec, PolicySpec, ProviderSpec, ReservationSpec, RevertMode,
-    Span, StatusSpec, TargetSpec, TunnelSpec, WindowSpec,
+    Runtime, Span, StatusSpec, TargetSpec, TunnelSpec, WindowSpec,
 };
 use easyenclave_schemas::{
     DeploymentId, DeploymentName, Digest, FleetId, OwnerName, PolicyName, ProviderName,
@@ -176,6 +176,7 @@ fn add_target(desired: &mut Desired, facts: &Facts<'_>, held: &Held<'_, TargetSp
         size: spec.node_size.clone(),
         provider: spec.provider.clone(),
         spots: spots(facts, spec),
+        runtimes: runtimes(facts, spec),
         policy: spec.policy.clone(),
         on_lapse: on_lapse(facts, &spec.policy),
         min: spec.min,
@@ -184,6 +185,20 @@ fn add_target(desired: &mut Desired, facts: &Facts<'_>, held: &Held<'_, TargetSp
         disruption: disruption(&spec.disruption),
     };
     desired.targets.insert(name, target);
+}
+
+/// What agents of a target may run wherever they are made.
+fn runtimes(facts: &Facts<'_>, spec: &TargetSpec) -> BTreeSet<Runtime> {
+    let places = spec.all_places();
+    let providers = places.iter().map(|place| place.provider.as_str());
+    let providers: Vec<_> = providers
+        .filter_map(|name| facts.providers.get(name))
+        .collect();
+    let all_may = |runtime: &Runtime| {
+        let mut providers = providers.iter();
+        providers.all(|held| held.object.spec.may_run(*runtime))
+    };
+    Runtime::ALL.into_iter().filter(all_may).collect()
 }
 
 fn disruption(spec: &DisruptionSpec) -> Disruption {
@@ -310,6 +325,7 @@ fn deployment(spec: &DeploymentSpec, workload: Digest) -> Deployment {
     let placement = &spec.placement;
     Deployment {
         workload,
+        runtime: spec.workload.runtime(),
         replicas: spec.replicas,
         size: spec.node_size.clone(),
         placement: Placement {

@@ -45,6 +45,7 @@ fn status(sight: &Sight<'_>, id: &AgentId, agent: &Agent, record: &AgentRecord) 
         slot: agent.slot,
         datacenter: agent.datacenter.clone(),
         node_size: agent.size.clone(),
+        runtimes: agent.runtimes.iter().copied().collect(),
         phase,
         liveness: match agent.liveness {
             Liveness::Heard => LivenessStatus::Heard,

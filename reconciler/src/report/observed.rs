@@ -148,6 +148,7 @@ fn agent(status: &AgentStatus) -> Agent {
         slot: status.slot,
         datacenter: status.datacenter.clone(),
         size: status.node_size.clone(),
+        runtimes: status.runtimes.iter().copied().collect(),
         liveness: match status.liveness {
             LivenessStatus::Heard => Liveness::Heard,
             LivenessStatus::Silent(since) => Liveness::Silent(since),

@@ -308,6 +308,7 @@ impl Scene {
             slot,
             datacenter: name("local"),
             size: name("tiny"),
+            runtimes: Runtime::usual().into_iter().collect(),
             liveness: Liveness::Heard,
             trust: Trust::Accepted(until),
             attested: Some(verdict(until).accepted_at.trunc_secs()),

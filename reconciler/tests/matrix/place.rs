@@ -292,6 +292,7 @@ fn revision(spec: PolicySpec) -> Revision {
         size: name("tiny"),
         provider: name("local"),
         spots: Vec::new(),
+        runtimes: Runtime::ALL.into(),
         policy: name("simulated"),
         on_lapse: OnLapse::Keep,
         min: 0,

@@ -7,9 +7,6 @@ use crate::documents::Kind;
 
 /// Kind and pointer; the empty pointer is the whole document.
 const NOT_YET: &[(Kind, &str)] = &[
-    (Kind::Provider, "/spec/process/runtimes"),
-    (Kind::Provider, "/spec/qemu/runtimes"),
-    (Kind::Provider, "/spec/gcp/runtimes"),
     (Kind::Deployment, "/spec/placement/spread"),
     (Kind::Deployment, "/spec/expose/hostname"),
 ];

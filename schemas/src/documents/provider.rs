@@ -30,8 +30,9 @@ pub struct ProcessProvider {
     /// The worker starts no more agents than this, whatever it is asked, 1 to 1000.
     #[cfg_attr(feature = "documents", schemars(range(min = 1, max = 1000)))]
     pub max_agents: u32,
-    /// What its agents can run.
-    #[serde(skip_serializing_if = "Runtime::is_usual")]
+    /// What its agents may run. When it is left out, each may run what it finds: processes, and Compose files where the
+    /// worker's machine has a container engine.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "documents", schemars(length(min = 1, max = 2)))]
     pub runtimes: Vec<Runtime>,
 }
@@ -40,7 +41,7 @@ impl Default for ProcessProvider {
     fn default() -> Self {
         Self {
             max_agents: 64,
-            runtimes: Runtime::usual(),
+            runtimes: Vec::new(),
         }
     }
 }
@@ -69,7 +70,7 @@ pub struct QemuProvider {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "documents", schemars(with = "BTreeMap<String, QemuSize>"))]
     pub sizes: BTreeMap<String, QemuSize>,
-    /// What its agents can run, by what the image holds.
+    /// What its agents may run, by what the image holds.
     #[serde(skip_serializing_if = "Runtime::is_usual")]
     #[cfg_attr(feature = "documents", schemars(length(min = 1, max = 2)))]
     pub runtimes: Vec<Runtime>,
@@ -193,7 +194,7 @@ pub struct GcpProvider {
     /// Whether they may be taken away at any time, at a lower price.
     #[serde(default)]
     pub preemptible: bool,
-    /// What its agents can run, by what the image holds.
+    /// What its agents may run, by what the image holds.
     #[serde(default = "Runtime::usual", skip_serializing_if = "Runtime::is_usual")]
     #[cfg_attr(feature = "documents", schemars(length(min = 1, max = 2)))]
     pub runtimes: Vec<Runtime>,
@@ -263,12 +264,13 @@ impl ProviderSpec {
         }
     }
 
-    /// What its agents can run.
-    pub fn runtimes(&self) -> &[Runtime] {
+    /// Whether its agents may run such workloads. What is left out for processes is found out by each agent.
+    pub fn may_run(&self, runtime: Runtime) -> bool {
         match self {
-            Self::Process(process) => &process.runtimes,
-            Self::Qemu(qemu) => &qemu.runtimes,
-            Self::Gcp(gcp) => &gcp.runtimes,
+            Self::Process(process) if process.runtimes.is_empty() => true,
+            Self::Process(process) => process.runtimes.contains(&runtime),
+            Self::Qemu(qemu) => qemu.runtimes.contains(&runtime),
+            Self::Gcp(gcp) => gcp.runtimes.contains(&runtime),
         }
     }
 

@@ -41,6 +41,9 @@ pub enum Runtime {
 }
 
 impl Runtime {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Process, Self::Compose];
+
     /// What every agent can run, and what one can run that says nothing of it.
     pub fn usual() -> Vec<Self> {
         vec![Self::Process]

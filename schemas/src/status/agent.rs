@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Condition, WaitStatus};
+use crate::documents::Runtime;
 use crate::evidence::{Verdict, VerifierKind, stamp};
 use crate::wire::{RunningImage, WorkloadCause, WorkloadState, known};
 use crate::{
@@ -23,6 +24,13 @@ pub struct AgentStatus {
     pub datacenter: Datacenter,
     /// Its size.
     pub node_size: NodeSize,
+    /// What it can run.
+    #[serde(
+        default = "Runtime::usual",
+        deserialize_with = "known::list",
+        skip_serializing_if = "Runtime::is_usual"
+    )]
+    pub runtimes: Vec<Runtime>,
     /// Where it is in its life.
     pub phase: AgentPhase,
     /// Whether it is there.

@@ -188,15 +188,28 @@ impl<'a> Facts<'a> {
         runs && Self::is_heard(agent) && self.is_trusted(agent) && self.is_live(id, agent)
     }
 
-    /// Whether an agent is where a deployment may run.
+    /// Whether an agent is where a deployment may run, and can run it or has it already.
     pub(super) fn fits(&self, id: &AgentId, agent: &Agent, deployment: &Deployment) -> bool {
         let named = deployment.placement.agent.as_ref();
+        let told = agent.assigned.as_ref();
+        let has_it = || told.is_some_and(|told| self.is_aim(&told.deployment, told.workload));
+        let runs_it = || matches!(&agent.reported, Reported::Running(it) if self.is_aim(&it.deployment, it.workload));
+        let can = agent.runtimes.contains(&deployment.runtime) || has_it() || runs_it();
+        let is_offered = |target: &Target| target.runtimes.contains(&deployment.runtime);
         named.is_none_or(|named| named == id)
+            && can
             && self.target(&agent.target).is_some_and(|target| {
                 Self::is_home(agent, target)
+                    && is_offered(target)
                     && deployment.size == agent.size
                     && deployment.placement.admits(&agent.target, target)
             })
+    }
+
+    /// Whether this is the version that a deployment's replicas are to have in the end.
+    fn is_aim(&self, id: &DeploymentId, version: Digest) -> bool {
+        let spec = self.deployment(id);
+        spec.is_some_and(|spec| self.aim(id, spec) == version)
     }
 
     /// Whether an agent has the size of its target and is at one of its places.

@@ -27,6 +27,7 @@ impl WaitReason {
             Self::Reverted { .. } => "Reverted",
             Self::NothingToRevertTo { .. } => "NothingToRevertTo",
             Self::NoTarget => "NoTarget",
+            Self::RuntimeMissing { .. } => "RuntimeMissing",
             Self::AgentNotFree { .. } => "AgentNotFree",
             Self::ReservedForOthers { .. } => "ReservedForOthers",
             Self::ReservationEnds { .. } => "ReservationEnds",
@@ -108,6 +109,7 @@ impl Display for WaitReason {
             Self::CapacityOrdered { .. }
             | Self::CapacityExhausted { .. }
             | Self::NoTarget
+            | Self::RuntimeMissing { .. }
             | Self::AgentNotFree { .. }
             | Self::ReservedForOthers { .. }
             | Self::ReservationEnds { .. }
@@ -248,6 +250,11 @@ fn capacity(reason: &WaitReason, f: &mut Formatter<'_>) -> Result {
                 "{agent}, which it names, is not there or not free for it"
             )
         }
+        WaitReason::RuntimeMissing { missing, runtime } => write!(
+            f,
+            "agents missing: {missing}; none that is free or can be launched runs {}",
+            runtime.as_str()
+        ),
         WaitReason::ReservedForOthers { missing } => {
             write!(f, "agents missing: {missing}; the free ones are reserved")
         }

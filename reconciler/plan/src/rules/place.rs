@@ -1,6 +1,8 @@
 //! Gives replicas that are missing to free agents. Never to one that is not trusted, does not fit, or is kept for
 //! another owner, and never more than an owner's quota.
 
+use std::cmp::Reverse;
+
 use crate::Deployment;
 use crate::draft::{Draft, Fate, Need, Pace, Surge, Unplaced};
 use crate::reserve::Reserved;
@@ -50,7 +52,7 @@ fn needs(view: &View, draft: &mut Draft) -> Vec<Need> {
 /// Agents that can take work now.
 struct Free<'v, 'a> {
     view: &'v View<'a>,
-    /// By target, the last to be taken first.
+    /// By target, the last to be taken first: those that can run least, by their ids.
     idle: Vec<Vec<AgentIx>>,
     /// By target, whether agents may register again that could carry a replica already.
     returning: Vec<bool>,
@@ -64,6 +66,9 @@ impl<'v, 'a> Free<'v, 'a> {
             if is_free(view, draft, agent) {
                 idle[view.agent(agent).target.at()].push(agent);
             }
+        }
+        for agents in &mut idle {
+            agents.sort_by_key(|agent| Reverse(view.agent(*agent).fact.runtimes.len()));
         }
         Self {
             view,
@@ -113,12 +118,15 @@ impl<'v, 'a> Free<'v, 'a> {
         targets
     }
 
-    /// The agent of a target that is next, or the one that the deployment names.
+    /// The agent of a target that is next and can run the deployment, or the one that it names.
     fn next(&mut self, deployment: DeploymentIx, target: TargetIx) -> Option<AgentIx> {
         let spec = self.view.deployment(deployment).state.spec()?;
         let idle = &mut self.idle[target.at()];
-        let named = |agent: &AgentIx| spec.placement.names(self.view.agent(*agent).id);
-        let at = idle.iter().rposition(named)?;
+        let fits = |agent: &AgentIx| {
+            let facts = self.view.agent(*agent);
+            spec.placement.names(facts.id) && facts.can(spec.runtime)
+        };
+        let at = idle.iter().rposition(fits)?;
         Some(idle.remove(at))
     }
 
@@ -333,6 +341,92 @@ mod tests {
                 wait: deployment acme/a: its replica moves when the replacement is ready
                 wait: deployment acme/b: agents missing: 1; ordered
                 wait: agent a: its replica moves when the replacement is ready"#]],
+        );
+    }
+
+    #[test]
+    fn a_workload_goes_to_agents_that_can_run_it_and_those_that_can_least_are_taken_first() {
+        let world = "agent a tiny #0\nagent b tiny #1 can process\nagent c tiny #2";
+        check(
+            "target tiny 3 3\ndeploy acme/a x1 v1\ndeploy acme/b x1 v1 compose",
+            world,
+            expect![[r#"
+                assign acme/b to a generation 2 workload v1
+                assign acme/a to b generation 2 workload v1"#]],
+        );
+    }
+
+    #[test]
+    fn where_agents_that_were_made_cannot_run_it_no_more_are_made_and_none_goes() {
+        let deploy = "deploy acme/a x2 v1 compose";
+        check(
+            &format!("target tiny 0 9\n{deploy}"),
+            "agent a tiny #0 can process",
+            expect![
+                "wait: deployment acme/a: agents missing: 1; none that is free or can be launched runs compose"
+            ],
+        );
+        check(
+            &format!("target tiny 0 9\ntarget zoo 0 9\n{deploy}"),
+            "agent a tiny #0 can process",
+            expect![[r#"
+                retire a in local: not needed
+                launch zoo-3b430b2a3127 for zoo slot 0 generation 1 failures 0 size tiny in local by process under sim
+                launch zoo-4287647180f4 for zoo slot 1 generation 1 failures 0 size tiny in local by process under sim
+                wait: deployment acme/a: agents missing: 2; ordered"#]],
+        );
+        check(
+            &format!("target tiny 0 9\n{deploy}\ndeploy acme/b x1 v1"),
+            "agent a tiny #0 runs acme/b v1 can process",
+            expect![[r#"
+                launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size tiny in local by process under sim
+                launch tiny-32913ac7cea7 for tiny slot 2 generation 1 failures 0 size tiny in local by process under sim
+                wait: deployment acme/a: agents missing: 2; ordered"#]],
+        );
+    }
+
+    #[test]
+    fn nothing_is_made_where_no_provider_has_what_runs_it() {
+        let state = |more: &str| {
+            format!(
+                "target tiny 0 9 makes process\ntarget big 0 9 size big\ndeploy acme/a x1 v1 compose {more}"
+            )
+        };
+        check(
+            &state(""),
+            "agent a tiny #0",
+            expect![[r#"
+            retire a in local: not needed
+            wait: deployment acme/a: agents missing: 1; none that is free or can be launched runs compose"#]],
+        );
+        check(
+            &state("size vast"),
+            "",
+            expect!["wait: deployment acme/a: no target has agents of this size and place"],
+        );
+    }
+
+    #[test]
+    fn whoever_runs_it_keeps_it_and_another_version_moves_away() {
+        let state = "target tiny 0 9\ndeploy acme/a x1 v1 compose";
+        let world = "agent a tiny #0 runs acme/a v1 can process";
+        check(state, world, expect![[r#""#]]);
+        check(
+            &state.replace("v1", "v2"),
+            &format!("{world}\nagent b tiny #1"),
+            expect![[r#"
+                assign acme/a to b generation 2 workload v2
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: agent a: its replica moves when the replacement is ready"#]],
+        );
+        check(
+            &state.replace("v1", "v2"),
+            world,
+            expect![[r#"
+            launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size tiny in local by process under sim
+            wait: deployment acme/a: its replica moves when the replacement is ready
+            wait: deployment acme/a: agents missing: 1; ordered
+            wait: agent a: its replica moves when the replacement is ready"#]],
         );
     }
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::wire::WorkloadCause;
 use easyenclave_schemas::{AgentId, DeploymentId, Digest, Generation, Timestamp};
 
@@ -38,6 +39,8 @@ pub(crate) struct AgentView<'a> {
     /// It is told to run the version that its deployment aims at. One that follows an instruction unknown here
     /// is not: it must be told again.
     pub(crate) current: bool,
+    /// It is told to run, or says that it runs, the version that its deployment aims at.
+    pub(crate) is_up_to_date: bool,
     /// If it is ready, it has been so for as long as its deployment's roll-out asks for.
     pub(crate) steady: bool,
 }
@@ -114,6 +117,9 @@ impl<'a> AgentView<'a> {
             current: place
                 .deployment
                 .is_some_and(|(_, view)| current(fact, view)),
+            is_up_to_date: place
+                .deployment
+                .is_some_and(|(_, view)| is_up_to_date(fact, view)),
             steady: place
                 .deployment
                 .is_some_and(|(_, view)| is_steady(fact, view, now)),
@@ -128,6 +134,11 @@ impl AgentView<'_> {
             && self.instruction != Instruction::Unknown
             && !self.retiring
             && !self.frozen
+    }
+
+    /// Whether it can run such workloads.
+    pub(crate) fn can(&self, runtime: Runtime) -> bool {
+        self.fact.runtimes.contains(&runtime)
     }
 
     /// Whether it may get new work, as far as it is concerned.
@@ -333,6 +344,17 @@ fn current(agent: &Agent, deployment: &DeploymentView) -> bool {
     let assigned = agent.assigned.as_ref().zip(deployment.aim);
     assigned.is_some_and(|(assigned, aim)| assigned.workload == aim)
         && instruction(agent) != Instruction::Astray
+}
+
+/// Whoever has the aim already keeps it, whatever it says that it can run: an agent that was started again may have found
+/// its engine later.
+fn is_up_to_date(agent: &Agent, deployment: &DeploymentView) -> bool {
+    let told = agent.assigned.as_ref().map(|assigned| assigned.workload);
+    let runs = match &agent.reported {
+        Reported::Running(replica) => Some(replica.workload),
+        Reported::Idle(_) | Reported::Unknown => None,
+    };
+    deployment.aim.is_some() && (told == deployment.aim || runs == deployment.aim)
 }
 
 /// Whether a replica of the aim has been ready long enough; with one that proved good before, that is at once.

@@ -242,6 +242,13 @@ impl<'a> View<'a> {
 
     /// Whether agents of a target may run a deployment.
     pub(crate) fn admits(&self, deployment: &Deployment, target: TargetIx) -> bool {
+        let spec = self.target(target).state.spec();
+        spec.is_some_and(|spec| spec.runtimes.contains(&deployment.runtime))
+            && self.is_open_to(deployment, target)
+    }
+
+    /// Whether agents of a target are of a deployment's size and place.
+    pub(crate) fn is_open_to(&self, deployment: &Deployment, target: TargetIx) -> bool {
         let target = self.target(target);
         target.state.spec().is_some_and(|spec| {
             spec.size == deployment.size && deployment.placement.admits(target.name, spec)
@@ -252,7 +259,8 @@ impl<'a> View<'a> {
     pub(crate) fn suits(&self, deployment: &Deployment, agent: AgentIx) -> bool {
         let facts = self.agent(agent);
         let named = deployment.placement.names(facts.id);
-        named && !facts.drifted && self.admits(deployment, facts.target)
+        let can = facts.can(deployment.runtime) || facts.is_up_to_date;
+        named && can && !facts.drifted && self.admits(deployment, facts.target)
     }
 
     fn number_owners(&mut self) {

@@ -1,7 +1,7 @@
 //! Generated fleets: desired states, worlds in any condition, and what may happen to them. Everything is drawn
 //! from small ranges, so that a failing case shrinks to something that can be read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use easyenclave_plan::{
@@ -9,6 +9,7 @@ use easyenclave_plan::{
     Liveness, Observed, OnLapse, OrderState, Orphan, Pause, Placement, Quarantine, Remedy, Replica,
     Reported, Reservation, RetireOrder, Rollout, RolloutFact, Shortage, Target, Trust, Window,
 };
+use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::{
     AgentId, DeploymentId, Digest, DisruptionReason, FailureCause, Generation, OrderId,
     ReservationId, Revert, Share, Spot, StageTimes, TargetName, Timestamp, Weekday,
@@ -34,6 +35,32 @@ pub(crate) fn deployment_id() -> impl Strategy<Value = DeploymentId> {
 
 fn target_name() -> impl Strategy<Value = TargetName> {
     (0..TARGETS.len()).prop_map(|at| name(TARGETS[at]))
+}
+
+/// A fleet in which not everything runs everywhere.
+pub(crate) fn choosy() -> impl Strategy<Value = (Desired, Observed)> {
+    let flags = (vec(rarely(), 4), vec(any::<bool>(), 6), vec(rarely(), 10));
+    (desired(), observed(), flags).prop_map(|(mut desired, mut observed, flags)| {
+        let (poor_targets, composes, poor_agents) = flags;
+        for (target, poor) in desired.targets.values_mut().zip(poor_targets) {
+            target.runtimes = able(poor);
+        }
+        for (deployment, composes) in desired.deployments.values_mut().zip(composes) {
+            deployment.runtime = Runtime::ALL[usize::from(composes)];
+        }
+        for (agent, poor) in observed.agents.values_mut().zip(poor_agents) {
+            agent.runtimes = able(poor);
+        }
+        (desired, observed)
+    })
+}
+
+/// What an agent can run, or what its target's document says of it.
+fn able(poor: bool) -> BTreeSet<Runtime> {
+    match poor {
+        true => Runtime::usual().into_iter().collect(),
+        false => Runtime::ALL.into(),
+    }
 }
 
 fn digest() -> impl Strategy<Value = Digest> {
@@ -121,6 +148,7 @@ pub(crate) fn target() -> impl Strategy<Value = Target> {
                 true => [far, !far].map(spot).into(),
                 false => Vec::new(),
             },
+            runtimes: Runtime::ALL.into(),
             policy: name("sim"),
             min,
             max: min + more,
@@ -141,6 +169,7 @@ pub(crate) fn deployment() -> impl Strategy<Value = Deployment> {
     fields.prop_map(
         |(workload, replicas, big, rollout, exposed, placed)| Deployment {
             workload,
+            runtime: Runtime::Process,
             replicas,
             size: name(size(big)),
             placement: placement(placed),
@@ -381,6 +410,7 @@ fn agent() -> impl Strategy<Value = (Agent, bool)> {
                 slot: 0,
                 datacenter: name(place(home.2)),
                 size: name(size(home.1)),
+                runtimes: Runtime::ALL.into(),
                 liveness,
                 trust: trust.0,
                 attested: None,

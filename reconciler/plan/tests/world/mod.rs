@@ -412,6 +412,7 @@ impl World {
                 slot: order.slot,
                 datacenter: order.datacenter.clone(),
                 size: spec.size.clone(),
+                runtimes: spec.runtimes.clone(),
                 liveness: Liveness::Heard,
                 trust: Trust::Accepted(self.now.plus(TRUST)),
                 attested: None,

@@ -1,10 +1,12 @@
 //! What a target asks of its provider: a size that it has, and machines that the target's policy can trust.
 
 use easyenclave_schemas::decode::did_you_mean;
-use easyenclave_schemas::documents::{PlaceSpec, ProviderSpec, TargetSpec, TdxUse, TrustRootKind};
+use easyenclave_schemas::documents::{
+    Kind, PlaceSpec, ProviderSpec, Runtime, TargetSpec, TdxUse, TrustRootKind,
+};
 
-use super::super::facts::Facts;
-use super::Finding;
+use super::super::facts::{Facts, Held};
+use super::{Finding, offers};
 
 /// The places of a target, and where each names its provider.
 pub(super) fn places(spec: &TargetSpec) -> Vec<(String, PlaceSpec)> {
@@ -34,6 +36,41 @@ pub(super) fn have_the_sizes(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
             ..finding
         });
     }
+}
+
+/// Some target that a deployment may use has agents that may run it.
+pub(super) fn run_what_is_deployed(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
+    let is_hidden = |kind| {
+        facts
+            .unreadable
+            .iter()
+            .any(|identity| identity.kind == kind)
+    };
+    if is_hidden(Kind::CapacityTarget) || is_hidden(Kind::Provider) {
+        return;
+    }
+    for held in &facts.deployments {
+        let spec = &held.object.spec;
+        let runtime = spec.workload.runtime();
+        let targets = facts.targets.values();
+        let mut targets = targets.filter(|target| offers(spec, target)).peekable();
+        if targets.peek().is_none() || targets.any(|target| may_run(facts, target, runtime)) {
+            continue;
+        }
+        let word = runtime.as_str();
+        let message = format!(
+            "no target that it may use has agents that run {word}: `runtimes` of their providers do not have it"
+        );
+        let code = "runtime-not-offered";
+        findings.push(Finding::new(held.version, "/spec/workload", code, message));
+    }
+}
+
+fn may_run(facts: &Facts<'_>, target: &Held<'_, TargetSpec>, runtime: Runtime) -> bool {
+    target.object.spec.all_places().iter().all(|place| {
+        let provider = facts.providers.get(place.provider.as_str());
+        provider.is_none_or(|held| held.object.spec.may_run(runtime))
+    })
 }
 
 /// No agent on a plain machine can ever satisfy Intel's root, nor one in a trust domain a simulated root.
