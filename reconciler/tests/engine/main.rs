@@ -11,6 +11,11 @@ mod harness;
 #[path = "../secrets/search.rs"]
 mod search;
 
+#[path = "../owners/caller.rs"]
+#[expect(dead_code, reason = "callers of owners' stories use all of it")]
+mod caller;
+
+mod api;
 mod canary;
 mod ground;
 mod secrets;
