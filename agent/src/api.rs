@@ -3,6 +3,7 @@
 //! the work is done elsewhere.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Query, Request, State};
@@ -14,11 +15,14 @@ use easyenclave_schemas::signature::{
     PublicKey, SignatureError, Verified, sign_response, verify_request,
 };
 use easyenclave_schemas::wire::{
-    CallRefusal, DeployAccepted, DeployRequest, ErrorBody, LOG_LINES, UndeployRequest, routes,
+    CallRefusal, DeployAccepted, DeployRequest, ErrorBody, LOG_LINES, LOG_WAIT, LogPage,
+    UndeployRequest, routes,
 };
 use http::{HeaderValue, StatusCode, Uri, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::client::WINDOW;
 use crate::clock;
@@ -32,7 +36,18 @@ pub(crate) struct Api {
     pub(crate) node: Arc<Node>,
     pub(crate) reconciler: PublicKey,
     pub(crate) place: Arc<Place>,
+    /// Places for those who wait for output; all others are answered at once.
+    pub(crate) waiting: Semaphore,
 }
+
+/// So many wait for output at a time: few of the connections that instructions come by.
+pub(crate) const WAITING: usize = 8;
+
+/// An engine is asked for new lines this often.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// After a line that somebody waited for, others may come for so long.
+const BATCH: Duration = Duration::from_millis(50);
 
 /// The routes.
 pub(crate) fn router(api: Api) -> Router {
@@ -68,10 +83,25 @@ struct LogQuery {
     lines: usize,
     /// One service of a Compose file; all of them when none is named.
     service: Option<String>,
+    /// With a cursor, or an empty one, the answer is a page with the next one.
+    after: Option<String>,
+    /// Seconds to wait for a line after that.
+    #[serde(default)]
+    wait: u64,
 }
 
 fn some_lines() -> usize {
     200
+}
+
+impl LogQuery {
+    fn page(self) -> compose::Page {
+        compose::Page {
+            service: self.service,
+            lines: self.lines.min(LOG_LINES),
+            after: self.after.unwrap_or_default(),
+        }
+    }
 }
 
 async fn logs(State(api): State<Arc<Api>>, request: Request) -> Response {
@@ -79,8 +109,8 @@ async fn logs(State(api): State<Arc<Api>>, request: Request) -> Response {
         Ok(verified) => verified,
         Err(refused) => return api.refuse_unsigned(&refused),
     };
-    match api.tail(&uri).await {
-        Ok(text) => api.answer(StatusCode::OK, TEXT, text.into_bytes(), &verified),
+    match api.output(&uri).await {
+        Ok((kind, body)) => api.answer(StatusCode::OK, kind, body, &verified),
         Err(refused) => api.refuse(&refused, &verified),
     }
 }
@@ -133,12 +163,16 @@ impl Api {
         Ok(DeployAccepted { generation })
     }
 
-    async fn tail(&self, uri: &Uri) -> Result<String, Refused> {
+    async fn output(&self, uri: &Uri) -> Result<(HeaderValue, Vec<u8>), Refused> {
         let query = Query::<LogQuery>::try_from_uri(uri).map_err(|_| {
-            let message = "`lines` has to be a number";
+            let message = "`lines` and `wait` have to be numbers";
             Refused::new(StatusCode::BAD_REQUEST, CallRefusal::InvalidQuery, message)
         })?;
-        self.read(query.0).await.map_err(|error| {
+        let read = match query.0 {
+            query if query.after.is_some() => self.page(query).await.map(|it| (JSON, to_json(&it))),
+            query => self.tail(query).await.map(|it| (TEXT, it.into_bytes())),
+        };
+        read.map_err(|error| {
             tracing::error!(error = format!("{error:#}"), "the log cannot be read");
             let message = "the log cannot be read";
             Refused::new(
@@ -149,20 +183,45 @@ impl Api {
         })
     }
 
-    /// The engine keeps what containers say, and the agent what a process does.
-    async fn read(&self, query: LogQuery) -> anyhow::Result<String> {
-        let lines = query.lines.min(LOG_LINES);
-        let wanted = self.node.wanted.borrow().assignment.clone();
-        let has_services =
-            wanted.is_some_and(|wanted| matches!(wanted.workload, Workload::Compose(_)));
-        if !has_services {
-            return Ok(self.place.log.tail(lines).await?);
+    async fn tail(&self, query: LogQuery) -> anyhow::Result<String> {
+        match self.has_services() {
+            true => Ok(compose::page(&self.place, &query.page()).await?.text),
+            false => Ok(self.place.log.tail(query.page().lines).await?),
         }
-        let page = compose::Page {
-            service: query.service,
-            lines,
-        };
-        Ok(compose::page(&self.place, &page).await?)
+    }
+
+    /// What comes after a cursor. Whoever has read all so far is kept waiting, if few others are.
+    async fn page(&self, query: LogQuery) -> anyhow::Result<LogPage> {
+        let wait = Duration::from_secs(query.wait.min(LOG_WAIT));
+        let turn = self.waiting.try_acquire();
+        let until = Instant::now() + turn.as_ref().map_or(Duration::ZERO, |_| wait);
+        let query = query.page();
+        loop {
+            let grown = self.place.log.grown().notified();
+            tokio::pin!(grown);
+            grown.as_mut().enable();
+            let has_services = self.has_services();
+            let page = match has_services {
+                true => compose::page(&self.place, &query).await?,
+                false => self.place.log.page(&query.after, query.lines).await?,
+            };
+            if !page.text.is_empty() || page.missed || Instant::now() >= until {
+                return Ok(page);
+            }
+            // An engine has to be asked; and of many lines that come at once, more than one is read.
+            match has_services {
+                true => sleep_until(until.min(Instant::now() + AGAIN)).await,
+                false if timeout_at(until, grown).await.is_ok() => sleep(BATCH).await,
+                false => {}
+            }
+        }
+    }
+
+    /// The engine keeps what containers say, and the agent what a process does.
+    fn has_services(&self) -> bool {
+        let wanted = self.node.wanted.borrow();
+        let wanted = wanted.assignment.as_ref();
+        wanted.is_some_and(|wanted| matches!(wanted.workload, Workload::Compose(_)))
     }
 
     /// A refusal of a call that proves nothing; it is not signed, so that nobody can have us sign at will.

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use easyenclave_processes::{LEAVE, Memory, forbid_core_dumps};
 use easyenclave_schemas::wire::AgentConfig;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -109,6 +109,7 @@ pub async fn run(
         node: Arc::clone(&node),
         reconciler,
         place: Arc::clone(&place),
+        waiting: Semaphore::new(api::WAITING),
     });
     server.spawn(serve::serve(own.listener, routes, Bounds::of(CONNECTIONS)));
     let (stop, stopped) = watch::channel(());

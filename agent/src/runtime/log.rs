@@ -3,22 +3,23 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use easyenclave_schemas::wire::{LOG_BYTES, LogPage};
 use tokio::fs::{self, File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
+use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 
 use super::process::named;
+use crate::clock;
 
 /// A file is given up for a new one at this size, in bytes.
 const FILE: u64 = 1024 * 1024;
 
 /// A longer line is cut, in bytes.
 const LINE: usize = 4096;
-
-/// The most that is given out at a time, in bytes.
-const TAIL: usize = 256 * 1024;
 
 /// Written in place of what was cut off.
 const CUT: &[u8] = b" [cut]";
@@ -28,19 +29,60 @@ const CUT: &[u8] = b" [cut]";
 pub(crate) struct Log {
     newer: PathBuf,
     older: PathBuf,
+    /// Held while the files change their places.
+    origin: Arc<Mutex<Origin>>,
+    grown: Arc<Notify>,
+}
+
+/// Where the newer file begins in all that was printed.
+#[derive(Debug)]
+struct Origin {
+    /// Since when it is counted: another one for each time that all is forgotten.
+    run: String,
+    /// So many bytes came before it, as far as they are known of.
+    before: u64,
+}
+
+impl Origin {
+    fn new(before: u64) -> Self {
+        Self {
+            run: clock::unique(),
+            before,
+        }
+    }
+}
+
+/// What is in both files at one moment.
+struct Content {
+    run: String,
+    /// So many bytes came before it.
+    start: u64,
+    /// Whole lines. What is not ended yet is none.
+    bytes: Vec<u8>,
 }
 
 impl Log {
-    /// The log in this folder.
+    /// The log in this folder, which may have one already.
     pub(crate) fn new(folder: &Path) -> Self {
+        let older = folder.join("workload.log.1");
+        let before = std::fs::metadata(&older).map_or(0, |found| found.len());
         Self {
             newer: folder.join("workload.log"),
-            older: folder.join("workload.log.1"),
+            older,
+            origin: Arc::new(Mutex::new(Origin::new(before))),
+            grown: Arc::default(),
         }
+    }
+
+    /// Whoever waits for this is told when something is printed.
+    pub(crate) fn grown(&self) -> &Notify {
+        &self.grown
     }
 
     /// Forgets everything.
     pub(crate) async fn clear(&self) -> io::Result<()> {
+        let mut origin = self.origin.lock().await;
+        *origin = Origin::new(0);
         let failed = |error| named(error, format!("cannot clear {}", self.newer.display()));
         for file in [&self.older, &self.newer] {
             match fs::remove_file(file).await {
@@ -63,7 +105,7 @@ impl Log {
     pub(crate) async fn tail(&self, lines: usize) -> io::Result<String> {
         let mut bytes = read(&self.older).await?;
         bytes.extend(read(&self.newer).await?);
-        let recent = &bytes[bytes.len().saturating_sub(TAIL)..];
+        let recent = &bytes[bytes.len().saturating_sub(LOG_BYTES)..];
         let text = String::from_utf8_lossy(recent);
         let skipped = text.lines().count().saturating_sub(lines);
         Ok(text
@@ -72,6 +114,62 @@ impl Log {
             .flat_map(|line| [line, "\n"])
             .collect())
     }
+
+    /// The first lines after a cursor, at most so many; the last ones where that is none of this run's.
+    pub(crate) async fn page(&self, after: &str, lines: usize) -> io::Result<LogPage> {
+        let Content { run, start, bytes } = self.content().await?;
+        let known = after
+            .strip_prefix(&run)
+            .and_then(|rest| rest.strip_prefix('.')?.parse::<u64>().ok());
+        let (from, missed) = match known.map(|at| at.checked_sub(start)) {
+            Some(Some(from)) => (usize::try_from(from).unwrap_or(usize::MAX), false),
+            Some(None) => (0, true),
+            None => (last(&bytes, lines), !after.is_empty()),
+        };
+        let from = from.min(bytes.len());
+        let given = first(&bytes[from..], lines);
+        let next = start + (from + given.len()) as u64;
+        Ok(LogPage {
+            text: String::from_utf8_lossy(given).into_owned(),
+            cursor: format!("{run}.{next}"),
+            missed,
+        })
+    }
+
+    async fn content(&self) -> io::Result<Content> {
+        let origin = self.origin.lock().await;
+        let mut bytes = read(&self.older).await?;
+        let start = origin.before.saturating_sub(bytes.len() as u64);
+        bytes.extend(read(&self.newer).await?);
+        let ends = bytes.iter().rposition(|byte| *byte == b'\n');
+        bytes.truncate(ends.map_or(0, |at| at + 1));
+        let run = origin.run.clone();
+        Ok(Content { run, start, bytes })
+    }
+}
+
+/// The first of whole lines, at most so many, and no more bytes than are given out at a time.
+fn first(bytes: &[u8], lines: usize) -> &[u8] {
+    let within = &bytes[..bytes.len().min(LOG_BYTES)];
+    let ends = within
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'\n');
+    let end = ends.take(lines).last();
+    &bytes[..end.map_or(0, |(at, _)| at + 1)]
+}
+
+/// Where the last of whole lines begin, under the same bounds.
+fn last(bytes: &[u8], lines: usize) -> usize {
+    let most = bytes.len().saturating_sub(LOG_BYTES);
+    let ends = bytes
+        .iter()
+        .enumerate()
+        .rev()
+        .filter(|(_, byte)| **byte == b'\n');
+    let begins = ends.map(|(at, _)| at + 1).skip(1).chain([0]);
+    let fitting = begins.take(lines).take_while(|at| *at >= most);
+    fitting.last().unwrap_or(bytes.len())
 }
 
 async fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -113,11 +211,15 @@ impl Writer {
             None => open(&log.newer).await?,
         };
         if size >= FILE {
+            let mut origin = log.origin.lock().await;
             fs::rename(&log.newer, &log.older).await?;
+            origin.before += size;
+            drop(origin);
             (file, size) = open(&log.newer).await?;
         }
         file.write_all(bytes).await?;
         file.flush().await?;
+        log.grown.notify_waiters();
         self.file = Some((file, size + bytes.len() as u64));
         Ok(())
     }
@@ -202,9 +304,96 @@ mod tests {
             log.tail(2).await.expect("read"),
             "line 399998\nline 399999\n"
         );
-        assert!(log.tail(usize::MAX).await.expect("read").len() <= TAIL);
+        assert!(log.tail(usize::MAX).await.expect("read").len() <= LOG_BYTES);
         log.clear().await.expect("cleared");
         assert_eq!(log.tail(10).await.expect("read"), "");
+    }
+
+    #[tokio::test]
+    async fn whoever_reads_on_gets_each_line_once_and_is_told_what_is_not_there_any_more() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = Log::new(folder.path());
+        let (writer, drained) = log.sink().expect("a pipe");
+        let mut print = Print(writer, 0);
+        let page = log.page("", 2).await.expect("read");
+        assert_eq!((page.text.as_str(), page.missed), ("", false));
+        // From the first line on, in pages of any size, while the files change their places.
+        let (mut cursor, mut got) = (page.cursor, String::new());
+        for _ in 0..30 {
+            print = print.lines(5_000).await;
+            let read_on = log.read_on(&cursor, 5_000).await;
+            (cursor, got) = (read_on.0, got + &read_on.1);
+        }
+        let all: String = (0..150_000)
+            .map(|number| format!("line {number}\n"))
+            .collect();
+        assert!(got == all, "each once");
+        // A line counts when it has ended.
+        print.0.write_all(b"half").expect("written");
+        let page = log.page(&cursor, 2).await.expect("read");
+        assert_eq!((page.text.as_str(), &page.cursor), ("", &cursor));
+        print.0.write_all(b"\n").expect("written");
+        assert_eq!(log.read_on(&cursor, 1).await.1, "half\n");
+        // More than is kept.
+        print = print.lines(400_000).await;
+        drop(print);
+        drained.await.expect("drained");
+        let page = log.page(&cursor, 1000).await.expect("read");
+        assert!(page.missed && page.text.lines().count() == 1000);
+        let again = log.page(&page.cursor, 1000).await.expect("read");
+        assert!(!again.missed && again.text.lines().count() == 1000);
+        // What was printed before all was forgotten is missed, too.
+        log.clear().await.expect("cleared");
+        let page = log.page(&again.cursor, 10).await.expect("read");
+        assert_eq!((page.text.as_str(), page.missed), ("", true));
+        let page = log.page("what is this", 10).await.expect("read");
+        assert!(page.missed);
+    }
+
+    struct Print(io::PipeWriter, u32);
+
+    impl Print {
+        async fn lines(mut self, count: u32) -> Self {
+            let print = move || {
+                for number in self.1..self.1 + count {
+                    writeln!(self.0, "line {number}").expect("written");
+                }
+                self.1 += count;
+                self
+            };
+            tokio::task::spawn_blocking(print).await.expect("printed")
+        }
+    }
+
+    impl Log {
+        /// Pages until there are so many lines more, none of which was missed. Answers the last cursor, too.
+        async fn read_on(&self, cursor: &str, lines: usize) -> (String, String) {
+            let (mut cursor, mut text) = (cursor.to_owned(), String::new());
+            while text.lines().count() < lines {
+                let page = self.page(&cursor, 700).await.expect("read");
+                assert!(!page.missed);
+                (cursor, text) = (page.cursor, text + &page.text);
+                tokio::task::yield_now().await;
+            }
+            (cursor, text)
+        }
+    }
+
+    #[test]
+    fn pages_begin_and_end_with_whole_lines() {
+        let text = b"a\nbb\n\nccc\n";
+        for (lines, begin, end) in [
+            (1, &b"ccc\n"[..], &b"a\n"[..]),
+            (2, b"\nccc\n", b"a\nbb\n"),
+            (9, text, text),
+        ] {
+            assert_eq!(&text[last(text, lines)..], begin);
+            assert_eq!(first(text, lines), end);
+        }
+        let long = [&[b'x'; LOG_BYTES - 2][..], b"\nyy\n"].concat();
+        assert_eq!(&long[last(&long, 9)..], b"yy\n");
+        assert_eq!(first(&long, 9).len(), LOG_BYTES - 1);
+        assert_eq!((last(b"", 9), first(b"", 9)), (0, &b""[..]));
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
-//! The output of a deployment's replicas, read from their agents page by page: the last lines, or also what comes. Nothing
-//! of it is kept here.
+//! The output of a deployment's replicas, read from their agents page by page: the last lines, or also what comes after
+//! them, each line once. Nothing of it is kept here.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use easyenclave_schemas::records::AgentRecord;
 use easyenclave_schemas::signature::{PublicKey, sign_request, verify_response};
-use easyenclave_schemas::wire::{LOG_LINES, routes};
+use easyenclave_schemas::wire::{LOG_LINES, LogPage, is_cursor, routes};
 use easyenclave_schemas::{AgentId, DeploymentId};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde::Deserialize;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::deploy::{Named, not_found, own};
 use super::{Refused, Shared, WINDOW};
@@ -28,11 +29,18 @@ use crate::world::World;
 /// An agent has so long for a page.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// The most bytes of a page.
-const PAGE: usize = 1024 * 1024;
+/// The most bytes of a page: as JSON, some characters are six times as long.
+const PAGE: usize = 2 * 1024 * 1024;
 
-/// Whoever follows is told of new lines this often.
-const POLL: Duration = Duration::from_secs(1);
+/// An agent waits so long for something to come. A key that is revoked meanwhile ends what it was shown for after that.
+const WAIT: Duration = Duration::from_secs(3);
+
+/// The pause after a page, unless it was a long one: then there is more.
+const PAUSE: Duration = Duration::from_millis(500);
+const LONG: usize = 32 * 1024;
+
+/// What whoever follows is sent where lines were lost.
+const MISSED: &str = "[easyenclave] lines are missing here\n";
 
 /// The longest that somebody follows; connections end then anyway.
 const LONGEST: Duration = Duration::from_secs(600);
@@ -72,8 +80,6 @@ pub(super) async fn logs(
     };
     let agent = replica(&world, &deployment, asked.agent.as_deref())?;
     let place = READERS.take(&caller.owner).ok_or_else(busy)?;
-    // Whoever follows is to miss nothing between two pages, however little they want at first.
-    let page = if asked.follow { LOG_LINES } else { lines };
     let service = asked.service.map(|name| format!("&service={name}"));
     let reader = Reader {
         world,
@@ -81,17 +87,19 @@ pub(super) async fn logs(
         client: client()?,
         deployment,
         agent,
-        query: format!("lines={page}{}", service.unwrap_or_default()),
-        page: String::new(),
+        service: service.unwrap_or_default(),
         ends: Instant::now() + LONGEST,
         _place: place,
     };
-    reader.answer(asked.follow.then_some(lines)).await
+    match asked.follow {
+        true => reader.follow(lines).await,
+        false => reader.last(lines).await,
+    }
 }
 
 fn client() -> Result<reqwest::Client, Refused> {
     let client = reqwest::Client::builder()
-        .timeout(DEADLINE)
+        .timeout(DEADLINE + WAIT)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .build();
@@ -105,48 +113,71 @@ struct Reader {
     client: reqwest::Client,
     deployment: DeploymentId,
     agent: AgentId,
-    query: String,
-    /// The last page.
-    page: String,
+    /// The end of what is asked.
+    service: String,
     /// Nobody follows for longer than until then.
     ends: Instant,
     _place: Place,
 }
 
 impl Reader {
-    /// The page, or so many lines of its end and then what comes.
-    async fn answer(mut self, follow: Option<usize>) -> Result<Response, Refused> {
-        const AGENT: HeaderName = HeaderName::from_static("easyenclave-agent");
-        self.page = self.read().await?;
-        let text = HeaderValue::from_static("text/plain; charset=utf-8");
-        let agent = HeaderValue::from_str(self.agent.as_str()).map_err(|_| silent())?;
-        let heads = [(header::CONTENT_TYPE, text), (AGENT, agent)];
-        let Some(lines) = follow else {
-            return Ok((heads, self.page).into_response());
-        };
-        let end = last(&self.page, lines).to_owned();
-        let first = stream::once(std::future::ready(Ok::<_, Infallible>(end)));
-        let rest = stream::unfold(self, |mut reader| async move {
-            let more = reader.more().await?;
-            Some((Ok(more), reader))
-        });
-        let all = futures_util::StreamExt::chain(first, rest);
-        Ok((heads, Body::from_stream(all)).into_response())
+    async fn last(self, lines: usize) -> Result<Response, Refused> {
+        let body = self.read(&format!("lines={lines}")).await?;
+        // An agent that gives more than it was asked for makes no more work.
+        let text = last(&String::from_utf8_lossy(&body), lines).to_owned();
+        Ok((self.heads()?, text).into_response())
     }
 
-    /// What has come since; none when the replica or its agent is gone, who reads may do so no more, or it was long enough.
-    async fn more(&mut self) -> Option<String> {
-        while Instant::now() + POLL < self.ends {
-            sleep(POLL).await;
+    /// So many lines, and then what comes.
+    async fn follow(self, lines: usize) -> Result<Response, Refused> {
+        let first = self.page(lines, "", Duration::ZERO).await?;
+        let heads = self.heads()?;
+        let text = stream::once(ready(Ok::<_, Infallible>(first.text)));
+        let next = (self, first.cursor, Instant::now() + PAUSE);
+        let rest = stream::unfold(next, |(reader, cursor, next)| async move {
+            sleep_until(next).await;
+            let page = reader.more(cursor).await?;
+            let pause = if page.text.len() < LONG {
+                PAUSE
+            } else {
+                Duration::ZERO
+            };
+            let missed = if page.missed { MISSED } else { "" };
+            let text = format!("{missed}{}", page.text);
+            Some((Ok(text), (reader, page.cursor, Instant::now() + pause)))
+        });
+        Ok((heads, Body::from_stream(text.chain(rest))).into_response())
+    }
+
+    /// The next page that has something; none when the replica or its agent is gone, who reads may do so no more, or it
+    /// was long enough.
+    async fn more(&self, mut cursor: String) -> Option<LogPage> {
+        while Instant::now() < self.ends {
             self.may_read()?;
-            let page = self.read().await.ok()?;
-            let new = since(&self.page, &page).to_owned();
-            self.page = page;
-            if !new.is_empty() {
-                return Some(new);
+            let page = self.page(LOG_LINES, &cursor, WAIT).await.ok()?;
+            if !page.text.is_empty() || page.missed {
+                return Some(page);
             }
+            cursor = page.cursor;
+            // An agent that has many readers does not wait.
+            sleep(PAUSE).await;
         }
         None
+    }
+
+    fn heads(&self) -> Result<[(HeaderName, HeaderValue); 2], Refused> {
+        const AGENT: HeaderName = HeaderName::from_static("easyenclave-agent");
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        let agent = HeaderValue::from_str(self.agent.as_str()).map_err(|_| silent())?;
+        Ok([(header::CONTENT_TYPE, text), (AGENT, agent)])
+    }
+
+    async fn page(&self, lines: usize, after: &str, wait: Duration) -> Result<LogPage, Refused> {
+        let wait = wait.as_secs();
+        let query = format!("lines={lines}&after={after}&wait={wait}");
+        let page: Result<LogPage, _> = serde_json::from_slice(&self.read(&query).await?);
+        let page = page.ok().filter(|page| is_cursor(&page.cursor));
+        page.ok_or_else(silent)
     }
 
     /// Whoever reads was let in once; a key that is revoked or over since ends it.
@@ -155,10 +186,10 @@ impl Reader {
         still(world, &revision.callers, &self.caller, world.clock.now()).ok()
     }
 
-    async fn read(&self) -> Result<String, Refused> {
+    async fn read(&self, query: &str) -> Result<Vec<u8>, Refused> {
         let record = self.record().ok_or_else(not_running)?;
         let world = &self.world;
-        let route = format!("{}?{}", routes::AGENT_LOGS, self.query);
+        let route = format!("{}?{query}{}", routes::AGENT_LOGS, self.service);
         let (nonce, now) = (hex::encode(world.entropy.bytes()), world.clock.now());
         let headers = sign_request(&world.keypair, "GET", &route, b"", now, &nonce);
         let request = self.client.get(format!("{}{route}", record.address));
@@ -173,8 +204,7 @@ impl Reader {
         verify_response(&key, status.as_u16(), &body, &headers, &nonce, now, WINDOW)
             .map_err(|_| silent())?;
         match status.is_success() {
-            // An agent that gives more than it was asked for makes no more work.
-            true => Ok(last(&String::from_utf8_lossy(&body), LOG_LINES).to_owned()),
+            true => Ok(body),
             false => Err(silent()),
         }
     }
@@ -208,20 +238,6 @@ fn replica(world: &World, id: &DeploymentId, named: Option<&str>) -> Result<Agen
         None if wanted => Err(not_running()),
         None => Err(not_found()),
     }
-}
-
-/// What of a page was not in the one before: behind the longest end of that one with which this one begins. The last line
-/// of that one may have been read before it was whole; it comes again then. Where all lines are new, some may have been
-/// missed.
-fn since<'p>(before: &str, page: &'p str) -> &'p str {
-    let inner = before.strip_suffix('\n').unwrap_or(before);
-    let whole = inner.rfind('\n').map_or(0, |at| at + 1);
-    let known = |text: &str| {
-        let starts = text.match_indices('\n').map(|(at, _)| at + 1);
-        let mut ends = std::iter::once(0).chain(starts).map(|at| &text[at..]);
-        ends.find(|end| page.starts_with(end)).map_or(0, str::len)
-    };
-    &page[known(before).max(known(&before[..whole]))..]
 }
 
 /// The last lines of a page.
@@ -260,7 +276,7 @@ fn silent() -> Refused {
 
 #[cfg(test)]
 mod tests {
-    use super::{last, since};
+    use super::last;
 
     #[test]
     fn the_end_of_a_page_is_its_last_lines() {
@@ -273,24 +289,6 @@ mod tests {
             ("", 1, ""),
         ] {
             assert_eq!(last(page, lines), end, "{page:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_new_is_told_once() {
-        for (before, page, new) in [
-            ("", "a\nb\n", "a\nb\n"),
-            ("a\nb\n", "a\nb\n", ""),
-            ("a\nb\n", "a\nb\nc\n", "c\n"),
-            ("a\nb\n", "b\nc\n", "c\n"),
-            ("a\nb\n", "c\nd\n", "c\nd\n"),
-            ("a\na\nb\n", "a\nb\nc\n", "c\n"),
-            ("x\n", "", ""),
-            ("a\nno end\n", "a\nno end yet\nb\n", "no end yet\nb\n"),
-            ("a\nb\nno\n", "b\nno end\n", "no end\n"),
-            ("a\na\na\n", "a\na\na\n", ""),
-        ] {
-            assert_eq!(since(before, page), new, "{before:?} {page:?}");
         }
     }
 }

@@ -59,21 +59,20 @@ impl Caller {
 
     /// The first lines of an answer that goes on.
     pub(crate) async fn lines(&self, path: &str, shown: &str, wanted: usize) -> Vec<String> {
+        let mut followed = self.follow(path, shown).await;
+        followed.lines(wanted).await
+    }
+
+    /// An answer that goes on.
+    pub(crate) async fn follow(&self, path: &str, shown: &str) -> Followed {
         let call = self
             .http
             .get(format!("{}{path}", self.url))
             .bearer_auth(shown);
-        let mut answer = call.send().await.expect("an answer");
-        let mut text = String::new();
-        while text.lines().count() <= wanted {
-            let chunk = answer
-                .chunk()
-                .await
-                .expect("it goes on")
-                .expect("it goes on");
-            text += std::str::from_utf8(&chunk).expect("UTF-8");
+        Followed {
+            answer: call.send().await.expect("an answer"),
+            text: String::new(),
         }
-        text.lines().take(wanted).map(str::to_owned).collect()
     }
 
     /// All of an answer that goes on until the other side ends it.
@@ -106,6 +105,24 @@ impl Caller {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("waited in vain for {wanted:?}: {:?}", self.me(shown).await);
+    }
+}
+
+/// An answer that goes on, and what has come of it.
+pub(crate) struct Followed {
+    answer: reqwest::Response,
+    text: String,
+}
+
+impl Followed {
+    /// The first so many lines.
+    pub(crate) async fn lines(&mut self, wanted: usize) -> Vec<String> {
+        while self.text.matches('\n').count() < wanted {
+            let chunk = self.answer.chunk().await.expect("it goes on");
+            let chunk = chunk.expect("it goes on");
+            self.text += std::str::from_utf8(&chunk).expect("UTF-8");
+        }
+        self.text.lines().take(wanted).map(str::to_owned).collect()
     }
 }
 

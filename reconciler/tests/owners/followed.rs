@@ -27,3 +27,25 @@ async fn whoever_follows_is_sent_nothing_more_once_the_key_is_revoked() {
     assert!(!fleet.workloads().is_empty(), "it runs on");
     fleet.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_follows_misses_no_line_however_many_come_at_once() {
+    const LINES: usize = 30_000;
+    let (fleet, caller, key) = fleet(1).await;
+    let go = fleet.path("go").display().to_string();
+    let script = format!(
+        "echo ready; until test -e {go}; do sleep 0.1; done; seq 1 {LINES}; exec sleep 1000"
+    );
+    let talks = json!({"app_name": "talks", "process": {"command": ["sh", "-c", script]}});
+    let (status, answer) = caller.call(Method::POST, DEPLOY, &key, Some(talks)).await;
+    assert_eq!(status, 202, "{answer}");
+    running(&caller, &key, "/api/v1/deployments/acme/talks").await;
+    let path = "/api/v1/deployments/acme/talks/logs?lines=1&follow=true";
+    let mut followed = caller.follow(path, &key).await;
+    assert_eq!(followed.lines(1).await, ["ready"]);
+    std::fs::write(&go, "").expect("written");
+    let lines = followed.lines(1 + LINES).await;
+    let expected = (1..=LINES).map(|number| number.to_string());
+    assert!(lines.into_iter().skip(1).eq(expected), "each once");
+    fleet.stop();
+}

@@ -10,6 +10,7 @@ mod document;
 mod error;
 mod health;
 pub(crate) mod known;
+mod logs;
 mod machine;
 #[cfg(test)]
 mod openapi;
@@ -33,6 +34,7 @@ pub use deploy::{DeployAccepted, DeployRequest, UndeployRequest};
 pub use document::{openapi, owners_openapi, owners_routes};
 pub use error::ErrorBody;
 pub use health::{AgentActivity, AgentHealth, VerdictSummary};
+pub use logs::{LOG_BYTES, LOG_LINES, LOG_WAIT, LogPage, is_cursor};
 pub use machine::{GcpMachine, Machine, QemuMachine, image_label};
 pub use orders::{
     CLAIM, CONSOLE, ClaimRequest, ClaimResponse, InventoryRequest, InventoryResponse, LaunchSpec,
@@ -47,9 +49,6 @@ pub use workload::{
 
 /// The launcher protocol as an OpenAPI 3.1 document in JSON: what a worker of anybody's can rely on.
 pub const LAUNCHER_OPENAPI: &str = include_str!("../../openapi/launcher.json");
-
-/// The most lines of output that an agent gives at a time.
-pub const LOG_LINES: usize = 1000;
 
 /// The routes, named once for servers and clients.
 pub mod routes {

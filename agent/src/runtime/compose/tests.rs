@@ -170,8 +170,20 @@ async fn lines(stage: &Stage, service: Option<&str>) -> String {
     let asked = Page {
         service: service.map(str::to_owned),
         lines: 10,
+        after: String::new(),
     };
-    page(&stage.place, &asked).await.expect("logs")
+    page(&stage.place, &asked).await.expect("logs").text
+}
+
+/// What came after a cursor, whether something may be missing there, and the next one.
+async fn after(stage: &Stage, cursor: &str) -> (String, bool, String) {
+    let asked = Page {
+        service: None,
+        lines: 10,
+        after: cursor.into(),
+    };
+    let page = page(&stage.place, &asked).await.expect("logs");
+    (page.text, page.missed, page.cursor)
 }
 
 async fn story(generation: Compose) {
@@ -198,6 +210,10 @@ async fn story(generation: Compose) {
         both.contains("web | hello") && both.contains("worker | one"),
         "{both}"
     );
+    let (_, missed, cursor) = after(&stage, "").await;
+    assert!(!missed);
+    let nothing = (String::new(), false, cursor.clone());
+    assert_eq!(after(&stage, &cursor).await, nothing);
 
     // Another version: what it does not change stays, its address too.
     let ids = stage.ids();
@@ -209,6 +225,13 @@ async fn story(generation: Compose) {
     let now = stage.ids();
     assert_eq!(now["web"], ids["web"]);
     assert_ne!(now["worker"], ids["worker"]);
+    // The old container may have printed something in the end.
+    let (text, missed, cursor) = after(&stage, &cursor).await;
+    assert!(
+        text.contains("worker | two") && !text.contains("web | hello") && missed,
+        "{text}"
+    );
+    assert!(!after(&stage, &cursor).await.1, "it is told once");
     assert_eq!(get(second.url.as_deref().expect("an address")).await, "two");
 
     // An agent that is killed: its project runs on, and the next one takes it over, wherever it is told to look for an engine.
