@@ -1,5 +1,6 @@
 //! The newest commit, good or not, before and after a restart.
 
+mod drafts;
 mod moves;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,67 @@
+//! What would be in force with a file changed, by the newest commit, while another one is.
+
+use easyenclave_schemas::DeploymentId;
+
+use super::*;
+use crate::desired::Model;
+
+fn id(name: &str) -> DeploymentId {
+    format!("acme/{name}").parse().expect("a deployment")
+}
+
+/// The newest commit as a draft. What is in force stays as it is.
+fn draft(place: &Place) -> Draft {
+    let reader = open(&place.dir, place.reader.in_force().as_ref());
+    let source = Source {
+        git: reader.git.clone(),
+        reader: Arc::new(Mutex::new(reader)),
+    };
+    source.drafted().expect("it can be read")
+}
+
+#[test]
+fn a_draft_is_of_the_newest_commit_with_one_file_changed_or_gone() {
+    let (place, _) = Place::example();
+    let text = std::str::from_utf8(&examples::files(Some(&"ab".repeat(48)))[HELLO])
+        .expect("UTF-8")
+        .to_owned();
+    let named = |name: &str| text.replace("name: hello", &format!("name: {name}"));
+    let newest = place.commit(&[("deployments/acme/newer.yaml", Some(&named("newer")))]);
+    let (hello, newer, wished) = (id("hello"), id("newer"), id("wished"));
+    let has = |model: &Model, id: &DeploymentId| model.desired.deployments.contains_key(id);
+
+    let found = draft(&place);
+    assert_eq!(found.head(), newest);
+    let model = found.model().expect("a model");
+    assert!(has(model, &hello) && has(model, &newer) && !has(model, &wished));
+    assert_eq!(found.place("acme", "hello").as_deref(), Some(HELLO));
+    assert_eq!(found.place("acme", "wished"), None);
+    assert_eq!(found.place("zeta", "hello"), None);
+    assert_eq!(
+        found.text(HELLO).expect("read"),
+        Some(text.clone().into_bytes())
+    );
+    assert_eq!(
+        found.text("deployments/acme/none.yaml").expect("read"),
+        None
+    );
+
+    let path = "deployments/acme/wished.yaml";
+    let with = |path: &str, text: Option<&str>| {
+        let text = text.map(|text| text.as_bytes().to_vec());
+        draft(&place).with(path, text)
+    };
+    let model = with(path, Some(&named("wished"))).model.expect("a model");
+    assert!(has(&model, &wished) && has(&model, &newer));
+    let model = with(HELLO, None).model.expect("a model");
+    assert!(!has(&model, &hello) && has(&model, &newer));
+    // An older version is no answer to whether this one is good.
+    let refused = with(HELLO, Some("kind: Deployment\n"));
+    assert!(refused.problems.iter().any(|problem| problem.file == HELLO));
+    // Nothing of all this is committed, or in force.
+    assert_eq!(place.git(&["rev-parse", "main"]), newest.to_string());
+    assert_eq!(
+        draft(&place).model().map(|model| has(model, &wished)),
+        Some(false)
+    );
+}
