@@ -22,10 +22,7 @@ pub(super) struct Args {
     #[arg(long, default_value = "")]
     reason: String,
     #[command(flatten)]
-    from: read::From,
-    /// The branch of desired state [default: the installation's, or else main]
-    #[arg(long, value_name = "BRANCH")]
-    branch: Option<String>,
+    fleet: read::Fleet,
 }
 
 /// What `--repo` means here, which is more than to commands that only read.
@@ -39,8 +36,8 @@ pub(super) async fn run(args: Args) -> Ended {
     if args.reason.chars().count() > REASON {
         bail!("--reason has more than {REASON} characters, which no approval may have");
     }
-    let read::Shown { status, .. } = args.from.status().await?;
-    let place = args.from.desired(args.branch.as_deref())?;
+    let read::Shown { status, .. } = args.fleet.from.status().await?;
+    let place = args.fleet.desired()?;
     let approved = approved::of(&place, &args.digest.to_lowercase()).await?;
     let held = match held::chosen(&status.fleet.held, &args.digest) {
         Ok(held) => held,
@@ -70,11 +67,11 @@ fn gone(args: &Args, status: &Status, approved: &[Approved], why: &str) -> Ended
         _ if digits.len() >= held::FEWEST && begins(&status.fleet.plan_digest) => bail!(
             "{}; `{}` shows what is held",
             held::whole(&status.fleet.held),
-            args.from.hints().line("status")
+            args.fleet.from.hints().line("status")
         ),
         _ => bail!(
             "{why}; `{}` shows what is",
-            args.from.hints().line("status")
+            args.fleet.from.hints().line("status")
         ),
     }
 }
@@ -82,7 +79,7 @@ fn gone(args: &Args, status: &Status, approved: &[Approved], why: &str) -> Ended
 /// A clone's commits are its own until somebody pushes them, so that the reconciler may not have read this one.
 fn nothing_committed(args: &Args) -> String {
     let is_here = |repository: &String| Path::new(repository).exists();
-    let push = match args.from.repo.as_ref().is_some_and(is_here) {
+    let push = match args.fleet.from.repo.as_ref().is_some_and(is_here) {
         true => "; push it, if this is a clone",
         false => "",
     };

@@ -32,6 +32,23 @@ pub(super) struct From {
     pub(super) status_branch: String,
 }
 
+/// A fleet: where its status is read from, and its branch of desired state.
+#[derive(Debug, clap::Args)]
+pub(super) struct Fleet {
+    #[command(flatten)]
+    pub(super) from: From,
+    /// The branch of desired state [default: the installation's, or else main]
+    #[arg(long, value_name = "BRANCH")]
+    branch: Option<String>,
+}
+
+impl Fleet {
+    /// Where the desired state is.
+    pub(super) fn desired(&self) -> anyhow::Result<Place> {
+        self.from.desired(self.branch.as_deref())
+    }
+}
+
 /// A state repository and its branch of desired state.
 pub(super) struct Place {
     pub(super) repository: String,

@@ -29,10 +29,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "SPAN", default_value = "10m")]
     timeout: Span,
     #[command(flatten)]
-    from: read::From,
-    /// The branch of desired state [default: the installation's, or else main]
-    #[arg(long, value_name = "BRANCH")]
-    branch: Option<String>,
+    fleet: read::Fleet,
 }
 
 /// Where a commit stands with the fleet.
@@ -69,7 +66,7 @@ pub(super) async fn run(args: Args) -> Ended {
 
 /// Looks until nothing more is to come of it. What cannot be read now may be in a moment.
 async fn until_over(args: &Args, last: &mut String) -> anyhow::Result<Stand> {
-    let place = args.from.desired(args.branch.as_deref())?;
+    let place = args.fleet.desired()?;
     let mut history = History::new(place, &args.commit);
     loop {
         let stand = match look(args, &mut history).await {
@@ -91,7 +88,7 @@ async fn look(args: &Args, history: &mut History) -> anyhow::Result<Stand> {
     if let Some(why) = history.find().await? {
         return Ok(Stand::Missing(why));
     }
-    let read::Shown { status, .. } = args.from.status().await?;
+    let read::Shown { status, .. } = args.fleet.from.status().await?;
     if !history.holds(&status.fleet.desired_commit).await? {
         let seen = &status.fleet.desired_commit;
         let why = format!("the reconciler has seen {seen:.12}, which does not hold it");

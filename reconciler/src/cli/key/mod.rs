@@ -39,10 +39,7 @@ pub(super) struct New {
     #[arg(long, value_name = "SPAN", default_value = "90d")]
     expires_in: Span,
     #[command(flatten)]
-    from: read::From,
-    /// The branch of desired state [default: the installation's, or else main]
-    #[arg(long, value_name = "BRANCH")]
-    branch: Option<String>,
+    fleet: read::Fleet,
 }
 
 #[derive(Debug, clap::Args)]
@@ -52,10 +49,7 @@ pub(super) struct List {
     #[arg(value_name = "OWNER")]
     owner: Option<OwnerName>,
     #[command(flatten)]
-    from: read::From,
-    /// The branch of desired state [default: the installation's, or else main]
-    #[arg(long, value_name = "BRANCH")]
-    branch: Option<String>,
+    fleet: read::Fleet,
 }
 
 #[derive(Debug, clap::Args)]
@@ -65,10 +59,7 @@ pub(super) struct Revoke {
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]
-    from: read::From,
-    /// The branch of desired state [default: the installation's, or else main]
-    #[arg(long, value_name = "BRANCH")]
-    branch: Option<String>,
+    fleet: read::Fleet,
 }
 
 /// What `--repo` means where something is committed.
@@ -162,7 +153,7 @@ async fn new(args: New) -> Ended {
     if !(1..=100).contains(&length) || args.name.chars().any(char::is_control) {
         bail!("--name takes 1 to 100 characters on one line");
     }
-    let place = args.from.desired(args.branch.as_deref())?;
+    let place = args.fleet.desired()?;
     let owners = Owners::at(&place).await?.read;
     let owned = owners.iter().find(|one| one.name() == args.owner.as_str());
     let owned = owned.with_context(|| {
@@ -188,7 +179,7 @@ async fn new(args: New) -> Ended {
 }
 
 async fn list(args: List) -> Ended {
-    let place = args.from.desired(args.branch.as_deref())?;
+    let place = args.fleet.desired()?;
     let now = System.now();
     let mut text = String::new();
     let owners = Owners::at(&place).await?;
@@ -224,7 +215,7 @@ async fn revoke(args: Revoke) -> Ended {
     if args.id.contains('_') {
         bail!("name the key by its id alone: what is typed here is seen by others on this machine");
     }
-    let place = args.from.desired(args.branch.as_deref())?;
+    let place = args.fleet.desired()?;
     let owners = Owners::at(&place).await?;
     let has = |one: &&Owned| one.spec().keys.iter().any(|key| key.id == args.id);
     let owned = owners.read.iter().find(has).with_context(|| {

@@ -42,10 +42,7 @@ pub(super) struct Set {
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     #[command(flatten)]
-    from: read::From,
-    /// The branch of desired state [default: the installation's, or else main]
-    #[arg(long, value_name = "BRANCH")]
-    branch: Option<String>,
+    fleet: read::Fleet,
 }
 
 #[derive(Debug, clap::Args)]
@@ -64,10 +61,7 @@ pub(super) struct Rotate {
     #[arg(long, value_name = "FILE", requires = "recipients")]
     identity: Option<PathBuf>,
     #[command(flatten)]
-    from: read::From,
-    /// The branch of desired state [default: the installation's, or else main]
-    #[arg(long, value_name = "BRANCH")]
-    branch: Option<String>,
+    fleet: read::Fleet,
 }
 
 #[derive(Debug, clap::Args)]
@@ -77,10 +71,7 @@ pub(super) struct List {
     #[arg(value_name = "OWNER")]
     owner: Option<OwnerName>,
     #[command(flatten)]
-    from: read::From,
-    /// The branch of desired state [default: the installation's, or else main]
-    #[arg(long, value_name = "BRANCH")]
-    branch: Option<String>,
+    fleet: read::Fleet,
 }
 
 #[derive(Debug, clap::Args)]
@@ -128,13 +119,13 @@ pub(super) async fn run(what: What) -> Ended {
 }
 
 async fn set(args: Set) -> Ended {
-    let place = args.from.desired(args.branch.as_deref())?;
+    let place = args.fleet.desired()?;
     let state = State::read(&place).await?;
     change(&place, &state, &args.secret, args.file.as_deref()).await
 }
 
 async fn rotate(args: Rotate) -> Ended {
-    let place = args.from.desired(args.branch.as_deref())?;
+    let place = args.fleet.desired()?;
     let state = State::read(&place).await?;
     if let Some(name) = &args.secret
         && !state.secrets.contains_key(name)
@@ -147,7 +138,7 @@ async fn rotate(args: Rotate) -> Ended {
     match &args.secret {
         Some(name) if !args.recipients => change(&place, &state, name, args.file.as_deref()).await,
         only => {
-            let keyring = keyring(args.identity.as_deref(), &args.from)?;
+            let keyring = keyring(args.identity.as_deref(), &args.fleet.from)?;
             again(&place, &state, only.as_ref(), &keyring).await
         }
     }
@@ -211,7 +202,7 @@ async fn again(
 }
 
 async fn list(args: List) -> Ended {
-    let place = args.from.desired(args.branch.as_deref())?;
+    let place = args.fleet.desired()?;
     let state = State::read(&place).await?;
     let is_asked = |name: &Name| args.owner.as_ref().is_none_or(|one| *one == name.owner);
     let mut text = String::new();
