@@ -106,7 +106,7 @@ impl Compose {
 
     /// Starts a project, or brings the one that runs to what its files say: what they do not change stays as it is.
     /// A container that is replaced may take `grace` to end, before it is killed. `line` is given what compose says
-    /// meanwhile.
+    /// meanwhile. Containers of services that the project has no more may stay; see [`Engine::remove_strays`].
     ///
     /// # Errors
     /// When something cannot be fetched or started; what was started stays.
@@ -117,14 +117,11 @@ impl Compose {
         line: impl FnMut(&str),
     ) -> Result<(), EngineError> {
         let grace = grace.as_secs().to_string();
-        let arguments = [
-            "up",
-            "--detach",
-            "--no-build",
-            "--remove-orphans",
-            "-t",
-            &grace,
-        ];
+        let mut arguments = vec!["up", "--detach", "--no-build", "-t", &grace];
+        // Podman's would take what it does not change for orphans too.
+        if self.generation != Generation::Podman {
+            arguments.push("--remove-orphans");
+        }
         told("compose up", self.command(project, &arguments), UP, line).await
     }
 

@@ -86,6 +86,25 @@ impl Engine {
         self.remove_volumes(&unused).await.map(drop)
     }
 
+    /// Removes those of these containers whose service a project has no more, where compose has not done so. Answers whether
+    /// there were any.
+    ///
+    /// # Errors
+    /// When one of them may be left.
+    pub async fn remove_strays(
+        &self,
+        containers: &[Container],
+        services: &[String],
+    ) -> Result<bool, EngineError> {
+        let strays = containers.iter();
+        let strays: Vec<_> = strays
+            .filter(|found| !services.contains(&found.service))
+            .map(|found| found.id.clone())
+            .collect();
+        self.remove(&["rm", "--force"], &strays).await?;
+        Ok(!strays.is_empty())
+    }
+
     /// Answers how many things there were.
     async fn remove_once(&self, owner: &Owner, notes: &Path) -> Result<usize, EngineError> {
         let containers = self.containers(owner).await?;

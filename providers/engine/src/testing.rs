@@ -14,6 +14,8 @@ use tempfile::TempDir;
 
 use crate::{Container, Generation, Health, State, Surroundings};
 
+mod podman;
+
 /// How to get what is missing.
 const HOW: &str = "a container engine with compose \
     (Debian: bash tests/setup)";
@@ -34,6 +36,8 @@ pub struct Bed {
     folder: TempDir,
     path: OsString,
     host: String,
+    /// The engine's program.
+    program: &'static str,
     /// Suites of several programs take turns: they compare all that an engine holds.
     _turn: File,
 }
@@ -66,22 +70,32 @@ impl Bed {
     /// # Panics
     /// Where everything is required and there is none.
     pub fn take(generation: Generation) -> Option<Self> {
-        let host = host();
         let folder = tempfile::tempdir().expect("a folder");
-        let path = path(folder.path(), generation);
+        let (host, path, program) = match generation {
+            Generation::First | Generation::Second => {
+                (host(), path(folder.path(), generation), "docker")
+            }
+            Generation::Podman => (String::new(), podman::path(folder.path()), "podman"),
+        };
         let bed = Self {
             _turn: turn(&host),
             folder,
             path,
             host,
+            program,
         };
         let compose: &[&str] = match generation {
             Generation::First => &["docker-compose", "--version"],
             Generation::Second => &["docker", "compose", "version"],
-            Generation::Podman => &["podman-compose", "--version"],
+            Generation::Podman => &["podman-compose", "--help"],
         };
-        let is_there = |line: &[&str]| bed.run(line).status.success();
-        if is_there(&["docker", "version"]) && is_there(compose) {
+        let answer = |line: &[&str]| bed.run(line);
+        // Podman's own before 1.0.6 takes no values, and counts as none.
+        let is_compose = |told: Output| {
+            let takes = String::from_utf8_lossy(&told.stdout).contains("--env-file");
+            told.status.success() && (takes || generation != Generation::Podman)
+        };
+        if answer(&[program, "version"]).status.success() && is_compose(answer(compose)) {
             bed.make_image();
             return Some(bed);
         }
@@ -96,27 +110,32 @@ impl Bed {
         &self.path
     }
 
-    /// Where the engine listens.
+    /// Where Docker's engine listens.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// The same as agents and workers are told it; Podman listens nowhere.
+    pub fn told(&self) -> Option<String> {
+        Some(self.host.clone()).filter(|host| !host.is_empty())
     }
 
     /// What this crate is given of an agent here.
     pub fn surroundings(&self) -> Surroundings {
         Surroundings {
             path: self.path.clone(),
-            host: Some(self.host.clone()),
+            host: self.told(),
             home: self.folder.path().join("home"),
             labels: Vec::new(),
         }
     }
 
-    /// What the docker program prints.
+    /// What the engine's program prints.
     ///
     /// # Panics
     /// When it fails.
     pub fn docker(&self, arguments: &[&str]) -> String {
-        let output = self.run(&[&["docker"], arguments].concat());
+        let output = self.run(&[&[self.program], arguments].concat());
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).expect("UTF-8")
     }
@@ -126,16 +145,21 @@ impl Bed {
     /// # Panics
     /// When it cannot be run.
     pub fn run(&self, line: &[&str]) -> Output {
-        let folders = std::env::split_paths(&self.path).map(|folder| folder.join(line[0]));
-        let program = folders.into_iter().find(|path| path.is_file());
-        let mut command = Command::new(program.unwrap_or_else(|| "/nowhere".into()));
-        command.args(&line[1..]).env("DOCKER_HOST", &self.host);
+        let mut command = self.command(line);
         command.stdin(Stdio::null());
         command.output().unwrap_or_else(|_| Output {
             status: std::os::unix::process::ExitStatusExt::from_raw(127 << 8),
             stdout: Vec::new(),
             stderr: Vec::new(),
         })
+    }
+
+    fn command(&self, line: &[&str]) -> Command {
+        let folders = std::env::split_paths(&self.path).map(|folder| folder.join(line[0]));
+        let program = folders.into_iter().find(|path| path.is_file());
+        let mut command = Command::new(program.unwrap_or_else(|| "/nowhere".into()));
+        command.args(&line[1..]).env("DOCKER_HOST", &self.host);
+        command
     }
 
     /// All that the engine holds now. Networks and volumes are compared by name and id: one that was made again counts
@@ -164,7 +188,7 @@ impl Bed {
         Holdings(lines.join("\n"))
     }
 
-    /// Made new for each test, in no time.
+    /// Made anew for each test, in no time.
     fn make_image(&self) {
         let root = self.folder.path().join("root");
         fs::create_dir_all(root.join("bin")).expect("a folder");
@@ -192,12 +216,9 @@ impl Bed {
             .stdout(Stdio::piped())
             .spawn();
         let mut tar = tar.expect("tar runs");
-        let mut import = Command::new("docker");
-        import
-            .args(["import", "-", IMAGE])
-            .env("DOCKER_HOST", &self.host);
+        let mut import = self.command(&[self.program, "import", "-", IMAGE]);
         import.stdin(tar.stdout.take().expect("piped"));
-        let imported = import.output().expect("docker runs");
+        let imported = import.output().expect("the engine's program runs");
         assert!(imported.status.success(), "{imported:?}");
         assert!(tar.wait().expect("ended").success());
     }
@@ -226,6 +247,16 @@ fn path(folder: &Path, generation: Generation) -> OsString {
     }
     std::env::join_paths([own].into_iter().chain(std::env::split_paths(&system)))
         .expect("a search path")
+}
+
+/// What a test that has failed has left in Podman's folder would run on without it.
+impl Drop for Bed {
+    fn drop(&mut self) {
+        if self.program == "podman" {
+            self.run(&["podman", "rm", "--all", "--force", "--volumes"]);
+            self.run(&["podman", "network", "prune", "--force"]);
+        }
+    }
 }
 
 /// The engine that is named, or that answers.

@@ -143,7 +143,7 @@ async fn podmans_compose_is_given_values_and_profiles() {
         "-p p -f a -f b --no-ansi --in-pod false --env-file values --profile one --profile two";
     assert_eq!(
         told,
-        format!("{all} config\n{all} up --detach --no-build --remove-orphans -t 3\n")
+        format!("{all} config\n{all} up --detach --no-build -t 3\n")
     );
 }
 

@@ -186,7 +186,10 @@ impl Life<'_> {
             }
             return Err(error.into());
         }
-        let after = engine.containers(&owner).await?;
+        let mut after = engine.containers(&owner).await?;
+        if engine.remove_strays(&after, &written.services).await? {
+            after = engine.containers(&owner).await?;
+        }
         engine.remove_unused(&owner, &notes).await?;
         self.place.vault.keep_mounts();
         if !before.is_empty() {

@@ -170,7 +170,11 @@ impl Ground {
         put(&file, &overlay.text()).await?;
         project.files.push(file);
         self.make_volumes(&volumes).await?;
-        Ok(Written { project, port })
+        Ok(Written {
+            project,
+            services,
+            port,
+        })
     }
 
     async fn make_volumes(&self, volumes: &[String]) -> io::Result<()> {
@@ -255,6 +259,8 @@ fn resolved(workload: &ComposeWorkload) -> Result<&str, Trouble> {
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) project: Project,
+    /// Its services.
+    pub(super) services: Vec<String>,
     pub(super) port: Option<u16>,
 }
 

@@ -45,7 +45,7 @@ impl Stage {
             surroundings: Surroundings {
                 path: bed.path().clone(),
                 fleet: fleet.clone(),
-                engine: Some(bed.host().to_owned()),
+                engine: bed.told(),
                 is_root: true,
             },
             order: OrderId::new("tiny-1").expect("a name"),
@@ -126,10 +126,16 @@ impl Stage {
             order: "tiny-1".into(),
         };
         let project = format!("label=com.docker.compose.project={}", owner.project());
-        let format = "{{.Label \"com.docker.compose.service\"}} {{.ID}}";
-        let told = self
-            .bed
-            .docker(&["ps", "--all", "--filter", &project, "--format", format]);
+        let list = ["ps", "--all", "--no-trunc", "--quiet", "--filter", &project];
+        let listed = self.bed.docker(&list);
+        let ids: Vec<_> = listed.split_whitespace().collect();
+        if ids.is_empty() {
+            return BTreeMap::new();
+        }
+        // Docker and Podman tell labels alike only here.
+        let format = "{{index .Config.Labels \"com.docker.compose.service\"}} {{.Id}}";
+        let inspect = [&["container", "inspect", "--format", format], &ids[..]].concat();
+        let told = self.bed.docker(&inspect);
         let pairs = told.lines().filter_map(|line| line.split_once(' '));
         pairs
             .map(|(service, id)| (service.to_owned(), id.to_owned()))
@@ -199,7 +205,8 @@ async fn story(generation: Compose) {
     assert_eq!(
         (
             first.images[0].service.as_str(),
-            first.images[0].image.as_str()
+            // Podman says where an image is that was in no registry.
+            first.images[0].image.trim_start_matches("localhost/")
         ),
         ("web", IMAGE)
     );
@@ -271,6 +278,11 @@ async fn a_file_comes_changes_outlives_its_agent_and_goes_with_the_second_genera
 #[tokio::test]
 async fn a_file_comes_changes_outlives_its_agent_and_goes_with_the_first_generation() {
     story(Compose::First).await;
+}
+
+#[tokio::test]
+async fn a_file_comes_changes_outlives_its_agent_and_goes_with_podman() {
+    story(Compose::Podman).await;
 }
 
 fn one(image: &str, rest: &str) -> Value {

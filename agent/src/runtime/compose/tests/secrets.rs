@@ -59,9 +59,18 @@ async fn the_first_generation_shows_secrets_to_the_same_services() {
     story(Compose::First).await;
 }
 
+#[tokio::test]
+async fn podman_shows_secrets_to_the_same_services() {
+    story(Compose::Podman).await;
+}
+
 async fn story(compose: Compose) {
     let Some(bed) = Bed::take(compose) else {
         return;
+    };
+    let root = match compose {
+        Compose::First | Compose::Second => "{{.DockerRootDir}}",
+        Compose::Podman => "{{.Store.GraphRoot}}",
     };
     let before = bed.holdings();
     let mut stage = Stage::on(bed);
@@ -102,9 +111,7 @@ async fn story(compose: Compose) {
         .until(|report| report.message == "kept none, other, web")
         .await;
     assert_eq!(stage.ids(), now);
-    let root = stage
-        .bed
-        .docker(&["info", "--format", "{{.DockerRootDir}}"]);
+    let root = stage.bed.docker(&["info", "--format", root]);
     let mut found = Vec::new();
     for value in [&first, &second, &key] {
         with(Path::new(root.trim()), value, &mut found);
