@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use easyenclave_schemas::documents::Runtime;
+use easyenclave_schemas::documents::{Runtime, Spread};
 use easyenclave_schemas::{
     AgentId, Cloud, Datacenter, DeploymentId, Digest, DisruptionReason, FleetId, NodeSize,
     OwnerName, PolicyName, ProviderName, ReservationId, Share, Spot, TargetName, TimeOfDay,
@@ -294,6 +294,8 @@ pub struct Placement {
     pub allowed_clouds: BTreeSet<Cloud>,
     /// No datacenters of these clouds.
     pub denied_clouds: BTreeSet<Cloud>,
+    /// Over what replicas are spread, as far as none waits or moves for it.
+    pub spread: Spread,
     /// Only this agent. Nothing is launched for it, and nothing has to leave it.
     pub agent: Option<AgentId>,
 }

@@ -28,6 +28,7 @@ mod shed;
 mod shrink;
 mod slots;
 mod spots;
+mod spread;
 mod stages;
 mod supply;
 #[cfg(test)]

@@ -3,10 +3,13 @@
 
 use std::collections::BTreeSet;
 
+use easyenclave_schemas::Datacenter;
 use easyenclave_schemas::documents::Runtime;
 
 use crate::draft::{Draft, Unplaced};
 use crate::reserve::Reserved;
+use crate::spots;
+use crate::spread::Spreads;
 use crate::supply::{self, Supply};
 use crate::view::{DeploymentIx, DeploymentView, OwnerIx, TargetIx, View};
 use crate::{Deployment, Target};
@@ -34,6 +37,9 @@ pub(crate) struct Pools<'v, 'a> {
     demand: Vec<u32>,
     /// What free agents of each target cannot run, although its document says so: another one would be no better.
     lacks: Vec<BTreeSet<Runtime>>,
+    spreads: Spreads<'a>,
+    /// By target, where what is launched is to be made if that can be.
+    wishes: Vec<Vec<&'a Datacenter>>,
 }
 
 impl<'v, 'a> Pools<'v, 'a> {
@@ -44,6 +50,8 @@ impl<'v, 'a> Pools<'v, 'a> {
             reserved: Reserved::new(view, draft),
             demand: vec![0; view.targets.len()],
             lacks: lacks(view, draft),
+            spreads: Spreads::new(view, draft),
+            wishes: vec![Vec::new(); view.targets.len()],
         }
     }
 
@@ -91,18 +99,32 @@ impl<'v, 'a> Pools<'v, 'a> {
             .min(draft.quota_left(self.view, unplaced.deployment));
         let mut left = allowed;
         let mut shares = Vec::new();
-        for (lacks, most) in able.into_iter().chain(lacking) {
-            for target in self.admitted(unplaced.deployment) {
-                if is_lacking(self, target) != lacks {
-                    continue;
+        for ((lacks, most), stage) in able.into_iter().chain(lacking).zip(0..) {
+            let room = |pools: &Self, target| match is_lacking(pools, target) == lacks {
+                true => pools.open(target, owner).min(most(pools, target, owner)),
+                false => 0,
+            };
+            let is_launched = stage == 2;
+            while left > 0
+                && let Some((target, place)) = self.next(unplaced.deployment, room, is_launched)
+            {
+                let count = match place {
+                    Some(_) => 1,
+                    None => left.min(room(self, target)),
+                };
+                self.provide(target, owner, count);
+                if let Some(place) = place {
+                    self.spreads.add(unplaced.deployment, place);
+                    self.wishes[target.at()].extend(is_launched.then_some(place));
                 }
-                let open = self.open(target, owner).min(most(self, target, owner));
-                let count = left.min(open);
-                if count > 0 {
-                    self.provide(target, owner, count);
-                    shares.push(Share { target, count });
-                    left -= count;
+                let known = shares
+                    .iter_mut()
+                    .find(|share: &&mut Share| share.target == target);
+                match known.filter(|_| place.is_some()) {
+                    Some(share) => share.count += count,
+                    None => shares.push(Share { target, count }),
                 }
+                left -= count;
             }
         }
         draft.uses_more(owner, allowed - left);
@@ -111,6 +133,44 @@ impl<'v, 'a> Pools<'v, 'a> {
             shares,
             beyond_quota: unplaced.count - allowed,
         }
+    }
+
+    /// The target that provides next: the first with room, or for a deployment that is spread the first where fewest of its
+    /// replicas are, with that place.
+    fn next(
+        &self,
+        deployment: DeploymentIx,
+        room: impl Fn(&Self, TargetIx) -> u32,
+        is_launched: bool,
+    ) -> Option<(TargetIx, Option<&'a Datacenter>)> {
+        let targets = self.admitted(deployment);
+        let mut targets = targets.filter(|target| room(self, *target) > 0);
+        if !self.spreads.has(deployment) {
+            return targets.next().map(|target| (target, None));
+        }
+        let places = targets.flat_map(|target| {
+            let places = self.places(target, is_launched).into_iter();
+            places.map(move |place| (target, Some(place)))
+        });
+        places.min_by_key(|(_, place)| place.map(|place| self.spreads.count(deployment, place)))
+    }
+
+    /// Where what a target provides next is, or would be made.
+    fn places(&self, target: TargetIx, is_launched: bool) -> Vec<&'a Datacenter> {
+        let Some(spec) = self.view.target(target).state.spec() else {
+            return Vec::new();
+        };
+        let taken = self.demand[target.at()] as usize;
+        let mut orders = self.view.orders_of(target).filter(|order| order.pending);
+        match orders.nth(taken) {
+            Some(order) if !is_launched => vec![&order.fact.datacenter],
+            _ => spots::datacenters(self.view, spec),
+        }
+    }
+
+    /// Where what a target launches is to be made if that can be, one after the other.
+    pub(crate) fn wishes(&self, target: TargetIx) -> &[&'a Datacenter] {
+        &self.wishes[target.at()]
     }
 
     /// The targets that may provide for a deployment, by name. One that names its agent wants no other.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use crate::breaker::{self, Verdict};
 use crate::census::{Census, Replica};
 use crate::draft::{self, Draft, Fate};
+use crate::spread;
 use crate::view::{AgentIx, DeploymentIx, OwnerIx, TargetIx, View, number};
 use crate::{Action, Deployment, Exposure, HoldReason, OnLapse, WaitReason};
 
@@ -67,7 +68,7 @@ impl Shed {
             let removals = removals.map(|agent| removal(view, deployment, *agent, when));
             self.removals.extend(removals);
         };
-        let surplus = surplus(spec, census);
+        let surplus = surplus(view, spec, census);
         let kept = census.in_place() - number(surplus.len());
         remove(&surplus, When::Now);
         remove(&surplus_later(spec, census, &surplus), When::Later);
@@ -132,14 +133,15 @@ fn removal(view: &View, deployment: DeploymentIx, agent: AgentIx, when: When) ->
     }
 }
 
-/// Those beyond what is wanted, the ones that serve least first. Replicas that are not known of count as
+/// Those beyond what is wanted, the ones that serve least first, and where most are for one that is spread. Replicas that are not known of count as
 /// there, but never make one that is known go.
-fn surplus(spec: &Deployment, census: &Census) -> Vec<AgentIx> {
+fn surplus(view: &View, spec: &Deployment, census: &Census) -> Vec<AgentIx> {
     let new = census.good.iter().any(|r| r.current || !r.ready);
     let allowed = spec.replicas.saturating_add(surge(spec, census, new));
     let over = number(census.good.len()).saturating_sub(allowed);
-    let mut good = census.good.clone();
-    good.sort_unstable_by_key(|r| (r.ready, r.serves, r.current, Reverse(r.agent)));
+    let class = |r: &Replica| (r.ready, r.serves, r.current);
+    let good = census.good.clone();
+    let good = spread::in_order((view, spec, census), good, class, |r| Reverse(r.agent));
     good.iter().take(over as usize).map(|r| r.agent).collect()
 }
 

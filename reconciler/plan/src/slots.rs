@@ -1,7 +1,7 @@
 //! Which slot, generation and order a launch gets, and how long a slot rests after a failure. The same world
 //! gives the same order id, so that a repeated decision is the same order.
 
-use easyenclave_schemas::{FailureCause, OrderId, Spot, Timestamp};
+use easyenclave_schemas::{Datacenter, FailureCause, OrderId, Spot, Timestamp};
 
 use crate::failures::{Trouble, rest, success, trouble};
 use crate::rules::retire::is_returning;
@@ -31,9 +31,9 @@ pub(crate) struct Rest {
     pub(crate) cause: Option<FailureCause>,
 }
 
-/// What the lowest `count` free slots of a target do. A resting slot is not skipped: the next one would
+/// What the lowest `count` free slots of a target do, each at the place that is wished for it if that has room. A resting slot is not skipped: the next one would
 /// meet the same cause. While several have failed for one, one launch tries for all of them.
-pub(crate) fn next(view: &View, target: TargetIx, count: u32) -> Vec<Next> {
+pub(crate) fn next(view: &View, target: TargetIx, count: u32, wishes: &[&Datacenter]) -> Vec<Next> {
     if count == 0 {
         return Vec::new();
     }
@@ -49,6 +49,7 @@ pub(crate) fn next(view: &View, target: TargetIx, count: u32) -> Vec<Next> {
         target,
         spec,
         spot,
+        wishes,
         success: success(view, target),
     };
     match trouble(view, target) {
@@ -71,12 +72,14 @@ fn probe(Trouble { cause, slots, .. }: Trouble) -> Next {
     Next::Probe { cause, slots }
 }
 
-/// The launches of a target in one pass, all at one place.
+/// The launches of a target in one pass, at one place but for those that are wished elsewhere.
 struct Turn<'v, 'a> {
     view: &'v View<'a>,
     target: TargetIx,
     spec: &'v Target,
     spot: Option<&'v Spot>,
+    /// Where the first of them are wished to be.
+    wishes: &'v [&'v Datacenter],
     /// Failures before it count no more.
     success: Option<Timestamp>,
 }
@@ -86,12 +89,15 @@ impl Turn<'_, '_> {
         let used = used(self.view, self.target);
         let free = (0..).filter(|slot| used.binary_search(slot).is_err());
         let last = last_orders(self.view, self.target);
+        let wishes = self.wishes.iter().map(Some).chain(std::iter::repeat(None));
         free.take(count as usize)
-            .filter_map(|slot| {
+            .zip(wishes)
+            .filter_map(|(slot, wish)| {
+                let wished = wish.and_then(|at| spots::choose_in(self.view, self.spec, at));
                 let at = last.partition_point(|(other, _)| other.slot <= slot);
                 let last = at.checked_sub(1).map(|at| last[at]);
                 let last = last.filter(|(order, _)| order.slot == slot);
-                self.next_of(slot, failures, last)
+                self.next_of((slot, wished.or(self.spot)), failures, last)
             })
             .collect()
     }
@@ -105,7 +111,7 @@ impl Turn<'_, '_> {
 
     fn next_of(
         &self,
-        slot: u32,
+        (slot, spot): (u32, Option<&Spot>),
         mut failures: u32,
         last: Option<(&LaunchOrder, &OrderId)>,
     ) -> Option<Next> {
@@ -124,10 +130,16 @@ impl Turn<'_, '_> {
             }
         }
         let generation = last.map_or(1, |(order, _)| order.generation.saturating_add(1));
-        self.launch(slot, generation, failures).map(Next::Launch)
+        self.launch((slot, spot), generation, failures)
+            .map(Next::Launch)
     }
 
-    fn launch(&self, slot: u32, first: u64, failures: u32) -> Option<Action> {
+    fn launch(
+        &self,
+        (slot, spot): (u32, Option<&Spot>),
+        first: u64,
+        failures: u32,
+    ) -> Option<Action> {
         let (name, spec) = (self.view.target(self.target).name, self.spec);
         let id = |generation| OrderId::launch(&self.view.desired.fleet, name, slot, generation);
         // After the store was lost the generations start again; an id that something still has is passed over.
@@ -140,16 +152,10 @@ impl Turn<'_, '_> {
             slot,
             generation,
             failures,
-            datacenter: self
-                .spot
-                .map_or(&spec.datacenter, |spot| &spot.datacenter)
-                .clone(),
-            provider: self
-                .spot
-                .map_or(&spec.provider, |spot| &spot.provider)
-                .clone(),
-            zone: self.spot.and_then(|spot| spot.zone.clone()),
-            shape: self.spot.and_then(|spot| spot.shape.clone()),
+            datacenter: spot.map_or(&spec.datacenter, |at| &at.datacenter).clone(),
+            provider: spot.map_or(&spec.provider, |at| &at.provider).clone(),
+            zone: spot.and_then(|at| at.zone.clone()),
+            shape: spot.and_then(|at| at.shape.clone()),
             size: spec.size.clone(),
             policy: spec.policy.clone(),
         })

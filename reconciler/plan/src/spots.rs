@@ -1,6 +1,6 @@
 //! Where the next machine of a target is made: at the first of its places that is not short.
 
-use easyenclave_schemas::{FailureCause, Spot, Timestamp};
+use easyenclave_schemas::{Datacenter, FailureCause, Spot, Timestamp};
 
 use crate::view::View;
 use crate::{LaunchOrder, OrderState, Shortage, Target, WaitReason, stages};
@@ -34,6 +34,31 @@ pub(crate) fn choose<'v>(view: &View<'v>, target: &'v Target) -> Result<Option<&
             until: first.until,
         }),
     }
+}
+
+/// The same in one of a target's datacenters, if it has room there.
+pub(crate) fn choose_in<'v>(
+    view: &View<'v>,
+    target: &'v Target,
+    datacenter: &Datacenter,
+) -> Option<&'v Spot> {
+    let mut spots = target.spots.iter();
+    spots.find(|spot| spot.datacenter == *datacenter && shortage(view, spot).is_none())
+}
+
+/// The datacenters in which a target can launch now, or else all that it has, in the order of its places.
+pub(crate) fn datacenters<'v>(view: &View<'v>, target: &'v Target) -> Vec<&'v Datacenter> {
+    let has_room = |spot: &&Spot| shortage(view, spot).is_none();
+    let mut datacenters: Vec<&Datacenter> = Vec::new();
+    for spot in target.spots.iter().filter(has_room) {
+        if !datacenters.contains(&&spot.datacenter) {
+            datacenters.push(&spot.datacenter);
+        }
+    }
+    if datacenters.is_empty() {
+        datacenters.push(&target.datacenter);
+    }
+    datacenters
 }
 
 /// A place of a target where no worker has listed its machines. Before the first listing there may be machines that no record

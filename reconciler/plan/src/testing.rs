@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::Duration;
 
-use easyenclave_schemas::documents::Runtime;
+use easyenclave_schemas::documents::{Runtime, Spread};
 use easyenclave_schemas::wire::WorkloadCause;
 use easyenclave_schemas::{
     AgentId, Datacenter, Digest, DisruptionReason, FailureCause, FleetId, Generation, OrderId,
@@ -250,7 +250,7 @@ fn reservation(mut words: Words) -> Reservation {
 }
 
 /// `deploy OWNER/NAME xREPLICAS VERSION [exposed] [unavailable N] [surge N] [canary N] [wave PERCENT]... [steady SECONDS]
-/// [deadline SECONDS] [reverts] [attempt N] [paused SECONDS] [compose] [size S] [on TARGET] [in DC] [not-in DC] [cloud C]
+/// [deadline SECONDS] [reverts] [attempt N] [paused SECONDS] [compose] [spread] [size S] [on TARGET] [in DC] [not-in DC] [cloud C]
 /// [not-cloud C] [named AGENT]`
 fn deployment(mut words: Words) -> Deployment {
     let mut deployment = Deployment {
@@ -264,6 +264,7 @@ fn deployment(mut words: Words) -> Deployment {
     };
     words.each(|words, word| match word {
         "exposed" => deployment.exposed = true,
+        "spread" => deployment.placement.spread = Spread::Datacenters,
         "compose" => deployment.runtime = Runtime::Compose,
         "unavailable" => deployment.rollout.max_unavailable = words.number(),
         "surge" => deployment.rollout.max_surge = words.number(),

@@ -164,6 +164,33 @@ proptest! {
     }
 
     #[test]
+    fn what_is_spread_is_even_as_far_as_there_are_agents_and_no_replica_waits_for_it(
+        idle in vec(0..5_usize, 3),
+        replicas in 0..12_usize,
+    ) {
+        let mut state = format!("deploy acme/a x{replicas} v1 spread\n");
+        let mut world = String::new();
+        for (at, idle) in idle.iter().enumerate() {
+            state += &format!("target t{at} 0 9 in dc{at} consolidates 60\n");
+            for slot in 0..*idle {
+                world += &format!("agent a{slot}{at} t{at} #{slot} in dc{at}\n");
+            }
+        }
+        let plan = plan(&testing::desired(&state), &testing::observed(&world), NOW);
+        let mut given = [0; 3];
+        for action in &plan.actions {
+            if let Action::Assign { agent, .. } = action {
+                given[usize::from(agent.as_str().as_bytes()[2] - b'0')] += 1;
+            }
+        }
+        prop_assert_eq!(given.iter().sum::<usize>(), replicas.min(idle.iter().sum()));
+        for (here, there) in (0..3).flat_map(|here| (0..3).map(move |there| (here, there))) {
+            let is_full = given[there] == idle[there];
+            prop_assert!(is_full || given[here] <= given[there] + 1, "{}", text(&plan));
+        }
+    }
+
+    #[test]
     fn property_02_any_world_comes_to_rest(
         desired in desired(),
         observed in observed(),

@@ -332,6 +332,7 @@ fn deployment(spec: &DeploymentSpec, workload: Digest) -> Deployment {
             targets: set(&placement.targets),
             allowed_datacenters: set(&placement.allowed_datacenters),
             denied_datacenters: set(&placement.denied_datacenters),
+            spread: placement.spread,
             agent: placement.agent.clone(),
             allowed_clouds: set(&placement.allowed_clouds),
             denied_clouds: set(&placement.denied_clouds),

@@ -6,10 +6,7 @@ use super::{Located, Problems};
 use crate::documents::Kind;
 
 /// Kind and pointer; the empty pointer is the whole document.
-const NOT_YET: &[(Kind, &str)] = &[
-    (Kind::Deployment, "/spec/placement/spread"),
-    (Kind::Deployment, "/spec/expose/hostname"),
-];
+const NOT_YET: &[(Kind, &str)] = &[(Kind::Deployment, "/spec/expose/hostname")];
 
 /// Reports what of a document has no effect yet.
 pub(super) fn refuse(located: &Located, problems: &mut Problems) {

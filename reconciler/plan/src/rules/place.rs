@@ -7,7 +7,8 @@ use crate::Deployment;
 use crate::draft::{Draft, Fate, Need, Pace, Surge, Unplaced};
 use crate::reserve::Reserved;
 use crate::rules::retire::is_returning;
-use crate::view::{AgentIx, DeploymentIx, Instruction, TargetIx, View};
+use crate::spread::Spreads;
+use crate::view::{AgentIx, AgentView, DeploymentIx, DeploymentView, Instruction, TargetIx, View};
 
 pub(crate) fn rule(view: &View, draft: &mut Draft) {
     if draft.needs.is_empty() {
@@ -57,6 +58,7 @@ struct Free<'v, 'a> {
     /// By target, whether agents may register again that could carry a replica already.
     returning: Vec<bool>,
     reserved: Reserved,
+    spreads: Spreads<'a>,
 }
 
 impl<'v, 'a> Free<'v, 'a> {
@@ -75,6 +77,7 @@ impl<'v, 'a> Free<'v, 'a> {
             idle,
             returning: returning(view),
             reserved: Reserved::new(view, draft),
+            spreads: Spreads::new(view, draft),
         }
     }
 
@@ -91,9 +94,14 @@ impl<'v, 'a> Free<'v, 'a> {
         let mut count = missing;
         let targets = self.admitted(deployment, spec);
         let returning = targets.iter().any(|target| self.returning[target.at()]);
-        for target in targets.iter().filter(|_| !returning) {
+        // One that is spread chooses among all targets each time, any other takes one after the other.
+        let groups: Vec<&[TargetIx]> = match self.spreads.has(deployment) {
+            true => vec![&targets],
+            false => targets.chunks(1).collect(),
+        };
+        for group in groups.into_iter().filter(|_| !returning) {
             let most = count.min(draft.quota_left(self.view, deployment));
-            count -= self.take(draft, (deployment, &mut *pace), *target, most);
+            count -= self.take(draft, (deployment, &mut *pace), group, most);
         }
         if count > 0 {
             let owner = self.view.deployment(deployment).owner;
@@ -118,39 +126,55 @@ impl<'v, 'a> Free<'v, 'a> {
         targets
     }
 
-    /// The agent of a target that is next and can run the deployment, or the one that it names.
-    fn next(&mut self, deployment: DeploymentIx, target: TargetIx) -> Option<AgentIx> {
-        let spec = self.view.deployment(deployment).state.spec()?;
-        let idle = &mut self.idle[target.at()];
-        let fits = |agent: &AgentIx| {
-            let facts = self.view.agent(*agent);
-            spec.placement.names(facts.id) && facts.can(spec.runtime)
-        };
-        let at = idle.iter().rposition(fits)?;
-        Some(idle.remove(at))
+    /// The free agent of these targets that is next: it can run the deployment, is the one that it names if it names one,
+    /// and of those the first, or the first where fewest of its replicas are.
+    fn next(&mut self, deployment: DeploymentIx, targets: &[TargetIx]) -> Option<AgentIx> {
+        let DeploymentView { owner, state, .. } = *self.view.deployment(deployment);
+        let spec = state.spec()?;
+        let is_spread = self.spreads.has(deployment);
+        let mut next: Option<(u32, TargetIx, usize)> = None;
+        for target in targets {
+            let idle = &self.idle[target.at()];
+            if idle.len() <= self.reserved.others(*target, owner) as usize {
+                continue;
+            }
+            for (at, agent) in idle.iter().enumerate().rev() {
+                let facts = self.view.agent(*agent);
+                if !spec.placement.names(facts.id) || !facts.can(spec.runtime) {
+                    continue;
+                }
+                let there = self.spreads.count(deployment, &facts.fact.datacenter);
+                if next.is_none_or(|(fewest, ..)| there < fewest) {
+                    next = Some((there, *target, at));
+                }
+                if !is_spread {
+                    break;
+                }
+            }
+        }
+        next.map(|(_, target, at)| self.idle[target.at()].remove(at))
     }
 
-    /// Gives up to `most` replicas to agents of a target. Returns how many.
+    /// Gives up to `most` replicas to agents of these targets. Returns how many.
     fn take(
         &mut self,
         draft: &mut Draft,
         (deployment, pace): (DeploymentIx, &mut Pace),
-        target: TargetIx,
+        targets: &[TargetIx],
         most: u32,
     ) -> u32 {
         let owner = self.view.deployment(deployment).owner;
         let mut taken = 0;
         while taken < most
-            && self.idle[target.at()].len() > self.reserved.others(target, owner) as usize
+            && let Some(agent) = self.next(deployment, targets)
         {
-            let Some(agent) = self.next(deployment, target) else {
-                break;
-            };
             // What is missing has no version that it could keep.
             let workload = pace.next().unwrap_or(pace.aim);
+            let AgentView { target, fact, .. } = *self.view.agent(agent);
             draft.assign(self.view, agent, deployment, workload);
             draft.uses_more(owner, 1);
             self.reserved.take(target, owner, 1);
+            self.spreads.add(deployment, &fact.datacenter);
             taken += 1;
         }
         taken

@@ -144,7 +144,8 @@ impl Pool<'_, '_> {
             provided.unheard = true;
             return self.wait(draft, unheard, None);
         }
-        for next in slots::next(self.view, self.target, missing.min(room)) {
+        let wishes = self.pools.wishes(self.target);
+        for next in slots::next(self.view, self.target, missing.min(room), wishes) {
             match next {
                 Next::Launch(action) => {
                     provided.ordered += 1;

@@ -7,6 +7,7 @@ use super::roll;
 use crate::census::{Census, Replica};
 use crate::draft::{Draft, Fate, Need, Pace, Surge};
 use crate::shed::{self, Shed, left};
+use crate::spread;
 use crate::view::{AgentIx, DeploymentIx, View, Wanted, number};
 use crate::{Deployment, WaitReason};
 
@@ -294,8 +295,9 @@ impl Update<'_, '_> {
     /// `floor` go on serving.
     fn takable(&self, census: &Census, floor: u32) -> Vec<AgentIx> {
         let mut serving = census.serving();
-        let mut steady: Vec<&Replica> = census.outdated().filter(|r| r.ready).collect();
-        steady.sort_by_key(|replica| replica.serves);
+        let steady = census.outdated().filter(|r| r.ready).copied().collect();
+        let of = (self.view, self.spec, census);
+        let mut steady = spread::in_order(of, steady, |replica| replica.serves, |_| ());
         steady.retain(|replica| {
             let left = serving - u32::from(replica.serves);
             let may_go = left >= floor;

@@ -9,7 +9,7 @@ use easyenclave_plan::{
     Liveness, Observed, OnLapse, OrderState, Orphan, Pause, Placement, Quarantine, Remedy, Replica,
     Reported, Reservation, RetireOrder, Rollout, RolloutFact, Shortage, Target, Trust, Window,
 };
-use easyenclave_schemas::documents::Runtime;
+use easyenclave_schemas::documents::{Runtime, Spread};
 use easyenclave_schemas::{
     AgentId, DeploymentId, Digest, DisruptionReason, FailureCause, Generation, OrderId,
     ReservationId, Revert, Share, Spot, StageTimes, TargetName, Timestamp, Weekday,
@@ -37,16 +37,20 @@ fn target_name() -> impl Strategy<Value = TargetName> {
     (0..TARGETS.len()).prop_map(|at| name(TARGETS[at]))
 }
 
-/// A fleet in which not everything runs everywhere.
+/// A fleet in which not everything runs everywhere, and some is spread.
 pub(crate) fn choosy() -> impl Strategy<Value = (Desired, Observed)> {
-    let flags = (vec(rarely(), 4), vec(any::<bool>(), 6), vec(rarely(), 10));
+    let wants = vec((any::<bool>(), any::<bool>()), 6);
+    let flags = (vec(rarely(), 4), wants, vec(rarely(), 10));
     (desired(), observed(), flags).prop_map(|(mut desired, mut observed, flags)| {
-        let (poor_targets, composes, poor_agents) = flags;
+        let (poor_targets, wants, poor_agents) = flags;
         for (target, poor) in desired.targets.values_mut().zip(poor_targets) {
             target.runtimes = able(poor);
         }
-        for (deployment, composes) in desired.deployments.values_mut().zip(composes) {
+        for (deployment, (composes, spread)) in desired.deployments.values_mut().zip(wants) {
             deployment.runtime = Runtime::ALL[usize::from(composes)];
+            if spread {
+                deployment.placement.spread = Spread::Datacenters;
+            }
         }
         for (agent, poor) in observed.agents.values_mut().zip(poor_agents) {
             agent.runtimes = able(poor);
