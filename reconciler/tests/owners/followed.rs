@@ -49,3 +49,30 @@ async fn whoever_follows_misses_no_line_however_many_come_at_once() {
     assert!(lines.into_iter().skip(1).eq(expected), "each once");
     fleet.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_follows_is_told_where_lines_may_be_missing_and_goes_on() {
+    let (fleet, caller, key) = fleet(1).await;
+    let version = |word: &str| {
+        let script = format!("echo {word}; exec sleep 1000");
+        json!({"app_name": "talks", "process": {"command": ["sh", "-c", script]}})
+    };
+    let deploy = async |word: &str| {
+        let call = Some(version(word));
+        let (status, answer) = caller.call(Method::POST, DEPLOY, &key, call).await;
+        assert_eq!(status, 202, "{answer}");
+    };
+    deploy("one").await;
+    running(&caller, &key, "/api/v1/deployments/acme/talks").await;
+    let path = "/api/v1/deployments/acme/talks/logs?follow=true";
+    let mut followed = caller.follow(path, &key).await;
+    assert_eq!(followed.lines(1).await, ["one"]);
+    // The same agent begins another log.
+    deploy("two").await;
+    let lines = followed.lines(3).await;
+    assert_eq!(
+        lines,
+        ["one", "[easyenclave] lines are missing here", "two"]
+    );
+    fleet.stop();
+}
