@@ -3,8 +3,9 @@
 use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::wire::WorkloadCause;
 use easyenclave_schemas::{
-    AgentId, Datacenter, DeploymentId, Digest, FailureCause, Generation, NodeSize, OrderId,
-    OwnerName, PolicyName, ProviderName, ReservationId, Shape, TargetName, Timestamp, Zone,
+    AgentId, Datacenter, DeploymentId, Digest, FailureCause, Generation, Hostname, NodeSize,
+    OrderId, OwnerName, PolicyName, ProviderName, ReservationId, Shape, TargetName, Timestamp,
+    Zone,
 };
 
 use crate::Quarantine;
@@ -34,6 +35,8 @@ pub enum Action {
         agent: AgentId,
         deployment: DeploymentId,
     },
+    /// A name is not to lead to an agent any more.
+    Unpoint { agent: AgentId, hostname: Hostname },
     /// Take an agent out of placement and exposure.
     Quarantine { agent: AgentId, reason: Quarantine },
     /// Put an agent back.
@@ -96,6 +99,12 @@ pub enum Action {
     Expose {
         agent: AgentId,
         deployment: DeploymentId,
+    },
+    /// The name of a deployment is to lead to an agent, wherever it leads now.
+    Point {
+        agent: AgentId,
+        deployment: DeploymentId,
+        hostname: Hostname,
     },
 }
 
@@ -249,6 +258,16 @@ pub enum WaitReason {
     /// So many replicas have the version and are ready, and have not been so for long enough. The first of them has at
     /// the wait's end.
     MinHealthy { replicas: u32, of: u32 },
+    /// Where names lead has not been listed since the reconciler started.
+    NamesUnlisted { hostname: Hostname },
+    /// No replica is published on an agent whose way is open, for the name to lead to.
+    NoFront { hostname: Hostname },
+    /// The name is to lead to the agent, and does not yet.
+    NameNotThere { hostname: Hostname, agent: AgentId },
+    /// The name leads to the agent, whose way is not open now.
+    FrontClosed { hostname: Hostname, agent: AgentId },
+    /// The replica is not as wanted, and the name leads to it until it can lead to another.
+    FrontStays { hostname: Hostname, agent: AgentId },
     /// Somebody has stopped the roll-out for a while.
     RollOutPaused { owner: String, reason: String },
     /// The version was given up, and the one before it is in its place until the document changes.

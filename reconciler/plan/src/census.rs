@@ -39,6 +39,17 @@ pub(crate) struct Replica {
     pub(crate) current: bool,
     /// Whether that has proved good on it.
     pub(crate) steady: bool,
+    /// A name leads to it that may lead to another: it is not taken away before.
+    pub(crate) fronts: bool,
+}
+
+/// What is seen of all replicas together.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// Some are published.
+    published: bool,
+    /// So many a name could lead to.
+    others: usize,
 }
 
 enum Role {
@@ -61,8 +72,10 @@ impl Census {
     ) {
         self.clear();
         let published = spec.exposed && view.replicas(deployment).any(|a| view.agent(a).exposed);
+        let others = others(view, draft, deployment);
+        let seen = Seen { published, others };
         for agent in view.replicas(deployment) {
-            match role(view, draft, agent, spec, published) {
+            match role(view, draft, agent, spec, seen) {
                 Role::Out => {}
                 Role::Fixed { serves, fits } => {
                     self.fixed_serving += u32::from(serves);
@@ -99,6 +112,7 @@ impl Census {
             serves: runs_well,
             current: false,
             steady: false,
+            fronts: false,
         });
     }
 
@@ -204,7 +218,20 @@ fn serving(replicas: &[Replica]) -> u32 {
     number(replicas.iter().filter(|replica| replica.serves).count())
 }
 
-fn role(view: &View, draft: &Draft, agent: AgentIx, spec: &Deployment, published: bool) -> Role {
+/// How many replicas a name could lead to; none where the deployment has no name.
+fn others(view: &View, draft: &Draft, deployment: DeploymentIx) -> usize {
+    if view.hostname(deployment).is_none() {
+        return 0;
+    }
+    let could = |agent: &AgentIx| {
+        let facts = view.agent(*agent);
+        facts.exposed && facts.is_ready() && draft.is_there(view, *agent)
+    };
+    view.replicas(deployment).filter(could).count()
+}
+
+fn role(view: &View, draft: &Draft, agent: AgentIx, spec: &Deployment, seen: Seen) -> Role {
+    let Seen { published, others } = seen;
     let facts = view.agent(agent);
     let gone = matches!(draft.fate(agent), Fate::Stops | Fate::Retires);
     let steady = facts.is_ready() && facts.steady;
@@ -231,6 +258,7 @@ fn role(view: &View, draft: &Draft, agent: AgentIx, spec: &Deployment, published
                 serves,
                 current: facts.current,
                 steady: steady && facts.current,
+                fronts: others > 1 && facts.is_ready() && view.is_front(agent),
             };
             match fits {
                 true => Role::Good(replica),

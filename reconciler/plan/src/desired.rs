@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use easyenclave_schemas::documents::{Runtime, Spread};
 use easyenclave_schemas::{
-    AgentId, Cloud, Datacenter, DeploymentId, Digest, DisruptionReason, FleetId, NodeSize,
-    OwnerName, PolicyName, ProviderName, ReservationId, Share, Spot, TargetName, TimeOfDay,
-    Timestamp, Weekday,
+    AgentId, Cloud, Datacenter, DeploymentId, Digest, DisruptionReason, FleetId, Hostname,
+    NodeSize, OwnerName, PolicyName, ProviderName, ReservationId, Share, Spot, TargetName,
+    TimeOfDay, Timestamp, Weekday,
 };
 
 /// The desired state of a fleet.
@@ -25,6 +25,8 @@ pub struct Desired {
     pub reservations: BTreeMap<ReservationId, Reservation>,
     /// Deployments.
     pub deployments: BTreeMap<DeploymentId, Deployment>,
+    /// Under which host's name a deployment is reached, where it has one.
+    pub hostnames: BTreeMap<DeploymentId, Hostname>,
     /// Things whose documents cannot be read and have no good version: nothing of theirs is touched.
     pub frozen: BTreeSet<Frozen>,
     /// What persons have approved, also what has had its occasion.

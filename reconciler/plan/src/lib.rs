@@ -47,8 +47,8 @@ pub use desired::{
     Placement, Reservation, Rollout, Target, Window,
 };
 pub use observed::{
-    Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Quarantine,
-    Remedy, Replica, Reported, RetireOrder, RolloutFact, Shortage, Trust,
+    Agent, Assigned, Exposure, Fronts, LaunchOrder, Liveness, Observed, OrderState, Orphan,
+    Quarantine, Remedy, Replica, Reported, RetireOrder, RolloutFact, Shortage, Trust,
 };
 pub use plan::plan;
 pub use whynot::{Issue, whynot};

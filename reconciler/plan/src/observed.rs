@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::wire::WorkloadCause;
 use easyenclave_schemas::{
-    AgentId, Datacenter, DeploymentId, Digest, FailureCause, Generation, NodeSize, OrderId,
-    PolicyName, ProviderName, Revert, Spot, StageTimes, TargetName, Timestamp,
+    AgentId, Datacenter, DeploymentId, Digest, FailureCause, Generation, Hostname, NodeSize,
+    OrderId, PolicyName, ProviderName, Revert, Spot, StageTimes, TargetName, Timestamp,
 };
 
 use crate::Approval;
@@ -32,6 +32,21 @@ pub struct Observed {
     pub shortages: BTreeMap<Spot, Shortage>,
     /// What is recorded of the roll-outs of deployments.
     pub rollouts: BTreeMap<DeploymentId, RolloutFact>,
+    /// Where the names of deployments lead.
+    pub fronts: Fronts,
+}
+
+/// Where the names of deployments lead, and to whom they may. Nothing of it is known where no deployment has a name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fronts {
+    /// Whether all names were listed since the reconciler started.
+    pub listed: bool,
+    /// The agent of ours that each name leads to.
+    pub leads: BTreeMap<Hostname, AgentId>,
+    /// The agent that each name was decided to lead to.
+    pub decided: BTreeMap<Hostname, AgentId>,
+    /// Whether the way to a published agent is open; missing where that is not known.
+    pub open: BTreeMap<AgentId, bool>,
 }
 
 /// What is recorded of a deployment's roll-outs.

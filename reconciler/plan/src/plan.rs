@@ -3,14 +3,14 @@
 use easyenclave_schemas::Timestamp;
 
 use crate::draft::Draft;
-use crate::rules::{Rule, expose, place, provision, quarantine, replace, retire, roll};
+use crate::rules::{Rule, expose, front, place, provision, quarantine, replace, retire, roll};
 use crate::underway;
 use crate::view::View;
 use crate::{Desired, Observed, Plan};
 
 /// The rules, in the order in which they decide: stop before start, attest before place, place before
-/// expose.
-const RULES: [(&str, Rule); 7] = [
+/// expose, expose before a name leads there.
+const RULES: [(&str, Rule); 8] = [
     ("retire", retire::rule),
     ("quarantine", quarantine::rule),
     ("roll", roll::rule),
@@ -18,6 +18,7 @@ const RULES: [(&str, Rule); 7] = [
     ("place", place::rule),
     ("provision", provision::rule),
     ("expose", expose::rule),
+    ("front", front::rule),
 ];
 
 /// What to do now, and why other things are not done yet.

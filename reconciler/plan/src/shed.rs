@@ -139,10 +139,12 @@ fn surplus(view: &View, spec: &Deployment, census: &Census) -> Vec<AgentIx> {
     let new = census.good.iter().any(|r| r.current || !r.ready);
     let allowed = spec.replicas.saturating_add(surge(spec, census, new));
     let over = number(census.good.len()).saturating_sub(allowed);
-    let class = |r: &Replica| (r.ready, r.serves, r.current);
+    // Where a name leads goes last: among those that are equal, whatever spreading would prefer.
+    let class = |r: &Replica| (r.ready, r.serves, r.current, r.fronts);
     let good = census.good.clone();
     let good = spread::in_order((view, spec, census), good, class, |r| Reverse(r.agent));
-    good.iter().take(over as usize).map(|r| r.agent).collect()
+    let surplus = good.iter().take(over as usize).filter(|r| !r.fronts);
+    surplus.map(|r| r.agent).collect()
 }
 
 /// As many more as there are too many, of those that may not be touched first. One that may be the new one of a roll-out,
@@ -228,6 +230,7 @@ fn leaving(
     movers.sort_unstable_by_key(|r| (r.ready, r.serves, Reverse(r.agent)));
     for mover in movers {
         if there > spec.replicas
+            && !mover.fronts
             && (!mover.ready || serving - u32::from(mover.serves) >= spec.replicas)
             && may_go(mover.agent)
         {

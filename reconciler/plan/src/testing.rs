@@ -109,6 +109,7 @@ pub(crate) fn nothing() -> Desired {
         targets: BTreeMap::new(),
         reservations: BTreeMap::new(),
         deployments: BTreeMap::new(),
+        hostnames: BTreeMap::new(),
         frozen: BTreeSet::new(),
         approvals: BTreeSet::new(),
     }
@@ -133,6 +134,7 @@ pub(crate) fn desired(text: &str) -> Desired {
                     .insert(words.name(), reservation(words)),
             ),
             "deploy" => drop(desired.deployments.insert(words.name(), deployment(words))),
+            "host" => drop(desired.hostnames.insert(words.name(), words.name())),
             "freeze-deploy" => drop(desired.frozen.insert(Frozen::Deployment(words.name()))),
             "freeze-target" => drop(desired.frozen.insert(Frozen::Target(words.name()))),
             other => panic!("no such thing: {other}"),
@@ -334,6 +336,11 @@ pub(crate) fn observed(text: &str) -> Observed {
             "unheard" => drop(observed.unheard.insert((words.name(), words.name()))),
             "orphan" => drop(observed.orphans.insert(words.name(), orphan(words))),
             "rollout" => drop(observed.rollouts.insert(words.name(), rollout(words))),
+            "listed" => observed.fronts.listed = true,
+            "leads" => drop(observed.fronts.leads.insert(words.name(), words.name())),
+            "decided" => drop(observed.fronts.decided.insert(words.name(), words.name())),
+            "open" => drop(observed.fronts.open.insert(words.name(), true)),
+            "closed" => drop(observed.fronts.open.insert(words.name(), false)),
             other => panic!("no such thing: {other}"),
         }
     }

@@ -586,6 +586,8 @@ fn thing(action: &Action) -> String {
     match action {
         Action::Assign { agent, .. } | Action::Unassign { agent, .. } => format!("work of {agent}"),
         Action::Retire { agent, .. } => format!("machine {agent}"),
+        Action::Point { hostname, .. } => format!("name {hostname}"),
+        Action::Unpoint { agent, hostname } => format!("name {hostname} on {agent}"),
         Action::Expose { agent, .. } | Action::Unexpose { agent, .. } => {
             format!("address of {agent}")
         }
@@ -633,6 +635,7 @@ fn backwards(desired: &Desired) -> Desired {
     other.targets = desired.targets.clone().into_iter().rev().collect();
     other.reservations = desired.reservations.clone().into_iter().rev().collect();
     other.deployments = desired.deployments.clone().into_iter().rev().collect();
+    other.hostnames = desired.hostnames.clone().into_iter().rev().collect();
     other.frozen = desired.frozen.clone().into_iter().rev().collect();
     other
 }
@@ -647,6 +650,7 @@ fn backwards_world(observed: &Observed) -> Observed {
         unheard: observed.unheard.clone().into_iter().rev().collect(),
         shortages: observed.shortages.clone().into_iter().rev().collect(),
         rollouts: observed.rollouts.clone().into_iter().rev().collect(),
+        fronts: observed.fronts.clone(),
     }
 }
 

@@ -637,3 +637,90 @@ fn a_restart_lets_nothing_through_that_is_held() {
         assert_eq!(world.pass().actions, [], "{after}");
     }
 }
+
+/// Where the name of `acme/web` leads after each turn until nothing moves, and that whoever it leads to serves.
+fn follow(world: &mut World) -> Vec<String> {
+    let (mut path, mut quiet) = (Vec::new(), 0);
+    while quiet < 10 {
+        let plan = world.turn();
+        quiet = if plan.actions.is_empty() {
+            quiet + 1
+        } else {
+            0
+        };
+        let front = world.observed.fronts.leads.values().next().cloned();
+        let front = front.expect("the name leads somewhere");
+        let agent = world.agent(&front).clone();
+        assert!(agent.exposed != easyenclave_plan::Exposure::Hidden);
+        let seen = format!("{}#{}", agent.target, agent.slot);
+        if path.last() != Some(&seen) {
+            path.push(seen);
+        }
+    }
+    path
+}
+
+#[test]
+fn a_name_moves_once_in_a_roll_out_and_never_leads_nowhere() {
+    for rollout in [
+        "",
+        "unavailable 0",
+        "unavailable 2",
+        "canary 1 steady 5",
+        "surge 2",
+    ] {
+        let state = |version| {
+            format!(
+                "target tiny 0 6\ndeploy acme/web x3 {version} exposed {rollout}\nhost acme/web app.example.com"
+            )
+        };
+        let mut world = settled(&state("v1"));
+        let before = follow(&mut world);
+        assert_eq!(before.len(), 1, "{rollout}: {before:?}");
+        world.desired = desired(&state("v2"));
+        let path = follow(&mut world);
+        assert_eq!(path.len(), 2, "{rollout}: {path:?}");
+    }
+}
+
+#[test]
+fn a_name_follows_its_only_replica_when_another_may_be_there() {
+    let state = |version| {
+        format!(
+            "target tiny 0 6\ndeploy acme/web x1 {version} exposed unavailable 0\nhost acme/web app.example.com"
+        )
+    };
+    let mut world = settled(&state("v1"));
+    world.desired = desired(&state("v2"));
+    assert_eq!(follow(&mut world).len(), 2);
+}
+
+#[test]
+fn a_name_stays_over_a_lost_store_and_moves_with_its_place() {
+    let on = |target: &str| {
+        format!(
+            "target east 0 6\ntarget west 0 6\ndeploy acme/web x2 v1 exposed on {target}\nhost acme/web app.example.com"
+        )
+    };
+    let mut world = settled(&on("east"));
+    let before = follow(&mut world);
+    world.lose_store();
+    // It is published nowhere until that is decided again; the name is left.
+    world.settle();
+    assert_eq!(follow(&mut world), before);
+    world.desired = desired(&on("west"));
+    let path = follow(&mut world);
+    assert_eq!(path.len(), 2, "{path:?}");
+    assert!(path[1].starts_with("west"), "{path:?}");
+}
+
+#[test]
+fn a_name_goes_with_its_deployment() {
+    let state = "target tiny 0 4\ndeploy acme/a x1 v1\ndeploy acme/web x1 v1 exposed\nhost acme/web app.example.com";
+    let mut world = settled(state);
+    world.desired = desired("target tiny 0 4\ndeploy acme/a x1 v1");
+    let story = world.settle();
+    assert!(story.contains("unpoint app.example.com from"), "{story}");
+    assert_eq!(world.observed.fronts.leads.len(), 0);
+    assert_eq!(world.observed.fronts.decided.len(), 0);
+}

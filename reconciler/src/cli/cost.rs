@@ -209,6 +209,8 @@ fn counted(
             Some((target.clone(), Way::Fewer, price))
         }
         Action::Unexpose { .. }
+        | Action::Unpoint { .. }
+        | Action::Point { .. }
         | Action::Quarantine { .. }
         | Action::Release { .. }
         | Action::Settle { .. }

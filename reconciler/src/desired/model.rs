@@ -63,6 +63,7 @@ pub(super) fn build(facts: &Facts<'_>) -> Option<Model> {
             targets: BTreeMap::new(),
             reservations: BTreeMap::new(),
             deployments: BTreeMap::new(),
+            hostnames: BTreeMap::new(),
             frozen: facts.unreadable.iter().filter_map(frozen).collect(),
             approvals: facts
                 .approvals

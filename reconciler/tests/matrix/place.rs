@@ -324,6 +324,7 @@ fn revision(spec: PolicySpec) -> Revision {
             targets: BTreeMap::from([(name("tiny"), target)]),
             reservations: BTreeMap::new(),
             deployments: BTreeMap::new(),
+            hostnames: BTreeMap::new(),
             frozen: BTreeSet::new(),
             approvals: BTreeSet::new(),
         },

@@ -71,7 +71,9 @@ impl<'a> Facts<'a> {
                 self.retired.insert(agent);
             }
             Action::Unexpose { agent, .. } => drop(self.hidden.insert(agent)),
-            Action::Quarantine { .. }
+            Action::Unpoint { .. }
+            | Action::Point { .. }
+            | Action::Quarantine { .. }
             | Action::Release { .. }
             | Action::Settle { .. }
             | Action::Revert { .. }

@@ -85,7 +85,14 @@ impl Mentioned {
                 self.agents.insert(agent.clone());
                 self.deployments.insert(deployment.clone());
             }
-            Action::Quarantine { agent, .. }
+            Action::Point {
+                agent, deployment, ..
+            } => {
+                self.agents.insert(agent.clone());
+                self.deployments.insert(deployment.clone());
+            }
+            Action::Unpoint { agent, .. }
+            | Action::Quarantine { agent, .. }
             | Action::Release { agent }
             | Action::Retire { agent, .. }
             | Action::Challenge { agent } => drop(self.agents.insert(agent.clone())),
@@ -132,5 +139,17 @@ fn is_served(facts: &Facts, id: &DeploymentId, deployment: &Deployment) -> bool 
             && fact.assigned.as_ref().is_some_and(current)
             && (facts.is_frozen(fact) || (facts.fits(agent, fact, deployment) && shown))
     };
-    carriers.len() == deployment.replicas as usize && carriers.iter().all(|(a, f)| good(a, f))
+    carriers.len() == deployment.replicas as usize
+        && carriers.iter().all(|(a, f)| good(a, f))
+        && (deployment.replicas == 0 || is_named(facts, id))
+}
+
+/// Whether the name of a deployment leads to where it is meant to, and gets through.
+fn is_named(facts: &Facts, id: &DeploymentId) -> bool {
+    let fronts = &facts.observed.fronts;
+    facts.desired.hostnames.get(id).is_none_or(|hostname| {
+        let front = fronts.leads.get(hostname);
+        let is_open = front.is_some_and(|front| fronts.open.get(front) == Some(&true));
+        fronts.listed && is_open && front == fronts.decided.get(hostname)
+    })
 }

@@ -5,6 +5,7 @@ mod budgets;
 mod facts;
 mod limits;
 mod mention;
+mod names;
 mod rollouts;
 mod safety;
 

@@ -7,7 +7,7 @@ use easyenclave_schemas::{AgentId, OrderId, Timestamp};
 
 use super::Findings;
 use super::facts::Facts;
-use super::rollouts;
+use super::{names, rollouts};
 use crate::{Action, Agent, Exposure, Hold, Liveness, Reported, RetireReason};
 
 pub(super) fn check(facts: &Facts, findings: &mut Findings) {
@@ -21,7 +21,9 @@ pub(super) fn check(facts: &Facts, findings: &mut Findings) {
             Action::Launch { .. } => launch(facts, action, findings),
             Action::Cancel { order, .. } => cancel(facts, order, action, findings),
             Action::Settle { .. } | Action::Revert { .. } => {}
-            Action::Unexpose { .. }
+            Action::Point { .. } => names::point(facts, action, findings),
+            Action::Unexpose { agent, .. } => names::unexpose(facts, agent, findings),
+            Action::Unpoint { .. }
             | Action::Quarantine { .. }
             | Action::Release { .. }
             | Action::Challenge { .. } => {}

@@ -11,6 +11,7 @@ impl Display for Action {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
             Self::Unexpose { agent, deployment } => write!(f, "unexpose {deployment} on {agent}"),
+            Self::Unpoint { agent, hostname } => write!(f, "unpoint {hostname} from {agent}"),
             Self::Quarantine { agent, reason } => write!(f, "quarantine {agent}: {reason}"),
             Self::Release { agent } => write!(f, "release {agent}"),
             Self::Settle {
@@ -53,6 +54,11 @@ impl Display for Action {
             ),
             Self::Launch { .. } => launch(self, f),
             Self::Expose { agent, deployment } => write!(f, "expose {deployment} on {agent}"),
+            Self::Point {
+                agent,
+                deployment,
+                hostname,
+            } => write!(f, "point {hostname} of {deployment} at {agent}"),
         }
     }
 }

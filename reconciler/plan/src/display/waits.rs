@@ -24,6 +24,11 @@ impl WaitReason {
             Self::Wave { .. } => "Wave",
             Self::MinHealthy { .. } => "MinHealthy",
             Self::RollOutPaused { .. } => "RollOutPaused",
+            Self::NamesUnlisted { .. } => "NamesUnlisted",
+            Self::NoFront { .. } => "NoFront",
+            Self::NameNotThere { .. } => "NameNotThere",
+            Self::FrontClosed { .. } => "FrontClosed",
+            Self::FrontStays { .. } => "FrontStays",
             Self::Reverted { .. } => "Reverted",
             Self::NothingToRevertTo { .. } => "NothingToRevertTo",
             Self::NoTarget => "NoTarget",
@@ -76,6 +81,11 @@ impl Display for WaitReason {
             | Self::RollOutPaused { .. }
             | Self::Reverted { .. }
             | Self::NothingToRevertTo { .. } => roll_outs(self, f),
+            Self::NamesUnlisted { .. }
+            | Self::NoFront { .. }
+            | Self::NameNotThere { .. }
+            | Self::FrontClosed { .. }
+            | Self::FrontStays { .. } => names(self, f),
             Self::QuotaExceeded { owner, quota } => {
                 let agents = plural(*quota, "agent");
                 write!(f, "the quota of {owner}, {agents}, is used up")
@@ -173,6 +183,29 @@ fn roll_outs(reason: &WaitReason, f: &mut Formatter<'_>) -> Result {
                 "the version fails, {cause}, and none is known that was healthy"
             )
         }
+        _ => Ok(()),
+    }
+}
+
+fn names(reason: &WaitReason, f: &mut Formatter<'_>) -> Result {
+    match reason {
+        WaitReason::NamesUnlisted { hostname } => {
+            write!(f, "where {hostname} leads was not listed since the start")
+        }
+        WaitReason::NoFront { hostname } => write!(
+            f,
+            "no replica is published and connected for {hostname} to lead to"
+        ),
+        WaitReason::NameNotThere { hostname, agent } => {
+            write!(f, "{hostname} is to lead to {agent}, and does not yet")
+        }
+        WaitReason::FrontClosed { hostname, agent } => {
+            write!(f, "{hostname} leads to {agent}, which is not connected")
+        }
+        WaitReason::FrontStays { hostname, agent } => write!(
+            f,
+            "the replica on {agent} stays as long as {hostname} leads to it"
+        ),
         _ => Ok(()),
     }
 }

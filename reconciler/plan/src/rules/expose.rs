@@ -24,7 +24,8 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
     }
 }
 
-fn stays(view: &View, draft: &Draft, agent: AgentIx, published: &DeploymentId) -> bool {
+/// Whether what is published on an agent stays so.
+pub(super) fn stays(view: &View, draft: &Draft, agent: AgentIx, published: &DeploymentId) -> bool {
     let facts = view.agent(agent);
     let assigned = facts.fact.assigned.as_ref();
     let serves = match draft.fate(agent) {

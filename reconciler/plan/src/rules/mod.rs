@@ -2,6 +2,7 @@
 //! A rule never takes back what another decided.
 
 pub(crate) mod expose;
+pub(crate) mod front;
 pub(crate) mod place;
 pub(crate) mod provision;
 pub(crate) mod quarantine;

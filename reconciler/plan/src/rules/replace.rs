@@ -300,7 +300,7 @@ impl Update<'_, '_> {
         let mut steady = spread::in_order(of, steady, |replica| replica.serves, |_| ());
         steady.retain(|replica| {
             let left = serving - u32::from(replica.serves);
-            let may_go = left >= floor;
+            let may_go = left >= floor && !replica.fronts;
             serving = if may_go { left } else { serving };
             may_go
         });

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use easyenclave_plan::{
-    Agent, Assigned, Budget, Deployment, Desired, Disruption, Exposure, Frozen, LaunchOrder,
-    Liveness, Observed, OnLapse, OrderState, Orphan, Pause, Placement, Quarantine, Remedy, Replica,
-    Reported, Reservation, RetireOrder, Rollout, RolloutFact, Shortage, Target, Trust, Window,
+    Agent, Assigned, Budget, Deployment, Desired, Disruption, Exposure, Fronts, Frozen,
+    LaunchOrder, Liveness, Observed, OnLapse, OrderState, Orphan, Pause, Placement, Quarantine,
+    Remedy, Replica, Reported, Reservation, RetireOrder, Rollout, RolloutFact, Shortage, Target,
+    Trust, Window,
 };
 use easyenclave_schemas::documents::{Runtime, Spread};
 use easyenclave_schemas::{
-    AgentId, DeploymentId, Digest, DisruptionReason, FailureCause, Generation, OrderId,
+    AgentId, DeploymentId, Digest, DisruptionReason, FailureCause, Generation, Hostname, OrderId,
     ReservationId, Revert, Share, Spot, StageTimes, TargetName, Timestamp, Weekday,
 };
 use proptest::collection::vec;
@@ -269,6 +270,11 @@ pub(crate) fn desired() -> impl Strategy<Value = Desired> {
                     .deployments
                     .extend(deployment.map(|d| (name(id), d)));
             }
+            let named = desired
+                .deployments
+                .iter()
+                .filter(|(id, deployment)| deployment.exposed && !id.name.as_str().ends_with('b'));
+            desired.hostnames = named.map(|(id, _)| (id.clone(), hostname(id))).collect();
             for (at, (owner, target, count, ended)) in reservations.into_iter().enumerate() {
                 let until = ended.then(|| ago(1));
                 desired.reservations.insert(
@@ -498,6 +504,30 @@ fn shortage() -> impl Strategy<Value = (Spot, Shortage)> {
     })
 }
 
+/// The name of a deployment that has one.
+fn hostname(deployment: &DeploymentId) -> Hostname {
+    let label = deployment.to_string().replace('/', "-");
+    name(&format!("{label}.example.com"))
+}
+
+/// Some of what is published is named, meant to be, and connected.
+fn name_agent(fronts: &mut Fronts, id: &AgentId, agent: &Agent) {
+    let Exposure::Exposed(deployment) = &agent.exposed else {
+        return;
+    };
+    fronts.listed = agent.slot % 5 != 4;
+    let hostname = hostname(deployment);
+    if agent.slot % 3 != 1 {
+        fronts.leads.insert(hostname.clone(), id.clone());
+    }
+    if agent.slot % 2 == 0 {
+        fronts.decided.insert(hostname, id.clone());
+    }
+    if agent.slot % 7 != 3 {
+        fronts.open.insert(id.clone(), agent.slot % 4 != 1);
+    }
+}
+
 /// A world in any condition.
 pub(crate) fn observed() -> impl Strategy<Value = Observed> {
     let agents = vec(agent(), 0..=10);
@@ -516,6 +546,7 @@ pub(crate) fn observed() -> impl Strategy<Value = Observed> {
                 let opened = ago(5);
                 observed.retires.insert(id.clone(), RetireOrder { opened });
             }
+            name_agent(&mut observed.fronts, &id, &agent);
             observed.agents.insert(id, agent);
         }
         for order in orders {

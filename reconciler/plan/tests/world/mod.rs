@@ -84,8 +84,25 @@ impl World {
     pub(crate) fn turn(&mut self) -> Plan {
         let plan = self.pass();
         self.answer_all();
+        self.lead();
         self.advance(1);
         plan
+    }
+
+    /// Ways open, and names move, one step after they are decided.
+    fn lead(&mut self) {
+        let fronts = &mut self.observed.fronts;
+        fronts.listed = true;
+        let agents = &self.observed.agents;
+        let is_shown = |agent: &AgentId| {
+            let agent = agents.get(agent);
+            agent.is_some_and(|agent| agent.exposed != Exposure::Hidden)
+        };
+        fronts.leads.retain(|_, agent| is_shown(agent));
+        let open = agents.keys().filter(|agent| is_shown(agent));
+        fronts.open = open.map(|agent| (agent.clone(), true)).collect();
+        let decided = fronts.decided.clone();
+        fronts.leads.extend(decided);
     }
 
     pub(crate) fn advance(&mut self, seconds: u64) {
@@ -143,7 +160,22 @@ impl World {
     fn record(&mut self, action: &Action) {
         let now = self.now;
         match action {
-            Action::Unexpose { agent, .. } => self.agent(agent).exposed = Exposure::Hidden,
+            Action::Unexpose { agent, .. } => {
+                self.agent(agent).exposed = Exposure::Hidden;
+                self.observed.fronts.open.remove(agent);
+            }
+            Action::Unpoint { agent, hostname } => {
+                let decided = self.observed.fronts.decided.get(hostname);
+                if decided == Some(agent) {
+                    self.observed.fronts.decided.remove(hostname);
+                }
+            }
+            Action::Point {
+                agent, hostname, ..
+            } => {
+                let decided = &mut self.observed.fronts.decided;
+                decided.insert(hostname.clone(), agent.clone());
+            }
             Action::Quarantine { agent, reason } => self.agent(agent).quarantined = Some(*reason),
             Action::Release { agent } => self.agent(agent).quarantined = None,
             Action::Settle {
@@ -432,6 +464,7 @@ impl World {
     /// The store is lost: agents are heard of again and go on with what they run, and nobody knows what was decided.
     pub(crate) fn lose_store(&mut self) {
         self.observed.rollouts.clear();
+        self.observed.fronts.decided.clear();
         for agent in self.observed.agents.values_mut() {
             agent.assigned = None;
             agent.idle_since = None;
