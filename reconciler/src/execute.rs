@@ -152,6 +152,17 @@ impl Decide {
                 record.exposed = Some(deployment.clone());
                 Ok(())
             }),
+            Action::Unpoint { agent, hostname } => draft.edit(agent, |record| {
+                let is_it = record.hostname.as_ref() == Some(hostname);
+                record.hostname = record.hostname.take().filter(|_| !is_it);
+                Ok(())
+            }),
+            Action::Point {
+                agent, hostname, ..
+            } => draft.edit(agent, |record| {
+                record.hostname = Some(hostname.clone());
+                Ok(())
+            }),
             Action::Quarantine { agent, reason } => draft.edit(agent, |record| {
                 record.quarantined = Some(match reason {
                     Quarantine::TrustLapsed => QuarantineRecord::TrustLapsed,

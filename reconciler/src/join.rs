@@ -275,6 +275,7 @@ fn agent_record(
         idle_since: known.and_then(|known| known.idle_since),
         quarantined: known.and_then(|known| known.quarantined),
         exposed: known.and_then(|known| known.exposed.clone()),
+        hostname: known.and_then(|known| known.hostname.clone()),
     })
 }
 

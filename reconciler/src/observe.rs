@@ -22,9 +22,9 @@ use crate::journal::Records;
 use crate::presence::{Heard, ListedUnit, Listing, SILENT_AFTER};
 use crate::recall::{Home, slots};
 use crate::revision::{Policies, Revision};
-use crate::rollouts;
 use crate::shortages::shortages;
 use crate::world::World;
+use crate::{rollouts, tunnels};
 
 /// Agents send a heartbeat this often.
 pub const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -60,6 +60,7 @@ pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
         spent: world.spent.all(),
         unheard: unheard(world, revision, &listings, now),
         shortages: shortages(&records, now),
+        fronts: tunnels::fronts(world, revision, &records),
         rollouts,
     }
 }
@@ -316,10 +317,8 @@ fn launch(order: &OrderRecord, holds: &Holds<'_>) -> Option<LaunchOrder> {
 }
 
 fn retires(records: &Records) -> BTreeMap<easyenclave_schemas::AgentId, RetireOrder> {
-    let pending = records
-        .orders
-        .values()
-        .filter(|order| order.state.is_pending());
+    let orders = records.orders.values();
+    let pending = orders.filter(|order| order.state.is_pending());
     pending
         .filter_map(|order| match &order.work {
             WorkRecord::Retire { agent, .. } => Some((

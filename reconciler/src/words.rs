@@ -74,6 +74,7 @@ mod tests {
             rollout: None,
             history: Vec::new(),
             hostname: None,
+            url: None,
             replicas: Vec::new(),
             conditions: Vec::new(),
             waits: Vec::new(),

@@ -9,9 +9,9 @@ use crate::documents::{Health, Runtime, SecretUse, Workload};
 use crate::evidence::{RootKeyId, Verdict};
 use crate::wire::known;
 use crate::{
-    AgentId, Datacenter, DeploymentId, Digest, FailureCause, Generation, NodeSize, OrderId,
-    PolicyName, ProviderName, Revert, Shape, Spot, StageTimes, TargetName, Timestamp, WorkerId,
-    Zone,
+    AgentId, Datacenter, DeploymentId, Digest, FailureCause, Generation, Hostname, NodeSize,
+    OrderId, PolicyName, ProviderName, Revert, Shape, Spot, StageTimes, TargetName, Timestamp,
+    WorkerId, Zone,
 };
 
 /// What is in force: a commit, and what differs from its files. It names versions that are in Git and
@@ -85,6 +85,9 @@ pub struct AgentRecord {
     /// The deployment that is published on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exposed: Option<DeploymentId>,
+    /// The name of that deployment, if it is to lead to this agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<Hostname>,
 }
 
 /// What verification said last.

@@ -200,6 +200,7 @@ fn agent_record(
         idle_since: None,
         quarantined: None,
         exposed: None,
+        hostname: None,
     }
 }
 

@@ -200,6 +200,7 @@ fn empty(deployment: DeploymentId, now: Timestamp) -> DeploymentStatus {
         rollout: None,
         history: Vec::new(),
         hostname: None,
+        url: None,
         replicas: Vec::new(),
         conditions: vec![condition(ConditionType::Available, true, now)],
         waits: Vec::new(),
@@ -251,6 +252,7 @@ fn whole(fleet: FleetId, now: Timestamp) -> FleetStatus {
         unowned: BTreeMap::new(),
         unheard: Vec::new(),
         shortages: Vec::new(),
+        fronts: None,
         conditions: vec![condition(ConditionType::Readable, true, now)],
     }
 }

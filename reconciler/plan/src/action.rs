@@ -117,8 +117,10 @@ impl Action {
             | Self::Revert { deployment, .. }
             | Self::Unassign { deployment, .. }
             | Self::Assign { deployment, .. }
-            | Self::Expose { deployment, .. } => Some(deployment),
-            Self::Quarantine { .. }
+            | Self::Expose { deployment, .. }
+            | Self::Point { deployment, .. } => Some(deployment),
+            Self::Unpoint { .. }
+            | Self::Quarantine { .. }
             | Self::Release { .. }
             | Self::Cancel { .. }
             | Self::Retire { .. }

@@ -171,6 +171,7 @@ fn deployment(status: &Status, row: &DeploymentStatus) -> Vec<String> {
 
 fn addresses(row: &DeploymentStatus) -> Option<String> {
     let urls = row.replicas.iter().filter_map(|one| one.url.as_deref());
+    let urls = row.url.as_deref().into_iter().chain(urls);
     let urls: Vec<_> = urls.collect();
     match urls.as_slice() {
         [] => None,

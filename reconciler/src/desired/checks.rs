@@ -3,6 +3,7 @@
 
 mod compose;
 mod fleet;
+mod hostnames;
 mod limits;
 mod owners;
 mod providers;
@@ -59,7 +60,7 @@ impl Finding {
 
 type Check = fn(&Facts<'_>, &mut Vec<Finding>);
 
-const CHECKS: [Check; 23] = [
+const CHECKS: [Check; 25] = [
     places,
     identities_are_unique,
     owners_exist,
@@ -76,6 +77,8 @@ const CHECKS: [Check; 23] = [
     quotas,
     reservations_fit,
     compose::files_obey_the_fleet,
+    hostnames::are_in_the_zone,
+    hostnames::are_one_deployments,
     fleet::auditors_are_readable,
     fleet::sealing_has_auditors,
     fleet::real_roots_have_auditors,

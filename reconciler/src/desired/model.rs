@@ -300,6 +300,10 @@ fn add_deployment(model: &mut Model, facts: &Facts<'_>, held: &Held<'_, Deployme
     model.workloads.insert(digest, version);
     if let Some(expose) = &spec.expose {
         model.paths.insert(id.clone(), expose.path.clone());
+        if let Some(hostname) = &expose.hostname {
+            let hostnames = &mut model.desired.hostnames;
+            hostnames.insert(id.clone(), hostname.clone());
+        }
     }
     model
         .desired

@@ -1,6 +1,7 @@
 //! Revisions as people push them, one after the other.
 
 mod compose;
+mod hostnames;
 mod keys;
 mod moves;
 mod owners;

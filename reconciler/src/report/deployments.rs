@@ -59,7 +59,8 @@ fn status(
         ready: count(&|replica| replica.ready),
         rollout: None,
         history: Vec::new(),
-        hostname: None,
+        hostname: sight.report.revision.desired.hostnames.get(id).cloned(),
+        url: url(sight, id),
         replicas,
         conditions: Vec::new(),
         waits: sight.waits(&Subject::Deployment(id.clone())),
@@ -74,6 +75,18 @@ fn status(
     }
     status.conditions = conditions(sight, &status, wanted);
     status
+}
+
+/// Where a deployment is opened under its name, once that leads to a replica that is reached.
+fn url(sight: &Sight<'_>, id: &DeploymentId) -> Option<String> {
+    let revision = &sight.report.revision;
+    let hostname = revision.desired.hostnames.get(id)?;
+    let fronts = &sight.report.observed.fronts;
+    let front = fronts.leads.get(hostname)?;
+    let is_there = fronts.decided.get(hostname) == Some(front);
+    let is_open = fronts.open.get(front) == Some(&true);
+    let path = revision.paths.get(id).map_or("", String::as_str);
+    (is_there && is_open).then(|| format!("https://{hostname}{path}"))
 }
 
 fn replica(
@@ -157,13 +170,33 @@ fn conditions(
     if !wanted.is_some_and(|wanted| wanted.exposed) {
         return conditions.done();
     }
-    let replicas = status.replicas.iter();
-    let published = replicas.filter(|replica| replica.url.is_some()).count();
-    let published = u32::try_from(published).unwrap_or(u32::MAX);
-    let all = published >= status.wanted;
-    let reason = if all { "Published" } else { "NotAllPublished" };
-    let message = of(published, status.wanted, "published");
+    let (all, reason, message) = exposed(status);
     conditions
         .add(ConditionType::Exposed, when(all), reason, message)
         .done()
+}
+
+/// Whether all that is wanted is published, and reached under its name if it has one; in a word, and in words.
+fn exposed(status: &DeploymentStatus) -> (bool, &'static str, String) {
+    let replicas = status.replicas.iter();
+    let published = replicas.filter(|replica| replica.url.is_some()).count();
+    let published = u32::try_from(published).unwrap_or(u32::MAX);
+    let is_named = status.hostname.is_none() || status.url.is_some() || status.wanted == 0;
+    let are_all = published >= status.wanted;
+    let (reason, message) = match (&status.hostname, are_all) {
+        (Some(hostname), true) if !is_named => (
+            "NameNotThere",
+            format!("{hostname} leads to no replica yet"),
+        ),
+        _ => (
+            if are_all {
+                "Published"
+            } else {
+                "NotAllPublished"
+            },
+            of(published, status.wanted, "published"),
+        ),
+    };
+    let all = are_all && is_named;
+    (all, reason, message)
 }

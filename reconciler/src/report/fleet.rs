@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use easyenclave_plan::{Hold, Orphan, Shortage};
+use easyenclave_plan::{Fronts, Hold, Orphan, Shortage};
 use easyenclave_schemas::status::{
     AgentStatus, Condition, ConditionType, Counts, DeploymentPhase, DeploymentStatus, FleetStatus,
-    HeldStatus, ShortageStatus, UnheardStatus, UnownedStatus,
+    FrontsStatus, HeldStatus, ShortageStatus, UnheardStatus, UnownedStatus,
 };
 use easyenclave_schemas::{AgentId, Datacenter, DeploymentId, OrderId, ProviderName, Spot};
 
@@ -45,8 +45,18 @@ pub(super) fn fleet(
         unowned: report.observed.orphans.iter().map(unowned).collect(),
         unheard: report.observed.unheard.iter().map(unheard).collect(),
         shortages: report.observed.shortages.iter().map(shortage).collect(),
+        fronts: fronts(&report.observed.fronts),
         conditions: conditions(sight, notes),
     }
+}
+
+fn fronts(fronts: &Fronts) -> Option<FrontsStatus> {
+    (*fronts != Fronts::default()).then(|| FrontsStatus {
+        listed: fronts.listed,
+        leads: fronts.leads.clone(),
+        decided: fronts.decided.clone(),
+        open: fronts.open.clone(),
+    })
 }
 
 fn unowned((id, orphan): (&OrderId, &Orphan)) -> (OrderId, UnownedStatus) {

@@ -1,12 +1,12 @@
 //! The way back: a status read from Git is an observation that the planner takes.
 
 use easyenclave_plan::{
-    Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Quarantine,
-    Remedy, Replica, Reported, RetireOrder, RolloutFact, Shortage, Trust,
+    Agent, Assigned, Exposure, Fronts, LaunchOrder, Liveness, Observed, OrderState, Orphan,
+    Quarantine, Remedy, Replica, Reported, RetireOrder, RolloutFact, Shortage, Trust,
 };
 use easyenclave_schemas::status::{
-    AgentStatus, DeploymentStatus, LivenessStatus, OrderKind, OrderStatus, ShortageStatus,
-    TrustStatus, UnheardStatus, UnownedStatus,
+    AgentStatus, DeploymentStatus, FrontsStatus, LivenessStatus, OrderKind, OrderStatus,
+    ShortageStatus, TrustStatus, UnheardStatus, UnownedStatus,
 };
 use easyenclave_schemas::{DeploymentId, OrderId, Spot, Timestamp};
 
@@ -108,7 +108,21 @@ pub fn observed(status: &Status) -> Observed {
     observed.unheard = unheard.map(place).collect();
     let shortages = status.fleet.shortages.iter();
     observed.shortages = shortages.map(shortage).collect();
+    observed.fronts = status
+        .fleet
+        .fronts
+        .as_ref()
+        .map_or_else(Fronts::default, fronts);
     observed
+}
+
+fn fronts(status: &FrontsStatus) -> Fronts {
+    Fronts {
+        listed: status.listed,
+        leads: status.leads.clone(),
+        decided: status.decided.clone(),
+        open: status.open.clone(),
+    }
 }
 
 fn rollout(status: &DeploymentStatus) -> Option<(DeploymentId, RolloutFact)> {

@@ -122,6 +122,7 @@ fn deployments(page: &mut String, status: &Status) {
             .replicas
             .iter()
             .filter_map(|replica| replica.url.as_deref());
+        let urls = row.url.as_deref().into_iter().chain(urls);
         let urls: Vec<_> = urls.take(3).map(cell).collect();
         let _ = writeln!(
             page,

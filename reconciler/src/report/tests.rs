@@ -361,6 +361,7 @@ impl Scene {
             idle_since: None,
             quarantined,
             exposed,
+            hostname: None,
         };
         self.records.agents.insert(id, Arc::new(record));
     }

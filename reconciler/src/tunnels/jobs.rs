@@ -1,10 +1,10 @@
-//! Calls about ways that are under way, a few at a time, and whom not to call again yet. One that hangs holds up nobody else.
+//! Calls about ways and names that are under way, a few at a time, and whom not to call again yet. One that hangs holds up nobody else.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use easyenclave_schemas::{AgentId, Timestamp};
+use easyenclave_schemas::{AgentId, Hostname, Timestamp};
 use easyenclave_tunnel::{Ensured, Listing, Next, Route, TunnelError, Tunnels};
 use tokio::task::JoinSet;
 
@@ -13,11 +13,19 @@ use crate::world::World;
 /// So many calls at a time.
 const AT_ONCE: usize = 8;
 
+/// So many more that lead away or take away: they wait for nothing that is being made.
+const AWAY: usize = 4;
+
 /// The longest pause after a call that failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// What a call is about: everything, or one agent.
-pub(super) type Matter = Option<AgentId>;
+/// What a call is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Matter {
+    All,
+    Agent(AgentId),
+    Name(Hostname),
+}
 
 /// What a call does. What failed rests for itself: a way that cannot be made holds up nobody who takes it away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +33,8 @@ pub(super) enum Verb {
     List,
     Ensure,
     Remove,
+    Point,
+    Unpoint,
 }
 
 /// A call.
@@ -32,6 +42,8 @@ pub(super) enum Job {
     List,
     Ensure(Route),
     Remove(AgentId),
+    Point(Hostname, AgentId),
+    Unpoint(Hostname),
 }
 
 /// What came of it.
@@ -39,13 +51,15 @@ pub(super) enum Done {
     Listed(Listing),
     Ensured(Route, Ensured),
     Removed(AgentId),
+    Pointed(Hostname, AgentId),
+    Unpointed(Hostname),
     Failed(Matter, Verb, TunnelError),
 }
 
 #[derive(Default)]
 pub(super) struct Jobs {
     calls: JoinSet<Done>,
-    busy: Vec<Matter>,
+    busy: BTreeMap<Matter, Verb>,
     pauses: BTreeMap<(Matter, Verb), (u32, Timestamp)>,
 }
 
@@ -57,12 +71,21 @@ impl Jobs {
             .pauses
             .get(&(matter.clone(), verb))
             .is_some_and(|(_, until)| *until > now);
-        if rests || self.busy.contains(&matter) || self.calls.len() >= AT_ONCE {
+        let most = match verb {
+            Verb::List | Verb::Ensure => AT_ONCE,
+            Verb::Remove | Verb::Point | Verb::Unpoint => AT_ONCE + AWAY,
+        };
+        if rests || self.busy.contains_key(&matter) || self.calls.len() >= most {
             return;
         }
-        self.busy.push(matter);
+        self.busy.insert(matter, verb);
         let by = Arc::clone(by);
         self.calls.spawn(async move { job.run(&*by).await });
+    }
+
+    /// Whether a call about this is under way, and which.
+    pub(super) fn busy(&self, matter: &Matter) -> Option<Verb> {
+        self.busy.get(matter).copied()
     }
 
     /// Waits for a call; for ever when none is under way.
@@ -89,10 +112,9 @@ impl Jobs {
         pauses.filter(|until| *until > now).min()
     }
 
-    /// Forgets the pauses of all other agents.
-    pub(super) fn retain(&mut self, keep: impl Fn(&AgentId) -> bool) {
-        self.pauses
-            .retain(|(matter, _), _| matter.as_ref().is_none_or(&keep));
+    /// Forgets the pauses of all other matters.
+    pub(super) fn retain(&mut self, keep: impl Fn(&Matter) -> bool) {
+        self.pauses.retain(|(matter, _), _| keep(matter));
     }
 
     /// Forgets all calls and pauses.
@@ -102,7 +124,7 @@ impl Jobs {
 
     fn note(&mut self, done: &Done, world: &World) {
         let about = done.about();
-        self.busy.retain(|busy| *busy != about.0);
+        self.busy.remove(&about.0);
         let Done::Failed(matter, _, error) = done else {
             self.pauses.remove(&about);
             return;
@@ -110,16 +132,18 @@ impl Jobs {
         let failures = self.pauses.get(&about).map_or(0, |(failures, _)| *failures) + 1;
         let until = world.clock.now().plus(pause(error.next, failures));
         self.pauses.insert(about, (failures, until));
-        tell(world, matter.as_ref(), error, failures);
+        tell(world, matter, error, failures);
     }
 }
 
 impl Done {
     fn about(&self) -> (Matter, Verb) {
         match self {
-            Self::Listed(_) => (None, Verb::List),
-            Self::Ensured(route, _) => (Some(route.agent.clone()), Verb::Ensure),
-            Self::Removed(agent) => (Some(agent.clone()), Verb::Remove),
+            Self::Listed(_) => (Matter::All, Verb::List),
+            Self::Ensured(route, _) => (Matter::Agent(route.agent.clone()), Verb::Ensure),
+            Self::Removed(agent) => (Matter::Agent(agent.clone()), Verb::Remove),
+            Self::Pointed(name, _) => (Matter::Name(name.clone()), Verb::Point),
+            Self::Unpointed(name) => (Matter::Name(name.clone()), Verb::Unpoint),
             Self::Failed(matter, verb, _) => (matter.clone(), *verb),
         }
     }
@@ -128,9 +152,10 @@ impl Done {
 impl Job {
     fn matter(&self) -> Matter {
         match self {
-            Self::List => None,
-            Self::Ensure(route) => Some(route.agent.clone()),
-            Self::Remove(agent) => Some(agent.clone()),
+            Self::List => Matter::All,
+            Self::Ensure(route) => Matter::Agent(route.agent.clone()),
+            Self::Remove(agent) => Matter::Agent(agent.clone()),
+            Self::Point(name, _) | Self::Unpoint(name) => Matter::Name(name.clone()),
         }
     }
 
@@ -139,6 +164,8 @@ impl Job {
             Self::List => Verb::List,
             Self::Ensure(_) => Verb::Ensure,
             Self::Remove(_) => Verb::Remove,
+            Self::Point(..) => Verb::Point,
+            Self::Unpoint(_) => Verb::Unpoint,
         }
     }
 
@@ -151,6 +178,11 @@ impl Job {
                 .await
                 .map(|ensured| Done::Ensured(route, ensured)),
             Self::Remove(agent) => by.remove(&agent).await.map(|()| Done::Removed(agent)),
+            Self::Point(name, to) => {
+                let pointed = by.point(&name, &to).await;
+                pointed.map(|()| Done::Pointed(name, to))
+            }
+            Self::Unpoint(name) => by.unpoint(&name).await.map(|()| Done::Unpointed(name)),
         };
         done.unwrap_or_else(|error| Done::Failed(matter, verb, error))
     }
@@ -168,8 +200,12 @@ fn pause(next: Next, failures: u32) -> Duration {
 }
 
 /// What a person has to look at is shown with what was refused; the rest is in the log.
-fn tell(world: &World, matter: Option<&AgentId>, error: &TunnelError, failures: u32) {
-    let subject = matter.map_or("tunnels", AgentId::as_str);
+fn tell(world: &World, matter: &Matter, error: &TunnelError, failures: u32) {
+    let subject = match matter {
+        Matter::All => "tunnels",
+        Matter::Agent(agent) => agent.as_str(),
+        Matter::Name(name) => name.as_str(),
+    };
     let code = match error.next {
         Next::NotOurs => "tunnel_not_ours",
         Next::NeedsPerson => "tunnel_needs_person",
@@ -201,7 +237,7 @@ mod tests {
         let agent = AgentId::new("tiny-1").expect("a name");
         let now = Timestamp::from_millis(1000);
         let mut jobs = Jobs::default();
-        let about = (Some(agent.clone()), Verb::Ensure);
+        let about = (Matter::Agent(agent.clone()), Verb::Ensure);
         jobs.pauses.insert(about, (3, now.plus(LONGEST_PAUSE)));
         let route = Route {
             agent: agent.clone(),

@@ -2,6 +2,7 @@
 //! again and again until what is there is what should be, so that a crash is followed by the same loop. It decides nothing about
 //! what is published.
 
+mod fronts;
 mod jobs;
 mod turn;
 mod ways;
@@ -19,6 +20,7 @@ use tokio::time::sleep;
 use crate::config;
 use crate::revision::Revision;
 use crate::world::World;
+pub use fronts::fronts;
 use turn::Turns;
 pub use ways::{NotNow, Way, Ways};
 

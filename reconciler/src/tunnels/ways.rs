@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use easyenclave_schemas::records::AgentRecord;
+use easyenclave_schemas::records::{AgentRecord, TrustRecord};
 use easyenclave_schemas::wire::{ConnectorState, TunnelOrder};
-use easyenclave_schemas::{AgentId, Digest, Timestamp};
+use easyenclave_schemas::{AgentId, Digest, Hostname, Timestamp};
 use easyenclave_tunnel::Tunnels;
 
 use crate::presence::Presence;
@@ -28,6 +28,19 @@ pub struct Way {
     pub connector: Option<Digest>,
 }
 
+/// Whether a way to an agent may be there: something is published on it, and it is trusted now. Its quarantine is recorded by a
+/// pass; when passes fail, trust ends all the same.
+pub(super) fn serves(record: &AgentRecord, now: Timestamp) -> bool {
+    record.exposed.is_some() && is_trusted(record, now)
+}
+
+/// Whether an agent is trusted now.
+pub(super) fn is_trusted(record: &AgentRecord, now: Timestamp) -> bool {
+    let is_accepted =
+        matches!(&record.trust, TrustRecord::Accepted(verdict) if verdict.trusted_until > now);
+    is_accepted && record.quarantined.is_none()
+}
+
 /// All ways.
 #[derive(Default)]
 pub struct Ways(Mutex<State>);
@@ -40,6 +53,8 @@ struct State {
     /// Agents that have had one since the start: what was decided about them is known.
     had: BTreeSet<AgentId>,
     asked: BTreeMap<AgentId, Timestamp>,
+    /// Where names of deployments lead; none before they were listed.
+    names: Option<BTreeMap<Hostname, AgentId>>,
 }
 
 impl Ways {
@@ -72,6 +87,49 @@ impl Ways {
         self.state().had.retain(is_there);
     }
 
+    /// Where the names of deployments lead, once they were listed.
+    pub fn names(&self) -> Option<BTreeMap<Hostname, AgentId>> {
+        self.state().names.clone()
+    }
+
+    /// All names as they were listed. Answers whether that is news.
+    pub(super) fn lead(&self, names: BTreeMap<Hostname, AgentId>) -> bool {
+        let names = Some(names);
+        let mut state = self.state();
+        let is_news = state.names != names;
+        state.names = names;
+        is_news
+    }
+
+    /// A name leads to this agent from now on, or to none of ours.
+    pub(super) fn leads(&self, hostname: Hostname, to: Option<AgentId>) {
+        if let Some(names) = &mut self.state().names {
+            match to {
+                Some(agent) => names.insert(hostname, agent),
+                None => names.remove(&hostname),
+            };
+        }
+    }
+
+    /// Whether the way to an agent is open: its connector is connected, or it needs none. None where that is not known, as of
+    /// an agent that has not been heard of since the start, or whose way has not been found yet.
+    pub fn is_open(&self, agent: &AgentId, presence: &Presence) -> Option<bool> {
+        let connector = self.state().ways.get(agent)?.connector;
+        let Some(version) = connector else {
+            return Some(true);
+        };
+        let serves = presence.heard(agent)?.connector;
+        Some(serves.is_some_and(|serves| serves.version == version && serves.connected))
+    }
+
+    /// The own name of an agent, if it has one.
+    pub(super) fn own(&self, agent: &AgentId) -> Option<Hostname> {
+        let state = self.state();
+        let way = state.ways.get(agent)?;
+        way.connector?;
+        Hostname::new(way.url.strip_prefix("https://")?).ok()
+    }
+
     /// Whether what is decided about an agent has had its time, or was decided before.
     pub(super) fn is_settled(&self, record: &AgentRecord, now: Timestamp) -> bool {
         now >= record.registered_at.plus(SETTLED) || self.state().had.contains(&record.agent)
@@ -87,7 +145,7 @@ impl Ways {
     ) -> Option<TunnelOrder> {
         let is_published = record.exposed.is_some() || !self.is_settled(record, now);
         let version = match self.state().ways.get(&record.agent) {
-            _ if !is_published || record.quarantined.is_some() => None,
+            _ if !is_published || !is_trusted(record, now) => None,
             Some(way) => way.connector,
             None => serves.map(|serves| serves.version),
         };
@@ -117,19 +175,12 @@ impl Ways {
         Ok(by)
     }
 
-    /// Where agents answer for everybody: those that need no connector, and those whose connector is connected.
+    /// Where agents answer for everybody: those whose way is open.
     pub fn urls(&self, presence: &Presence) -> BTreeMap<AgentId, String> {
-        let state = self.state();
-        let leads = |(agent, way): &(&AgentId, &Way)| {
-            let serves = presence.heard(agent).and_then(|heard| heard.connector);
-            let is_it = |version| {
-                serves.is_some_and(|serves| serves.version == version && serves.connected)
-            };
-            way.connector.is_none_or(is_it)
-        };
-        let ways = state.ways.iter().filter(leads);
-        ways.map(|(agent, way)| (agent.clone(), way.url.clone()))
-            .collect()
+        let ways = self.state().ways.clone();
+        let is_open = |(agent, _): &(AgentId, Way)| self.is_open(agent, presence) == Some(true);
+        let ways = ways.into_iter().filter(is_open);
+        ways.map(|(agent, way)| (agent, way.url)).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -161,12 +212,19 @@ mod tests {
 
     /// An agent that registered at the beginning of time.
     fn record(is_published: bool) -> AgentRecord {
-        let zero = "00".repeat(32);
+        let zero = "00".repeat(48);
+        let policy = Digest::of(b"policy");
+        let verdict = serde_json::json!({
+            "acceptedAt": "1970-01-01T00:00:00Z", "trustedUntil": "1970-01-01T01:00:00Z", "trustRoot": zero,
+            "simulated": true, "tcbStatus": "UpToDate", "advisoryIds": [], "mrtd": zero,
+            "rtmrs": [zero, zero, zero, zero], "mrseam": zero, "mrconfigid": zero, "fmspc": "000000000000",
+            "policyDigest": policy, "evidenceDigest": policy, "collateralDigest": policy,
+        });
         let record = serde_json::json!({
             "agent": "a", "target": "tiny", "slot": 0, "datacenter": "local", "size": "tiny",
-            "provider": "local", "worker": "worker-1", "publicKey": zero, "address": "http://127.0.0.1:9",
+            "provider": "local", "worker": "worker-1", "publicKey": "00", "address": "http://127.0.0.1:9",
             "bootId": "b", "version": "0", "registeredAt": "1970-01-01T00:00:00Z",
-            "trust": {"refused": {"code": "EE-ATT-014", "message": "no", "policy": zero}},
+            "trust": {"accepted": verdict},
             "generation": 1, "exposed": is_published.then_some("acme/web"),
         });
         serde_json::from_value(record).expect("a record")
@@ -208,6 +266,9 @@ mod tests {
         let mut lapsed = record(true);
         lapsed.quarantined = Some(QuarantineRecord::TrustLapsed);
         assert_eq!(order(&lapsed, at(1)), None);
+        let hour = at(3_600_000);
+        assert_eq!(order(&record(true), hour), None, "no pass has said so");
+        assert!(super::serves(&record(true), LATER) && !super::serves(&record(true), hour));
         ways.is(name("a"), way("new"));
         assert_eq!(order(&record(true), LATER), Some(version("new")));
         assert_eq!(order(&lapsed, LATER), None);
@@ -230,5 +291,36 @@ mod tests {
         assert_eq!(give("new", LATER.plus(BETWEEN)), Ok(()));
         ways.retain(|_| false);
         assert_eq!(give("new", LATER.plus(BETWEEN * 2)), Err(NotNow::Unknown));
+    }
+
+    #[test]
+    fn names_are_known_once_they_were_listed() {
+        let ways = Ways::default();
+        let (app, agent): (Hostname, AgentId) = (name("app.example.com"), name("a"));
+        ways.leads(app.clone(), Some(agent.clone()));
+        assert_eq!(ways.names(), None);
+        assert!(ways.lead(BTreeMap::new()));
+        assert!(!ways.lead(BTreeMap::new()), "no news");
+        ways.leads(app.clone(), Some(agent.clone()));
+        assert_eq!(ways.names(), Some([(app.clone(), agent)].into()));
+        ways.leads(app, None);
+        assert_eq!(ways.names(), Some(BTreeMap::new()));
+        ways.by(None);
+        assert_eq!(ways.names(), None, "others make them");
+    }
+
+    #[test]
+    fn a_way_is_open_when_it_needs_no_connector_and_unknown_until_it_is_found() {
+        let (ways, presence) = (Ways::default(), Presence::new(LATER));
+        let agent: AgentId = name("a");
+        assert_eq!(ways.is_open(&agent, &presence), None);
+        ways.is(agent.clone(), way("new"));
+        assert_eq!(ways.is_open(&agent, &presence), None, "not heard of");
+        assert_eq!(ways.own(&agent), Some(name("a.example.com")));
+        let connector = None;
+        let url = "http://127.0.0.1:1".into();
+        ways.is(agent.clone(), Way { url, connector });
+        assert_eq!(ways.is_open(&agent, &presence), Some(true));
+        assert_eq!(ways.own(&agent), None);
     }
 }

@@ -16,6 +16,7 @@ mod ledger;
 mod losses;
 mod measures;
 mod mistakes;
+mod names;
 mod outlawed;
 mod remotes;
 mod replay;

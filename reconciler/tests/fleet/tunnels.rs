@@ -19,7 +19,7 @@ const STAND_IN: &str = include_str!("../../../agent/src/connector/stand_in.py");
 const CONNECTOR_TOKEN: &str = "connector-token-";
 
 /// A fleet whose tunnels are made at this server; nothing runs yet. None where there is no Python for the stand-in.
-fn fleet(server: &Server) -> Option<Fleet> {
+pub(crate) fn fleet(server: &Server) -> Option<Fleet> {
     if Command::new("python3").arg("-V").output().is_err() {
         let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|what| what == "all");
         assert!(
@@ -63,7 +63,7 @@ fn url(status: &Value) -> &Value {
 }
 
 /// The processes that are neither agents nor workloads.
-fn connectors(fleet: &Fleet) -> Vec<u32> {
+pub(crate) fn connectors(fleet: &Fleet) -> Vec<u32> {
     let others = fleet.processes().into_iter();
     let others = others.filter(|process| !process.is_agent && process.deployment.is_none());
     others.map(|process| process.pid).collect()

@@ -34,6 +34,9 @@ pub struct DeploymentStatus {
     /// The host's name under which it is reached, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<Hostname>,
+    /// Where people open it under that name, once the name leads to a replica that is reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// The replicas, by agent.
     pub replicas: Vec<PlacedReplica>,
     /// Its conditions.

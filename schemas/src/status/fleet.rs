@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Condition, Sighting};
 use crate::{
-    Datacenter, Digest, FailureCause, FleetId, OrderId, PolicyName, ProviderName, Spot, TargetName,
-    Timestamp,
+    AgentId, Datacenter, Digest, FailureCause, FleetId, Hostname, OrderId, PolicyName,
+    ProviderName, Spot, TargetName, Timestamp,
 };
 
 /// The fleet, as last seen.
@@ -48,8 +48,28 @@ pub struct FleetStatus {
     /// Where machines cannot be had for now, sorted by place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shortages: Vec<ShortageStatus>,
+    /// Where the names of deployments lead; missing where none has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fronts: Option<FrontsStatus>,
     /// Its conditions.
     pub conditions: Vec<Condition>,
+}
+
+/// Where the names of deployments lead, and to whom they may.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FrontsStatus {
+    /// Whether all names were listed since the reconciler started.
+    pub listed: bool,
+    /// The agent that each name leads to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub leads: BTreeMap<Hostname, AgentId>,
+    /// The agent that each name was decided to lead to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub decided: BTreeMap<Hostname, AgentId>,
+    /// Whether the way to each agent that is published under a name is open, where that is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub open: BTreeMap<AgentId, bool>,
 }
 
 /// A machine that belongs to no agent and no order.

@@ -17,8 +17,8 @@ pub use capacity::{CapacityStatus, ReservationStatus};
 pub use condition::{Condition, ConditionStatus, ConditionType, WaitStatus};
 pub use deployment::{DeploymentPhase, DeploymentStatus, PlacedReplica, RolloutStatus};
 pub use fleet::{
-    Counts, FleetStatus, HeldStatus, Refusal, ShortageStatus, SpentApproval, UnheardStatus,
-    UnownedStatus,
+    Counts, FleetStatus, FrontsStatus, HeldStatus, Refusal, ShortageStatus, SpentApproval,
+    UnheardStatus, UnownedStatus,
 };
 pub use order::{OrderKind, OrderStatus};
 pub use problem::ProblemStatus;

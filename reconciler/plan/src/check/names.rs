@@ -53,9 +53,8 @@ pub(super) fn unexpose(facts: &Facts, id: &AgentId, findings: &mut Findings) {
         agent.exposed == Exposure::Exposed(deployment.clone()) && facts.is_ready(id, agent)
     };
     let is_wanted = spec.exposed && spec.replicas > 0 && !facts.retires(id);
-    let others = facts.carriers(deployment).filter(|(other, _)| *other != id);
-    let is_cut =
-        leads == Some(id) && is_wanted && serves((id, agent)) && others.map(serves).any(|is| is);
+    let mut others = facts.carriers(deployment).filter(|(other, _)| *other != id);
+    let is_cut = leads == Some(id) && is_wanted && serves((id, agent)) && others.any(serves);
     findings.must(6, !is_cut, || {
         format!("{id} is hidden while a name leads to it")
     });

@@ -86,10 +86,6 @@ impl Display for WaitReason {
             | Self::NameNotThere { .. }
             | Self::FrontClosed { .. }
             | Self::FrontStays { .. } => names(self, f),
-            Self::QuotaExceeded { owner, quota } => {
-                let agents = plural(*quota, "agent");
-                write!(f, "the quota of {owner}, {agents}, is used up")
-            }
             Self::Held { digest } => write!(f, "held until a person approves {digest}"),
             Self::Frozen => f.write_str("a document cannot be read, so it stays as it is"),
             Self::InQuarantine { reason } => write!(f, "in quarantine: {reason}"),
@@ -124,6 +120,7 @@ impl Display for WaitReason {
             | Self::ReservedForOthers { .. }
             | Self::ReservationEnds { .. }
             | Self::FreeAgentsUnusable { .. }
+            | Self::QuotaExceeded { .. }
             | Self::AboveMaximum { .. } => capacity(self, f),
         }
     }
@@ -300,6 +297,10 @@ fn capacity(reason: &WaitReason, f: &mut Formatter<'_>) -> Result {
                 f,
                 "agents missing: {missing}; the free ones cannot take work now"
             )
+        }
+        WaitReason::QuotaExceeded { owner, quota } => {
+            let agents = plural(*quota, "agent");
+            write!(f, "the quota of {owner}, {agents}, is used up")
         }
         WaitReason::AboveMaximum { by } => {
             write!(f, "agents above the maximum: {by}, all in use")

@@ -520,7 +520,7 @@ fn name_agent(fronts: &mut Fronts, id: &AgentId, agent: &Agent) {
     if agent.slot % 3 != 1 {
         fronts.leads.insert(hostname.clone(), id.clone());
     }
-    if agent.slot % 2 == 0 {
+    if agent.slot.is_multiple_of(2) {
         fronts.decided.insert(hostname, id.clone());
     }
     if agent.slot % 7 != 3 {
