@@ -255,6 +255,7 @@ impl Drop for Bed {
         if self.program == "podman" {
             self.run(&["podman", "rm", "--all", "--force", "--volumes"]);
             self.run(&["podman", "network", "prune", "--force"]);
+            podman::forget_networks();
         }
     }
 }

@@ -31,6 +31,18 @@ pub(super) fn path(folder: &Path) -> OsString {
     own.into_os_string()
 }
 
+/// Which addresses networks of tests had, which Podman's own programs keep for good. Tests take turns, so none is in use.
+pub(super) fn forget_networks() {
+    let known = fs::read_dir("/var/lib/cni/networks").into_iter().flatten();
+    let ours = known.flatten().filter(|network| {
+        let name = network.file_name();
+        name.as_encoded_bytes().starts_with(b"ee_test_")
+    });
+    for network in ours {
+        let _ = fs::remove_dir_all(network.path());
+    }
+}
+
 /// Nothing that other engines of the machine share: locks, networks, a journal. The limits are those that every machine lets it have.
 fn conf(folder: &Path) -> String {
     format!(
