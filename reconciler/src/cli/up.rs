@@ -16,7 +16,7 @@ use easyenclave_git::Signer;
 use easyenclave_schemas::decode::decode;
 use easyenclave_schemas::documents::{Document, ProviderSpec};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::hint::Hints;
 use super::machines::Machines;
@@ -34,8 +34,8 @@ use crate::{examples, keys};
 /// Stopping agents and their workloads may take this long.
 const STOP: Duration = Duration::from_secs(30);
 
-/// Signals that come so soon after the first are the same wish: `timeout`, and a terminal that is closed, signal the
-/// program and then its whole group. Who is impatient signals again later.
+/// Signals that come so soon after another are the same wish: `timeout`, and a terminal that is closed, signal the
+/// program and then its whole group, and a busy machine delivers them late. Who is impatient signals again later.
 const SAME_WISH: Duration = Duration::from_secs(2);
 
 /// Done when the worker is to stop.
@@ -239,7 +239,7 @@ fn worker(data: &DataDir, settings: &Settings) -> anyhow::Result<WorkerConfig> {
 
 /// A signal that is another wish than the one which is being carried out.
 async fn impatience() {
-    sleep(SAME_WISH).await;
+    while timeout(SAME_WISH, shutdown()).await.is_ok() {}
     shutdown().await;
 }
 
