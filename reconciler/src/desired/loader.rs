@@ -16,7 +16,7 @@ use super::moves::Moves;
 use super::past::{Besides, InForce, Lost, Past, Version, again};
 use super::paths::{FLEET, beside, is_document};
 use super::report::FileProblem;
-use super::slot::{NO_FLEET, Older, Slot, absence, blame, facts, problems};
+use super::slot::{NO_FLEET, Older, Slot, absence, blame, borne, facts, problems};
 use crate::secrets::Keyring;
 
 /// Loads revisions, one after the other. Remembers what it decoded and what was in force last.
@@ -156,9 +156,11 @@ impl Loader {
             let missed = self.moves.missed(&self.past, &slots);
             let mut facts = facts(&slots, &missed);
             facts.keyring = self.keyring.as_deref();
-            let findings = checks::run(&facts);
+            let (borne, findings) = borne(&slots, checks::run(&facts));
             if findings.is_empty() {
-                break (model::build(&facts), missed);
+                let model = model::build(&facts);
+                drop(blame(&mut slots, borne));
+                break (model, missed);
             }
             let blamed = blame(&mut slots, findings);
             blamed.iter().for_each(|index| slots[*index].reject());

@@ -209,6 +209,21 @@ pub(super) fn facts<'a>(slots: &'a [Slot<'_>], missed: &BTreeSet<Identity>) -> F
     Facts::new(all, unreadable)
 }
 
+/// Findings that are told and put nothing out of force, and the others. Without a document of the fleet nothing is in force at
+/// all, so the one that was stays, whatever a newer EasyEnclave finds wrong with it.
+pub(super) fn borne(slots: &[Slot<'_>], findings: Vec<Finding>) -> (Vec<Finding>, Vec<Finding>) {
+    let is_borne = |finding: &Finding| {
+        let slot = &slots[finding.file];
+        let was_in_force = match slot.standing {
+            Standing::Unchanged => true,
+            Standing::Older => !slot.asks_history,
+            Standing::Changed | Standing::New => false,
+        };
+        slot.path == FLEET && was_in_force
+    };
+    findings.into_iter().partition(is_borne)
+}
+
 /// Notes findings with the files they blame, and lists the files that must give way. Changes give way
 /// first: when they are gone, what they disturbed may stand again.
 pub(super) fn blame(slots: &mut [Slot<'_>], mut findings: Vec<Finding>) -> BTreeSet<usize> {

@@ -135,3 +135,28 @@ fn what_was_in_force_with_nobody_to_seal_for_stays_in_force() {
     let model = story.load().model.expect("a model");
     assert_eq!(model.status.pushes_per_minute, 6);
 }
+
+/// A newer EasyEnclave may find something wrong with what an older one let through.
+#[test]
+fn what_is_found_wrong_with_the_fleets_document_in_force_stops_nothing() {
+    let mut story = Story::example();
+    story.edit("fleet.yaml", "recipients: []", "recipients: [nonsense]");
+    story.was_in_force();
+    story.check_over_restarts(expect![[r#"
+        fleet.yaml:13:18: `spec.secrets.recipients[0]`: expected a recipient of age such as `age1…`, as age-keygen prints it, found "nonsense" (the last good version stays in force)
+        deployment acme/hello x1
+        deployment acme/hello-again x2
+        target tiny of 32 tiny
+        owner acme 20
+    "#]]);
+    // A change has to mend it, and the one in force stays until then.
+    story.edit("fleet.yaml", "pushesPerMinute: 6", "pushesPerMinute: 7");
+    story.edit(HELLO, "replicas: 1", "replicas: 3");
+    story.check_over_restarts(expect![[r#"
+        fleet.yaml:13:18: `spec.secrets.recipients[0]`: expected a recipient of age such as `age1…`, as age-keygen prints it, found "nonsense" (the last good version stays in force)
+        deployment acme/hello x3
+        deployment acme/hello-again x2
+        target tiny of 32 tiny
+        owner acme 20
+    "#]]);
+}
