@@ -270,7 +270,7 @@ fn reported(heard: &Heard) -> Reported {
         workload: report.workload,
         ready,
         ready_since: heard.ready_since.filter(|_| ready),
-        failing_since: heard.failing_since.filter(|_| !ready),
+        failing_since: heard.failing_since,
         cause,
     })
 }

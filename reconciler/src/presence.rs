@@ -17,7 +17,7 @@ use easyenclave_schemas::{
     AgentId, Datacenter, Generation, OrderId, ProviderName, Timestamp, WorkerId,
 };
 
-use self::spans::since;
+use self::spans::{Ends, Spans, since};
 use crate::journal::Records;
 
 /// An agent that was not heard of for so long is silent: three missed heartbeats and some slack.
@@ -58,8 +58,11 @@ pub struct Heard {
     pub workload: Option<WorkloadReport>,
     /// Since when that has been ready without a break, as far as it was heard.
     pub ready_since: Option<Timestamp>,
-    /// Since when it has failed by its own fault without a break, as far as it was heard.
+    /// Since when it has failed by its own fault without a break, as far as it was heard. Ends time and again are one failing,
+    /// whether or not it is ready in between.
     pub failing_since: Option<Timestamp>,
+    /// How it has ended since it was well last.
+    ends: Option<Ends>,
     /// Calls that it refused since it started.
     pub refusals: CallRefusals,
     /// The connector of its tunnel.
@@ -166,6 +169,7 @@ impl Presence {
             heard.at = heard.at.min(now);
             heard.ready_since = heard.ready_since.map(|_| now);
             heard.failing_since = heard.failing_since.map(|_| now);
+            heard.ends = None;
         }
         for at in lock(&self.workers).values_mut() {
             *at = now.min(*at);
@@ -183,19 +187,19 @@ impl Presence {
     pub fn heartbeat(&self, agent: &AgentId, beat: HeartbeatRequest, at: Timestamp) -> Beat {
         let mut agents = lock(&self.agents);
         let Some(last) = agents.get_mut(agent) else {
-            agents.insert(agent.clone(), Heard::of(beat, at));
+            let spans = since(&beat, None, at);
+            agents.insert(agent.clone(), Heard::of(beat, spans, at));
             return Beat::News;
         };
         if last.boot_id == beat.boot_id && beat.sequence <= last.sequence {
             return Beat::Replayed;
         }
-        let (ready_since, failing_since) = since(&beat, Some(last), at);
+        let spans = since(&beat, Some(last), at);
         let same = last.acknowledged == beat.generation
             && last.boot_id == beat.boot_id
             && last.connector == beat.connector
             && last.workload == beat.workload;
-        *last = Heard::of(beat, at);
-        (last.ready_since, last.failing_since) = (ready_since, failing_since);
+        *last = Heard::of(beat, spans, at);
         if same { Beat::Same } else { Beat::News }
     }
 
@@ -209,6 +213,7 @@ impl Presence {
             workload: request.workload.clone(),
             ready_since: None,
             failing_since: None,
+            ends: None,
             refusals: CallRefusals::default(),
             connector: None,
         };
@@ -377,15 +382,15 @@ impl Listing {
 }
 
 impl Heard {
-    fn of(beat: HeartbeatRequest, at: Timestamp) -> Self {
-        let (ready_since, failing_since) = since(&beat, None, at);
+    fn of(beat: HeartbeatRequest, spans: Spans, at: Timestamp) -> Self {
         Self {
             at,
             sequence: beat.sequence,
             boot_id: beat.boot_id,
             acknowledged: beat.generation,
-            ready_since,
-            failing_since,
+            ready_since: spans.ready_since,
+            failing_since: spans.failing_since,
+            ends: spans.ends,
             workload: beat.workload,
             refusals: beat.refusals,
             connector: beat.connector,
@@ -399,6 +404,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use easyenclave_schemas::wire::WorkloadCause;
+
     use super::*;
 
     fn beat(sequence: u64, state: &str, restarts: u32) -> HeartbeatRequest {
@@ -433,6 +440,39 @@ mod tests {
             Some(at(9)),
             "nobody listened"
         );
+    }
+
+    #[test]
+    fn a_workload_that_ends_time_and_again_fails_from_its_first_end_on_although_it_is_ready_in_between()
+     {
+        let presence = Presence::new(Timestamp::default());
+        let agent = AgentId::new("tiny-1").expect("a name");
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+        let mut sequence = 0;
+        let mut hear = |seconds, state: &str, restarts| {
+            sequence += 1;
+            let mut beat = beat(sequence, state, restarts);
+            let workload = beat.workload.as_mut().expect("a workload");
+            workload.cause = (state != "ready").then_some(WorkloadCause::Exited);
+            presence.heartbeat(&agent, beat, at(seconds));
+            presence.heard(&agent).expect("heard").failing_since
+        };
+        // What had been started again before it was heard of is nobody's fault.
+        assert_eq!(hear(1, "ready", 7), None);
+        assert_eq!(hear(2, "restarting", 7), Some(at(2)));
+        assert_eq!(hear(3, "ready", 8), None, "once");
+        assert_eq!(hear(4, "ready", 9), None, "twice");
+        assert_eq!(hear(6, "ready", 10), Some(at(2)), "three times");
+        assert_eq!(hear(8, "restarting", 10), Some(at(2)));
+        for seconds in (10..70).step_by(5) {
+            assert_eq!(hear(seconds, "ready", 11), Some(at(2)), "at {seconds} s");
+        }
+        assert_eq!(hear(70, "ready", 11), None, "it was well for a minute");
+        assert_eq!(hear(72, "restarting", 11), Some(at(72)), "another failing");
+        assert_eq!(hear(73, "ready", 14), Some(at(72)));
+        presence.listen_from(at(80));
+        assert_eq!(hear(81, "ready", 14), None, "nobody listened");
+        assert_eq!(hear(82, "ready", 0), None, "another agent's count");
     }
 
     #[test]

@@ -42,11 +42,12 @@ pub fn forget_when_proved(
     let spec = revision.desired.deployments.get(&replica.deployment);
     let healthy = facts.get(&replica.deployment).and_then(|fact| fact.healthy);
     let spec = spec.filter(|_| healthy != Some(replica.workload));
-    if spec.is_none_or(|spec| spec.rollout.min_healthy.is_zero()) {
-        replica.ready_since = None;
-    }
     if !spec.is_some_and(|spec| spec.rollout.reverts) {
         replica.failing_since = None;
+    }
+    let is_asked = spec.is_some_and(|spec| !spec.rollout.min_healthy.is_zero());
+    if !is_asked && replica.failing_since.is_none() {
+        replica.ready_since = None;
     }
 }
 

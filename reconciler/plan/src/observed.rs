@@ -182,7 +182,7 @@ pub struct Replica {
     /// Since when it has been ready without a break, where it matters and is known: not before the reconciler started.
     pub ready_since: Option<Timestamp>,
     /// Since when it has failed by its own fault without a break, where it matters and is known: not before the reconciler
-    /// started.
+    /// started. One that ends time and again fails, even while it is ready.
     pub failing_since: Option<Timestamp>,
     /// Why it is not ready, if it is not and its agent can tell.
     pub cause: Option<WorkloadCause>,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use easyenclave_plan::{
     Approval, Breaker, Budget, Deployment, Desired, Disruption, Frozen, Limits, OnLapse, Pause,
@@ -50,6 +51,10 @@ pub struct Model {
 }
 
 /// The schema holds every name to at least the type's bounds.
+/// A replica of a deployment that goes back by itself has proved good after this time, unless its document says otherwise.
+/// Most programs that fail at their start have done so by then.
+const PROBATION: Duration = Duration::from_secs(10);
+
 const NAMED: &str = "the schema checked the name";
 
 /// The model of documents that passed. `None` without a fleet.
@@ -353,7 +358,7 @@ fn rollout(spec: &documents::Rollout) -> Rollout {
         max_surge: spec.max_surge,
         canary: spec.canary,
         waves: spec.waves.clone(),
-        min_healthy: spec.min_healthy.get(),
+        min_healthy: min_healthy(spec),
         deadline: spec.deadline.map(Span::get),
         reverts: spec.revert == RevertMode::Automatic,
         attempt: spec.attempt,
@@ -362,6 +367,15 @@ fn rollout(spec: &documents::Rollout) -> Rollout {
             reason: pause.reason.clone(),
             until: pause.until,
         }),
+    }
+}
+
+/// What is ready for a moment is not known to be healthy. That matters where it decides what is given up and gone back to.
+fn min_healthy(spec: &documents::Rollout) -> Duration {
+    match (spec.min_healthy, spec.revert) {
+        (Some(least), _) => least.get(),
+        (None, RevertMode::Automatic) => PROBATION,
+        (None, RevertMode::Never) => Duration::ZERO,
     }
 }
 

@@ -216,7 +216,7 @@ fn reported(status: &AgentStatus) -> Reported {
                 workload: replica.workload,
                 ready,
                 ready_since: replica.ready_since.filter(|_| ready),
-                failing_since: replica.failing_since.filter(|_| !ready),
+                failing_since: replica.failing_since,
                 cause,
             })
         }

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use crate::harness::{Fleet, deployment, find, signal};
 
-const ROLLOUT: &str = "  rollout:\n    canary: 1\n    deadline: 2s\n    revert: automatic\n";
+const ROLLOUT: &str =
+    "  rollout:\n    canary: 1\n    minHealthy: 0s\n    deadline: 2s\n    revert: automatic\n";
 
 fn version(v: &str) -> String {
     deployment("web", 3, ROLLOUT).replace("VERSION: \"1\"", &format!("VERSION: \"{v}\""))
@@ -21,6 +22,39 @@ fn wait(fleet: &Fleet, commit: &str, more: &[&str]) -> (Option<i32>, String) {
     let output = fleet.run(&args);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.code(), said)
+}
+
+/// It answers for a second each time, which is enough for its probe.
+#[test]
+fn a_version_that_is_ready_for_a_moment_time_and_again_is_given_up_at_its_canary() {
+    let mut fleet = Fleet::new(3, 0);
+    fleet.commit("deployments/acme/web.yaml", Some(&version("1")));
+    fleet.start_serve();
+    fleet.start_worker();
+    fleet.wait("the first version has proved good", |status| {
+        web(status)["rollout"]["healthy"].is_string() && web(status)["ready"] == 3
+    });
+    // Ten seconds are what it has to be ready for when its document does not say.
+    let looping = version("2").replace("    minHealthy: 0s\n", "").replace(
+        "[\"easyenclave\", ",
+        "[\"timeout\", \"1\", \"easyenclave\", ",
+    );
+    let commit = fleet.commit("deployments/acme/web.yaml", Some(&looping));
+    let mut told = std::collections::BTreeSet::new();
+    let status = fleet.wait("it is given up", |status| {
+        let agents = status["agents"].as_array().into_iter().flatten();
+        let with_it = agents.filter(|agent| {
+            agent["assigned"]["workload"] == web(status)["workload"]
+                && web(status)["rollout"]["commit"] == commit.as_str()
+        });
+        told.extend(with_it.map(|agent| agent["agent"].to_string()));
+        web(status)["rollout"]["reverted"].is_object() && web(status)["ready"] == 3
+    });
+    assert_eq!(web(&status)["rollout"]["reverted"]["cause"], "exited");
+    assert_eq!(told.len(), 1, "the canary only: {told:?}");
+    let (code, said) = wait(&fleet, &commit, &["--timeout", "60s"]);
+    assert_eq!(code, Some(6), "{said}");
+    fleet.stop();
 }
 
 /// Status knows what was given up, and Git what was healthy.

@@ -31,9 +31,10 @@ pub struct Rollout {
         schemars(length(max = 20), inner(range(min = 1, max = 100)))
     )]
     pub waves: Vec<u32>,
-    /// A changed replica must have been ready for so long before it counts for the next step.
-    #[serde(skip_serializing_if = "Span::is_zero")]
-    pub min_healthy: Span,
+    /// A changed replica must have been ready for so long before it counts for the next step; when left out, 10 s with
+    /// `revert: automatic`, or else no time at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_healthy: Option<Span>,
     /// A changed replica that is not ready after so long has failed; the fleet's `timing.readyWithin` when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Span>,
@@ -56,7 +57,7 @@ impl Default for Rollout {
             max_surge: 0,
             canary: 0,
             waves: Vec::new(),
-            min_healthy: Span::ZERO,
+            min_healthy: None,
             deadline: None,
             revert: RevertMode::Never,
             attempt: 0,

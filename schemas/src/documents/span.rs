@@ -35,11 +35,6 @@ impl Span {
         Self(Duration::from_secs(secs))
     }
 
-    /// Whether it is no time at all.
-    pub fn is_zero(&self) -> bool {
-        self.0.is_zero()
-    }
-
     /// The duration.
     pub const fn get(self) -> Duration {
         self.0

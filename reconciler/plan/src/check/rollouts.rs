@@ -101,7 +101,7 @@ fn is_faulty(
     fact: &Agent,
 ) -> bool {
     let spec = facts.deployment(id);
-    let replica = replica(fact).filter(|replica| replica.workload == version && !replica.ready);
+    let replica = replica(fact).filter(|replica| replica.workload == version);
     let within = spec.and_then(|spec| spec.rollout.deadline);
     let within = within.unwrap_or(facts.desired.limits.ready_within);
     let since = replica.and_then(|replica| replica.failing_since);
@@ -109,10 +109,16 @@ fn is_faulty(
         && facts.is_live(agent, fact)
         && facts.is_trusted(fact)
         && spec.is_some_and(|spec| is_over(facts, spec, version, fact))
-        && since.is_some_and(|since| since.plus(within) <= facts.now)
         && replica
-            .and_then(|it| it.cause)
-            .is_some_and(|it| it.is_versions_fault())
+            .zip(since)
+            .is_some_and(|(replica, since)| match replica.ready {
+                // It ends time and again, and has done so when its time was over.
+                true => replica.ready_since >= Some(since.plus(within)),
+                false => {
+                    let is_own = replica.cause.is_some_and(|it| it.is_versions_fault());
+                    is_own && since.plus(within) <= facts.now
+                }
+            })
 }
 
 /// While replicas serve with another version, no more get the new one than the step lets, and none in a pause.

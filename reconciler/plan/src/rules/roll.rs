@@ -505,6 +505,28 @@ mod tests {
         }
     }
 
+    /// It is ready at the moment, and was started again after its time was over, or before that.
+    #[test]
+    fn what_ends_time_and_again_is_given_up_although_it_is_ready_in_between() {
+        let looping = |ready| world(&[&format!("runs acme/a v2 ready {ready} failing 59")]);
+        let state = state("canary 1 reverts deadline 30 steady 10");
+        check(
+            &state,
+            &looping(5),
+            expect![[r#"
+            revert acme/a attempt a61f135e6e19e1c2376156ffd636c701986e6ff436f4cd64e9e6a2da5a2ef38c from workload v2 to workload v1: it exits
+            wait: deployment acme/a: replicas not serving: 1, allowed: 2"#]],
+        );
+        check(
+            &state,
+            &looping(31),
+            expect![[r#"
+            assign acme/a to b generation 3 workload v2
+            assign acme/a to c generation 3 workload v2
+            wait: deployment acme/a: replicas not serving: 0, allowed: 2"#]],
+        );
+    }
+
     #[test]
     fn without_a_healthy_version_nothing_is_given_up() {
         let world = "agent a tiny #0 starts acme/a v2 fails ImageMissing";

@@ -252,10 +252,15 @@ impl AgentView<'_> {
 
     /// Why the version that it is told to run fails on it, if that is the version's own fault and has been for all of the
     /// time that it has. What kept it from being ready before, such as an outage, uses up nothing of that.
+    /// One that fails and is ready ends time and again: it has to have ended once more when that time was over.
     pub(crate) fn fault(&self, within: Duration, now: Timestamp) -> Option<WorkloadCause> {
         let is_judged = self.is_touchable() && self.standing == Standing::Accepted && self.current;
-        let is_over = self.failing_since().is_some() && self.is_over(within, now);
-        let cause = self.cause().filter(|cause| cause.is_versions_fault());
+        let (cause, last) = match self.instruction {
+            Instruction::Ready => (Some(WorkloadCause::Exited), self.ready_since()?),
+            _ => (self.cause(), now),
+        };
+        let is_over = self.failing_since().is_some() && self.is_over(within, last);
+        let cause = cause.filter(|cause| cause.is_versions_fault());
         cause.filter(|_| is_judged && is_over)
     }
 

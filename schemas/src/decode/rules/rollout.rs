@@ -21,12 +21,9 @@ pub(super) fn steps(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
             );
         }
     }
-    at_most(
-        findings,
-        "/spec/rollout/minHealthy",
-        rollout.min_healthy,
-        "7d",
-    );
+    if let Some(least) = rollout.min_healthy {
+        at_most(findings, "/spec/rollout/minHealthy", least, "7d");
+    }
     if let Some(deadline) = rollout.deadline {
         at_least(findings, "/spec/rollout/deadline", deadline, "1s");
         at_most(findings, "/spec/rollout/deadline", deadline, "7d");
