@@ -89,13 +89,12 @@ impl Bed {
             Generation::Second => &["docker", "compose", "version"],
             Generation::Podman => &["podman-compose", "--help"],
         };
-        let answer = |line: &[&str]| bed.run(line);
         // Podman's own before 1.0.6 takes no values, and counts as none.
         let is_compose = |told: Output| {
             let takes = String::from_utf8_lossy(&told.stdout).contains("--env-file");
             told.status.success() && (takes || generation != Generation::Podman)
         };
-        if answer(&[program, "version"]).status.success() && is_compose(answer(compose)) {
+        if bed.run(&[program, "version"]).status.success() && is_compose(bed.run(compose)) {
             bed.make_image();
             return Some(bed);
         }
