@@ -237,13 +237,6 @@ impl Presence {
         refusals.map(|(reason, _)| reason).collect()
     }
 
-    /// Takes again what was heard of workloads for what it comes to: it may have been heard when less was known.
-    pub(crate) fn judge(&self, judge: impl Fn(&mut WorkloadReport)) {
-        for heard in lock(&self.agents).values_mut() {
-            heard.workload.iter_mut().for_each(&judge);
-        }
-    }
-
     /// Notes that an agent took an instruction in.
     pub fn acknowledged(&self, agent: &AgentId, generation: Generation, at: Timestamp) {
         if let Some(heard) = lock(&self.agents).get_mut(agent) {

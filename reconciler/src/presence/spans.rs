@@ -5,7 +5,7 @@ use std::time::Duration;
 use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::wire::{HeartbeatRequest, WorkloadReport};
 
-use super::{Heard, SILENT_AFTER};
+use super::{Heard, Presence, SILENT_AFTER, lock};
 use crate::rollouts;
 
 /// A workload that ends so often fails, however often it is ready in between.
@@ -13,6 +13,15 @@ const LOOPS: u32 = 3;
 
 /// One that is ready for so long in between does not.
 const WELL: Duration = Duration::from_secs(60);
+
+impl Presence {
+    /// Takes again what was heard of workloads for what it comes to: it may have been heard when less was known.
+    pub(crate) fn judge(&self, judge: impl Fn(&mut WorkloadReport)) {
+        for heard in lock(&self.agents).values_mut() {
+            heard.workload.iter_mut().for_each(&judge);
+        }
+    }
+}
 
 /// Since when what an agent runs has been ready, and since when it has failed by its own fault: since its agent first said
 /// so of this instruction, in this boot, and without being silent in between.
