@@ -47,7 +47,7 @@ pub(crate) const WAITING: usize = 8;
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// After a line that somebody waited for, others may come for so long.
-const BATCH: Duration = Duration::from_millis(50);
+const BATCH: Duration = Duration::from_millis(100);
 
 /// The routes.
 pub(crate) fn router(api: Api) -> Router {

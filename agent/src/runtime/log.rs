@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use easyenclave_schemas::wire::{LOG_BYTES, LogPage};
 use tokio::fs::{self, File, OpenOptions};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
@@ -50,11 +50,19 @@ impl Origin {
             before,
         }
     }
+
+    /// How many bytes came before a cursor, if it is of this run.
+    fn place(&self, cursor: &str) -> Option<u64> {
+        let place = cursor.strip_prefix(&self.run)?.strip_prefix('.')?;
+        place.parse().ok()
+    }
 }
 
 /// What is in both files at one moment.
 struct Content {
     run: String,
+    /// So many bytes came before the cursor that was shown, if it is of this run.
+    known: Option<u64>,
     /// So many bytes came before it.
     start: u64,
     /// Whole lines. What is not ended yet is none.
@@ -117,10 +125,12 @@ impl Log {
 
     /// The first lines after a cursor, at most so many; the last ones where that is none of this run's.
     pub(crate) async fn page(&self, after: &str, lines: usize) -> io::Result<LogPage> {
-        let Content { run, start, bytes } = self.content().await?;
-        let known = after
-            .strip_prefix(&run)
-            .and_then(|rest| rest.strip_prefix('.')?.parse::<u64>().ok());
+        let Content {
+            run,
+            known,
+            start,
+            bytes,
+        } = self.content(after).await?;
         let (from, missed) = match known.map(|at| at.checked_sub(start)) {
             Some(Some(from)) => (usize::try_from(from).unwrap_or(usize::MAX), false),
             Some(None) => (0, true),
@@ -136,15 +146,27 @@ impl Log {
         })
     }
 
-    async fn content(&self) -> io::Result<Content> {
+    /// What there is at this moment, as far as it has to be read for what came after a cursor.
+    async fn content(&self, after: &str) -> io::Result<Content> {
         let origin = self.origin.lock().await;
-        let mut bytes = read(&self.older).await?;
-        let start = origin.before.saturating_sub(bytes.len() as u64);
-        bytes.extend(read(&self.newer).await?);
+        let known = origin.place(after);
+        let (start, mut bytes) = match known.and_then(|at| at.checked_sub(origin.before)) {
+            Some(from) => (origin.before + from, read_from(&self.newer, from).await?),
+            None => {
+                let mut bytes = read(&self.older).await?;
+                let start = origin.before.saturating_sub(bytes.len() as u64);
+                bytes.extend(read(&self.newer).await?);
+                (start, bytes)
+            }
+        };
         let ends = bytes.iter().rposition(|byte| *byte == b'\n');
         bytes.truncate(ends.map_or(0, |at| at + 1));
-        let run = origin.run.clone();
-        Ok(Content { run, start, bytes })
+        Ok(Content {
+            run: origin.run.clone(),
+            known,
+            start,
+            bytes,
+        })
     }
 }
 
@@ -177,6 +199,17 @@ async fn read(path: &Path) -> io::Result<Vec<u8>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         result => result,
     }
+}
+
+async fn read_from(path: &Path, start: u64) -> io::Result<Vec<u8>> {
+    let mut file = match File::open(path).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    file.seek(io::SeekFrom::Start(start)).await?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).await?;
+    Ok(bytes)
 }
 
 /// Empties the pipe. When the disk fails, output is lost rather than the workload stopped.

@@ -17,7 +17,7 @@ use easyenclave_schemas::wire::{LOG_LINES, LogPage, is_cursor, routes};
 use easyenclave_schemas::{AgentId, DeploymentId};
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::deploy::{Named, not_found, own};
 use super::{Refused, Shared, WINDOW};
@@ -154,13 +154,14 @@ impl Reader {
     async fn more(&self, mut cursor: String) -> Option<LogPage> {
         while Instant::now() < self.ends {
             self.may_read()?;
+            let asked = Instant::now();
             let page = self.page(LOG_LINES, &cursor, WAIT).await.ok()?;
             if !page.text.is_empty() || page.missed {
                 return Some(page);
             }
             cursor = page.cursor;
-            // An agent that has many readers does not wait.
-            sleep(PAUSE).await;
+            // An agent that has many readers does not wait, and is not asked more often for that.
+            sleep_until(asked + WAIT).await;
         }
         None
     }
