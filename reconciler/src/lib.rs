@@ -15,6 +15,7 @@ pub mod examples;
 pub mod execute;
 pub mod history;
 mod holds;
+mod hope;
 mod http;
 mod images;
 pub mod join;

@@ -8,6 +8,7 @@ use easyenclave_schemas::wire::{Issue, Preflight};
 use easyenclave_schemas::{AgentId, Cloud, DeploymentId, Digest, OwnerName, Timestamp};
 
 use crate::desired::Model;
+use crate::hope::is_hopeless;
 use crate::whynot::{summary, waits};
 
 /// The most lines of a plan that are shown.
@@ -58,7 +59,7 @@ impl Foreseen {
         };
         Self {
             agent: known,
-            hopeless: !issues.is_empty() && reasons.iter().any(|reason| is_final(reason)),
+            hopeless: !issues.is_empty() && is_hopeless(id, &model.desired, observed, &after),
             issues,
             version: wanted.map(|wanted| wanted.workload),
             held: newly_held(id, before, &after),
@@ -102,17 +103,6 @@ fn running<'o>(id: &DeploymentId, observed: &'o Observed) -> Option<&'o AgentId>
     };
     let mut agents = observed.agents.iter();
     agents.find(|(_, agent)| runs(agent)).map(|(id, _)| id)
-}
-
-/// Whether only another document changes it.
-fn is_final(reason: &WaitReason) -> bool {
-    matches!(
-        reason,
-        WaitReason::CapacityExhausted { .. }
-            | WaitReason::NoTarget
-            | WaitReason::ReservedForOthers { .. }
-            | WaitReason::QuotaExceeded { .. }
-    )
 }
 
 /// Why no agent is there for it, in the codes that people know.
