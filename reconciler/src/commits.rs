@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use easyenclave_git::{self as git, Changes, CommitId, GitError, Proposal};
 use easyenclave_plan::{Plan, plan};
+use easyenclave_schemas::decode::identify;
+use easyenclave_schemas::documents::{Identity, Kind};
 use easyenclave_schemas::status::ProblemStatus;
 use easyenclave_schemas::{DeploymentId, DeploymentName, Timestamp};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -98,8 +100,15 @@ pub(crate) enum DeskError {
     #[error("there is no such deployment of this owner")]
     NotFound,
     /// A person wrote the document.
-    #[error("{0} was not written by this API, or was changed by hand: change it by a commit")]
+    #[error(
+        "{0} was not written by this API for this deployment, or was changed by hand: change it by a commit"
+    )]
     ByHand(String),
+    /// It would be a change of more than the deployment.
+    #[error(
+        "this would change more than the deployment, by what else is broken or was moved in the state repository: mend that, or make this change by a commit"
+    )]
+    OfOthers,
     /// The document would not come into force.
     #[error("the deployment is refused")]
     Refused(Vec<ProblemStatus>),
@@ -121,6 +130,19 @@ impl Wish {
             owner: self.caller.owner.clone(),
             name: self.name.clone(),
         }
+    }
+
+    fn identity(&self) -> Identity {
+        Identity {
+            kind: Kind::Deployment,
+            owner: Some(self.caller.owner.to_string()),
+            name: self.name.to_string(),
+        }
+    }
+
+    /// Whether a text is a document of the deployment, good or not.
+    fn is_in(&self, text: &[u8]) -> bool {
+        identify(text).is_some_and(|identity| identity == self.identity())
     }
 
     fn message(&self) -> String {
@@ -293,15 +315,18 @@ fn git_failed(error: GitError) -> DeskError {
 }
 
 /// The file that a wish is about: the deployment's own, which nobody but the API may have written, or a new one in the
-/// owner's folder.
+/// owner's folder. A path is no name: a file that is called like the deployment may hold another one.
 fn place(draft: &Draft, wish: &Wish) -> Result<String, DeskError> {
     let (owner, name) = (&wish.caller.owner, &wish.name);
     let known = draft.place(owner.as_str(), name.as_str());
+    let is_known = known.is_some();
     let path = known.unwrap_or_else(|| format!("deployments/{owner}/{name}.yaml"));
     let text = draft.text(&path).map_err(|_| DeskError::NotReady)?;
+    let is_it = text.as_deref().is_some_and(|text| wish.is_in(text));
     match (text, &wish.text) {
+        (_, None) if !is_known && !is_it => Err(DeskError::NotFound),
         (None, None) => Err(DeskError::NotFound),
-        (Some(text), _) if !manifest::is_ours(&text) => Err(DeskError::ByHand(path)),
+        (Some(text), _) if !is_it || !manifest::is_ours(&text) => Err(DeskError::ByHand(path)),
         // Whoever may write to this folder speaks for this owner and for nobody else.
         _ if !path.starts_with(&format!("deployments/{owner}/")) => Err(DeskError::ByHand(path)),
         _ => Ok(path),
@@ -321,7 +346,7 @@ fn foreseen(world: &World, wish: &Wish, draft: Draft) -> Result<Looked, DeskErro
     let before: Plan = plan(&model.desired, &observed, now);
     let head = draft.head();
     let text = wish.text.as_ref().map(|text| text.clone().into_bytes());
-    let loaded = draft.with(&path, text);
+    let (loaded, mut changed) = draft.with(&path, text);
     if loaded.outage {
         return Err(DeskError::NotReady);
     }
@@ -334,6 +359,10 @@ fn foreseen(world: &World, wish: &Wish, draft: Draft) -> Result<Looked, DeskErro
         return Err(DeskError::Refused(wrong));
     }
     let model = loaded.model.ok_or(DeskError::NotReady)?;
+    changed.remove(&wish.identity());
+    if !changed.is_empty() {
+        return Err(DeskError::OfOthers);
+    }
     Ok(Looked {
         head,
         foreseen: Foreseen::of(&wish.id(), &model, &before, &observed, now),

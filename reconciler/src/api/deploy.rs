@@ -199,6 +199,7 @@ fn refused(error: &DeskError) -> Refused {
         DeskError::Busy | DeskError::Moved => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
         DeskError::NotFound => (StatusCode::NOT_FOUND, "deployment_not_found"),
         DeskError::ByHand(_) => (StatusCode::CONFLICT, "written_by_hand"),
+        DeskError::OfOthers => (StatusCode::CONFLICT, "changes_others"),
         DeskError::Refused(_) => (StatusCode::BAD_REQUEST, "invalid_deploy"),
         DeskError::NoCapacity(_) => (StatusCode::CONFLICT, "no_capacity"),
         DeskError::Git(_) => (StatusCode::SERVICE_UNAVAILABLE, "repository_unavailable"),

@@ -13,7 +13,7 @@ use super::checks;
 use super::facts::Standing;
 use super::model::{self, Model};
 use super::moves::Moves;
-use super::past::{Besides, InForce, Lost, Past, Version, again};
+use super::past::{Besides, InForce, Lost, Past, Version, Versions, again};
 use super::paths::{FLEET, beside, is_document};
 use super::report::FileProblem;
 use super::slot::{NO_FLEET, Older, Slot, absence, blame, borne, facts, problems};
@@ -114,7 +114,12 @@ impl Loader {
         self.past.in_force()
     }
 
-    /// The same, by path.
+    /// Which version of each document is in force since then.
+    pub(crate) fn versions(&self) -> Versions {
+        self.past.known()
+    }
+
+    /// The documents in force, by path.
     pub fn by_path(&self) -> impl Iterator<Item = (&str, &Document)> {
         self.past.by_path()
     }

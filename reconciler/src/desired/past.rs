@@ -28,6 +28,18 @@ pub struct Besides {
 /// Documents in force.
 pub type InForce = BTreeMap<Identity, Document>;
 
+/// Which version of each document is in force, or was and cannot be any more.
+#[derive(Debug)]
+pub(crate) struct Versions(BTreeSet<(Identity, VersionKey)>);
+
+impl Versions {
+    /// The documents that have not the same version in both.
+    pub(crate) fn differing(&self, other: &Self) -> BTreeSet<Identity> {
+        let differing = self.0.symmetric_difference(&other.0);
+        differing.map(|(identity, _)| identity.clone()).collect()
+    }
+}
+
 /// A version that was in force and cannot be any more, such as one that an earlier EasyEnclave let through.
 #[derive(Debug, Clone)]
 pub(super) struct Lost {
@@ -186,6 +198,15 @@ impl Past {
         let read = self.accepted.values().map(|(_, read)| &read.located);
         read.map(|located| (located.identity.clone(), located.document.clone()))
             .collect()
+    }
+
+    /// The versions of all that was in force.
+    pub(super) fn known(&self) -> Versions {
+        let accepted = self.accepted.values();
+        let accepted = accepted.map(|(key, read)| (read.located.identity.clone(), *key));
+        let lost = self.lost.values();
+        let lost = lost.filter_map(|lost| Some((lost.claims.clone()?, lost.key)));
+        Versions(accepted.chain(lost).collect())
     }
 
     /// The documents that were in force, by path, but those that are missed.

@@ -1,12 +1,13 @@
 //! The newest commit with one file changed, for those who ask what would come of it. Nothing of it stays, and what is in
 //! force goes on as it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use easyenclave_git::{BlobId, CommitId, GitError};
+use easyenclave_plan::Frozen;
 use easyenclave_schemas::Digest;
-use easyenclave_schemas::documents::Document;
+use easyenclave_schemas::documents::{Document, Identity, Kind};
 use tokio::task::spawn_blocking;
 
 use super::{Source, descends, document, failed, files, older};
@@ -109,8 +110,26 @@ impl Draft {
         })
     }
 
-    /// What would be in force with this file, or without it. Takes a moment of computing, so no task should wait for it.
-    pub(crate) fn with(mut self, path: &str, text: Option<Vec<u8>>) -> Loaded {
+    /// What would be in force with this file, or without it, and which documents that changes. Takes a moment of computing,
+    /// so no task should wait for it.
+    pub(crate) fn with(
+        mut self,
+        path: &str,
+        text: Option<Vec<u8>>,
+    ) -> (Loaded, BTreeSet<Identity>) {
+        let (before, model) = (self.loader.versions(), self.model.take());
+        let loaded = self.changed(path, text);
+        let after = self.loader.versions();
+        let mut changed = before.differing(&after);
+        let was = model.iter().flat_map(|model| &model.desired.frozen);
+        let is = loaded.model.iter();
+        let is = is.flat_map(|model| &model.desired.frozen);
+        let (was, is): (BTreeSet<_>, BTreeSet<_>) = (was.collect(), is.collect());
+        changed.extend(was.symmetric_difference(&is).map(|frozen| named(frozen)));
+        (loaded, changed)
+    }
+
+    fn changed(&mut self, path: &str, text: Option<Vec<u8>>) -> Loaded {
         let Some(text) = text else {
             self.files.remove(path);
             return self.load();
@@ -133,4 +152,16 @@ impl Draft {
         let history = |path: &str| older(&self.git, path, self.head);
         self.loader.load(&self.files, &blob, &history)
     }
+}
+
+fn named(frozen: &Frozen) -> Identity {
+    let (kind, owner, name) = match frozen {
+        Frozen::Deployment(id) => (
+            Kind::Deployment,
+            Some(id.owner.to_string()),
+            id.name.to_string(),
+        ),
+        Frozen::Target(name) => (Kind::CapacityTarget, None, name.to_string()),
+    };
+    Identity { kind, owner, name }
 }

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::caller::Caller;
-use crate::deploys::{DEPLOY, fleet, hello, running};
+use crate::deploys::{DEPLOY, fleet, hello, refs, running};
 use crate::harness::Fleet;
 
 fn path(name: &str) -> String {
@@ -66,5 +66,48 @@ async fn a_removal_goes_at_once_or_is_held_until_a_person_approves_it() {
     assert!(approved.status.success(), "{approved:?}");
     gone(&fleet, "two").await;
     fleet.until("they have ended", || fleet.workloads().is_empty());
+    fleet.stop();
+}
+
+/// A file may move, and has no name by where it lies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_for_one_deployment_never_touches_the_file_of_another() {
+    let (fleet, caller, key) = fleet(0).await;
+    let named = |name: &str| {
+        let mut call = hello(name, "1");
+        call["replicas"] = 0.into();
+        call
+    };
+    let post = |name: &str| caller.call(Method::POST, DEPLOY, &key, Some(named(name)));
+    let delete = async |name: &str| caller.call(Method::DELETE, &path(name), &key, None).await;
+    let (status, answer) = post("web").await;
+    assert_eq!(status, 202, "{answer}");
+    let (from, to) = (
+        "deployments/acme/web.yaml",
+        "deployments/acme/frontend.yaml",
+    );
+    let web = fleet.file(from);
+    let moved = fleet.commit_all(&[(from, None), (to, Some(&web))]);
+    fleet.wait("it is in force", |status| {
+        status["fleet"]["desiredCommit"].as_str() == Some(moved.as_str())
+    });
+    let (status, answer) = delete("frontend").await;
+    assert_eq!(
+        (status, &answer["code"]),
+        (404, &json!("deployment_not_found"))
+    );
+    let (status, answer) = post("frontend").await;
+    assert_eq!((status, &answer["code"]), (409, &json!("written_by_hand")));
+    assert_eq!(refs(&fleet).trim(), moved, "nothing is committed");
+    // It can be deployed and taken away by its name still.
+    let mut next = named("web");
+    next["process"]["env"]["VERSION"] = "2".into();
+    let (status, answer) = caller.call(Method::POST, DEPLOY, &key, Some(next)).await;
+    assert_eq!(status, 202, "{answer}");
+    assert!(fleet.file(to).contains("VERSION: \"2\""));
+    let (status, answer) = delete("web").await;
+    assert_eq!(status, 202, "{answer}");
+    let left = fleet.git(&["ls-tree", "-r", "--name-only", "main", "deployments"]);
+    assert_eq!(String::from_utf8_lossy(&left.stdout), "");
     fleet.stop();
 }

@@ -62,7 +62,7 @@ const UNKNOWN: (u16, &str) = (
     "`deployment_not_found`: there is none of this name, or it is another owner's.",
 );
 
-const BY_HAND: &str = "`written_by_hand`: a person wrote the document.";
+const BY_HAND: &str = "`written_by_hand`: a person wrote the document. `changes_others`: another one would change, too.";
 
 const ONE: &str = "/api/v1/deployments/{owner}/{name}";
 
@@ -100,7 +100,7 @@ const ROUTES: &[Route] = &[
             ),
             (
                 409,
-                "`no_capacity`: nothing could run it until another document changes; `issues` says why. `written_by_hand`: a person wrote the document.",
+                "`no_capacity`: nothing could run it until another document changes; `issues` says why. `written_by_hand`: a person wrote the document. `changes_others`: another one would change, too.",
             ),
         ],
         query: Vec::new,

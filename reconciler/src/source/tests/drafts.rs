@@ -11,7 +11,8 @@ fn id(name: &str) -> DeploymentId {
 
 /// The newest commit as a draft. What is in force stays as it is.
 fn draft(place: &Place) -> Draft {
-    let reader = open(&place.dir, place.reader.in_force().as_ref());
+    let mut reader = open(&place.dir, place.reader.in_force().as_ref());
+    reader.loader = place.reader.loader.clone();
     let source = Source {
         git: reader.git.clone(),
         reader: Arc::new(Mutex::new(reader)),
@@ -49,7 +50,7 @@ fn a_draft_is_of_the_newest_commit_with_one_file_changed_or_gone() {
     let path = "deployments/acme/wished.yaml";
     let with = |path: &str, text: Option<&str>| {
         let text = text.map(|text| text.as_bytes().to_vec());
-        draft(&place).with(path, text)
+        draft(&place).with(path, text).0
     };
     let model = with(path, Some(&named("wished"))).model.expect("a model");
     assert!(has(&model, &wished) && has(&model, &newer));
@@ -64,4 +65,31 @@ fn a_draft_is_of_the_newest_commit_with_one_file_changed_or_gone() {
         draft(&place).model().map(|model| has(model, &wished)),
         Some(false)
     );
+}
+
+#[test]
+fn a_draft_tells_which_documents_the_change_is_a_change_of() {
+    let (mut place, _) = Place::example();
+    let text = place.git(&["show", &format!("main:{HELLO}")]);
+    let named = |name: &str| text.replace("name: hello", &format!("name: {name}"));
+    let changed = |place: &Place, path: &str, text: Option<String>| {
+        let (_, changed) = draft(place).with(path, text.map(String::into_bytes));
+        let changed = changed.iter().map(ToString::to_string);
+        changed.collect::<Vec<_>>().join(", ")
+    };
+    let path = "deployments/acme/third.yaml";
+    let third = || Some(named("third"));
+    assert_eq!(changed(&place, path, third()), "Deployment acme/third");
+    assert_eq!(changed(&place, HELLO, None), "Deployment acme/hello");
+    assert_eq!(
+        changed(&place, HELLO, third()),
+        "Deployment acme/hello, Deployment acme/third"
+    );
+    // As long as this file is broken, nobody knows whether hello became it.
+    let broken = named("third").replace("replicas:", "replica:");
+    place.commit(&[(HELLO, None), (path, Some(&broken))]);
+    assert!(matches!(place.reader.look(), Seen::New(_)));
+    let ends = "Deployment acme/hello, Deployment acme/third";
+    assert_eq!(changed(&place, path, third()), ends);
+    assert_eq!(changed(&place, path, None), ends);
 }
