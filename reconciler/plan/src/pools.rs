@@ -1,13 +1,15 @@
 //! How replicas without an agent are divided among targets, and how many agents each target wants. Decides
 //! numbers only; the rule that provides acts on them.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use easyenclave_schemas::Datacenter;
 use easyenclave_schemas::documents::Runtime;
 
 use crate::draft::{Draft, Unplaced};
 use crate::reserve::Reserved;
+use crate::slots::{self, Next};
 use crate::spots;
 use crate::spread::Spreads;
 use crate::supply::{self, Supply};
@@ -35,8 +37,10 @@ pub(crate) struct Pools<'v, 'a> {
     reserved: Reserved,
     /// Replicas for which each target provides.
     demand: Vec<u32>,
-    /// What free agents of each target cannot run, although its document says so: another one would be no better.
-    lacks: Vec<BTreeSet<Runtime>>,
+    /// By target, how many free agents cannot run what its document says of them: another one would be no better.
+    lacks: Vec<BTreeMap<Runtime, u32>>,
+    /// By target, which of its next launches it would make now. Empty where nothing is to be spread.
+    launching: Vec<Vec<bool>>,
     spreads: Spreads<'a>,
     /// By target, where what is launched is to be made if that can be.
     wishes: Vec<Vec<&'a Datacenter>>,
@@ -50,6 +54,7 @@ impl<'v, 'a> Pools<'v, 'a> {
             reserved: Reserved::new(view, draft),
             demand: vec![0; view.targets.len()],
             lacks: lacks(view, draft),
+            launching: Vec::new(),
             spreads: Spreads::new(view, draft),
             wishes: vec![Vec::new(); view.targets.len()],
         }
@@ -74,12 +79,47 @@ impl<'v, 'a> Pools<'v, 'a> {
     /// Divides the replicas without an agent among targets, as far as quotas allow.
     pub(crate) fn divide(&mut self, draft: &mut Draft) -> Vec<Shares> {
         let unplaced = std::mem::take(&mut draft.unplaced);
-        unplaced.into_iter().map(|u| self.share(draft, u)).collect()
+        if unplaced.iter().any(|u| self.spreads.has(u.deployment)) {
+            let targets = self.view.all_targets();
+            self.launching = targets.map(|target| self.launching(target)).collect();
+        }
+        let shares: Vec<Shares> = unplaced.into_iter().map(|u| self.share(draft, u)).collect();
+        for share in &shares {
+            self.keep_lacking(share);
+        }
+        shares
+    }
+
+    /// Free agents that cannot run what they were made for stay until it has others: were they to go, nobody would know any more
+    /// that their target makes no better ones, and it would make another each time.
+    fn keep_lacking(&mut self, shares: &Shares) {
+        let Shares { unplaced, .. } = *shares;
+        let DeploymentView { owner, state, .. } = *self.view.deployment(unplaced.deployment);
+        let Some(spec) = state.spec() else {
+            return;
+        };
+        let targets: Vec<TargetIx> = self.admitted(unplaced.deployment).collect();
+        let given = |at: TargetIx| -> u32 {
+            let shares = shares.shares.iter().filter(|share| share.target == at);
+            shares.map(|share| share.count).sum()
+        };
+        let lacking = targets
+            .into_iter()
+            .filter_map(|at| Some((at, *self.lacks[at.at()].get(&spec.runtime)?, given(at))));
+        let lacking: Vec<_> = lacking.collect();
+        let theirs: u32 = lacking.iter().map(|(.., given)| given).sum();
+        let mut left = unplaced.count - shares.beyond_quota - theirs;
+        for (target, free, given) in lacking {
+            let most = free.saturating_sub(given).min(left);
+            let kept = most.min(self.supplied(target, owner));
+            self.demand[target.at()] += kept;
+            left -= kept;
+        }
     }
 
     /// Whether a target makes no more agents for a deployment, because one that it made cannot run it and is free.
     pub(crate) fn is_lacking(&self, target: TargetIx, spec: &Deployment) -> bool {
-        self.lacks[target.at()].contains(&spec.runtime)
+        self.lacks[target.at()].contains_key(&spec.runtime)
     }
 
     /// First what is kept for their owner, then what is there or ordered already, then what may still be
@@ -136,7 +176,7 @@ impl<'v, 'a> Pools<'v, 'a> {
     }
 
     /// The target that provides next: the first with room, or for a deployment that is spread the first where fewest of its
-    /// replicas are, with that place.
+    /// replicas are, with that place. Of targets that have to launch, those that can do so now come before all others.
     fn next(
         &self,
         deployment: DeploymentIx,
@@ -152,7 +192,35 @@ impl<'v, 'a> Pools<'v, 'a> {
             let places = self.places(target, is_launched).into_iter();
             places.map(move |place| (target, Some(place)))
         });
-        places.min_by_key(|(_, place)| place.map(|place| self.spreads.count(deployment, place)))
+        places.min_by_key(|(target, place)| {
+            let is_able = is_launched && self.can_launch(*target);
+            let count = place.map(|place| self.spreads.count(deployment, place));
+            (Reverse(is_able), count)
+        })
+    }
+
+    /// Whether a target would make its next launch now.
+    fn can_launch(&self, target: TargetIx) -> bool {
+        let Some(spec) = self.view.target(target).state.spec() else {
+            return false;
+        };
+        let all = self.supply(target).all();
+        let next = self.wanted(target, spec).saturating_sub(all) as usize;
+        let launching = self.launching.get(target.at());
+        launching.is_some_and(|launching| launching.get(next) == Some(&true))
+    }
+
+    fn launching(&self, target: TargetIx) -> Vec<bool> {
+        let Some(spec) = self.view.target(target).state.spec() else {
+            return Vec::new();
+        };
+        if spots::unheard(self.view, spec).is_some() {
+            return Vec::new();
+        }
+        let supply = self.supply(target);
+        let room = spec.max.saturating_sub(supply.all() + supply.useless);
+        let next = slots::next(self.view, target, room, &[]).into_iter();
+        next.map(|next| matches!(next, Next::Launch(_))).collect()
     }
 
     /// Where what a target provides next is, or would be made.
@@ -219,8 +287,8 @@ impl<'v, 'a> Pools<'v, 'a> {
     }
 }
 
-fn lacks(view: &View, draft: &Draft) -> Vec<BTreeSet<Runtime>> {
-    let mut lacks = vec![BTreeSet::new(); view.targets.len()];
+fn lacks(view: &View, draft: &Draft) -> Vec<BTreeMap<Runtime, u32>> {
+    let mut lacks = vec![BTreeMap::new(); view.targets.len()];
     for agent in view.all_agents() {
         let facts = view.agent(agent);
         let Some(spec) = view.target(facts.target).state.spec() else {
@@ -228,7 +296,9 @@ fn lacks(view: &View, draft: &Draft) -> Vec<BTreeSet<Runtime>> {
         };
         let can = &facts.fact.runtimes;
         if !spec.runtimes.is_subset(can) && supply::is_free(view, draft, agent) {
-            lacks[facts.target.at()].extend(spec.runtimes.difference(can).copied());
+            for lacking in spec.runtimes.difference(can) {
+                *lacks[facts.target.at()].entry(*lacking).or_default() += 1;
+            }
         }
     }
     lacks

@@ -31,8 +31,9 @@ pub(crate) struct Rest {
     pub(crate) cause: Option<FailureCause>,
 }
 
-/// What the lowest `count` free slots of a target do, each at the place that is wished for it if that has room. A resting slot is not skipped: the next one would
-/// meet the same cause. While several have failed for one, one launch tries for all of them.
+/// What the lowest `count` free slots of a target do, each at the place that is wished for it if that has room. A resting
+/// slot is not skipped: the next one would meet the same cause. While several have failed for one, one launch tries for all
+/// of them.
 pub(crate) fn next(view: &View, target: TargetIx, count: u32, wishes: &[&Datacenter]) -> Vec<Next> {
     if count == 0 {
         return Vec::new();

@@ -169,6 +169,37 @@ mod tests {
     }
 
     #[test]
+    fn no_replica_waits_for_a_target_that_cannot_launch_now() {
+        let state = format!("{TWO}\ndeploy acme/a x2 v1 spread");
+        let unheard = "unheard process west";
+        check(
+            &state,
+            unheard,
+            expect![[r#"
+            launch east-8292319121a6 for east slot 0 generation 1 failures 0 size tiny in east by process under sim
+            launch east-d0d46855bf66 for east slot 1 generation 1 failures 0 size tiny in east by process under sim
+            wait: deployment acme/a: agents missing: 2; ordered"#]],
+        );
+        check(
+            &state,
+            "order west #0 g1 failed 0 of NoCapacity",
+            expect![[r#"
+                launch east-8292319121a6 for east slot 0 generation 1 failures 0 size tiny in east by process under sim
+                launch east-d0d46855bf66 for east slot 1 generation 1 failures 0 size tiny in east by process under sim
+                wait: deployment acme/a: agents missing: 2; ordered"#]],
+        );
+        check(
+            "target east 0 1 in east\ntarget west 0 9 in west\ndeploy acme/a x3 v1 spread",
+            unheard,
+            expect![[r#"
+                launch east-8292319121a6 for east slot 0 generation 1 failures 0 size tiny in east by process under sim
+                wait: deployment acme/a: agents missing: 1; ordered
+                wait: deployment acme/a: no worker of process in west has listed its machines since the start
+                wait: target west: no worker of process in west has listed its machines since the start"#]],
+        );
+    }
+
+    #[test]
     fn the_places_of_one_target_are_spread_over_too_while_they_have_room() {
         let state = "target tiny 0 9 in near or process far\ndeploy acme/a x4 v1 spread";
         check(

@@ -394,7 +394,6 @@ mod tests {
             &format!("target tiny 0 9\ntarget zoo 0 9\n{deploy}"),
             "agent a tiny #0 can process",
             expect![[r#"
-                retire a in local: not needed
                 launch zoo-3b430b2a3127 for zoo slot 0 generation 1 failures 0 size tiny in local by process under sim
                 launch zoo-4287647180f4 for zoo slot 1 generation 1 failures 0 size tiny in local by process under sim
                 wait: deployment acme/a: agents missing: 2; ordered"#]],
@@ -406,6 +405,37 @@ mod tests {
                 launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size tiny in local by process under sim
                 launch tiny-32913ac7cea7 for tiny slot 2 generation 1 failures 0 size tiny in local by process under sim
                 wait: deployment acme/a: agents missing: 2; ordered"#]],
+        );
+    }
+
+    #[test]
+    fn whoever_cannot_run_it_stays_until_it_has_an_agent_elsewhere_so_that_no_other_is_made() {
+        let state = "target tiny 0 9\ntarget zoo 0 9\ndeploy acme/a x1 v1 compose";
+        let lacking = "agent a tiny #0 can process";
+        check(
+            state,
+            &format!("{lacking}\norder zoo #0 g1 failed 0 of NoCapacity"),
+            expect![[r#"
+                wait: deployment acme/a: launches failed in a row: 1; the place has no room (until 2026-01-01T00:00:02Z)
+                wait: target zoo: launches failed in a row: 1; the place has no room (until 2026-01-01T00:00:02Z)"#]],
+        );
+        check(
+            state,
+            &format!(
+                "{lacking}\nagent b tiny #1 can process\norder tiny #2 g1 open\norder zoo #0 g1 open"
+            ),
+            expect![[r#"
+                cancel tiny-32913ac7cea7: not needed
+                retire b in local: not needed
+                wait: deployment acme/a: agents missing: 1; ordered
+                wait: order zoo-3b430b2a3127: its agent has not registered yet (until 2026-01-01T00:01:00Z)"#]],
+        );
+        check(
+            state,
+            &format!("{lacking}\nagent z zoo #0"),
+            expect![[r#"
+                retire a in local: not needed
+                assign acme/a to z generation 2 workload v1"#]],
         );
     }
 
