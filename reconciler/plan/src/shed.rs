@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use crate::breaker::{self, Verdict};
 use crate::census::{Census, Replica};
 use crate::draft::{self, Draft, Fate};
+use crate::rules::front;
 use crate::spread;
 use crate::view::{AgentIx, DeploymentIx, OwnerIx, TargetIx, View, number};
 use crate::{Action, Deployment, Exposure, HoldReason, OnLapse, WaitReason};
@@ -68,7 +69,8 @@ impl Shed {
             let removals = removals.map(|agent| removal(view, deployment, *agent, when));
             self.removals.extend(removals);
         };
-        let surplus = surplus(view, spec, census);
+        let moves = front::goes_on(view, draft, deployment, spec);
+        let surplus = surplus(view, spec, census, moves);
         let kept = census.in_place() - number(surplus.len());
         remove(&surplus, When::Now);
         remove(&surplus_later(spec, census, &surplus), When::Later);
@@ -133,9 +135,10 @@ fn removal(view: &View, deployment: DeploymentIx, agent: AgentIx, when: When) ->
     }
 }
 
-/// Those beyond what is wanted, the ones that serve least first, and where most are for one that is spread. Replicas that are not known of count as
-/// there, but never make one that is known go.
-fn surplus(view: &View, spec: &Deployment, census: &Census) -> Vec<AgentIx> {
+/// Those beyond what is wanted, the ones that serve least first, and where most are for one that is spread. Replicas that
+/// are not known of count as there, but never make one that is known go. Where a name leads goes once the name has moved, and
+/// where that will not be, another goes in its place.
+fn surplus(view: &View, spec: &Deployment, census: &Census, moves: bool) -> Vec<AgentIx> {
     let new = census.good.iter().any(|r| r.current || !r.ready);
     let allowed = spec.replicas.saturating_add(surge(spec, census, new));
     let over = number(census.good.len()).saturating_sub(allowed);
@@ -143,7 +146,8 @@ fn surplus(view: &View, spec: &Deployment, census: &Census) -> Vec<AgentIx> {
     let class = |r: &Replica| (r.ready, r.serves, r.current, r.fronts);
     let good = census.good.clone();
     let good = spread::in_order((view, spec, census), good, class, |r| Reverse(r.agent));
-    let surplus = good.iter().take(over as usize).filter(|r| !r.fronts);
+    let going = good.iter().filter(|r| moves || !r.fronts);
+    let surplus = going.take(over as usize).filter(|r| !r.fronts);
     surplus.map(|r| r.agent).collect()
 }
 

@@ -32,6 +32,16 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
     release(view, draft, &fronts);
 }
 
+/// Whether a name moves from what is old to what is wanted: not while the roll-out is paused, or fails.
+pub(crate) fn goes_on(
+    view: &View,
+    draft: &Draft,
+    deployment: DeploymentIx,
+    spec: &Deployment,
+) -> bool {
+    spec.rollout.pause_at(view.now).is_none() && !draft.failing.contains(&deployment)
+}
+
 /// A name is taken from agents that are not to have it any more.
 fn release(view: &View, draft: &mut Draft, fronts: &BTreeMap<&Hostname, Option<AgentIx>>) {
     for (hostname, id) in &view.observed.fronts.decided {
@@ -177,8 +187,7 @@ impl Seat<'_, '_> {
         if !self.view.suits(self.spec, before) {
             return to.current || !from.current;
         }
-        let is_paused = self.spec.rollout.pause_at(self.view.now).is_some();
-        let goes_on = !is_paused && !draft.failing.contains(&self.deployment);
+        let goes_on = goes_on(self.view, draft, self.deployment, self.spec);
         let mut others = published.iter().filter(|agent| **agent != before);
         !from.current
             && to.current
@@ -353,6 +362,33 @@ mod tests {
             expect![[r#"
             unexpose acme/a on a
             assign acme/a to a generation 3 workload v2"#]],
+        );
+    }
+
+    #[test]
+    fn where_no_name_moves_another_than_the_front_is_one_too_many() {
+        let state = "target tiny 0 4\ndeploy acme/a x1 v2 exposed\nhost acme/a app.example.com";
+        let world = "agent a tiny #0 runs acme/a v1 exposed acme/a\n\
+                     agent b tiny #1 runs acme/a v2 exposed acme/a\n\
+                     listed\nopen a\nopen b\nleads app.example.com a\ndecided app.example.com a";
+        let paused = state.replace("exposed", "exposed paused 60");
+        check(
+            &paused,
+            world,
+            expect![[r#"
+            unexpose acme/a on b
+            unassign acme/a from b generation 3
+            wait: deployment acme/a: the roll-out is paused by ann: freeze (until 2026-01-01T00:01:00Z)"#]],
+        );
+        check(
+            state,
+            world,
+            expect![[r#"
+            unpoint app.example.com from a
+            point app.example.com of acme/a at b
+            wait: deployment acme/a: replicas not serving: 0, allowed: 1
+            wait: deployment acme/a: app.example.com is to lead to b, and does not yet
+            wait: deployment acme/a: the replica on a stays as long as app.example.com leads to it"#]],
         );
     }
 
