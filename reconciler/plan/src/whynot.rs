@@ -6,10 +6,11 @@ use std::fmt;
 
 use easyenclave_schemas::{AgentId, Cloud, Datacenter, DeploymentId, Timestamp};
 
+use crate::draft::{Draft, Unplaced};
 use crate::plan::placed;
 use crate::reserve::Reserved;
 use crate::rules::place::is_free;
-use crate::view::{AgentView, DeploymentIx, Instruction, Life, Standing, View};
+use crate::view::{AgentView, DeploymentIx, Instruction, Life, Standing, TargetIx, View, number};
 use crate::{Deployment, Desired, Observed, Placement};
 
 /// Why an agent was not chosen, in the order in which they are looked at.
@@ -41,7 +42,7 @@ pub enum Issue {
     QuotaExceeded,
     /// It is kept for other owners.
     Reserved,
-    /// All replicas have agents, or wait for agents that may register again.
+    /// All replicas have agents, or what is missing waits for something else.
     NotNeeded,
 }
 
@@ -78,15 +79,19 @@ impl fmt::Display for Issue {
                 "it does not run such a workload: what it found, or its provider, says so"
             }
             Self::TargetNotAllowed => "its target is none of those that are named",
-            Self::DatacenterNotAllowed => "its datacenter is not among the allowed ones",
-            Self::DatacenterDenied => "its datacenter is denied",
-            Self::CloudNotAllowed => "its cloud is not among the allowed ones",
-            Self::CloudDenied => "its cloud is denied",
+            Self::DatacenterNotAllowed => {
+                "its target may be in a datacenter that is not among the allowed ones"
+            },
+            Self::DatacenterDenied => "its target may be in a datacenter that is denied",
+            Self::CloudNotAllowed => "its target may be in a cloud that is not among the allowed ones",
+            Self::CloudDenied => "its target may be in a cloud that is denied",
             Self::NotNamed => "the deployment names another agent",
             Self::StatusNotDeployable => "it runs something, or is on its way out",
             Self::QuotaExceeded => "the owner's quota is used up",
             Self::Reserved => "it is kept for other owners",
-            Self::NotNeeded => "all replicas have agents, or wait for agents that may return",
+            Self::NotNeeded => {
+                "no more agents are given to it now: all replicas have theirs, or wait for something else"
+            },
         })
     }
 }
@@ -104,24 +109,32 @@ pub fn whynot(
         return Vec::new();
     };
     let draft = placed(&view);
-    let reserved = Reserved::new(&view, &draft);
-    let others = |agent| {
-        let target = view.agent(agent).target;
-        reserved.others(target, view.deployment(at).owner) > 0
-    };
     let agents = view.all_agents();
     let left = agents.filter(|agent| draft.carries(&view, *agent) != Some(at));
     let named = left.map(|agent| {
         let why = unfit(&view, spec, view.agent(agent))
             .or_else(|| (!is_free(&view, &draft, agent)).then_some(Issue::StatusNotDeployable))
-            .unwrap_or_else(|| match draft.quota_left(&view, at) {
-                0 => Issue::QuotaExceeded,
-                _ if others(agent) => Issue::Reserved,
-                _ => Issue::NotNeeded,
-            });
+            .unwrap_or_else(|| passed_over(&view, &draft, at, view.agent(agent).target));
         (view.agent(agent).id.clone(), why)
     });
     named.collect()
+}
+
+/// Why a free agent of a target was not taken.
+fn passed_over(view: &View, draft: &Draft, deployment: DeploymentIx, target: TargetIx) -> Issue {
+    let is_missing = |u: &Unplaced| u.deployment == deployment && u.waits;
+    if !draft.unplaced.iter().any(is_missing) {
+        return Issue::NotNeeded;
+    }
+    let owner = view.deployment(deployment).owner;
+    let others = Reserved::new(view, draft).others(target, owner);
+    let idle = view.agents_of(target);
+    let idle = idle.filter(|agent| is_free(view, draft, *agent));
+    match draft.quota_left(view, deployment) {
+        0 => Issue::QuotaExceeded,
+        _ if number(idle.count()) <= others => Issue::Reserved,
+        _ => Issue::NotNeeded,
+    }
 }
 
 /// Why an agent could not take a replica even if it were free.
@@ -262,6 +275,23 @@ mod tests {
         assert_eq!(
             with("reserve bolt/r tiny 1\ndeploy acme/a x2 v1"),
             "b RESERVED"
+        );
+        assert_eq!(
+            with("reserve bolt/r tiny 1\ndeploy acme/a x1 v1"),
+            "b AGENT_NOT_NEEDED",
+            "nothing is missing"
+        );
+        assert_eq!(
+            with("quota acme 1\ndeploy acme/a x1 v1"),
+            "b AGENT_NOT_NEEDED",
+            "it just fills the quota"
+        );
+        assert_eq!(
+            codes(
+                "target tiny 0 9\ntarget other 0 9\nreserve bolt/r tiny 1\nquota acme 1\ndeploy acme/a x2 v1",
+                "agent a tiny #0\nagent b tiny #1\nagent c other #0"
+            ),
+            "a QUOTA_EXCEEDED, b QUOTA_EXCEEDED"
         );
         assert_eq!(
             with("deploy bolt/a x1 v1"),
