@@ -22,6 +22,7 @@ pub fn facts(records: &Records, revision: &Revision) -> BTreeMap<DeploymentId, R
     let records = records.rollouts.iter().filter(|(id, _)| is_wanted(id));
     let fact = |record: &RolloutRecord| RolloutFact {
         healthy: record.healthy.as_ref().map(|healthy| healthy.digest),
+        runtime: record.healthy.as_ref().map(|it| it.workload.runtime()),
         reverted: record.reverted.clone(),
     };
     records

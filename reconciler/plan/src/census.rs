@@ -75,7 +75,7 @@ impl Census {
         let others = others(view, draft, deployment);
         let seen = Seen { published, others };
         for agent in view.replicas(deployment) {
-            match role(view, draft, agent, spec, seen) {
+            match role(view, draft, agent, deployment, seen) {
                 Role::Out => {}
                 Role::Fixed { serves, fits } => {
                     self.fixed_serving += u32::from(serves);
@@ -230,7 +230,7 @@ fn others(view: &View, draft: &Draft, deployment: DeploymentIx) -> usize {
     view.replicas(deployment).filter(could).count()
 }
 
-fn role(view: &View, draft: &Draft, agent: AgentIx, spec: &Deployment, seen: Seen) -> Role {
+fn role(view: &View, draft: &Draft, agent: AgentIx, deployment: DeploymentIx, seen: Seen) -> Role {
     let Seen { published, others } = seen;
     let facts = view.agent(agent);
     let gone = matches!(draft.fate(agent), Fate::Stops | Fate::Retires);
@@ -240,7 +240,7 @@ fn role(view: &View, draft: &Draft, agent: AgentIx, spec: &Deployment, seen: See
     if gone || !draft.is_there(view, agent) {
         return Role::Out;
     }
-    let fits = view.suits(spec, agent);
+    let fits = view.suits(deployment, agent);
     if !facts.is_touchable() {
         return Role::Fixed { serves, fits };
     }

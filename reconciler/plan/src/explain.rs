@@ -8,8 +8,8 @@ use crate::reserve::{self, Reserved};
 use crate::rules::place::is_free;
 use crate::slots::Rest;
 use crate::spots::{self, Short};
-use crate::view::{DeploymentIx, TargetIx, View, Wanted};
-use crate::{Deployment, Subject, WaitReason};
+use crate::view::{DeploymentIx, DeploymentView, TargetIx, View, Wanted};
+use crate::{Subject, WaitReason};
 
 /// What was done for a target that lacks agents.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,11 +45,12 @@ pub(crate) fn deployments(
         let deployment = unplaced.deployment;
         for Share { target, count } in shares.iter().filter(|_| unplaced.waits) {
             let (mut reason, until) = of(view, provided, *target, *count);
-            let spec = view.deployment(deployment).state.spec();
-            if let (WaitReason::FreeAgentsUnusable { missing }, Some(spec)) = (&reason, spec)
-                && pools.is_lacking(*target, spec)
+            let runtime = view.deployment(deployment).runtime;
+            if let (WaitReason::FreeAgentsUnusable { missing }, Some(runtime)) = (&reason, runtime)
+                && pools.is_lacking(*target, deployment)
             {
-                reason = runtime(*missing, spec);
+                let missing = *missing;
+                reason = WaitReason::RuntimeMissing { missing, runtime };
             }
             draft.wait_deployment(view, deployment, reason, until);
         }
@@ -67,30 +68,27 @@ pub(crate) fn deployments(
 
 /// Why no target provides for so many replicas.
 fn unprovided(view: &View, pools: &Pools, unplaced: &Unplaced, missing: u32) -> WaitReason {
-    let Some(spec) = view.deployment(unplaced.deployment).state.spec() else {
+    let DeploymentView { state, runtime, .. } = *view.deployment(unplaced.deployment);
+    let (Some(spec), Some(runtime)) = (state.spec(), runtime) else {
         return WaitReason::NoTarget;
     };
+    let lacks = WaitReason::RuntimeMissing { missing, runtime };
     let mut admitted = pools.admitted(unplaced.deployment).peekable();
     if let Some(agent) = spec.placement.agent.clone() {
         WaitReason::AgentNotFree { agent }
     } else if admitted.peek().is_none() {
         let is_open = |target: TargetIx| view.is_open_to(spec, target);
         match view.all_targets().any(is_open) {
-            true => runtime(missing, spec),
+            true => lacks,
             false => WaitReason::NoTarget,
         }
     } else if unplaced.reserved {
         WaitReason::ReservedForOthers { missing }
-    } else if admitted.any(|target| pools.is_lacking(target, spec)) {
-        runtime(missing, spec)
+    } else if admitted.any(|target| pools.is_lacking(target, unplaced.deployment)) {
+        lacks
     } else {
         WaitReason::CapacityExhausted { missing }
     }
-}
-
-fn runtime(missing: u32, spec: &Deployment) -> WaitReason {
-    let runtime = spec.runtime;
-    WaitReason::RuntimeMissing { missing, runtime }
 }
 
 fn quota(view: &View, draft: &mut Draft, deployment: DeploymentIx) {

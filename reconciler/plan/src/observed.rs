@@ -54,6 +54,8 @@ pub struct Fronts {
 pub struct RolloutFact {
     /// The version that all its replicas were healthy with last, when what it is can still be said to an agent.
     pub healthy: Option<Digest>,
+    /// What an agent needs in order to run that; where it is not known, what the wanted version needs.
+    pub runtime: Option<Runtime>,
     /// What was given up for that.
     pub reverted: Option<Revert>,
 }

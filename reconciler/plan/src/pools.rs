@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use easyenclave_schemas::Datacenter;
 use easyenclave_schemas::documents::Runtime;
 
+use crate::Target;
 use crate::draft::{Draft, Unplaced};
 use crate::reserve::Reserved;
 use crate::slots::{self, Next};
 use crate::spots;
 use crate::spread::Spreads;
 use crate::supply::{self, Supply};
-use crate::view::{DeploymentIx, DeploymentView, OwnerIx, TargetIx, View};
-use crate::{Deployment, Target};
+use crate::view::{DeploymentIx, OwnerIx, TargetIx, View};
 
 /// So many replicas of a deployment, for which a target provides.
 pub(crate) struct Share {
@@ -94,10 +94,7 @@ impl<'v, 'a> Pools<'v, 'a> {
     /// that their target makes no better ones, and it would make another each time.
     fn keep_lacking(&mut self, shares: &Shares) {
         let Shares { unplaced, .. } = *shares;
-        let DeploymentView { owner, state, .. } = *self.view.deployment(unplaced.deployment);
-        let Some(spec) = state.spec() else {
-            return;
-        };
+        let owner = self.view.deployment(unplaced.deployment).owner;
         let targets: Vec<TargetIx> = self.admitted(unplaced.deployment).collect();
         let given = |at: TargetIx| -> u32 {
             let shares = shares.shares.iter().filter(|share| share.target == at);
@@ -105,7 +102,7 @@ impl<'v, 'a> Pools<'v, 'a> {
         };
         let lacking = targets
             .into_iter()
-            .filter_map(|at| Some((at, *self.lacks[at.at()].get(&spec.runtime)?, given(at))));
+            .filter_map(|at| Some((at, self.lacking(at, unplaced.deployment)?, given(at))));
         let lacking: Vec<_> = lacking.collect();
         let theirs: u32 = lacking.iter().map(|(.., given)| given).sum();
         let mut left = unplaced.count - shares.beyond_quota - theirs;
@@ -118,8 +115,13 @@ impl<'v, 'a> Pools<'v, 'a> {
     }
 
     /// Whether a target makes no more agents for a deployment, because one that it made cannot run it and is free.
-    pub(crate) fn is_lacking(&self, target: TargetIx, spec: &Deployment) -> bool {
-        self.lacks[target.at()].contains_key(&spec.runtime)
+    pub(crate) fn is_lacking(&self, target: TargetIx, deployment: DeploymentIx) -> bool {
+        self.lacking(target, deployment).is_some()
+    }
+
+    fn lacking(&self, target: TargetIx, deployment: DeploymentIx) -> Option<u32> {
+        let runtime = self.view.deployment(deployment).runtime?;
+        self.lacks[target.at()].get(&runtime).copied()
     }
 
     /// First what is kept for their owner, then what is there or ordered already, then what may still be
@@ -128,19 +130,16 @@ impl<'v, 'a> Pools<'v, 'a> {
     fn share(&mut self, draft: &mut Draft, unplaced: Unplaced) -> Shares {
         let able = [Self::kept, Self::supplied, Self::open].map(|most| (false, most));
         let lacking = [Self::kept, Self::supplied].map(|most| (true, most));
-        let DeploymentView { owner, state, .. } = *self.view.deployment(unplaced.deployment);
-        let is_lacking = |pools: &Self, target| {
-            state
-                .spec()
-                .is_some_and(|spec| pools.is_lacking(target, spec))
-        };
+        let owner = self.view.deployment(unplaced.deployment).owner;
         let allowed = unplaced
             .count
             .min(draft.quota_left(self.view, unplaced.deployment));
         let mut left = allowed;
         let mut shares = Vec::new();
         for ((lacks, most), stage) in able.into_iter().chain(lacking).zip(0..) {
-            let room = |pools: &Self, target| match is_lacking(pools, target) == lacks {
+            let room = |pools: &Self, target| match pools.is_lacking(target, unplaced.deployment)
+                == lacks
+            {
                 true => pools.open(target, owner).min(most(pools, target, owner)),
                 false => 0,
             };
@@ -248,8 +247,9 @@ impl<'v, 'a> Pools<'v, 'a> {
     ) -> impl Iterator<Item = TargetIx> + use<'v, 'a> {
         let view = self.view;
         let spec = view.deployment(deployment).state.spec();
+        let is_open = spec.is_some_and(|spec| spec.placement.agent.is_none());
         view.all_targets()
-            .filter(move |target| spec.is_some_and(|spec| provides(view, spec, *target)))
+            .filter(move |target| is_open && view.admits(deployment, *target))
     }
 
     fn provide(&mut self, target: TargetIx, owner: OwnerIx, count: u32) {
@@ -302,8 +302,4 @@ fn lacks(view: &View, draft: &Draft) -> Vec<BTreeMap<Runtime, u32>> {
         }
     }
     lacks
-}
-
-fn provides(view: &View, spec: &Deployment, target: TargetIx) -> bool {
-    spec.placement.agent.is_none() && view.admits(spec, target)
 }

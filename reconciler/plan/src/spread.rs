@@ -30,11 +30,9 @@ impl<'a> Spreads<'a> {
             return spreads;
         }
         for agent in view.all_agents() {
-            let carried = draft.carries(view, agent);
-            let spec = carried.and_then(|it| Some((it, view.deployment(it).state.spec()?)));
-            if let Some((deployment, spec)) = spec
+            if let Some(deployment) = draft.carries(view, agent)
                 && draft.serves(view, agent)
-                && view.suits(spec, agent)
+                && view.suits(deployment, agent)
             {
                 spreads.add(deployment, place(view, agent));
             }

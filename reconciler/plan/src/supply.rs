@@ -142,9 +142,9 @@ fn leaves(view: &View, draft: &Draft, agent: AgentIx, given: &[bool]) -> bool {
     let Some(deployment) = facts.deployment else {
         return false;
     };
-    let spec = view.deployment(deployment).state.spec();
-    let misplaced = spec.is_some_and(|spec| !view.suits(spec, agent));
-    misplaced
+    let is_wanted = view.deployment(deployment).state.spec().is_some();
+    is_wanted
+        && !view.suits(deployment, agent)
         && given[deployment.at()]
         && !facts.is_ready()
         && facts.is_touchable()

@@ -347,11 +347,12 @@ pub(crate) fn observed(text: &str) -> Observed {
     observed
 }
 
-/// `rollout OWNER/NAME [healthy VERSION] [reverted VERSION ATTEMPT]`
+/// `rollout OWNER/NAME [healthy VERSION] [needs RUNTIME] [reverted VERSION ATTEMPT]`
 fn rollout(mut words: Words) -> RolloutFact {
     let mut fact = RolloutFact::default();
     words.each(|words, word| match word {
         "healthy" => fact.healthy = Some(version(words.next())),
+        "needs" => fact.runtime = runtimes(words.next()).pop_first(),
         "reverted" => {
             let given_up = format!("deploy acme/a x1 {} attempt {}", words.next(), words.next());
             fact.reverted = Some(reverted(&desired(&given_up).deployments[&name("acme/a")]));

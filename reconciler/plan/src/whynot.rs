@@ -112,7 +112,7 @@ pub fn whynot(
     let agents = view.all_agents();
     let left = agents.filter(|agent| draft.carries(&view, *agent) != Some(at));
     let named = left.map(|agent| {
-        let why = unfit(&view, spec, view.agent(agent))
+        let why = unfit(&view, (at, spec), view.agent(agent))
             .or_else(|| (!is_free(&view, &draft, agent)).then_some(Issue::StatusNotDeployable))
             .unwrap_or_else(|| passed_over(&view, &draft, at, view.agent(agent).target));
         (view.agent(agent).id.clone(), why)
@@ -138,7 +138,11 @@ fn passed_over(view: &View, draft: &Draft, deployment: DeploymentIx, target: Tar
 }
 
 /// Why an agent could not take a replica even if it were free.
-fn unfit(view: &View, spec: &Deployment, agent: &AgentView) -> Option<Issue> {
+fn unfit(
+    view: &View,
+    (deployment, spec): (DeploymentIx, &Deployment),
+    agent: &AgentView,
+) -> Option<Issue> {
     if agent.standing != Standing::Accepted {
         return Some(Issue::NotVerified);
     }
@@ -152,7 +156,8 @@ fn unfit(view: &View, spec: &Deployment, agent: &AgentView) -> Option<Issue> {
     let Some(home) = target.state.spec() else {
         return Some(Issue::StatusNotDeployable);
     };
-    if !agent.can(spec.runtime) || !home.runtimes.contains(&spec.runtime) {
+    let runtime = view.deployment(deployment).runtime;
+    if runtime.is_some_and(|it| !agent.can(it) || !home.runtimes.contains(&it)) {
         return Some(Issue::RuntimeMissing);
     }
     let placement = &spec.placement;

@@ -129,6 +129,7 @@ fn rollout(status: &DeploymentStatus) -> Option<(DeploymentId, RolloutFact)> {
     let rollout = status.rollout.as_ref()?;
     let fact = RolloutFact {
         healthy: rollout.healthy,
+        runtime: rollout.healthy_runtime,
         reverted: rollout.reverted.clone(),
     };
     let is_recorded = fact != RolloutFact::default();

@@ -34,6 +34,7 @@ pub(super) fn standing(
         since: begun.map_or(sight.report.at, |begun| begun.since),
         step: step(sight, id, spec, phase),
         healthy: fact.and_then(|fact| fact.healthy),
+        healthy_runtime: fact.and_then(|fact| fact.runtime),
         reverted,
         paused: spec.rollout.pause_at(sight.report.at).map(|pause| Pause {
             owner: pause.owner.clone(),

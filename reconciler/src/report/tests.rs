@@ -472,6 +472,7 @@ fn rolling() -> Scene {
     };
     let fact = RolloutFact {
         healthy: Some(reverted.to),
+        runtime: Some(Runtime::Process),
         reverted: Some(reverted),
     };
     scene.observed.rollouts.insert(id, fact);
@@ -537,6 +538,7 @@ fn what_became_of_roll_outs_is_told_on_from_status_to_status() {
     };
     let fact = RolloutFact {
         healthy: Some(reverted.to),
+        runtime: Some(Runtime::Process),
         reverted: Some(reverted),
     };
     scene.observed.rollouts.insert(name("acme/hello"), fact);
@@ -574,7 +576,11 @@ fn a_roll_out_is_settled_when_that_is_recorded_and_a_frozen_one_keeps_its_histor
     assert_eq!(before.deployments[&id].phase, DeploymentPhase::Running);
     assert_eq!(step(&before), (Some(RolloutStep::All), 0));
     let reverted = None;
-    let fact = RolloutFact { healthy, reverted };
+    let fact = RolloutFact {
+        healthy,
+        runtime: None,
+        reverted,
+    };
     scene.observed.rollouts.insert(id.clone(), fact);
     let settled = scene.status(Some(&before));
     assert_eq!(step(&settled), (Some(RolloutStep::Settled), 1));

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Condition, WaitStatus};
-use crate::documents::Pause;
+use crate::documents::{Pause, Runtime};
 use crate::{AgentId, DeploymentId, Digest, Hostname, PastRollout, Revert, RolloutStep, Timestamp};
 
 /// One deployment, as last seen.
@@ -62,6 +62,9 @@ pub struct RolloutStatus {
     /// The last version that was known to be healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthy: Option<Digest>,
+    /// What an agent needs in order to run that; unknown in what older versions wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy_runtime: Option<Runtime>,
     /// What was taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reverted: Option<Revert>,

@@ -107,7 +107,7 @@ fn goes(facts: &Facts, id: &AgentId, agent: &Agent, target: &Target) -> Option<D
 fn exchanged(facts: &Facts, name: &TargetName) -> usize {
     let wanted = facts.desired.deployments.iter();
     let wanted = wanted.filter(|(_, spec)| spec.replicas > 0);
-    let exchanged = wanted.map(|(id, spec)| {
+    let exchanged = wanted.map(|(id, _)| {
         let carriers = || facts.carriers(id);
         let stops = |of: &AgentId| facts.instructed(of) == Some(None) && !facts.retires(of);
         let is_drifted = |agent: &Agent| {
@@ -116,7 +116,7 @@ fn exchanged(facts: &Facts, name: &TargetName) -> usize {
         };
         let stay = carriers().filter(|(of, agent)| {
             facts.after(of, agent) == Some(id)
-                && facts.fits(of, agent, spec)
+                && facts.fits(of, agent, id)
                 && facts.is_live(of, agent)
                 && facts.is_trusted(agent)
         });

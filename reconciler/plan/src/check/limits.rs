@@ -268,7 +268,7 @@ fn replicas(facts: &Facts, id: &DeploymentId, deployment: &Deployment, findings:
         .filter(|agent| facts.instructed(agent) == Some(Some(id)))
         .count();
     let counts = |(name, agent): &(&AgentId, &Agent)| {
-        let fits = !Facts::is_heard(agent) || facts.fits(name, agent, deployment);
+        let fits = !Facts::is_heard(agent) || facts.fits(name, agent, id);
         let gone = facts.instructed(name) == Some(None);
         facts.is_live(name, agent) && fits && !gone && !facts.is_out(agent)
     };
@@ -364,7 +364,7 @@ fn is_taken(facts: &Facts, (name, agent): (&AgentId, &Agent), id: &DeploymentId)
             let current = |a: &crate::Assigned| a.workload == facts.aim(id, deployment);
             deployment.replicas == 0
                 || (agent.assigned.as_ref().is_some_and(current)
-                    && facts.fits(name, agent, deployment)
+                    && facts.fits(name, agent, id)
                     && facts.is_trusted(agent))
         }
     }

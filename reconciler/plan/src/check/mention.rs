@@ -111,7 +111,9 @@ fn is_settled(facts: &Facts, id: &AgentId, agent: &Agent) -> bool {
         (None, Reported::Idle(seen)) => *seen >= agent.generation,
         (Some(assigned), Reported::Running(replica)) => {
             let wanted = facts.deployment(&assigned.deployment);
-            let fits = wanted.is_some_and(|spec| facts.fits(id, agent, spec) && spec.replicas > 0);
+            let fits = wanted.is_some_and(|spec| {
+                facts.fits(id, agent, &assigned.deployment) && spec.replicas > 0
+            });
             let frozen = facts.is_frozen(agent);
             // One that is not ready is its deployment's matter.
             replica.generation == agent.generation && (fits || frozen)
@@ -137,7 +139,7 @@ fn is_served(facts: &Facts, id: &DeploymentId, deployment: &Deployment) -> bool 
         let shown = (fact.exposed != Exposure::Hidden) == deployment.exposed;
         facts.is_ready(agent, fact)
             && fact.assigned.as_ref().is_some_and(current)
-            && (facts.is_frozen(fact) || (facts.fits(agent, fact, deployment) && shown))
+            && (facts.is_frozen(fact) || (facts.fits(agent, fact, id) && shown))
     };
     carriers.len() == deployment.replicas as usize
         && carriers.iter().all(|(a, f)| good(a, f))

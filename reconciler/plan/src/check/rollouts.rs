@@ -145,7 +145,7 @@ fn steps(facts: &Facts, id: &DeploymentId, spec: &Deployment, findings: &mut Fin
     }
     let there = |(agent, fact): &(&AgentId, &Agent)| {
         let stays = facts.is_live(agent, fact) && facts.instructed(agent) != Some(None);
-        has(fact) && stays && facts.fits(agent, fact, spec) && !facts.is_out(fact)
+        has(fact) && stays && facts.fits(agent, fact, id) && !facts.is_out(fact)
     };
     let before: Vec<_> = facts.carriers(id).filter(there).collect();
     let good = |(agent, fact): &&(&AgentId, &Agent)| is_good(facts, spec, (id, aim), agent, fact);

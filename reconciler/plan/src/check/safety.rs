@@ -87,7 +87,7 @@ fn assign(facts: &Facts, action: &Action, findings: &mut Findings) {
     findings.must(5, facts.is_trusted(agent), || {
         format!("not trusted: {action}")
     });
-    findings.must(5, facts.fits(id, agent, spec), || {
+    findings.must(5, facts.fits(id, agent, deployment), || {
         format!("does not fit: {action}")
     });
     let aim = facts.aim(deployment, spec);
@@ -214,8 +214,10 @@ fn expose(facts: &Facts, id: &AgentId, action: &Action, findings: &mut Findings)
     findings.must(5, facts.is_ready(id, agent), || {
         format!("not ready: {action}")
     });
-    let deployment = facts.after(id, agent).and_then(|id| facts.deployment(id));
-    let wanted = deployment.is_some_and(|spec| spec.exposed && facts.fits(id, agent, spec));
+    let wanted = facts.after(id, agent).is_some_and(|of| {
+        let is_exposed = facts.deployment(of).is_some_and(|spec| spec.exposed);
+        is_exposed && facts.fits(id, agent, of)
+    });
     findings.must(5, wanted, || format!("not wanted: {action}"));
     let kept = facts.instructed(id).is_none() && agent.exposed == Exposure::Hidden;
     findings.must(0, kept, || format!("contradicts another action: {action}"));
@@ -301,7 +303,7 @@ fn newest_wins(facts: &Facts, id: &AgentId, agent: &Agent, findings: &mut Findin
         && facts.is_trusted(agent)
         && !facts.is_ready(id, agent)
         && !facts.is_frozen(agent)
-        && facts.fits(id, agent, spec)
+        && facts.fits(id, agent, &assigned.deployment)
         && facts.instructed(id).is_none()
         && !facts.is_held(id);
     findings.must(8, !stuck, || format!("{id} is left at an old version"));

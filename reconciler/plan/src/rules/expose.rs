@@ -100,7 +100,7 @@ fn publishable(view: &View, draft: &Draft, agent: AgentIx) -> Option<DeploymentI
     let facts = view.agent(agent);
     let deployment = facts.deployment?;
     let fits = match view.deployment(deployment).state {
-        Wanted::Yes(spec) => spec.exposed && view.suits(spec, agent),
+        Wanted::Yes(spec) => spec.exposed && view.suits(deployment, agent),
         Wanted::No | Wanted::Frozen => false,
     };
     let kept = matches!(draft.fate(agent), Fate::Stays | Fate::Held(_));

@@ -164,7 +164,7 @@ impl Seat<'_, '_> {
         let facts = self.view.agent(agent);
         let is_proved = facts.current && facts.steady;
         (
-            !self.view.suits(self.spec, agent),
+            !self.view.suits(self.deployment, agent),
             !is_proved,
             !facts.current,
             agent,
@@ -181,10 +181,10 @@ impl Seat<'_, '_> {
         published: &[AgentIx],
     ) -> bool {
         let (from, to) = (self.view.agent(before), self.view.agent(best));
-        if before == best || !self.view.suits(self.spec, best) {
+        if before == best || !self.view.suits(self.deployment, best) {
             return false;
         }
-        if !self.view.suits(self.spec, before) {
+        if !self.view.suits(self.deployment, before) {
             return to.current || !from.current;
         }
         let goes_on = goes_on(self.view, draft, self.deployment, self.spec);
@@ -230,7 +230,8 @@ impl Seat<'_, '_> {
     /// Says which replica is not changed because the name leads to it.
     fn report_stays(&self, draft: &mut Draft, published: &[AgentIx]) {
         for &agent in published.iter().filter(|_| published.len() > 1) {
-            let is_as_wanted = self.view.agent(agent).current && self.view.suits(self.spec, agent);
+            let is_as_wanted =
+                self.view.agent(agent).current && self.view.suits(self.deployment, agent);
             if !is_as_wanted && self.view.is_front(agent) {
                 let (hostname, agent) = (self.hostname.clone(), self.id(agent).clone());
                 let stays = WaitReason::FrontStays { hostname, agent };

@@ -3,12 +3,13 @@
 
 use std::cmp::Reverse;
 
-use crate::Deployment;
+use easyenclave_schemas::Digest;
+
 use crate::draft::{Draft, Fate, Need, Pace, Surge, Unplaced};
 use crate::reserve::Reserved;
 use crate::rules::retire::is_returning;
 use crate::spread::Spreads;
-use crate::view::{AgentIx, AgentView, DeploymentIx, DeploymentView, Instruction, TargetIx, View};
+use crate::view::{AgentIx, AgentView, DeploymentIx, Instruction, TargetIx, View};
 
 pub(crate) fn rule(view: &View, draft: &mut Draft) {
     if draft.needs.is_empty() {
@@ -43,8 +44,7 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
 fn needs(view: &View, draft: &mut Draft) -> Vec<Need> {
     let mut needs = std::mem::take(&mut draft.needs);
     needs.sort_by_cached_key(|need| {
-        let spec = view.deployment(need.deployment).state.spec();
-        let admits = |target: &TargetIx| spec.is_some_and(|spec| view.admits(spec, *target));
+        let admits = |target: &TargetIx| view.admits(need.deployment, *target);
         view.all_targets().filter(admits).count()
     });
     needs
@@ -88,11 +88,8 @@ impl<'v, 'a> Free<'v, 'a> {
         missing: u32,
         pace: &mut Pace,
     ) {
-        let Some(spec) = self.view.deployment(deployment).state.spec() else {
-            return;
-        };
         let mut count = missing;
-        let targets = self.admitted(deployment, spec);
+        let targets = self.admitted(deployment);
         let returning = targets.iter().any(|target| self.returning[target.at()]);
         // One that is spread chooses among all targets each time, any other takes one after the other.
         let groups: Vec<&[TargetIx]> = match self.spreads.has(deployment) {
@@ -118,19 +115,23 @@ impl<'v, 'a> Free<'v, 'a> {
 
     /// The targets that a deployment may use: first where agents are kept for its owner, because those are
     /// idle for nobody else.
-    fn admitted(&self, deployment: DeploymentIx, spec: &Deployment) -> Vec<TargetIx> {
+    fn admitted(&self, deployment: DeploymentIx) -> Vec<TargetIx> {
         let owner = self.view.deployment(deployment).owner;
-        let admits = |target: &TargetIx| self.view.admits(spec, *target);
+        let admits = |target: &TargetIx| self.view.admits(deployment, *target);
         let mut targets: Vec<TargetIx> = self.view.all_targets().filter(admits).collect();
         targets.sort_by_key(|target| self.reserved.own(*target, owner) == 0);
         targets
     }
 
-    /// The free agent of these targets that is next: it can run the deployment, is the one that it names if it names one,
-    /// and of those the first, or the first where fewest of its replicas are.
-    fn next(&mut self, deployment: DeploymentIx, targets: &[TargetIx]) -> Option<AgentIx> {
-        let DeploymentView { owner, state, .. } = *self.view.deployment(deployment);
-        let spec = state.spec()?;
+    /// The free agent of these targets that is next: it can run the version, is the one that the deployment names if it
+    /// names one, and of those the first, or the first where fewest of its replicas are.
+    fn next(
+        &mut self,
+        (deployment, version): (DeploymentIx, Digest),
+        targets: &[TargetIx],
+    ) -> Option<AgentIx> {
+        let of = self.view.deployment(deployment);
+        let (owner, spec) = (of.owner, of.state.spec()?);
         let is_spread = self.spreads.has(deployment);
         let mut next: Option<(u32, TargetIx, usize)> = None;
         for target in targets {
@@ -140,7 +141,8 @@ impl<'v, 'a> Free<'v, 'a> {
             }
             for (at, agent) in idle.iter().enumerate().rev() {
                 let facts = self.view.agent(*agent);
-                if !spec.placement.names(facts.id) || !facts.can(spec.runtime) {
+                if !spec.placement.names(facts.id) || !of.runtimes(version).all(|it| facts.can(it))
+                {
                     continue;
                 }
                 let there = self.spreads.count(deployment, &facts.fact.datacenter);
@@ -165,11 +167,14 @@ impl<'v, 'a> Free<'v, 'a> {
     ) -> u32 {
         let owner = self.view.deployment(deployment).owner;
         let mut taken = 0;
-        while taken < most
-            && let Some(agent) = self.next(deployment, targets)
-        {
+        while taken < most {
             // What is missing has no version that it could keep.
-            let workload = pace.next().unwrap_or(pace.aim);
+            let mut after = *pace;
+            let workload = after.next().unwrap_or(pace.aim);
+            let Some(agent) = self.next((deployment, workload), targets) else {
+                break;
+            };
+            *pace = after;
             let AgentView { target, fact, .. } = *self.view.agent(agent);
             draft.assign(self.view, agent, deployment, workload);
             draft.uses_more(owner, 1);
@@ -457,6 +462,58 @@ mod tests {
             &state("size vast"),
             "",
             expect!["wait: deployment acme/a: no target has agents of this size and place"],
+        );
+    }
+
+    #[test]
+    fn a_version_that_was_healthy_goes_to_agents_that_can_run_it_whatever_is_wanted_now() {
+        let world = "agent a tiny #0 can process\nagent b tiny #1";
+        check(
+            "target tiny 0 9\ndeploy acme/a x1 v2",
+            &format!("{world}\nrollout acme/a healthy v1 needs compose reverted v2 0"),
+            expect![[r#"
+                retire a in local: not needed
+                assign acme/a to b generation 2 workload v1
+                wait: deployment acme/a: workload v2 attempt 0 was given up: it exits; the one before it stays until the document changes"#]],
+        );
+        check(
+            "target tiny 0 9\ndeploy acme/a x1 v2 compose",
+            &format!("{world}\nrollout acme/a healthy v1 needs process reverted v2 0"),
+            expect![[r#"
+                retire b in local: not needed
+                assign acme/a to a generation 2 workload v1
+                wait: deployment acme/a: workload v2 attempt 0 was given up: it exits; the one before it stays until the document changes"#]],
+        );
+        let made = "target tiny 0 9 makes process\ndeploy acme/a x1 v2 compose";
+        check(
+            made,
+            "agent a tiny #0 can process\nrollout acme/a healthy v1 needs process reverted v2 0",
+            expect![[r#"
+                assign acme/a to a generation 2 workload v1
+                wait: deployment acme/a: workload v2 attempt 0 was given up: it exits; the one before it stays until the document changes"#]],
+        );
+    }
+
+    #[test]
+    fn in_a_pause_nothing_moves_for_what_is_not_rolled_out_and_what_is_missing_goes_where_both_run()
+    {
+        let state = "target tiny 0 9\ndeploy acme/a x2 v2 compose paused 60";
+        let world = "rollout acme/a healthy v1 needs process\nagent a tiny #0 runs acme/a v1 can process\n\
+                     agent b tiny #1";
+        check(
+            state,
+            &format!("{world} runs acme/a v1 can process"),
+            expect![
+                "wait: deployment acme/a: the roll-out is paused by ann: freeze (until 2026-01-01T00:01:00Z)"
+            ],
+        );
+        check(
+            state,
+            &format!("{world} can process\nagent c tiny #2"),
+            expect![[r#"
+                retire b in local: not needed
+                assign acme/a to c generation 2 workload v1
+                wait: deployment acme/a: the roll-out is paused by ann: freeze (until 2026-01-01T00:01:00Z)"#]],
         );
     }
 

@@ -262,7 +262,7 @@ fn is_stranded(view: &View, deployment: DeploymentIx) -> bool {
     match view.deployment(deployment).state {
         Wanted::Yes(spec) if spec.replicas > 0 => !view.all_targets().any(|target| {
             let room = view.target(target).state.spec().is_some_and(|t| t.max > 0);
-            room && view.admits(spec, target) && is_home_of_named(view, spec, target)
+            room && view.admits(deployment, target) && is_home_of_named(view, spec, target)
         }),
         Wanted::Yes(_) | Wanted::No | Wanted::Frozen => false,
     }

@@ -2,19 +2,19 @@
 //! compare integers and walk arrays. Derives facts only; it decides nothing.
 
 mod agent;
+mod deployment;
 mod fronts;
 
 use std::time::Duration;
 
-use easyenclave_schemas::{
-    DeploymentId, Digest, OrderId, OwnerName, Revert, TargetName, Timestamp,
-};
+use easyenclave_schemas::{DeploymentId, OrderId, OwnerName, TargetName, Timestamp};
 
 pub(crate) use agent::{AgentView, Instruction, Life, Standing};
 use agent::{Place, carries};
+pub(crate) use deployment::DeploymentView;
 
 use crate::names::{Groups, Names};
-use crate::{Deployment, Desired, Frozen, LaunchOrder, Observed, RolloutFact, Target};
+use crate::{Deployment, Desired, Frozen, LaunchOrder, Observed, Target};
 
 macro_rules! index {
     ($(#[$doc:meta])* $type:ident) => {
@@ -65,56 +65,6 @@ pub(crate) struct TargetView<'a> {
     pub(crate) silent: u32,
     /// Whether so many of its agents are in quarantine that the cause is not theirs.
     pub(crate) failing: bool,
-}
-
-/// A deployment.
-pub(crate) struct DeploymentView<'a> {
-    pub(crate) id: &'a DeploymentId,
-    pub(crate) owner: OwnerIx,
-    pub(crate) state: Wanted<&'a Deployment>,
-    /// The version that its replicas are brought to: the wanted one, unless that was given up.
-    pub(crate) aim: Option<Digest>,
-    /// The version that was healthy last, where it can still be run.
-    pub(crate) healthy: Option<Digest>,
-    /// Why the wanted version is not the aim. Where none is known that was healthy, it goes no further all the same.
-    pub(crate) reverted: Option<&'a Revert>,
-    /// Whether anything is recorded of its roll-outs.
-    pub(crate) is_recorded: bool,
-}
-
-impl<'a> DeploymentView<'a> {
-    fn new(
-        id: &'a DeploymentId,
-        state: Wanted<&'a Deployment>,
-        fact: Option<&'a RolloutFact>,
-    ) -> Self {
-        let spec = state.spec();
-        let healthy = fact.and_then(|fact| fact.healthy);
-        let is_this =
-            |reverted: &&Revert| spec.is_some_and(|spec| spec.attempt() == reverted.attempt);
-        let reverted = fact.and_then(|fact| fact.reverted.as_ref());
-        let reverted = reverted.filter(is_this);
-        let wanted = spec.map(|spec| spec.workload);
-        Self {
-            id,
-            owner: OwnerIx(0),
-            state,
-            aim: reverted.and(healthy).or(wanted),
-            healthy,
-            reverted,
-            is_recorded: fact.is_some(),
-        }
-    }
-
-    /// Whether the wanted version was given up and nothing is known that could take its place.
-    pub(crate) fn is_at_a_loss(&self) -> bool {
-        self.reverted.is_some() && self.healthy.is_none()
-    }
-
-    /// Whether the aim has proved good before.
-    pub(crate) fn is_proved(&self) -> bool {
-        self.healthy.is_some() && self.healthy == self.aim
-    }
 }
 
 /// What the desired state says of a name.
@@ -241,11 +191,14 @@ impl<'a> View<'a> {
         own.unwrap_or(self.desired.limits.ready_within)
     }
 
-    /// Whether agents of a target may run a deployment.
-    pub(crate) fn admits(&self, deployment: &Deployment, target: TargetIx) -> bool {
-        let spec = self.target(target).state.spec();
-        spec.is_some_and(|spec| spec.runtimes.contains(&deployment.runtime))
-            && self.is_open_to(deployment, target)
+    /// Whether agents of a target may run what a deployment aims at.
+    pub(crate) fn admits(&self, deployment: DeploymentIx, target: TargetIx) -> bool {
+        let DeploymentView { runtime, state, .. } = self.deployment(deployment);
+        let offered = self.target(target).state.spec().map(|spec| &spec.runtimes);
+        runtime.is_some_and(|runtime| offered.is_some_and(|all| all.contains(&runtime)))
+            && state
+                .spec()
+                .is_some_and(|spec| self.is_open_to(spec, target))
     }
 
     /// Whether agents of a target are of a deployment's size and place.
@@ -256,12 +209,21 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Whether an agent may run a deployment, as far as it does not change.
-    pub(crate) fn suits(&self, deployment: &Deployment, agent: AgentIx) -> bool {
+    /// Whether an agent may run a deployment, as far as it does not change. In a pause whatever has a version keeps it.
+    pub(crate) fn suits(&self, deployment: DeploymentIx, agent: AgentIx) -> bool {
+        let DeploymentView { runtime, state, .. } = self.deployment(deployment);
+        let (Some(spec), Some(runtime)) = (state.spec(), *runtime) else {
+            return false;
+        };
         let facts = self.agent(agent);
-        let named = deployment.placement.names(facts.id);
-        let can = facts.can(deployment.runtime) || facts.is_up_to_date;
-        named && can && !facts.drifted && self.admits(deployment, facts.target)
+        let is_paused = spec.rollout.pause_at(self.now).is_some();
+        let keeps = facts.is_up_to_date || (is_paused && facts.deployment == Some(deployment));
+        let is_home = match keeps && is_paused {
+            true => self.is_open_to(spec, facts.target),
+            false => self.admits(deployment, facts.target),
+        };
+        let can = facts.can(runtime) || keeps;
+        spec.placement.names(facts.id) && can && !facts.drifted && is_home
     }
 
     fn number_owners(&mut self) {

@@ -221,12 +221,17 @@ fn fact() -> impl Strategy<Value = RolloutFact> {
         ..reverted(&spec)
     });
     let reverted = prop::option::weighted(0.3, reverted);
-    (prop::option::weighted(0.8, digest()), reverted)
+    let runtime = prop::option::of(prop::sample::select(Runtime::ALL.to_vec()));
+    (prop::option::weighted(0.8, digest()), runtime, reverted)
         .prop_filter(
             "what was given up was never healthy",
-            |(healthy, reverted)| reverted.as_ref().is_none_or(|it| Some(it.from) != *healthy),
+            |(healthy, _, reverted)| reverted.as_ref().is_none_or(|it| Some(it.from) != *healthy),
         )
-        .prop_map(|(healthy, reverted)| RolloutFact { healthy, reverted })
+        .prop_map(|(healthy, runtime, reverted)| RolloutFact {
+            healthy,
+            runtime,
+            reverted,
+        })
 }
 
 fn placement(kind: usize) -> Placement {

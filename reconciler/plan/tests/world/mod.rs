@@ -182,8 +182,10 @@ impl World {
                 deployment,
                 workload,
             } => {
+                let spec = self.desired.deployments.get(deployment);
                 let fact = RolloutFact {
                     healthy: Some(*workload),
+                    runtime: spec.map(|spec| spec.runtime),
                     reverted: None,
                 };
                 self.observed.rollouts.insert(deployment.clone(), fact);
