@@ -2,6 +2,7 @@
 //! take it back.
 
 use easyenclave_plan::*;
+use easyenclave_schemas::TargetName;
 
 use crate::testing;
 use crate::world::World;
@@ -48,6 +49,31 @@ fn room_in_an_earlier_target_takes_no_order_back() {
     assert_eq!(world.pass().actions.len(), 1, "an order for beta");
     world.confirm_retire(&testing::name("a"));
     assert!(world.plan().is_empty(), "{}", world.text());
+}
+
+#[test]
+fn where_agents_turn_out_to_lack_an_engine_one_launch_shows_it() {
+    let mut world = World::new(
+        "target tiny 0 9\ntarget zoo 0 9\ndeploy acme/a x1 v1 compose",
+        "",
+    );
+    let (tiny, zoo): (TargetName, TargetName) = (testing::name("tiny"), testing::name("zoo"));
+    world.bare.insert(tiny.clone());
+    world.full.insert(zoo.clone());
+    let is_launch =
+        |action: &&Action| matches!(action, Action::Launch { target, .. } if *target == tiny);
+    let mut launched = 0;
+    for turn in 0..300 {
+        launched += world.turn().actions.iter().filter(is_launch).count();
+        if turn == 60 {
+            assert_eq!(world.observed.agents.len(), 1, "{}", world.text());
+            world.full.clear();
+        }
+    }
+    assert_eq!(launched, 1);
+    let agents = world.observed.agents.values();
+    let homes: Vec<&TargetName> = agents.map(|agent| &agent.target).collect();
+    assert_eq!(homes, [&zoo]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use easyenclave_plan::{
     Observed, OrderState, Plan, Quarantine, Remedy, Replica, Reported, RetireOrder, RolloutFact,
     Shortage, Trust, WaitReason, audit, plan, spent,
 };
+use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::wire::WorkloadCause;
 use easyenclave_schemas::{
     AgentId, Digest, FailureCause, Generation, OrderId, Revert, Spot, StageTimes, TargetName,
@@ -33,6 +34,8 @@ pub(crate) struct World {
     pub(crate) causes: BTreeMap<Digest, WorkloadCause>,
     /// Targets whose launches fail.
     pub(crate) full: BTreeSet<TargetName>,
+    /// Targets whose agents find no container engine, whatever their documents promise.
+    pub(crate) bare: BTreeSet<TargetName>,
     /// Agents that never answer a challenge.
     pub(crate) mute: BTreeSet<AgentId>,
     /// The names that texts show, by id.
@@ -53,6 +56,7 @@ impl World {
             broken: BTreeSet::new(),
             causes: BTreeMap::new(),
             full: BTreeSet::new(),
+            bare: BTreeSet::new(),
             mute: BTreeSet::new(),
             names: Vec::new(),
         }
@@ -446,7 +450,10 @@ impl World {
                 slot: order.slot,
                 datacenter: order.datacenter.clone(),
                 size: spec.size.clone(),
-                runtimes: spec.runtimes.clone(),
+                runtimes: match self.bare.contains(&order.target) {
+                    true => [Runtime::Process].into(),
+                    false => spec.runtimes.clone(),
+                },
                 liveness: Liveness::Heard,
                 trust: Trust::Accepted(self.now.plus(TRUST)),
                 attested: None,
