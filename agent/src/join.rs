@@ -72,7 +72,7 @@ pub(crate) async fn attempt(node: &Node) -> anyhow::Result<Duration> {
         boot_id: boot_id.clone(),
         version: VERSION.into(),
         generation: node.wanted.borrow().generation,
-        runtimes: node.runtimes.clone(),
+        runtimes: node.runtimes.borrow().clone(),
         workload: node.workload.borrow().clone(),
     };
     let answer: RegisterResponse = node.client.post(routes::REGISTER, &request).await?;

@@ -115,9 +115,14 @@ pub async fn run(
     let (stop, stopped) = watch::channel(());
     let mut work = JoinSet::new();
     work.spawn(connector::serve(Arc::clone(&node), kit, stopped.clone()));
-    work.spawn(converge::converge(Arc::clone(&node), place, stopped));
+    work.spawn(converge::converge(
+        Arc::clone(&node),
+        Arc::clone(&place),
+        stopped,
+    ));
     let result = tokio::select! {
         result = take_part(&node) => result,
+        never = compose::look_for_engine(&place, &node.runtimes) => match never {},
         () = shutdown => Ok(()),
         _ = server.join_next() => Err(anyhow::anyhow!("the agent's own API has ended")),
         _ = work.join_next() => Err(anyhow::anyhow!("the agent's runtime has ended")),

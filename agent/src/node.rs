@@ -42,8 +42,8 @@ pub(crate) struct Node {
     identity: Option<Identity>,
     pub(crate) client: Client,
     pub(crate) platform: Arc<Platform>,
-    /// What it can run.
-    pub(crate) runtimes: Vec<Runtime>,
+    /// What it can run. Written by whoever looks for an engine.
+    pub(crate) runtimes: watch::Sender<Vec<Runtime>>,
     /// None where the configuration gives it no key for Intel Trust Authority.
     minter: Option<Minter>,
     /// Where the agent's own API answers.
@@ -111,7 +111,7 @@ impl Node {
         let id = config.order_id.agent();
         Ok(Self {
             platform,
-            runtimes,
+            runtimes: watch::Sender::new(runtimes),
             identity,
             minter: Minter::of(&config)?,
             client,

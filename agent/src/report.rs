@@ -1,4 +1,4 @@
-//! Heartbeats: often enough to be taken for alive, and at once when the workload's state changes. A reconciler that
+//! Heartbeats: often enough to be taken for alive, and at once when the workload's state changes or there is more that the agent can run. A reconciler that
 //! has forgotten the agent is joined again. Trouble on the network, or an answer that is not the reconciler's, never
 //! touches the workload.
 
@@ -41,6 +41,7 @@ const JOIN: Duration = Duration::from_secs(60);
 /// Sends heartbeats until it is dropped.
 pub(crate) async fn report(node: Arc<Node>, interval: Duration) {
     let (mut changes, mut links) = (node.workload.subscribe(), node.connector.subscribe());
+    let mut finds = node.runtimes.subscribe();
     let mut pulse = Pulse {
         sequence: 0,
         failures: 0,
@@ -52,11 +53,13 @@ pub(crate) async fn report(node: Arc<Node>, interval: Duration) {
     loop {
         changes.mark_unchanged();
         links.mark_unchanged();
+        finds.mark_unchanged();
         let pause = pulse.beat(&node, &mut attestations).await;
         tokio::select! {
             () = sleep(pause) => {}
             _ = changes.changed() => sleep(TOGETHER).await,
             _ = links.changed() => sleep(TOGETHER).await,
+            _ = finds.changed() => {}
         }
         while attestations.try_join_next().is_some() {}
     }
@@ -84,6 +87,7 @@ impl Pulse {
             refusals: node.refusals(),
             session: None,
             connector: *node.connector.borrow(),
+            runtimes: Some(node.runtimes.borrow().clone()),
         };
         match self.send(node, request).await {
             Ok(answer) => {

@@ -280,7 +280,7 @@ fn agent_record(
 }
 
 /// Each once: whoever says more says nothing more.
-fn runtimes(said: &[Runtime]) -> Vec<Runtime> {
+pub(crate) fn runtimes(said: &[Runtime]) -> Vec<Runtime> {
     let said: BTreeSet<_> = said.iter().copied().collect();
     said.into_iter().collect()
 }

@@ -169,7 +169,7 @@ fn what_is_new_of_workloads_reads_back() {
     }));
     let beat = json!({
         "sequence": 1, "boot_id": "b", "address": "http://127.0.0.1:9", "generation": 1,
-        "connector": {"version": zero, "connected": true},
+        "connector": {"version": zero, "connected": true}, "runtimes": ["process", "compose"],
         "workload": {"generation": 1, "deployment": "acme/web", "workload": zero, "state": "starting", "restarts": 0,
             "message": "", "cause": "registry_down",
             "images": [{"service": "web", "image": "web:1", "id": zero, "digest": zero}],

@@ -1,11 +1,14 @@
 //! The agent's own small program: its exit codes, and what it leaves behind.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use easyenclave_agent::exit;
 use easyenclave_processes::{Process, labels};
+use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::signature::Keypair;
 use easyenclave_schemas::wire::{AgentConfig, CONFIG_ID, PlatformConfig, WorkloadState, routes};
 use easyenclave_schemas::{Digest, Generation};
@@ -149,11 +152,39 @@ async fn it_ends_well_when_it_is_told_to() {
     }
 }
 
-/// Starts an agent that finds no program, so no engine either.
-fn alone(path: &str) -> Child {
+/// Starts an agent that finds no programs but those of a folder: in one that is not there, no engine either.
+fn alone(path: &str, programs: &str) -> Child {
     let mut command = Command::new(PROGRAM);
-    command.args(["--config", path]).env("PATH", "/nowhere");
+    command.args(["--config", path]).env("PATH", programs);
     spawn(command)
+}
+
+/// At a boot, an agent can be there before its engine.
+#[tokio::test]
+async fn an_engine_that_is_there_later_is_found_and_told() {
+    let stage = Killed::new().await;
+    let programs = stage.folder.path().join("programs");
+    std::fs::create_dir(&programs).expect("a folder");
+    let child = alone(&stage.path, &programs.display().to_string());
+    let reconciler = &stage.reconciler;
+    let said = |script: &Script| Some(script.registrations.first()?.runtimes.clone());
+    let said = reconciler.until("it registers", said).await;
+    assert_eq!(said, Runtime::usual());
+    let beat = |script: &Script| script.beats.last()?.runtimes.clone();
+    assert_eq!(reconciler.until("it reports", beat).await, said);
+
+    let (new, docker) = (programs.join("new"), programs.join("docker"));
+    let script = "#!/bin/sh\nif test \"$1\" = version; then echo 27.0.0; else echo 2.40.3; fi\n";
+    std::fs::write(&new, script).expect("written");
+    std::fs::set_permissions(&new, Permissions::from_mode(0o755)).expect("a program");
+    std::fs::rename(new, docker).expect("there at once");
+    let found = |script: &Script| {
+        let said = script.beats.last()?.runtimes.as_deref();
+        (said == Some(&Runtime::ALL)).then_some(())
+    };
+    reconciler.until("it tells of its engine", found).await;
+    drop(child);
+    forget(&stage.config.order_id);
 }
 
 /// Starts an agent, and waits until it has registered once more than before. Answers it, its key and its address.
@@ -161,7 +192,7 @@ async fn registered(reconciler: &Reconciler, path: &str) -> (Child, String, Stri
     let before = reconciler.script().registrations.len();
     // Each start counts its heartbeats anew.
     reconciler.script().beats.clear();
-    let child = alone(path);
+    let child = alone(path, "/nowhere");
     let new = |script: &Script| {
         let last = script.registrations.get(before)?;
         Some((last.public_key.clone(), last.address.clone()))
@@ -241,14 +272,14 @@ async fn one_that_was_killed_beside_containers_is_the_same_agent_when_it_is_star
     );
     stage.told(7).await;
     assert!(stage.file().exists());
-    let (status, said) = end(alone(path)).await;
+    let (status, said) = end(alone(path, "/nowhere")).await;
     assert_eq!(status.code(), Some(i32::from(exit::FAILED)), "{said}");
     assert!(said.contains("another agent of this order lives"), "{said}");
     child.kill().await.expect("killed");
 
     // Anybody can refuse it: who has taken no instruction in takes nothing away.
     reconciler.script().refusals = vec![(StatusCode::FORBIDDEN, "EE-ATT-031"); 3];
-    let (status, said) = end(alone(path)).await;
+    let (status, said) = end(alone(path, "/nowhere")).await;
     assert_eq!(status.code(), Some(i32::from(exit::REFUSED)), "{said}");
     let (mut child, second, address) = registered(reconciler, path).await;
     assert_eq!(second, first);

@@ -100,6 +100,7 @@ fn beat(sequence: u64, slot: usize) -> HeartbeatRequest {
         refusals: CallRefusals::default(),
         session: None,
         connector: None,
+        runtimes: None,
     }
 }
 

@@ -19,8 +19,8 @@ use easyenclave_schemas::wire::{
 use easyenclave_schemas::{AgentId, Generation, OrderId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::says::Says;
 use super::{Refused, WINDOW, parse, sessions};
-use crate::journal::JournalError;
 use crate::observe::HEARTBEAT;
 use crate::origin::is_origin;
 use crate::presence::Beat;
@@ -158,7 +158,7 @@ pub(super) async fn heartbeat(
         .map_err(|refused| note(&world, record.agent.as_str(), refused))?;
     let url = world.presence.url(&record.agent);
     bound(&world, &mut beat.workload, url);
-    let moved_to = (beat.address != record.address).then(|| beat.address.clone());
+    let says = Says::of(&mut beat).news(&record);
     let refusals = world.presence.new_refusals(&record.agent, &beat);
     let tunnel = world.ways.order(&record, beat.connector.as_ref(), now);
     let asked_for = beat.session.take().filter(|_| session.is_none());
@@ -170,8 +170,8 @@ pub(super) async fn heartbeat(
             return Err(note(&world, record.agent.as_str(), refused));
         }
     }
-    if let Some(address) = moved_to {
-        moved(&world, &record, address).await?;
+    if let Some(says) = says {
+        says.keep(&world, &record).await?;
     }
     for reason in refusals {
         let message = "the agent refused a call of its own API";
@@ -220,20 +220,6 @@ fn bound(world: &World, workload: &mut Option<WorkloadReport>, before: Option<St
     if workload.url != before {
         workload.url = workload.url.take().filter(|url| is_origin(url));
     }
-}
-
-/// An agent answers somewhere else from now on.
-async fn moved(world: &World, record: &AgentRecord, address: String) -> Result<(), JournalError> {
-    let agent = record.agent.clone();
-    let moved = world.journal.transact(move |records, change| {
-        let known = records.agents.get(&agent).ok_or(())?;
-        let mut record = AgentRecord::clone(known);
-        record.address = address;
-        change.put_agent(record);
-        Ok::<_, ()>(())
-    });
-    // An agent that is gone meanwhile answers nowhere.
-    moved.await.map(|_| ())
 }
 
 /// No reconciler gives so many instructions. An agent that claims to have taken in more cannot be instructed, so it

@@ -10,6 +10,7 @@ mod launchers;
 mod logs;
 mod owners;
 mod public;
+mod says;
 mod secrets;
 mod sessions;
 mod tunnel;

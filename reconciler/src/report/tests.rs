@@ -298,6 +298,7 @@ impl Scene {
             refusals: CallRefusals::default(),
             session: None,
             connector: None,
+            runtimes: None,
         };
         self.presence.heartbeat(&id, beat, NOW);
         let exposed = assigned

@@ -208,6 +208,7 @@ impl Rogue {
             refusals: CallRefusals::default(),
             session: None,
             connector: None,
+            runtimes: None,
         };
         let nonce = format!("b{sequence}");
         self.signed(&self.fleet.url(), &routes::heartbeat(agent), &beat, &nonce)
@@ -423,6 +424,7 @@ fn a_re_sent_or_forged_heartbeat_is_refused() {
         refusals: CallRefusals::default(),
         session: None,
         connector: None,
+        runtimes: None,
     };
     let url = rogue.fleet.url();
     assert_eq!(rogue.signed(&url, &path, &beat, "b2").0, 200);

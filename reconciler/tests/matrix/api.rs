@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave::api;
+use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::evidence::{MeasurementDigest, ReasonCode};
 use easyenclave_schemas::signature::{Signs, sign_request};
 use easyenclave_schemas::wire::{
@@ -223,6 +224,7 @@ async fn matrix_api_002_a_heartbeat_says_where_an_agent_answers_and_no_more_than
         refusals: CallRefusals::default(),
         session: None,
         connector: None,
+        runtimes: None,
     };
     let path = routes::heartbeat(&id);
     let known = || place.world.journal.read().agents[&id].address.clone();
@@ -241,6 +243,37 @@ async fn matrix_api_002_a_heartbeat_says_where_an_agent_answers_and_no_more_than
         "{body}"
     );
     assert_eq!(known(), "http://127.0.0.1:10");
+}
+
+#[tokio::test]
+async fn a_heartbeat_says_what_an_agent_can_run_by_now_and_one_of_before_says_nothing_of_it() {
+    let place = Place::new(&json!({}));
+    let served = serve(&place).await;
+    let agent = place.agent().await;
+    place.join(&agent).await.expect("accepted");
+    let id = agent.order.agent();
+    let path = routes::heartbeat(&id);
+    let beat = |sequence: u64| json!({"sequence": sequence, "boot_id": "boot", "address": "http://127.0.0.1:9", "generation": 0});
+    let known = || place.world.journal.read().agents[&id].runtimes.clone();
+    let (usual, all) = (Runtime::usual(), Runtime::ALL.to_vec());
+    assert_eq!(known(), usual);
+    for (sequence, said, then) in [
+        (
+            1,
+            json!(["compose", "process", "compose", "unikernel"]),
+            &all,
+        ),
+        (2, json!(null), &all),
+        (3, json!(["process"]), &usual),
+    ] {
+        let mut beat = beat(sequence);
+        if !said.is_null() {
+            beat["runtimes"] = said;
+        }
+        let (status, body) = post(&served, &agent, &path, &beat).await;
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(known(), *then, "{sequence}");
+    }
 }
 
 /// Begins a long registration and waits for an answer.

@@ -19,6 +19,7 @@ fn hear(place: &Place, agent: &Agent, boot: &str, sequence: u64) {
         refusals: Default::default(),
         session: None,
         connector: None,
+        runtimes: None,
     };
     let (presence, now) = (&place.world.presence, place.clock.now());
     presence.heartbeat(&agent.order.agent(), beat, now);

@@ -17,6 +17,7 @@ fn beat(sequence: u64, generation: Generation) -> HeartbeatRequest {
         refusals: CallRefusals::default(),
         session: None,
         connector: None,
+        runtimes: None,
     }
 }
 

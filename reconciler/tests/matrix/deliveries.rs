@@ -96,6 +96,7 @@ async fn instructed(place: &Place, signer: Signer, generation: u64) -> (AgentId,
         refusals: CallRefusals::default(),
         session: None,
         connector: None,
+        runtimes: None,
     };
     place.world.presence.heartbeat(&id, beat, place.clock.now());
     (id, answers)

@@ -82,6 +82,7 @@ impl Desk {
             refusals: CallRefusals::default(),
             session: None,
             connector: None,
+            runtimes: None,
         };
         let path = routes::heartbeat(&self.agent.order.agent());
         let (status, body) = post(&self.served, &self.agent, &path, &beat).await;

@@ -32,6 +32,7 @@ async fn heard(place: &Place, leaps: &mut Leaps) -> AgentId {
         refusals: CallRefusals::default(),
         session: None,
         connector: None,
+        runtimes: None,
     };
     let (id, now) = (agent.order.agent(), place.clock.now());
     place.world.presence.heartbeat(&id, beat, now);

@@ -238,6 +238,7 @@ async fn another_boot_than_the_one_that_showed_evidence_is_given_nothing() {
         refusals: CallRefusals::default(),
         session: None,
         connector: None,
+        runtimes: None,
     };
     desk.place
         .world

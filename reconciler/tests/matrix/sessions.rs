@@ -26,6 +26,7 @@ fn beat(sequence: u64, offer: Option<&SessionOffer>) -> HeartbeatRequest {
         refusals: CallRefusals::default(),
         session: offer.map(|offer| offer.public().to_owned()),
         connector: None,
+        runtimes: None,
     }
 }
 

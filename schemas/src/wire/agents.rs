@@ -117,6 +117,13 @@ pub struct HeartbeatRequest {
     /// The connector of its tunnel, while it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connector: Option<ConnectorState>,
+    /// What it can run by now; as it said when it registered where it does not say, as agents of before.
+    #[serde(
+        default,
+        deserialize_with = "known::some_list",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub runtimes: Option<Vec<Runtime>>,
 }
 
 /// The answer to a heartbeat.

@@ -20,3 +20,10 @@ pub(crate) fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(
         .filter_map(|word| serde_json::from_value(word).ok())
         .collect())
 }
+
+/// The same of a list that may be left out.
+pub(crate) fn some_list<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    from: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    list(from).map(Some)
+}

@@ -2,6 +2,7 @@
 //! there again with growing pauses, and ends with nothing of it left. It reports each change and never fails, as the runtime
 //! of processes. What runs is the engine's, so it outlives an agent that is killed, and is taken over by the next.
 
+mod find;
 mod logs;
 mod overlay;
 mod progress;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave_engine::{Compose, Container, Engine, State};
-use easyenclave_schemas::documents::{ComposeWorkload, Runtime, Workload};
+use easyenclave_schemas::documents::{ComposeWorkload, Workload};
 use easyenclave_schemas::wire::{WorkloadCause, WorkloadReport, WorkloadState};
 use easyenclave_schemas::{DeploymentId, Generation};
 use tokio::sync::watch;
@@ -26,6 +27,7 @@ use super::process::Place;
 use super::{Board, END_AGAIN, FIRST_PAUSE, LONGEST_PAUSE, SETTLED, line, starting};
 use crate::clock;
 use crate::instructions::Assignment;
+pub(crate) use find::{look_for_engine, runtimes};
 pub(crate) use logs::{Page, page};
 use project::{GRACE, Ground, Trouble, Written};
 use sight::Condition;
@@ -34,9 +36,6 @@ use sight::Condition;
 const SOON: Duration = Duration::from_millis(500);
 /// … and then this often. Each look starts two programs.
 const LATER: Duration = Duration::from_secs(2);
-
-/// How long an agent that starts waits for an engine.
-const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// Runs an assignment until `stop`. Unless `goes_on` says then that the next one is of the same deployment, nothing of it is
 /// left when this returns.
@@ -86,16 +85,6 @@ pub(crate) async fn clear(place: &Place, tell: impl Fn(Trouble)) {
 /// Whether what is on the engine, if anything, is of this deployment.
 pub(crate) async fn has(place: &Place, deployment: &DeploymentId) -> bool {
     Ground::of(place).has(deployment).await
-}
-
-/// What this agent can run, by what is there at its start. An engine that does not say so at once is none.
-pub(crate) async fn runtimes(place: &Place) -> Vec<Runtime> {
-    let at = Ground::of(place).at;
-    let look = async { Engine::find(&at).await.ok()?.compose().await };
-    match timeout(AT_ONCE, look).await {
-        Ok(Some(_)) => vec![Runtime::Process, Runtime::Compose],
-        _ => Runtime::usual(),
-    }
 }
 
 /// One assignment's life on this agent.
