@@ -81,7 +81,7 @@ pub struct Image {
 /// One line of a log.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Line {
-    /// When it was written, in the engine's words: times in UTC with nine places, which sort as texts.
+    /// When it was written: a time in UTC with nine places, which sorts as a text.
     pub at: String,
     /// The line.
     pub text: String,
@@ -204,10 +204,12 @@ impl Engine {
     }
 }
 
+/// A line behind its time, which Podman writes as it is where the engine runs.
 fn line(line: &str) -> Option<Line> {
     let (at, text) = line.split_once(' ').unwrap_or((line, ""));
-    at.starts_with(|c: char| c.is_ascii_digit()).then(|| Line {
-        at: at.into(),
+    let at: jiff::Timestamp = at.parse().ok()?;
+    Some(Line {
+        at: format!("{at:.9}"),
         text: text.into(),
     })
 }

@@ -1,7 +1,7 @@
 //! Programs of engines as scripts, one for each shape of their answers. What they say was recorded from the real ones.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -224,7 +224,12 @@ async fn an_engine_is_asked_for_what_is_on_it_wherever_another_one_is() {
     assert_eq!(error.fault(), Fault::Engine);
     let error = traces.remove(&there("unix:///a"), &owner()).await;
     assert!(matches!(error, Err(EngineError::Down(_))), "{error:?}");
-    fs::write(traces.folder.join("engine.json"), "{").expect("written");
+    let named = traces.folder.join("engine.json");
+    let noted = || fs::metadata(&named).expect("there").ino();
+    let before = noted();
+    traces.leave(&first).await.expect("left");
+    assert_eq!(noted(), before, "it said so already");
+    fs::write(&named, "{").expect("written");
     let error = traces.remove(&there("unix:///b"), &owner()).await;
     error.expect_err("nobody knows where it is");
     assert!(traces.folder.exists());
@@ -246,6 +251,53 @@ async fn an_engine_is_asked_for_what_is_on_it_wherever_another_one_is() {
         matches!(error, Err(EngineError::Elsewhere { .. })),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn a_note_that_the_power_has_failed_before_is_none_and_is_made_anew() {
+    let programs = Programs::new(&[("docker", ASKED)]);
+    let home = programs.0.path().join("home");
+    fs::create_dir(&home).expect("a folder");
+    let traces = Traces::of(programs.0.path());
+    let engine = Engine::find(&programs.at()).await.expect("an engine");
+    traces.leave(&engine).await.expect("left");
+    let named = traces.folder.join("engine.json");
+    let good = fs::read(&named).expect("noted");
+    for lost in [Vec::new(), vec![0; good.len()]] {
+        fs::write(&named, lost).expect("written");
+        let found = traces.engine(&programs.at()).await.expect("the usual one");
+        traces.leave(&found).await.expect("left");
+        assert_eq!(fs::read(&named).expect("noted"), good);
+    }
+    fs::write(&named, "").expect("written");
+    fs::write(home.join("dead"), "").expect("written");
+    let error = traces.remove(&programs.at(), &owner()).await;
+    error.expect_err("what is there is not gone");
+    assert!(traces.folder.exists());
+}
+
+/// Two containers' lines as Podman writes them, an hour east of Greenwich and, after a change of the clock, two.
+const EAST: &str = r#"case "$1" in version) echo 4.3.1;; logs)
+echo "2026-10-25T02:30:00.500000000+01:00 later"; echo "2026-10-25T02:59:59.000000000+02:00 sooner"
+echo "2026-10-25T01:31:00.1Z last"; echo "7 is no time";; esac"#;
+
+#[tokio::test]
+async fn times_of_lines_are_in_utc_wherever_the_engine_is() {
+    let programs = Programs::new(&[("podman", EAST)]);
+    let engine = Engine::find(&programs.at()).await.expect("Podman");
+    let lines = async |after| {
+        let found = engine.log("a", 9, after).await.expect("read");
+        let line = |line: Line| format!("{} {}", line.at, line.text);
+        found.into_iter().map(line).collect::<Vec<_>>()
+    };
+    let all = [
+        "2026-10-25T00:59:59.000000000Z sooner",
+        "2026-10-25T01:30:00.500000000Z later",
+        "2026-10-25T01:31:00.100000000Z last",
+    ];
+    assert_eq!(lines(None).await, all);
+    let after = "2026-10-25T00:59:59.000000000Z";
+    assert_eq!(lines(Some(after)).await, all[1..]);
 }
 
 /// Podman's words for the same things: another order, no algorithm before an id, and a health that says nothing.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tokio::fs;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{Engine, EngineError, Kind, Owner, Surroundings};
 
@@ -54,7 +54,8 @@ impl Traces {
         found.map_err(|source| self.failed(source))
     }
 
-    /// Makes the folder, and notes in it whose engine it tells of and where that listens.
+    /// Makes the folder, and notes in it whose engine it tells of and where that listens. A note that says so already is not
+    /// touched, and a new one is on the disk before it takes the place of another.
     ///
     /// # Errors
     /// When it cannot be made.
@@ -69,12 +70,20 @@ impl Traces {
             host: engine.at.host.clone(),
         };
         let text = serde_json::to_vec(&named).expect("plain data");
+        let noted = self.note(&text).await;
+        noted.map_err(|source| self.failed(source))
+    }
+
+    async fn note(&self, text: &[u8]) -> io::Result<()> {
+        if self.noted().await?.as_deref() == Some(text) {
+            return Ok(());
+        }
         let aside = self.named().with_extension("new");
-        let written = async {
-            fs::write(&aside, text).await?;
-            fs::rename(&aside, self.named()).await
-        };
-        written.await.map_err(|source| self.failed(source))
+        let mut file = fs::File::create(&aside).await?;
+        file.write_all(text).await?;
+        file.sync_all().await?;
+        fs::rename(&aside, self.named()).await?;
+        fs::File::open(&self.folder).await?.sync_all().await
     }
 
     /// The engine that these tell of, wherever these surroundings would look for one now; another one knows nothing of what is
@@ -117,23 +126,28 @@ impl Traces {
         }
     }
 
-    /// The file that names an engine. An agent of before wrote none.
+    /// The file that names an engine. An agent of before wrote none, or one that was empty after the power had failed.
     fn named(&self) -> PathBuf {
         self.folder.join("engine.json")
     }
 
     async fn read(&self) -> Result<Option<Named>, EngineError> {
+        let text = self.noted().await.map_err(|source| self.failed(source))?;
+        let named = text.as_deref().map(serde_json::from_slice).transpose();
+        named.map_err(|error| self.failed(io::Error::other(error)))
+    }
+
+    /// What the file says; none where it says nothing.
+    async fn noted(&self) -> io::Result<Option<Vec<u8>>> {
         let file = match fs::File::open(self.named()).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            file => file.map_err(|source| self.failed(source))?,
+            file => file?,
         };
         let mut text = Vec::new();
-        let read = file.take(NAMED).read_to_end(&mut text).await;
-        read.map_err(|source| self.failed(source))?;
-        let named = serde_json::from_slice(&text);
-        named
-            .map(Some)
-            .map_err(|error| self.failed(io::Error::other(error)))
+        file.take(NAMED).read_to_end(&mut text).await?;
+        // What a disk has not written yet is of no length, or zeros.
+        let says = text.iter().any(|byte| *byte != 0);
+        Ok(says.then_some(text))
     }
 
     fn failed(&self, source: io::Error) -> EngineError {
