@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use easyenclave_schemas::records::AgentRecord;
 use easyenclave_schemas::signature::{PublicKey, sign_request, verify_response};
 use easyenclave_schemas::wire::{LOG_LINES, LogPage, is_cursor, routes};
-use easyenclave_schemas::{AgentId, DeploymentId};
+use easyenclave_schemas::{AgentId, DeploymentId, OwnerName};
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
@@ -23,6 +23,7 @@ use super::deploy::{Named, not_found, own};
 use super::{Refused, Shared, WINDOW};
 use crate::auth::{Caller, authenticate, still};
 use crate::http;
+use crate::revision::Revision;
 use crate::shares::{Place, Shares};
 use crate::world::World;
 
@@ -42,11 +43,44 @@ const LONG: usize = 32 * 1024;
 /// What whoever follows is sent where lines were lost.
 const MISSED: &str = "[easyenclave] lines are missing here\n";
 
+/// An agent that starts again, or whose engine does, gives no page for a while: so many are asked for in a row …
+const TRIES: u32 = 10;
+/// … with pauses that grow to this: half a minute in all, after which an agent is about to count as lost.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// What whoever follows is sent last when no page came.
+const ENDED: &str = "[easyenclave] the agent does not answer; what comes after this is not shown\n";
+
 /// The longest that somebody follows; connections end then anyway.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// So many read or follow at a time, and so many of one owner.
-static READERS: LazyLock<Arc<Shares>> = LazyLock::new(|| Shares::new(64, 16));
+static READERS: LazyLock<Readers> = LazyLock::new(Readers::default);
+
+/// So many read at a time, and so many of one owner. Who follows has a place for minutes, so fewer do: there are always places
+/// for those who read the last lines.
+struct Readers {
+    all: Arc<Shares>,
+    followers: Arc<Shares>,
+}
+
+impl Default for Readers {
+    fn default() -> Self {
+        Self {
+            all: Shares::new(64, 16),
+            followers: Shares::new(48, 12),
+        }
+    }
+}
+
+impl Readers {
+    fn take(&self, owner: &OwnerName, follows: bool) -> Option<(Place, Option<Place>)> {
+        let own = self.all.take(owner)?;
+        match follows {
+            true => Some((own, Some(self.followers.take(owner)?))),
+            false => Some((own, None)),
+        }
+    }
+}
 
 /// What is asked for.
 #[derive(Debug, Deserialize)]
@@ -79,7 +113,7 @@ pub(super) async fn logs(
         name,
     };
     let agent = replica(&world, &deployment, asked.agent.as_deref())?;
-    let place = READERS.take(&caller.owner).ok_or_else(busy)?;
+    let place = READERS.take(&caller.owner, asked.follow).ok_or_else(busy)?;
     let service = asked.service.map(|name| format!("&service={name}"));
     let reader = Reader {
         world,
@@ -117,7 +151,14 @@ struct Reader {
     service: String,
     /// Nobody follows for longer than until then.
     ends: Instant,
-    _place: Place,
+    _place: (Place, Option<Place>),
+}
+
+/// What whoever follows is sent next.
+enum Next {
+    Page(LogPage),
+    /// No more, for this reason if it is none that was to be expected.
+    End(Option<&'static str>),
 }
 
 impl Reader {
@@ -133,10 +174,14 @@ impl Reader {
         let first = self.page(lines, "", Duration::ZERO).await?;
         let heads = self.heads()?;
         let text = stream::once(ready(Ok::<_, Infallible>(first.text)));
-        let next = (self, first.cursor, Instant::now() + PAUSE);
-        let rest = stream::unfold(next, |(reader, cursor, next)| async move {
+        let begin = Some((self, first.cursor, Instant::now() + PAUSE));
+        let rest = stream::unfold(begin, |state| async move {
+            let (reader, cursor, next) = state?;
             sleep_until(next).await;
-            let page = reader.more(cursor).await?;
+            let page = match reader.more(cursor).await {
+                Next::Page(page) => page,
+                Next::End(reason) => return reason.map(|last| (Ok(last.to_owned()), None)),
+            };
             let pause = if page.text.len() < LONG {
                 PAUSE
             } else {
@@ -144,26 +189,34 @@ impl Reader {
             };
             let missed = if page.missed { MISSED } else { "" };
             let text = format!("{missed}{}", page.text);
-            Some((Ok(text), (reader, page.cursor, Instant::now() + pause)))
+            Some((
+                Ok(text),
+                Some((reader, page.cursor, Instant::now() + pause)),
+            ))
         });
         Ok((heads, Body::from_stream(text.chain(rest))).into_response())
     }
 
-    /// The next page that has something; none when the replica or its agent is gone, who reads may do so no more, or it
-    /// was long enough.
-    async fn more(&self, mut cursor: String) -> Option<LogPage> {
-        while Instant::now() < self.ends {
-            self.may_read()?;
+    /// The next page that has something; none when the replica is gone, its agent is silent for too long, who reads may do
+    /// so no more, or it was long enough.
+    async fn more(&self, mut cursor: String) -> Next {
+        let mut failures = 0;
+        while Instant::now() < self.ends && self.may_read() && self.record().is_some() {
             let asked = Instant::now();
-            let page = self.page(LOG_LINES, &cursor, WAIT).await.ok()?;
-            if !page.text.is_empty() || page.missed {
-                return Some(page);
+            match self.page(LOG_LINES, &cursor, WAIT).await {
+                Ok(page) if !page.text.is_empty() || page.missed => return Next::Page(page),
+                Ok(page) => (cursor, failures) = (page.cursor, 0),
+                Err(_) => failures += 1,
             }
-            cursor = page.cursor;
-            // An agent that has many readers does not wait, and is not asked more often for that.
-            sleep_until(asked + WAIT).await;
+            let next = match failures {
+                // An agent that has many readers does not wait, and is not asked more often for that.
+                0 => asked + WAIT,
+                TRIES => return Next::End(Some(ENDED)),
+                failures => Instant::now() + pause(failures),
+            };
+            sleep_until(next).await;
         }
-        None
+        Next::End(None)
     }
 
     fn heads(&self) -> Result<[(HeaderName, HeaderValue); 2], Refused> {
@@ -173,18 +226,25 @@ impl Reader {
         Ok([(header::CONTENT_TYPE, text), (AGENT, agent)])
     }
 
+    /// An agent of before gives its last lines as text, whatever they are to come after.
     async fn page(&self, lines: usize, after: &str, wait: Duration) -> Result<LogPage, Refused> {
         let wait = wait.as_secs();
         let query = format!("lines={lines}&after={after}&wait={wait}");
-        let page: Result<LogPage, _> = serde_json::from_slice(&self.read(&query).await?);
-        let page = page.ok().filter(|page| is_cursor(&page.cursor));
-        page.ok_or_else(silent)
+        let body = self.read(&query).await?;
+        let page: LogPage = serde_json::from_slice(&body).map_err(|_| outdated())?;
+        match is_cursor(&page.cursor) {
+            true => Ok(page),
+            false => Err(silent()),
+        }
     }
 
     /// Whoever reads was let in once; a key that is revoked or over since ends it.
-    fn may_read(&self) -> Option<()> {
-        let (world, revision) = (&self.world, self.world.revision()?);
-        still(world, &revision.callers, &self.caller, world.clock.now()).ok()
+    fn may_read(&self) -> bool {
+        let world = &self.world;
+        let still = |revision: Arc<Revision>| {
+            still(world, &revision.callers, &self.caller, world.clock.now()).is_ok()
+        };
+        world.revision().is_some_and(still)
     }
 
     async fn read(&self, query: &str) -> Result<Vec<u8>, Refused> {
@@ -216,6 +276,13 @@ impl Reader {
         let record = records.agents.get(&self.agent)?;
         runs(record, &self.deployment).then(|| Arc::clone(record))
     }
+}
+
+/// The pause after so many pages in a row that did not come.
+fn pause(failures: u32) -> Duration {
+    PAUSE
+        .saturating_mul(1 << failures.saturating_sub(1).min(16))
+        .min(LONGEST_PAUSE)
 }
 
 fn runs(record: &AgentRecord, id: &DeploymentId) -> bool {
@@ -275,9 +342,35 @@ fn silent() -> Refused {
     Refused::new(StatusCode::BAD_GATEWAY, "agent_unavailable", message)
 }
 
+fn outdated() -> Refused {
+    let message =
+        "the agent is of an earlier version, and cannot be followed; read without `follow`";
+    Refused::new(StatusCode::BAD_GATEWAY, "agent_outdated", message)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::last;
+    use super::{Readers, last};
+    use easyenclave_schemas::OwnerName;
+
+    #[test]
+    fn who_follows_shuts_nobody_out_who_reads_the_last_lines() {
+        let readers = Readers::default();
+        let owner = |number: usize| OwnerName::new(format!("acme-{number}")).expect("a name");
+        let follow = |number| readers.take(&owner(number), true);
+        let mut following: Vec<_> = (0..16).filter_map(|_| follow(0)).collect();
+        assert_eq!(following.len(), 12, "of one owner");
+        let plain: Vec<_> = (0..16)
+            .filter_map(|_| readers.take(&owner(0), false))
+            .collect();
+        assert_eq!(plain.len(), 4, "what is left to it");
+        drop(plain);
+        following.extend((1..64).filter_map(follow));
+        assert_eq!(following.len(), 48);
+        assert!(readers.take(&owner(70), false).is_some());
+        following.pop();
+        assert!(follow(70).is_some(), "a place that was given back");
+    }
 
     #[test]
     fn the_end_of_a_page_is_its_last_lines() {

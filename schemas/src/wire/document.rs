@@ -153,7 +153,10 @@ const ROUTES: &[Route] = &[
                 409,
                 "`not_running`: no agent has been told to run it yet, or not the one that is named.",
             ),
-            (502, "`agent_unavailable`: the agent does not answer."),
+            (
+                502,
+                "`agent_unavailable`: the agent does not answer. `agent_outdated`: it is of an earlier version, and cannot be followed.",
+            ),
         ],
         query: of_logs,
     },

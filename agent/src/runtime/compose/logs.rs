@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use easyenclave_engine::{EngineError, Line};
+use easyenclave_engine::{Engine, EngineError, Line};
 use easyenclave_schemas::wire::{LOG_BYTES, LogPage};
 use tokio::time::timeout;
 
@@ -58,9 +58,14 @@ async fn read(ground: &Ground, page: &Page) -> Result<LogPage, EngineError> {
     let (mut lines, mut seen, mut missed) = (Vec::new(), BTreeMap::new(), false);
     for container in containers.iter().filter(|found| is_asked(&found.service)) {
         let id = container.id.get(..ID).unwrap_or(&container.id);
-        let before = known.remove(id);
         // One more than is given tells whether there are more.
-        let found = engine.log(&container.id, page.lines + 1, before).await?;
+        let before = known.get(id).copied();
+        let found = match engine.log(&container.id, page.lines + 1, before).await {
+            // It stays among those that are known, if it was there.
+            Err(error) if is_gone(&engine, ground, &container.id, &error).await => continue,
+            found => found?,
+        };
+        known.remove(id);
         let bytes: usize = found.iter().map(|line| line.text.len()).sum();
         missed |= bytes > KEPT;
         let last = found.last().map(|line| line.at.as_str()).or(before);
@@ -76,6 +81,15 @@ async fn read(ground: &Ground, page: &Page) -> Result<LogPage, EngineError> {
         cursor: cursor(&seen),
         missed: !page.after.is_empty() && (missed || cut),
     })
+}
+
+/// Whether a container has no log because it is there no more: an update makes it anew between a listing and a look.
+async fn is_gone(engine: &Engine, ground: &Ground, id: &str, error: &EngineError) -> bool {
+    let found = match error {
+        EngineError::Failed { .. } => engine.containers(&ground.owner).await,
+        _ => return false,
+    };
+    found.is_ok_and(|found| found.iter().all(|other| other.id != id))
 }
 
 /// The newest lines within the bounds, and whether there were others.
