@@ -1,15 +1,16 @@
 //! The workload's output: two files of bounded size, the older of which is given up for the newer. Never
 //! makes the workload wait for longer than a write to the disk takes, and never keeps a line of any length.
 
-use std::io;
+use std::fs;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use easyenclave_schemas::wire::{LOG_BYTES, LogPage};
-use tokio::fs::{self, File, OpenOptions};
-use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio::fs::{File, OpenOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::process::named;
@@ -29,7 +30,7 @@ const CUT: &[u8] = b" [cut]";
 pub(crate) struct Log {
     newer: PathBuf,
     older: PathBuf,
-    /// Held while the files change their places.
+    /// Held while the files change their places or are opened, and not while they are read.
     origin: Arc<Mutex<Origin>>,
     grown: Arc<Notify>,
 }
@@ -89,16 +90,42 @@ impl Log {
 
     /// Forgets everything.
     pub(crate) async fn clear(&self) -> io::Result<()> {
-        let mut origin = self.origin.lock().await;
-        *origin = Origin::new(0);
         let failed = |error| named(error, format!("cannot clear {}", self.newer.display()));
+        self.aside(Self::remove).await.map_err(failed)
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        let mut origin = self.origin();
+        *origin = Origin::new(0);
         for file in [&self.older, &self.newer] {
-            match fs::remove_file(file).await {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            match fs::remove_file(file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Gives the older file up for the newer one, which has this size.
+    fn turn(&self, size: u64) -> io::Result<()> {
+        let mut origin = self.origin();
+        fs::rename(&self.newer, &self.older)?;
+        origin.before += size;
+        Ok(())
+    }
+
+    fn origin(&self) -> MutexGuard<'_, Origin> {
+        self.origin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does this where disks may be waited for.
+    async fn aside<T: Send + 'static>(
+        &self,
+        what: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let log = self.clone();
+        let done = tokio::task::spawn_blocking(move || what(&log)).await;
+        done.map_err(io::Error::other)?
     }
 
     /// The end of a pipe for a process to write to, and the task that empties the pipe until nobody
@@ -111,8 +138,7 @@ impl Log {
 
     /// The last lines, oldest first, at most so many.
     pub(crate) async fn tail(&self, lines: usize) -> io::Result<String> {
-        let mut bytes = read(&self.older).await?;
-        bytes.extend(read(&self.newer).await?);
+        let bytes = self.aside(|log| log.read("")).await?.bytes;
         let recent = &bytes[bytes.len().saturating_sub(LOG_BYTES)..];
         let text = String::from_utf8_lossy(recent);
         let skipped = text.lines().count().saturating_sub(lines);
@@ -148,21 +174,31 @@ impl Log {
 
     /// What there is at this moment, as far as it has to be read for what came after a cursor.
     async fn content(&self, after: &str) -> io::Result<Content> {
-        let origin = self.origin.lock().await;
-        let known = origin.place(after);
-        let (start, mut bytes) = match known.and_then(|at| at.checked_sub(origin.before)) {
-            Some(from) => (origin.before + from, read_from(&self.newer, from).await?),
-            None => {
-                let mut bytes = read(&self.older).await?;
-                let start = origin.before.saturating_sub(bytes.len() as u64);
-                bytes.extend(read(&self.newer).await?);
-                (start, bytes)
-            }
+        let after = after.to_owned();
+        let mut content = self.aside(move |log| log.read(&after)).await?;
+        let ends = content.bytes.iter().rposition(|byte| *byte == b'\n');
+        content.bytes.truncate(ends.map_or(0, |at| at + 1));
+        Ok(content)
+    }
+
+    /// The same with a line that is not ended yet. Whoever writes waits for no reader: a file that is open stays what it is,
+    /// wherever it is moved.
+    fn read(&self, after: &str) -> io::Result<Content> {
+        let (run, before, known, files) = {
+            let origin = self.origin();
+            let files = [open_there(&self.older)?, open_there(&self.newer)?];
+            let known = origin.place(after);
+            (origin.run.clone(), origin.before, known, files)
         };
-        let ends = bytes.iter().rposition(|byte| *byte == b'\n');
-        bytes.truncate(ends.map_or(0, |at| at + 1));
+        let ([older, newer], mut bytes) = (files, Vec::new());
+        let from = known.and_then(|at| at.checked_sub(before));
+        let start = match from {
+            Some(from) => before + from,
+            None => before.saturating_sub(read_from(older, 0, &mut bytes)?),
+        };
+        read_from(newer, from.unwrap_or(0), &mut bytes)?;
         Ok(Content {
-            run: origin.run.clone(),
+            run,
             known,
             start,
             bytes,
@@ -194,22 +230,20 @@ fn last(bytes: &[u8], lines: usize) -> usize {
     fitting.last().unwrap_or(bytes.len())
 }
 
-async fn read(path: &Path) -> io::Result<Vec<u8>> {
-    match fs::read(path).await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        result => result,
+fn open_there(path: &Path) -> io::Result<Option<fs::File>> {
+    match fs::File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
     }
 }
 
-async fn read_from(path: &Path, start: u64) -> io::Result<Vec<u8>> {
-    let mut file = match File::open(path).await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        opened => opened?,
+/// Reads a file that may be there from this place on. Answers how many bytes there were.
+fn read_from(file: Option<fs::File>, start: u64, bytes: &mut Vec<u8>) -> io::Result<u64> {
+    let Some(mut file) = file else {
+        return Ok(0);
     };
-    file.seek(io::SeekFrom::Start(start)).await?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).await?;
-    Ok(bytes)
+    file.seek(io::SeekFrom::Start(start))?;
+    Ok(file.read_to_end(bytes)? as u64)
 }
 
 /// Empties the pipe. When the disk fails, output is lost rather than the workload stopped.
@@ -244,10 +278,7 @@ impl Writer {
             None => open(&log.newer).await?,
         };
         if size >= FILE {
-            let mut origin = log.origin.lock().await;
-            fs::rename(&log.newer, &log.older).await?;
-            origin.before += size;
-            drop(origin);
+            log.aside(move |log| log.turn(size)).await?;
             (file, size) = open(&log.newer).await?;
         }
         file.write_all(bytes).await?;
