@@ -167,7 +167,10 @@ impl Daemon {
             changed: Arc::new(Notify::new()),
             published: Arc::new(Notify::new()),
             status,
-            lost: recorded.clone().filter(|_| knows_nothing),
+            lost: recorded
+                .as_deref()
+                .filter(|_| knows_nothing)
+                .map(rollouts::Pending::of),
             previous: recorded,
             in_force: None,
             tidied: Timestamp::default(),
@@ -208,8 +211,8 @@ struct Turns {
     published: Arc<Notify>,
     status: watch::Sender<Option<Arc<Status>>>,
     previous: Option<Arc<Status>>,
-    /// What status said of things that the store has lost, until they are recalled.
-    lost: Option<Arc<Status>>,
+    /// What status said of roll-outs that the store has lost, until they are recalled.
+    lost: Option<rollouts::Pending>,
     in_force: Option<InForceRecord>,
     tidied: Timestamp,
     leaps: Leaps,
@@ -268,12 +271,12 @@ impl Turns {
     }
 
     /// Recalls what was lost with the store before anything is decided, and before what is in force is kept: a start that knows
-    /// that has lost nothing.
+    /// that has lost nothing. What is left, such as of deployments that are frozen, has its turn at a later pass.
     async fn recall(&mut self) -> Result<(), JournalError> {
-        if let (Some(lost), Some(revision)) = (&self.lost, self.world.revision()) {
+        if let (Some(lost), Some(revision)) = (&mut self.lost, self.world.revision()) {
             rollouts::recall(&self.world, &self.source, &revision, lost).await?;
-            self.lost = None;
         }
+        self.lost.take_if(|lost| lost.is_over());
         Ok(())
     }
 

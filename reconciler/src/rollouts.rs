@@ -14,7 +14,7 @@ use crate::execute::Skipped;
 use crate::journal::{Change, Records};
 use crate::revision::{Revision, WorkloadVersion};
 
-pub(crate) use recall::recall;
+pub(crate) use recall::{Pending, recall};
 
 /// What the planner knows of the roll-outs of wanted deployments.
 pub fn facts(records: &Records, revision: &Revision) -> BTreeMap<DeploymentId, RolloutFact> {

@@ -31,6 +31,7 @@ pub(crate) use astray::Astray;
 pub(crate) use draft::Draft;
 use kept::besides;
 pub use kept::{keep, kept};
+pub(crate) use older::Past;
 pub use watching::watch;
 
 /// The repository cannot be read at the moment.

@@ -63,10 +63,13 @@ impl Loader {
         }
     }
 
-    /// One that opens the same secrets, and for which nothing was in force.
+    /// One that opens the same secrets and knows what this one has decoded, and for which nothing was in force.
     pub fn anew(&self) -> Self {
-        let keyring = self.keyring.clone();
-        keyring.map_or_else(Self::default, Self::opening)
+        Self {
+            blobs: self.blobs.clone(),
+            keyring: self.keyring.clone(),
+            ..Self::default()
+        }
     }
 
     /// Loads a revision: its documents by path with their blobs' ids. `blob` reads a blob, `history`
@@ -381,17 +384,9 @@ impl Loader {
         if self.blobs.len() <= 2 * (files.len() + self.older.len()) + SPARE {
             return;
         }
-        let accepted = self.past.keys();
-        let older = self
-            .older
-            .values()
-            .flat_map(|(_, keys)| keys.iter().copied());
-        let used: BTreeSet<_> = files
-            .values()
-            .copied()
-            .chain(accepted)
-            .chain(older)
-            .collect();
+        let (tree, accepted) = (files.values().copied(), self.past.keys());
+        let older = self.older.values().flat_map(|(_, keys)| keys).copied();
+        let used: BTreeSet<_> = tree.chain(accepted).chain(older).collect();
         self.blobs.retain(|key| used.contains(key));
     }
 }

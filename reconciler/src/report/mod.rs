@@ -13,7 +13,7 @@ mod readme;
 mod rollouts;
 mod subject;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 

@@ -44,7 +44,7 @@ fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().expect("a name")
 }
 
-fn revision() -> Revision {
+pub(crate) fn revision() -> Revision {
     let root = "ab".repeat(48);
     let files: Vec<_> = examples::files(Some(&root))
         .into_iter()

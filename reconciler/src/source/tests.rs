@@ -3,7 +3,7 @@
 mod drafts;
 mod moves;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use easyenclave_git::{commit_files, init_repository};
 use tempfile::TempDir;
@@ -349,6 +349,20 @@ fn an_earlier_version_is_found_in_the_history_of_what_is_in_force_and_nowhere_el
     let (first, older) = versions[0];
     let wanted = [older, unmerged].into();
     let commits = [aside, good, first].map(|commit| commit.to_string());
-    let found = source.found(&wanted, &commits);
-    assert_eq!(found.into_keys().collect::<Vec<_>>(), [older]);
+    let past = source.found(&wanted, &commits);
+    assert_eq!(past.versions.into_keys().collect::<Vec<_>>(), [older]);
+    assert_eq!(past.read, commits.into());
+    // One that is not there, and nothing that could be one.
+    let first = first.to_string();
+    let commits = ["ab".repeat(20), "HEAD".into(), first.clone()];
+    let past = source.found(&wanted, &commits);
+    assert_eq!(past.versions.into_keys().collect::<Vec<_>>(), [older]);
+    assert_eq!(past.read, commits.into());
+    assert_eq!(past.failed, BTreeSet::new());
+    // As many as are read at a time, and the rest is left for the next.
+    let many: Vec<_> = (0..older::MOST)
+        .map(|number| format!("no commit {number}"))
+        .collect();
+    let past = source.found(&wanted, &[many, vec![first]].concat());
+    assert!(past.versions.is_empty() && past.read.len() == older::MOST);
 }
