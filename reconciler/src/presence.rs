@@ -17,7 +17,7 @@ use easyenclave_schemas::{
     AgentId, Datacenter, Generation, OrderId, ProviderName, Timestamp, WorkerId,
 };
 
-use self::spans::{Ends, Spans, since};
+use self::spans::{Ends, since};
 use crate::journal::Records;
 
 /// An agent that was not heard of for so long is silent: three missed heartbeats and some slack.
@@ -371,23 +371,6 @@ impl Listing {
     /// Whether it is of the machines of this provider in this datacenter.
     pub fn is_of(&self, provider: &ProviderName, datacenter: &Datacenter) -> bool {
         self.provider == *provider && self.datacenter == *datacenter
-    }
-}
-
-impl Heard {
-    fn of(beat: HeartbeatRequest, spans: Spans, at: Timestamp) -> Self {
-        Self {
-            at,
-            sequence: beat.sequence,
-            boot_id: beat.boot_id,
-            acknowledged: beat.generation,
-            ready_since: spans.ready_since,
-            failing_since: spans.failing_since,
-            ends: spans.ends,
-            workload: beat.workload,
-            refusals: beat.refusals,
-            connector: beat.connector,
-        }
     }
 }
 

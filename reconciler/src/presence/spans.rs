@@ -100,3 +100,21 @@ fn ends(workload: &WorkloadReport, (last, before): Before<'_>, at: Timestamp) ->
     };
     Some(last.ends.filter(|_| !was_well).unwrap_or(first))
 }
+
+impl Heard {
+    /// A word, with what it says of how long.
+    pub(super) fn of(beat: HeartbeatRequest, spans: Spans, at: Timestamp) -> Self {
+        Self {
+            at,
+            sequence: beat.sequence,
+            boot_id: beat.boot_id,
+            acknowledged: beat.generation,
+            ready_since: spans.ready_since,
+            failing_since: spans.failing_since,
+            ends: spans.ends,
+            workload: beat.workload,
+            refusals: beat.refusals,
+            connector: beat.connector,
+        }
+    }
+}
