@@ -4,6 +4,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use sled::transaction::{
     ConflictableTransactionError, TransactionError, Transactional, TransactionalTree,
@@ -11,6 +13,11 @@ use sled::transaction::{
 
 use crate::disk::Disk;
 use crate::{Batch, Expect, Space, Store, StoreError};
+
+/// A store that was closed may hold its folder for a moment: threads of the engine end after it, and a program that is being
+/// started has what its parent had open. So opening asks so often, and waits so long between.
+const TRIES: u32 = 100;
+const BETWEEN: Duration = Duration::from_millis(10);
 
 /// A store in a folder of its own, used by one process at a time.
 #[derive(Debug)]
@@ -31,13 +38,9 @@ impl SledStore {
     /// Opens the store in `dir`, or makes it.
     ///
     /// # Errors
-    /// `InUse` when another process has it open; otherwise when the engine fails.
+    /// `InUse` when another process has it open, and still has after a second; otherwise when the engine fails.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let db = sled::Config::new()
-            .path(dir)
-            .cache_capacity(16 * 1024 * 1024)
-            .open()
-            .map_err(|error| open_error(dir, error))?;
+        let db = open_free(dir, || thread::sleep(BETWEEN))?;
         let trees = Space::ALL
             .iter()
             .map(|space| db.open_tree(space.name()))
@@ -162,6 +165,21 @@ fn transaction_error(error: TransactionError<StoreError>) -> StoreError {
     }
 }
 
+/// Opens the folder as soon as nobody has it any more; `wait` is called each time that somebody has.
+fn open_free(dir: &Path, mut wait: impl FnMut()) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::new()
+        .path(dir)
+        .cache_capacity(16 * 1024 * 1024);
+    let open = || config.open().map_err(|error| open_error(dir, error));
+    for _ in 1..TRIES {
+        match open() {
+            Err(StoreError::InUse(_)) => wait(),
+            opened => return opened,
+        }
+    }
+    open()
+}
+
 fn open_error(dir: &Path, error: sled::Error) -> StoreError {
     match &error {
         sled::Error::Io(io) if io.to_string().contains("lock") => {
@@ -176,7 +194,7 @@ mod tests {
     use std::path::Path;
     use std::process::{Command, Stdio};
 
-    use super::SledStore;
+    use super::{SledStore, open_free};
     use crate::{Store, StoreError, conformance};
 
     /// Names the folder of the store to the process that is killed.
@@ -252,6 +270,21 @@ mod tests {
         assert!(between.iter().all(|part| of(part, "/store/db>")), "{trace}");
         between.retain(|part| of(part, "/store/blobs/"));
         assert!(between.len() >= 2, "two of them have a long value: {trace}");
+    }
+
+    #[test]
+    fn a_folder_that_is_let_go_of_in_a_moment_is_waited_for() {
+        let dir = tempfile::tempdir().expect("a folder");
+        drop(SledStore::open(dir.path()).expect("the folder is free"));
+        let lock = std::fs::File::open(dir.path().join("db")).expect("the engine's file");
+        lock.lock().expect("as soon as nobody has it");
+        let (mut held, mut waits) = (Some(lock), 0);
+        let opened = open_free(dir.path(), || {
+            waits += 1;
+            drop(held.take());
+        });
+        opened.expect("the folder is free");
+        assert!(waits > 0);
     }
 
     #[test]
