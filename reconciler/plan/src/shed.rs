@@ -4,6 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
+use easyenclave_schemas::Digest;
+
 use crate::breaker::{self, Verdict};
 use crate::census::{Census, Replica};
 use crate::draft::{self, Draft, Fate};
@@ -74,7 +76,8 @@ impl Shed {
         let kept = census.in_place() - number(surplus.len());
         remove(&surplus, When::Now);
         remove(&surplus_later(spec, census, &surplus), When::Later);
-        remove(strays_beyond(view, spec, census), When::Now);
+        let aim = view.deployment(deployment).aim;
+        remove(&strays_beyond(view, spec, census, aim), When::Now);
         if census.movers.is_empty() && census.bad.is_empty() {
             return;
         }
@@ -174,18 +177,34 @@ fn surge(spec: &Deployment, census: &Census, new: bool) -> u32 {
     }
 }
 
-/// What runs undecided beyond what is wanted. Where none may be away, others are placed before it goes, and are not
-/// counted until they serve in its place.
-fn strays_beyond<'c>(view: &View, spec: &Deployment, census: &'c Census) -> &'c [AgentIx] {
+/// What runs undecided beyond what is wanted, what is not ready and then what is old first. Where none may be away, others
+/// are placed before it goes, and are not counted until they serve in its place.
+fn strays_beyond(
+    view: &View,
+    spec: &Deployment,
+    census: &Census,
+    aim: Option<Digest>,
+) -> Vec<AgentIx> {
+    let is_new = |agent: &AgentIx| view.agent(*agent).runs() == aim;
+    let new = census.strays.iter().filter(|agent| is_new(agent)).count();
     let good = census.good.iter().filter(|r| r.current).count();
     let fixed = census.fixed.iter().filter(|a| view.agent(**a).current);
     let more = match spec.rollout.max_unavailable {
-        0 => spec.rollout.surge().min(number(good + fixed.count())),
+        0 => spec.rollout.surge().min(number(new + good + fixed.count())),
         _ => 0,
     };
     let most = spec.replicas.saturating_add(more);
-    let room = most.saturating_sub(census.placed()) as usize;
-    census.strays.get(room..).unwrap_or_default()
+    let over = (census.placed() + number(census.strays.len())).saturating_sub(most);
+    let mut strays = census.strays.clone();
+    strays.sort_by_key(|agent| {
+        (
+            view.agent(*agent).runs_well(),
+            is_new(agent),
+            Reverse(*agent),
+        )
+    });
+    strays.truncate(over as usize);
+    strays
 }
 
 /// Where the target says so, a workload on an agent that is not trusted any more does not go on behind the curtain.

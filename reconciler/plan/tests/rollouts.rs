@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::fleets::{self, deployment};
 use crate::properties::{config, runs, set_version, settled};
-use crate::testing::{desired, version};
+use crate::testing::{desired, text, version};
 use crate::world::World;
 
 /// A settled fleet with a deployment of five replicas, of which version 1 has proved good.
@@ -182,6 +182,22 @@ fn five_more_take_over_from_five() {
         +10s retire tiny#3 in local: not needed
     "#]].assert_eq(&world.settle());
     assert_eq!(world.ready("acme/web"), 5);
+}
+
+#[test]
+fn what_had_begun_to_roll_out_takes_no_replica_with_it_when_the_store_is_lost() {
+    let state = |v: &str| format!("target alpha 0 6\ndeploy acme/a x3 {v} unavailable 0 reverts");
+    let mut world = World::new(&state("v1"), "");
+    world.settle();
+    world.desired = desired(&state("v2"));
+    while !world.observed.agents.values().any(|a| runs(a, "v2")) {
+        world.turn();
+    }
+    world.lose_store();
+    let story = text(&world.pass());
+    assert!(!story.contains("unassign"), "{story}");
+    world.settle();
+    assert_eq!(world.ready("acme/a"), 3);
 }
 
 /// A version never becomes ready, for this cause.
