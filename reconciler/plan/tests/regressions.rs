@@ -2,7 +2,7 @@
 //! take it back.
 
 use easyenclave_plan::*;
-use easyenclave_schemas::TargetName;
+use easyenclave_schemas::{Generation, TargetName};
 
 use crate::testing;
 use crate::world::World;
@@ -311,6 +311,31 @@ fn what_is_held_is_held_after_the_store_was_lost() {
     );
     let state = "target tiny 0 12\ntarget far 0 12 in far\ndeploy acme/a x6 v1 in far";
     assert_eq!(stopped(state, &world), (0, 0));
+}
+
+/// As after an older copy of the store was put back: agents follow numbers that are not known here.
+#[test]
+fn what_goes_on_under_an_unknown_number_is_taken_over_in_a_pause_too() {
+    let state = "target tiny 0 9\ndeploy acme/a x3 v2 unavailable 0 paused 60";
+    let ahead = |how: &str| {
+        let world = format!(
+            "agent a tiny #0 runs acme/a v2\nagent b tiny #1 runs acme/a v2\nagent c tiny #2 {how}"
+        );
+        let mut world = World::new(state, &world);
+        world.agent(&testing::name("c")).generation = Generation(1);
+        testing::text(&world.pass())
+    };
+    let new = ahead("runs acme/a v2");
+    assert!(
+        new.starts_with("assign acme/a to c generation 2 workload v2"),
+        "{new}"
+    );
+    let old = ahead("runs acme/a v1");
+    assert!(!old.contains("assign"), "{old}");
+    assert!(
+        old.contains("agent c: the replica on c cannot be changed now"),
+        "{old}"
+    );
 }
 
 #[test]

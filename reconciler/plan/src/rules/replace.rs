@@ -1,14 +1,14 @@
 //! Stops replicas that are not wanted, moves those that are in the wrong place, and brings the others to the
 //! version of now. A roll-out never takes more ready replicas away than the deployment allows.
 
-use easyenclave_schemas::Timestamp;
+use easyenclave_schemas::{Digest, Timestamp};
 
 use super::roll;
 use crate::census::{Census, Replica};
 use crate::draft::{Draft, Fate, Need, Pace, Surge};
 use crate::shed::{self, Shed, left};
 use crate::spread;
-use crate::view::{AgentIx, DeploymentIx, View, Wanted, number};
+use crate::view::{AgentIx, DeploymentIx, Instruction, View, Wanted, number};
 use crate::{Deployment, WaitReason};
 
 pub(crate) fn rule(view: &View, draft: &mut Draft) {
@@ -254,12 +254,35 @@ impl Update<'_, '_> {
                 (beyond, stopped) = (beyond - 1, stopped + 1);
                 continue;
             }
-            let agent = self.view.agent(replica.agent);
-            if let Some(workload) = pace.next().filter(|version| !agent.is_told(*version)) {
-                draft.assign(self.view, replica.agent, self.deployment, workload);
-            }
+            self.bring(draft, replica.agent, pace);
         }
         more - stopped
+    }
+
+    /// Brings a replica that serves nobody to a version that may.
+    fn bring(&self, draft: &mut Draft, agent: AgentIx, pace: &mut Pace) {
+        let facts = self.view.agent(agent);
+        let version = self.goes_on(agent, pace).or_else(|| pace.next());
+        match version.filter(|version| !facts.is_told(*version)) {
+            Some(version) => draft.assign(self.view, agent, self.deployment, version),
+            None if facts.instruction == Instruction::Astray && !facts.is_stray() => {
+                let stays = facts.id.clone();
+                let reason = WaitReason::ReplicaStays { agent: stays };
+                draft.wait_agent(self.view, agent, reason, None);
+            }
+            None => {}
+        }
+    }
+
+    /// What it was told and runs, under a number that is not known here, goes on if that may: it is no step of the roll-out.
+    fn goes_on(&self, agent: AgentIx, pace: &mut Pace) -> Option<Digest> {
+        let facts = self.view.agent(agent);
+        let told = facts.fact.assigned.as_ref()?.workload;
+        let id = self.view.deployment(self.deployment).id;
+        let may = told == pace.aim || Some(told) == pace.base;
+        facts.running_already(id, told).filter(|_| may)?;
+        pace.room = pace.room.saturating_sub(u32::from(told == pace.aim));
+        Some(told)
     }
 
     /// Which ready replicas of an old version stop or are updated now. As many old ones stay as new ones are there that
