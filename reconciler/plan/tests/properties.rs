@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use easyenclave_plan::*;
 use easyenclave_schemas::wire::WorkloadCause;
-use easyenclave_schemas::{AgentId, Generation, TargetName, Timestamp};
+use easyenclave_schemas::{AgentId, DeploymentId, Generation, TargetName, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -31,6 +31,7 @@ pub(crate) fn config(times: u32) -> ProptestConfig {
     };
     ProptestConfig {
         cases: usual.cases * times,
+        max_global_rejects: usual.max_global_rejects.max(16 * usual.cases),
         failure_persistence: None,
         rng_seed,
         ..usual
@@ -312,6 +313,26 @@ proptest! {
     }
 
     #[test]
+    fn property_10_an_agent_that_is_not_chosen_has_one_reason_and_one_that_is_has_none(
+        (desired, observed) in fleets::choosy(),
+    ) {
+        let plan = plan(&desired, &observed, NOW);
+        for id in desired.deployments.keys().filter(|id| !is_frozen(&desired, id)) {
+            let issues = whynot(&desired, &observed, id, NOW);
+            for (agent, fact) in &observed.agents {
+                let is_given = |a: &Action| matches!(a, Action::Assign { agent: to, deployment, .. } if to == agent && deployment == id);
+                let expected = match plan.actions.iter().any(is_given) {
+                    true => 0,
+                    false if has(fact, id) => continue,
+                    false => 1,
+                };
+                let of = issues.iter().filter(|(other, _)| other == agent);
+                prop_assert_eq!(of.count(), expected, "{} {}\n{}", id, agent, text(&plan));
+            }
+        }
+    }
+
+    #[test]
     fn property_10_nothing_is_silently_stuck(
         desired in desired(),
         observed in observed(),
@@ -501,6 +522,19 @@ proptest! {
         prop_assert_eq!(current, replicas);
         prop_assert_eq!(world.ready("acme/a"), replicas);
     }
+}
+
+fn is_frozen(desired: &Desired, id: &DeploymentId) -> bool {
+    desired.frozen.contains(&Frozen::Deployment(id.clone()))
+}
+
+/// Whether an agent was told to run a deployment, or runs it.
+fn has(agent: &Agent, id: &DeploymentId) -> bool {
+    let is_told = agent
+        .assigned
+        .as_ref()
+        .is_some_and(|told| told.deployment == *id);
+    is_told || matches!(&agent.reported, Reported::Running(replica) if replica.deployment == *id)
 }
 
 /// How many replicas each owner has ready.
