@@ -63,6 +63,7 @@ impl Table {
                 agent: agent.clone(),
                 tunnel: Some(link(agent)),
                 hostnames: names.chain(own(agent)).collect(),
+                dead: BTreeSet::new(),
                 left: BTreeSet::new(),
             }
         };

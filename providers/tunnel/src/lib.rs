@@ -122,6 +122,8 @@ pub struct Seen {
     pub tunnel: Option<Link>,
     /// The names that lead to it, its own among them.
     pub hostnames: BTreeSet<Hostname>,
+    /// Those of them that nobody is served under, since somebody has changed how. `ensure` mends its own name, `point` the others.
+    pub dead: BTreeSet<Hostname>,
     /// Names of ours that lead to a tunnel of it that is gone.
     pub left: BTreeSet<Hostname>,
 }

@@ -25,8 +25,9 @@ pub fn fronts(world: &World, revision: &Revision, records: &Records) -> Fronts {
     let names = world.ways.names();
     let known: BTreeSet<_> = wanted.values().chain(decided.keys()).collect();
     let listed = names.is_some();
+    let dead = world.ways.dead();
     let leads = names.into_iter().flatten();
-    let leads = leads.filter(|(hostname, _)| known.contains(hostname));
+    let leads = leads.filter(|(name, _)| known.contains(name) && !dead.contains(name));
     let is_named = |record: &&Arc<AgentRecord>| {
         let deployment = record.exposed.as_ref();
         deployment.is_some_and(|deployment| wanted.contains_key(deployment))

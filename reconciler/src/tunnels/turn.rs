@@ -116,10 +116,12 @@ impl Turns {
         });
         let unwanted: Vec<Hostname> = unwanted.map(|(name, _)| name.clone()).collect();
         drop(records);
+        let dead = world.ways.dead();
         for (name, agent) in decided {
             let before = names.get(&name);
             let goes = before.is_some_and(|before| self.is_removed(before));
-            if before != Some(&agent) && !goes && self.lets_in(&agent, &name) {
+            let is_there = before == Some(&agent) && !dead.contains(&name);
+            if !is_there && !goes && self.lets_in(&agent, &name) {
                 self.jobs.begin(by, Job::Point(name, agent), now);
             }
         }
@@ -280,7 +282,8 @@ impl Seen {
         self.there = listing.ours.iter().map(|seen| seen.agent.clone()).collect();
         let whole = listing.ours.iter().filter(|seen| {
             let own = ways.own(&seen.agent);
-            let is_named = own.is_none_or(|own| seen.hostnames.contains(&own));
+            let is_named =
+                own.is_none_or(|own| seen.hostnames.contains(&own) && !seen.dead.contains(&own));
             seen.tunnel.is_some() && seen.left.is_empty() && is_named
         });
         let whole: BTreeSet<&AgentId> = whole.map(|seen| &seen.agent).collect();
@@ -293,7 +296,9 @@ impl Seen {
                 .into_iter()
                 .filter(|(name, _)| self.moved.contains(name)),
         );
-        ways.lead(names)
+        let dead = listing.ours.into_iter().flat_map(|seen| seen.dead);
+        let dead = dead.filter(|name| !self.moved.contains(name)).collect();
+        ways.lead(names, dead)
     }
 }
 
@@ -393,6 +398,7 @@ mod tests {
             agent: name(agent),
             tunnel: Some(Link::Connected),
             hostnames: names.collect(),
+            dead: BTreeSet::new(),
             left: BTreeSet::new(),
         }
     }
@@ -441,7 +447,7 @@ mod tests {
     fn a_name_that_moved_while_a_listing_was_read_is_where_it_was_led() {
         let (mut seen, ways) = two();
         let (app, web): (Hostname, Hostname) = (name("app.example.com"), name("web.example.com"));
-        ways.lead(BTreeMap::new());
+        ways.lead(BTreeMap::new(), BTreeSet::new());
         for (moved, to) in [(&app, Some(name("b"))), (&web, None)] {
             ways.leads(moved.clone(), to);
             seen.moved.insert(moved.clone());
@@ -449,6 +455,23 @@ mod tests {
         let old = vec![there("a", &["a", "app", "web"]), there("b", &["b"])];
         seen.listed(&ways, listing(old), Timestamp::default());
         assert_eq!(ways.names(), Some([(app, name("b"))].into()));
+    }
+
+    #[test]
+    fn a_name_that_somebody_has_taken_off_the_edge_is_led_anew() {
+        let (mut seen, ways) = two();
+        let app: Hostname = name("app.example.com");
+        let mut all = vec![there("a", &["a"]), there("b", &["b", "app"])];
+        all[0].dead = [name("a.example.com")].into();
+        all[1].dead = [app.clone()].into();
+        assert!(seen.listed(&ways, listing(all.clone()), Timestamp::default()));
+        assert_eq!(left(&seen), ["b"], "the own name of a is to be mended");
+        assert_eq!(ways.names(), Some([(app.clone(), name("b"))].into()));
+        assert_eq!(ways.dead(), [app.clone()].into());
+        ways.leads(app.clone(), Some(name("b")));
+        seen.moved.insert(app);
+        seen.listed(&ways, listing(all), Timestamp::default());
+        assert_eq!(ways.dead(), BTreeSet::new(), "mended while it was read");
     }
 
     #[test]

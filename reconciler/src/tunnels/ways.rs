@@ -55,6 +55,8 @@ struct State {
     asked: BTreeMap<AgentId, Timestamp>,
     /// Where names of deployments lead; none before they were listed.
     names: Option<BTreeMap<Hostname, AgentId>>,
+    /// Those of them that nobody is served under.
+    dead: BTreeSet<Hostname>,
 }
 
 impl Ways {
@@ -92,18 +94,31 @@ impl Ways {
         self.state().names.clone()
     }
 
-    /// All names as they were listed. Answers whether that is news.
-    pub(super) fn lead(&self, names: BTreeMap<Hostname, AgentId>) -> bool {
+    /// Names that lead somewhere on paper: somebody has changed how they are served.
+    pub(super) fn dead(&self) -> BTreeSet<Hostname> {
+        self.state().dead.clone()
+    }
+
+    /// All names as they were listed, and which of them are dead. Answers whether that is news.
+    pub(super) fn lead(
+        &self,
+        names: BTreeMap<Hostname, AgentId>,
+        mut dead: BTreeSet<Hostname>,
+    ) -> bool {
+        dead.retain(|name| names.contains_key(name));
         let names = Some(names);
         let mut state = self.state();
-        let is_news = state.names != names;
+        let is_news = state.names != names || state.dead != dead;
         state.names = names;
+        state.dead = dead;
         is_news
     }
 
     /// A name leads to this agent from now on, or to none of ours.
     pub(super) fn leads(&self, hostname: Hostname, to: Option<AgentId>) {
-        if let Some(names) = &mut self.state().names {
+        let mut state = self.state();
+        state.dead.remove(&hostname);
+        if let Some(names) = &mut state.names {
             match to {
                 Some(agent) => names.insert(hostname, agent),
                 None => names.remove(&hostname),
@@ -299,10 +314,17 @@ mod tests {
         let (app, agent): (Hostname, AgentId) = (name("app.example.com"), name("a"));
         ways.leads(app.clone(), Some(agent.clone()));
         assert_eq!(ways.names(), None);
-        assert!(ways.lead(BTreeMap::new()));
-        assert!(!ways.lead(BTreeMap::new()), "no news");
+        let none = BTreeSet::new;
+        assert!(ways.lead(BTreeMap::new(), none()));
+        assert!(!ways.lead(BTreeMap::new(), none()), "no news");
         ways.leads(app.clone(), Some(agent.clone()));
-        assert_eq!(ways.names(), Some([(app.clone(), agent)].into()));
+        let names: BTreeMap<_, _> = [(app.clone(), agent.clone())].into();
+        assert_eq!(ways.names(), Some(names.clone()));
+        assert!(ways.lead(names.clone(), [app.clone()].into()));
+        assert!(!ways.lead(names, [app.clone()].into()), "no news");
+        assert_eq!(ways.dead(), [app.clone()].into());
+        ways.leads(app.clone(), Some(agent));
+        assert_eq!(ways.dead(), none(), "it was pointed anew");
         ways.leads(app, None);
         assert_eq!(ways.names(), Some(BTreeMap::new()));
         ways.by(None);

@@ -206,6 +206,21 @@ fn a_name_goes_with_what_it_was_for_and_comes_back_when_others_take_it() {
     fleet.start_worker();
     fleet.wait("it is reached", |status| is_reached(status, NAME));
 
+    // Somebody takes the name off the edge, where it resolves for nobody: the next listing puts it back.
+    let record = || {
+        let mut records = server.records().into_iter();
+        records.find(|record| record["name"] == NAME)
+    };
+    let id = record().expect("it is there")["id"].clone();
+    let id = id.as_str().expect("an id");
+    fleet.kill_serve();
+    server.set_record(id, "proxied", false.into());
+    fleet.start_serve();
+    fleet.until("it is served again", || {
+        record().is_some_and(|record| record["proxied"] == true)
+    });
+    fleet.wait("it is reached as before", |status| is_reached(status, NAME));
+
     // Another name in its place.
     fleet.commit(WEB, Some(&web("1", "app.example.com")));
     fleet.wait("it has another name", |status| {

@@ -52,6 +52,11 @@ impl Record {
         (self.kind == "CNAME").then(|| Id::try_from(id).ok())?
     }
 
+    /// Whether the edge serves its name: unproxied, a name of a tunnel resolves for nobody.
+    pub(crate) fn is_served(&self) -> bool {
+        self.proxied == Some(true)
+    }
+
     pub(crate) fn hostname(&self) -> Option<Hostname> {
         Hostname::new(self.name.to_ascii_lowercase()).ok()
     }
@@ -131,7 +136,7 @@ impl Cloudflare {
             };
         };
         let is_marked = record.mark().as_ref() == Some(mark) && record.leads_to(&target);
-        if is_marked && record.proxied == Some(true) {
+        if is_marked && record.is_served() {
             return Ok(());
         }
         let Bond::Ours(before, of) = self.bond(record).await? else {

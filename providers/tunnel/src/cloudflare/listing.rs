@@ -100,6 +100,7 @@ struct Told<'a> {
     listed: BTreeMap<&'a Id, Option<AgentId>>,
     tunnels: BTreeMap<AgentId, &'a Tunnel>,
     names: BTreeMap<AgentId, BTreeSet<Hostname>>,
+    dead: BTreeMap<AgentId, BTreeSet<Hostname>>,
     left: BTreeMap<AgentId, BTreeSet<Hostname>>,
     strange: Vec<String>,
 }
@@ -129,6 +130,10 @@ impl<'a> Told<'a> {
         };
         let agent = self.led_to(record).and_then(Option::as_ref);
         let leads = !is_kept && agent == Some(&mark.agent);
+        if leads && !record.is_served() {
+            let dead = self.dead.entry(mark.agent.clone()).or_default();
+            dead.insert(name.clone());
+        }
         if leads {
             self.names.entry(mark.agent).or_default().insert(name);
         }
@@ -164,6 +169,7 @@ impl<'a> Told<'a> {
             Seen {
                 tunnel: self.tunnels.get(&agent).map(link),
                 hostnames: self.names.remove(&agent).unwrap_or_default(),
+                dead: self.dead.remove(&agent).unwrap_or_default(),
                 left: self.left.remove(&agent).unwrap_or_default(),
                 agent,
             }

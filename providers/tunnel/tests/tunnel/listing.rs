@@ -1,5 +1,6 @@
 //! A listing is all that there is or an error, whatever is made and removed while it is read.
 
+use easyenclave_tunnel::testing::conformance::hostname;
 use easyenclave_tunnel::testing::server::Verb;
 use easyenclave_tunnel::{Next, Seen};
 
@@ -53,6 +54,26 @@ async fn what_moves_to_a_page_that_was_read_is_not_missed() {
     assert_eq!(error.next, Next::Retry);
     let listing = side.list().await.expect("listed");
     assert_eq!(agents(&listing.ours), ["b", "c", "d"]);
+}
+
+#[tokio::test]
+async fn a_name_that_somebody_has_taken_off_the_edge_is_told_and_mended() {
+    let side = Side::new().await;
+    side.ensure("a").await.expect("made");
+    side.point("app", "a").await.expect("pointed");
+    for record in side.server.records() {
+        let id = record["id"].as_str().expect("an id");
+        side.server.set_record(id, "proxied", false.into());
+    }
+    let seen = async || side.list().await.expect("listed").ours.remove(0);
+    let names = |labels: &[&str]| labels.iter().copied().map(hostname).collect();
+    let listed = seen().await;
+    assert_eq!(listed.hostnames, names(&["a", "app"]), "they lead there");
+    assert_eq!(listed.dead, names(&["a", "app"]));
+    side.ensure("a").await.expect("ensured");
+    assert_eq!(seen().await.dead, names(&["app"]));
+    side.point("app", "a").await.expect("pointed");
+    assert_eq!(seen().await.dead, names(&[]));
 }
 
 /// Tunnels of so many agents are made with two names each, and deleted by somebody.
