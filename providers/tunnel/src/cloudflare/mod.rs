@@ -212,17 +212,24 @@ impl Tunnels for Cloudflare {
             by.remove_names(&what, &mark, &[], None).await?;
             return Ok(());
         };
+        let target = tunnel.target();
         let leading = match by.is_free(&what, &tunnel).await {
             Ok(leading) => leading,
+            // Its rules are left, since somebody else may rely on them.
             Err(error) => {
-                // Its rules are left, since somebody else may rely on them. Who obeys does not connect again.
-                if matches!(error.next, Next::Retry | Next::NeedsPerson) {
-                    by.drop_connections(&what, &tunnel).await?;
+                match error.next {
+                    // A protected name leads to it, and is served by its connections. What is ours is nobody else's.
+                    Next::NotOurs => {
+                        let names = by.remove_names(&what, &mark, &[], Some(&target));
+                        names.await?;
+                    }
+                    // Who obeys does not connect again.
+                    Next::Retry | Next::NeedsPerson => by.drop_connections(&what, &tunnel).await?,
+                    Next::WaitUntil(_) => {}
                 }
                 return Err(error);
             }
         };
-        let target = tunnel.target();
         // First, so that nobody comes in any more while a name cannot be removed.
         by.close(&what, &tunnel).await?;
         let is_alone = by

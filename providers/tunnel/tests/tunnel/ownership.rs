@@ -216,6 +216,46 @@ async fn a_tunnel_that_somebodys_record_leads_to_is_closed_and_stays() {
 }
 
 #[tokio::test]
+async fn names_of_ours_go_where_a_protected_name_leads_to_the_same_tunnel() {
+    let side = Side::with(|settings| {
+        settings.protected.insert("api.example.com".into());
+    })
+    .await;
+    side.ensure("a").await.expect("made");
+    side.point("app", "a").await.expect("pointed");
+    let tunnel = side.server.tunnel_id(&mark("a")).expect("a tunnel");
+    side.server.connect(&mark("a"), true);
+    let (to, comment) = (target(&tunnel), mark("a"));
+    let put = |name: &str, comment: Option<&str>| {
+        let name = format!("{name}.example.com");
+        side.server.put_record("CNAME", &name, &to, comment)
+    };
+    // With our mark as well, it is protected all the same.
+    let ids = [
+        tunnel.clone(),
+        put("api", Some(&comment)),
+        put("vanity", Some("marketing")),
+    ];
+    let shown = side.server.shown(&ids.clone().into());
+    let (ended, changes) = side.changes_of(side.remove("a")).await;
+    assert_eq!(ended.expect_err("it is protected").next, Next::NotOurs);
+    assert!(
+        changes.len() == 2 && changes.iter().all(|change| change.starts_with("DELETE")),
+        "{changes:?}"
+    );
+    assert_eq!(
+        side.server.summary(),
+        [
+            "api.example.com -> ee.prod.a",
+            "tunnel ee.prod.a",
+            "vanity.example.com -> ee.prod.a"
+        ]
+    );
+    let kept = side.server.shown(&ids.into());
+    assert_eq!(kept, shown, "its rules and connections, too");
+}
+
+#[tokio::test]
 async fn two_tunnels_of_one_name_are_a_persons_business() {
     let side = Side::new().await;
     let ids = [
