@@ -266,6 +266,8 @@ pub enum WaitReason {
     NoFront { hostname: Hostname },
     /// The name is to lead to the agent, and does not yet.
     NameNotThere { hostname: Hostname, agent: AgentId },
+    /// The name leads to the agent, and whether its way is open is not known yet.
+    FrontUnknown { hostname: Hostname, agent: AgentId },
     /// The name leads to the agent, whose way is not open now.
     FrontClosed { hostname: Hostname, agent: AgentId },
     /// The replica is not as wanted, and the name leads to it until it can lead to another.

@@ -27,6 +27,7 @@ impl WaitReason {
             Self::NamesUnlisted { .. } => "NamesUnlisted",
             Self::NoFront { .. } => "NoFront",
             Self::NameNotThere { .. } => "NameNotThere",
+            Self::FrontUnknown { .. } => "FrontUnknown",
             Self::FrontClosed { .. } => "FrontClosed",
             Self::FrontStays { .. } => "FrontStays",
             Self::Reverted { .. } => "Reverted",
@@ -84,16 +85,15 @@ impl Display for WaitReason {
             Self::NamesUnlisted { .. }
             | Self::NoFront { .. }
             | Self::NameNotThere { .. }
+            | Self::FrontUnknown { .. }
             | Self::FrontClosed { .. }
             | Self::FrontStays { .. } => names(self, f),
             Self::Held { digest } => write!(f, "held until a person approves {digest}"),
             Self::Frozen => f.write_str("a document cannot be read, so it stays as it is"),
             Self::InQuarantine { reason } => write!(f, "in quarantine: {reason}"),
             Self::OthersSilent { silent, of } => {
-                let (agents, are) = (
-                    plural(*of, "agent"),
-                    if *silent == 1 { "is" } else { "are" },
-                );
+                let are = if *silent == 1 { "is" } else { "are" };
+                let agents = plural(*of, "agent");
                 write!(f, "{silent} of {agents} of its pool or owner {are} silent")
             }
             Self::OrphanUnconfirmed => f.write_str("belongs to nothing; its owner may turn up"),
@@ -196,6 +196,10 @@ fn names(reason: &WaitReason, f: &mut Formatter<'_>) -> Result {
         WaitReason::NameNotThere { hostname, agent } => {
             write!(f, "{hostname} is to lead to {agent}, and does not yet")
         }
+        WaitReason::FrontUnknown { hostname, agent } => write!(
+            f,
+            "{hostname} leads to {agent}, and whether that is connected is not known yet"
+        ),
         WaitReason::FrontClosed { hostname, agent } => {
             write!(f, "{hostname} leads to {agent}, which is not connected")
         }

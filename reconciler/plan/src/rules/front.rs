@@ -213,13 +213,14 @@ impl Seat<'_, '_> {
         let reason = match agent {
             _ if !fronts.listed => Some(WaitReason::NamesUnlisted { hostname }),
             None => Some(WaitReason::NoFront { hostname }),
-            Some(agent) if fronts.open.get(&agent) != Some(&true) => {
-                Some(WaitReason::FrontClosed { hostname, agent })
-            }
             Some(agent) if fronts.leads.get(&hostname) != Some(&agent) => {
                 Some(WaitReason::NameNotThere { hostname, agent })
             }
-            Some(_) => None,
+            Some(agent) => match fronts.open.get(&agent) {
+                Some(true) => None,
+                Some(false) => Some(WaitReason::FrontClosed { hostname, agent }),
+                None => Some(WaitReason::FrontUnknown { hostname, agent }),
+            },
         };
         if let Some(reason) = reason {
             draft.wait_deployment(self.view, self.deployment, reason, None);
@@ -285,7 +286,17 @@ mod tests {
         );
         told(
             "listed\nopen a\nleads app.example.com b\ndecided app.example.com b",
+            expect![
+                "wait: deployment acme/a: app.example.com leads to b, and whether that is connected is not known yet"
+            ],
+        );
+        told(
+            "listed\nclosed a\nclosed b\nleads app.example.com b\ndecided app.example.com b",
             expect!["wait: deployment acme/a: app.example.com leads to b, which is not connected"],
+        );
+        told(
+            "listed\nclosed a\nclosed b\ndecided app.example.com b",
+            expect!["wait: deployment acme/a: app.example.com is to lead to b, and does not yet"],
         );
         told(
             "listed\nopen a\nclosed b\nleads app.example.com b\ndecided app.example.com b",
