@@ -249,9 +249,23 @@ fn a_name_goes_with_what_it_was_for_and_comes_back_when_others_take_it() {
     fleet.commit(POLICY, Some(&again));
     fleet.wait("it is reached again", |status| is_reached(status, NAME));
 
-    // Nothing is left of a deployment that is removed; its removal is asked for.
+    // Nothing is left of what is published no more.
     let hidden = deployment("web", 2, "").replace("  expose: {}\n", "");
     fleet.commit(WEB, Some(&hidden));
+    fleet.until("all is gone", || !ours());
+    fleet.commit(WEB, Some(&web("1", NAME)));
+    fleet.wait("it is reached once more", |status| is_reached(status, NAME));
+
+    // Nor of a deployment that is removed, once a person has said so; until then its name leads where it led.
+    let before_removal = front(&server, NAME);
+    fleet.commit(WEB, None);
+    let status = fleet.wait("the removal is held", |status| {
+        status["fleet"]["held"][0]["digest"].is_string()
+    });
+    assert_eq!(front(&server, NAME), before_removal);
+    let digest = status["fleet"]["held"][0]["digest"].as_str();
+    let approve = ["approve", digest.expect("a digest"), "--data", "data"];
+    assert!(fleet.run(&approve).status.success());
     fleet.until("all is gone", || !ours());
     assert_eq!(
         server.shown(&others),
