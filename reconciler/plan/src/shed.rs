@@ -214,7 +214,12 @@ fn stop_lapsed(view: &View, draft: &mut Draft, deployment: DeploymentIx, census:
         let facts = view.agent(agent);
         let target = view.target(facts.target).state.spec();
         let stops = target.is_some_and(|target| target.on_lapse == OnLapse::Stop);
-        if stops && facts.fact.exposed == Exposure::Hidden {
+        if !stops {
+            continue;
+        }
+        // Where it has drifted it is on its way from now on, or what others are exchanged for now would be too many then.
+        draft.disruptions.is_removed(view, agent);
+        if facts.fact.exposed == Exposure::Hidden {
             draft.unassign(view, agent, deployment);
         }
     }

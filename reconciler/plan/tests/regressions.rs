@@ -338,6 +338,32 @@ fn what_goes_on_under_an_unknown_number_is_taken_over_in_a_pause_too() {
     );
 }
 
+/// Launches that a later pass withdraws, although nothing has answered meanwhile.
+fn withdrawn(state: &str, world: &str) -> usize {
+    let mut world = World::new(state, world);
+    let plans: Vec<Plan> = (0..4).map(|_| world.pass()).collect();
+    let actions = plans.iter().flat_map(|plan| &plan.actions);
+    actions
+        .filter(|a| matches!(a, Action::Cancel { .. }))
+        .count()
+}
+
+#[test]
+fn nothing_is_ordered_for_a_step_whose_room_what_is_missing_takes() {
+    let state =
+        "target alpha 0 0\ntarget beta 0 4\ndeploy acme/a x3 v2 unavailable 0 wave 30 wave 60";
+    let world = "agent a alpha #0 idle\nagent b alpha #1 runs acme/a v1";
+    assert_eq!(withdrawn(state, world), 0);
+}
+
+#[test]
+fn what_stops_for_distrust_is_on_its_way_before_it_is_told_so() {
+    let state = "target tiny 0 9 size big stops budget 1\ndeploy acme/a x3 v1 size big exposed";
+    let world = "agent a tiny #0 runs acme/a v1 exposed acme/a\nagent b tiny #1 runs acme/a v1 exposed acme/a\n\
+                 agent c tiny #2 runs acme/a v1 exposed acme/a lapsed 100";
+    assert_eq!(withdrawn(state, world), 0);
+}
+
 #[test]
 fn two_deployments_change_places() {
     let state = "target alpha 0 3\ntarget beta 0 3\ndeploy acme/a x1 v1 on beta\ndeploy acme/b x1 v1 on alpha";

@@ -106,9 +106,18 @@ impl Update<'_, '_> {
             Some(_) => self.roll(draft, census, &mut pace),
             None => Surge::No,
         };
-        if let Surge::Now(count) = surge {
-            pace.room = pace.room.saturating_sub(count);
-        }
+        let surge = match surge {
+            Surge::Now(count) => {
+                pace.room = pace.room.saturating_sub(count);
+                surge
+            }
+            // What is missing takes the step's room first: an agent that is kept for what is not left would be ordered in vain.
+            Surge::Later(count) => match count.min(pace.room.saturating_sub(missing)) {
+                0 => Surge::No,
+                count => Surge::Later(count),
+            },
+            Surge::No => surge,
+        };
         self.leave(draft, census);
         if missing > 0 || surge != Surge::No {
             draft.needs.push(Need {
