@@ -19,7 +19,7 @@ use easyenclave_schemas::decode::MAX_BYTES;
 use easyenclave_schemas::records::InForceRecord;
 use tokio::task::spawn_blocking;
 
-use crate::desired::{Besides, Loader, NOT_A_FILE, is_read};
+use crate::desired::{Besides, Loader, NOT_A_FILE, is_read, may_be_astray};
 use crate::report::Trouble;
 use crate::revision::Revision;
 use crate::seal::Sealer;
@@ -338,12 +338,14 @@ impl Reader {
     }
 }
 
-/// The documents of a commit by path, and what may be a part of them, for the loader. What is no file is none that is gone.
+/// The documents of a commit by path, what may be a part of them, and what lies where none is read, for the loader. What is
+/// no file is none that is gone.
 pub(crate) fn files(
     git: &easyenclave_git::Source,
     commit: CommitId,
 ) -> Result<BTreeMap<String, [u8; 20]>, GitError> {
-    let entries = git.entries(commit, &is_read)?.into_iter();
+    let wanted = |path: &str| is_read(path) || may_be_astray(path);
+    let entries = git.entries(commit, &wanted)?.into_iter();
     let others = git.others(commit, &is_read)?.into_iter();
     let files = entries.map(|(path, blob)| (path, *blob.as_bytes()));
     Ok(files.chain(others.map(|path| (path, NOT_A_FILE))).collect())

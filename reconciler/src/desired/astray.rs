@@ -24,10 +24,18 @@ pub fn may_be_astray(path: &str) -> bool {
     is_yaml && !is_document(path) && !path.split('/').any(|part| part.starts_with('.'))
 }
 
+/// Whether a text is a document of ours by its first bytes.
+pub(super) fn is_ours(text: &[u8]) -> bool {
+    claim(text).is_some()
+}
+
+fn claim(text: &[u8]) -> Option<Claim> {
+    Claim::of(&String::from_utf8_lossy(&text[..text.len().min(BEGINNING)]))
+}
+
 /// The problem of a file that may be astray, when it is a document of ours by its first bytes.
 pub fn astray(path: &str, text: &[u8]) -> Option<FileProblem> {
-    let text = String::from_utf8_lossy(&text[..text.len().min(BEGINNING)]);
-    let claim = Claim::of(&text)?;
+    let claim = claim(text)?;
     let kind = claim.kind.map(|kind| format!(" ({kind})"));
     let problem = Problem {
         line: claim.line,

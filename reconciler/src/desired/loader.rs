@@ -14,9 +14,10 @@ use super::facts::Standing;
 use super::model::{self, Model};
 use super::moves::Moves;
 use super::past::{Besides, InForce, Lost, Past, Version, Versions, again};
-use super::paths::{FLEET, beside, is_document};
+use super::paths::{FLEET, beside, documents};
 use super::report::FileProblem;
 use super::slot::{NO_FLEET, Older, Slot, absence, blame, borne, facts, problems};
+use super::strays::Strays;
 use crate::secrets::Keyring;
 
 /// Loads revisions, one after the other. Remembers what it decoded and what was in force last.
@@ -159,9 +160,10 @@ impl Loader {
         for slot in slots.iter_mut().filter(|slot| slot.chosen.is_none()) {
             self.fall_back(slot, blob, history);
         }
+        let strays = Strays::of(files, blob);
         let mut round = 0;
         let (model, missed) = loop {
-            let missed = self.moves.missed(&self.past, &slots);
+            let missed = self.moves.missed(&self.past, &slots, &strays);
             let mut facts = facts(&slots, &missed);
             facts.keyring = self.keyring.as_deref();
             let (borne, findings) = borne(&slots, checks::run(&facts));
@@ -178,10 +180,10 @@ impl Loader {
             }
             round += 1;
         };
-        let absence = model.is_none().then(|| absence(files));
+        let absence = model.is_none().then(|| absence(&documents));
         let problems = absence
             .into_iter()
-            .chain(problems(&slots, model.is_some()))
+            .chain(problems(&slots, model.is_some().then_some(&missed)))
             .collect();
         if model.is_some() {
             let kept = missed.iter().filter_map(|it| self.moves.take(it));
@@ -389,10 +391,4 @@ impl Loader {
         let used: BTreeSet<_> = tree.chain(accepted).chain(older).collect();
         self.blobs.retain(|key| used.contains(key));
     }
-}
-
-/// The documents among the files of a revision.
-fn documents(files: &BTreeMap<String, BlobKey>) -> Vec<(&str, BlobKey)> {
-    let documents = files.iter().filter(|(path, _)| is_document(path));
-    documents.map(|(path, key)| (path.as_str(), *key)).collect()
 }

@@ -14,6 +14,7 @@ mod past;
 mod paths;
 mod report;
 mod slot;
+mod strays;
 #[cfg(test)]
 mod tests;
 

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use easyenclave_schemas::documents::Identity;
 
-use super::past::{Past, Version};
+use super::blobs::VersionKey;
+use super::past::{Past, Version, place_of};
 use super::paths::may_hold;
 use super::slot::Slot;
+use super::strays::Strays;
 
 /// What lies no more where it did in a revision.
 #[derive(Debug, Clone, Default)]
@@ -21,10 +23,7 @@ pub(super) struct Moves {
 impl Moves {
     /// Of a revision whose files were just opened.
     pub(super) fn of(past: &Past, slots: &[Slot<'_>]) -> Self {
-        let holds = |path: &str| {
-            let at = slots.binary_search_by(|slot| slot.path.cmp(path)).ok()?;
-            slots[at].holds()
-        };
+        let holds = |path: &str| Slot::at(slots, path)?.holds();
         let all = past.versions();
         let gone = all.filter(|(path, (_, read))| holds(path) != Some(&read.located.identity));
         let gone = gone.map(|(path, version)| {
@@ -61,8 +60,13 @@ impl Moves {
         same.or(moved).or(here)
     }
 
-    /// What was in force of a file that fails: what another file holds is not this one's any more.
+    /// What was in force of a file that fails: what another file holds is not this one's any more, and neither is what lay
+    /// here, when the file says that it is one that cannot be in force.
     pub(super) fn left<'a>(&'a self, past: &'a Past, slot: &Slot<'_>) -> Option<&'a Version> {
+        let mut lost = past.lost_claims().map(|(identity, ..)| Some(identity));
+        if slot.says.is_some() && lost.any(|identity| identity == slot.says.as_ref()) {
+            return None;
+        }
         let all = self.all_before(past, slot.path, slot.says.as_ref());
         let mut all = all.into_iter().flatten();
         all.find(|(_, read)| !self.found.contains(&read.located.identity))
@@ -82,24 +86,28 @@ impl Moves {
         [here.filter(is_same), moved, here]
     }
 
-    /// What may have moved into a file that fails and came at the same time, and is not known to be removed until that file
-    /// is good or gone.
-    pub(super) fn missed(&self, past: &Past, slots: &[Slot<'_>]) -> BTreeSet<Identity> {
-        let open: Vec<_> = slots.iter().filter(|slot| slot.is_open()).collect();
-        if open.is_empty() {
-            return BTreeSet::new();
-        }
+    /// What is not known to be removed, because a file that fails lies in its place, or it may have moved: into a file that
+    /// fails and came at the same time, or to where it counts for nothing. Until that file is good or gone.
+    pub(super) fn missed(
+        &self,
+        past: &Past,
+        slots: &[Slot<'_>],
+        strays: &Strays<'_>,
+    ) -> BTreeSet<Identity> {
+        let gone = self.gone.iter();
+        let gone = gone.map(|(identity, (path, (key, _)))| (identity, path, *key));
         let known: BTreeSet<_> = slots.iter().flat_map(Slot::known).collect();
-        let gone = self
-            .gone
-            .iter()
-            .map(|(identity, (path, _))| (identity, path));
-        let missed = |(identity, path): &(&Identity, &String)| {
+        let gone = gone.chain(past.lost_claims());
+        let gone = gone.filter(|(identity, ..)| !known.contains(identity));
+        let open: Vec<_> = slots.iter().filter(|slot| slot.is_open()).collect();
+        let missed = |(identity, path, key): &(&Identity, &String, VersionKey)| {
             let may = |slot: &&Slot<'_>| past.may_have_come(path, slot) && slot.may_be(identity);
-            !known.contains(identity) && open.iter().any(may)
+            open.iter().any(may)
+                || Slot::at(slots, place_of(path)).is_some_and(Slot::is_refused)
+                || strays.hold(slots, identity, key.document)
         };
-        let missed = gone.chain(past.lost_claims()).filter(missed);
-        missed.map(|(identity, _)| identity.clone()).collect()
+        let missed = gone.filter(missed);
+        missed.map(|(identity, ..)| identity.clone()).collect()
     }
 
     /// Takes the version out of what is missed, with the path that it had.

@@ -55,6 +55,9 @@ impl Lost {
     }
 }
 
+/// Ends a path at which something is noted that is missed. No document's path ends so.
+const BESIDE: char = '~';
+
 /// What was in force.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Past {
@@ -103,9 +106,8 @@ impl Past {
     /// Where something is noted that is missed: its path, or if another file has that now, one beside it that no document
     /// can have.
     fn miss(&mut self, slots: &[Slot<'_>], mut path: String) -> String {
-        let is_file = |path: &str| slots.iter().any(|slot| slot.path == path);
-        while is_file(&path) || self.missed.contains(&path) {
-            path.push('~');
+        while Slot::at(slots, &path).is_some() || self.missed.contains(&path) {
+            path.push(BESIDE);
         }
         self.missed.insert(path.clone());
         path
@@ -247,9 +249,9 @@ impl Past {
     }
 
     /// The documents that cannot be in force any more, as far as they are known, by path.
-    pub(super) fn lost_claims(&self) -> impl Iterator<Item = (&Identity, &String)> {
+    pub(super) fn lost_claims(&self) -> impl Iterator<Item = (&Identity, &String, VersionKey)> {
         let lost = self.lost.iter();
-        lost.filter_map(|(path, lost)| Some((lost.claims.as_ref()?, path)))
+        lost.filter_map(|(path, lost)| Some((lost.claims.as_ref()?, path, lost.key)))
     }
 
     /// Whether what was in force at a path may have moved into a file that fails: the file is new, or nobody could tell before
@@ -258,6 +260,11 @@ impl Past {
         let is_new = self.refused.get(slot.path) != Some(&slot.key.document);
         is_new || self.missed.contains(path) || self.refused.contains_key(path)
     }
+}
+
+/// Where lay what is missed and noted at this path.
+pub(super) fn place_of(noted: &str) -> &str {
+    noted.trim_end_matches(BESIDE)
 }
 
 /// A version that was in force, if it still can be. `kept` and `other` tell what stood beside it.

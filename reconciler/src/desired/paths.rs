@@ -1,7 +1,11 @@
 //! Which files of the state repository are documents, and what their places say of them.
 //! A path is never an identity; it only tells who may write there and, in need, what was meant.
 
+use std::collections::BTreeMap;
+
 use easyenclave_schemas::documents::{Identity, Kind};
+
+use super::blobs::BlobKey;
 
 /// The file of the fleet.
 pub(super) const FLEET: &str = "fleet.yaml";
@@ -35,6 +39,12 @@ pub fn is_document(path: &str) -> bool {
     let is_yaml = file.ends_with(".yaml") || file.ends_with(".yml");
     let is_hidden = parts.any(|part| part.starts_with('.'));
     FOLDERS.contains(&folder) && path != folder && is_yaml && !is_compose(file) && !is_hidden
+}
+
+/// The documents among the files of a revision.
+pub(super) fn documents(files: &BTreeMap<String, BlobKey>) -> Vec<(&str, BlobKey)> {
+    let documents = files.iter().filter(|(path, _)| is_document(path));
+    documents.map(|(path, key)| (path.as_str(), *key)).collect()
 }
 
 /// Whether a file of this path may stand beside a document and be a part of it: a Compose file in an owner's folder.
@@ -106,6 +116,13 @@ pub(super) fn may_hold(path: &str, identity: &Identity) -> bool {
         Kind::Fleet => path == FLEET,
         _ => path != FLEET,
     }
+}
+
+/// Whether whoever may write to this path speaks for a document's owner anyway: it lies in their folder, or in nobody's.
+pub(super) fn may_speak(path: &str, identity: &Identity) -> bool {
+    let mut folders = ["deployments", "secrets", "reservations"].into_iter();
+    let folder = folders.find_map(|folder| owner_folder(path, folder));
+    folder.is_none() || folder == identity.owner.as_deref()
 }
 
 /// Whether some document of a kind has its place at this path.
@@ -240,6 +257,23 @@ mod tests {
         let secrets = "secrets/acme/x.yaml";
         assert!(!may(secrets, Kind::Deployment, Some("acme")));
         assert!(!may(secrets, Kind::CapacityReservation, Some("acme")));
+    }
+
+    #[test]
+    fn a_folder_of_an_owner_speaks_for_this_owner_and_one_of_nobodys_for_all() {
+        let may = |path: &str, owner: Option<&str>| {
+            let (kind, owner) = (Kind::Deployment, owner.map(str::to_owned));
+            let name = "x".to_owned();
+            may_speak(path, &Identity { kind, owner, name })
+        };
+        for path in ["deployments/x.yaml", "deployment/other/x.yaml", "x.yaml"] {
+            assert!(may(path, Some("acme")) && may(path, None), "{path}");
+        }
+        for folder in ["deployments", "secrets", "reservations"] {
+            let path = format!("{folder}/acme/x.yaml");
+            assert!(may(&path, Some("acme")), "{path}");
+            assert!(!may(&path, Some("other")) && !may(&path, None), "{path}");
+        }
     }
 
     #[test]

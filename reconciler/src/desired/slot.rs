@@ -1,6 +1,6 @@
 //! A file of a revision, the version of it that is considered, and what people are told of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use easyenclave_schemas::decode::Problem;
 use easyenclave_schemas::documents::{Identity, Kind};
@@ -28,6 +28,8 @@ pub(super) struct Slot<'f> {
     pub(super) standing: Standing,
     /// What a failed version in the tree says it is, if it may say so at this path.
     pub(super) says: Option<Identity>,
+    /// What a failed version in the tree says it is, though not where it lies.
+    stray: Option<Identity>,
     /// The file beside it that the version in the tree wants.
     pub(super) file: Option<String>,
     /// What is wrong with the version in the tree.
@@ -49,6 +51,7 @@ impl<'f> Slot<'f> {
             chosen: None,
             standing: Standing::Changed,
             says: None,
+            stray: None,
             file: None,
             problems: Vec::new(),
             older: None,
@@ -57,11 +60,25 @@ impl<'f> Slot<'f> {
         }
     }
 
+    /// The one of this path, among all in the order of their paths.
+    pub(super) fn at<'s>(slots: &'s [Self], path: &str) -> Option<&'s Self> {
+        let at = slots.binary_search_by(|slot| slot.path.cmp(path)).ok()?;
+        Some(&slots[at])
+    }
+
     /// The version in the tree cannot be used. Who may write here must not speak for others.
     pub(super) fn fail(&mut self, identity: Option<&Identity>) {
-        self.says = identity
-            .filter(|identity| may_hold(self.path, identity))
-            .cloned();
+        let may = |identity: &&Identity| may_hold(self.path, identity);
+        self.says = identity.filter(may).cloned();
+        self.stray = identity.filter(|identity| !may(identity)).cloned();
+    }
+
+    /// The document that the version in the tree is or says it is, if it has no place here.
+    pub(super) fn misplaced(&self) -> Option<&Identity> {
+        let chosen = self.chosen.as_ref().filter(|_| !self.is_refused());
+        let chosen = chosen.map(|(_, read)| &read.located.identity);
+        let chosen = chosen.filter(|identity| !may_hold(self.path, identity));
+        chosen.or(self.stray.as_ref())
     }
 
     /// What was in force cannot be any more. Nothing tells what runs, so nothing takes its place.
@@ -152,11 +169,17 @@ impl<'f> Slot<'f> {
     }
 
     /// What happens to the document while the version in the tree is wrong.
-    fn consequence(&self, in_force: &BTreeSet<&Identity>) -> &'static str {
+    fn consequence(
+        &self,
+        in_force: &BTreeSet<&Identity>,
+        missed: &BTreeSet<Identity>,
+    ) -> &'static str {
         if self.chosen.is_some() {
             return "the last good version stays in force";
         }
-        let Some(claims) = self.unreadable().last() else {
+        let misplaced = self.misplaced().filter(|claims| missed.contains(claims));
+        let claims = misplaced.cloned().or_else(|| self.unreadable().last());
+        let Some(claims) = claims else {
             return "it is left out";
         };
         match claims.kind {
@@ -244,17 +267,17 @@ pub(super) fn blame(slots: &mut [Slot<'_>], mut findings: Vec<Finding>) -> BTree
     blamed
 }
 
-/// What people are told. With nothing changed, that is all that happens.
-pub(super) fn problems(slots: &[Slot<'_>], changes: bool) -> Vec<FileProblem> {
+/// What people are told. With nothing changed, for want of anything to be missed of, that is all that happens.
+pub(super) fn problems(
+    slots: &[Slot<'_>],
+    missed: Option<&BTreeSet<Identity>>,
+) -> Vec<FileProblem> {
     let chosen = slots.iter().filter_map(|slot| slot.chosen.as_ref());
     let in_force: BTreeSet<_> = chosen.map(|(_, read)| &read.located.identity).collect();
     let mut all = Vec::new();
     for slot in slots.iter().filter(|slot| !slot.problems.is_empty()) {
-        let consequence = if changes {
-            slot.consequence(&in_force)
-        } else {
-            NOTHING
-        };
+        let consequence = missed.map(|missed| slot.consequence(&in_force, missed));
+        let consequence = consequence.unwrap_or(NOTHING);
         all.extend(slot.problems.iter().map(|(part, problem)| FileProblem {
             file: place(slot.path, slot.file.as_deref(), *part),
             problem: problem.clone(),
@@ -269,8 +292,9 @@ pub(super) fn problems(slots: &[Slot<'_>], changes: bool) -> Vec<FileProblem> {
 }
 
 /// Why there is no model.
-pub(super) fn absence(files: &BTreeMap<String, BlobKey>) -> FileProblem {
-    let (code, message) = match (files.is_empty(), files.contains_key(FLEET)) {
+pub(super) fn absence(documents: &[(&str, BlobKey)]) -> FileProblem {
+    let has_fleet = documents.iter().any(|(path, _)| *path == FLEET);
+    let (code, message) = match (documents.is_empty(), has_fleet) {
         (true, _) => (
             "no-documents",
             "the tree holds no documents; nothing is changed".into(),

@@ -198,6 +198,88 @@ fn a_file_that_moves_under_another_name_and_breaks_or_is_refused_is_no_removal()
     }
 }
 
+/// It counts for nothing there, which is told, but it was not removed.
+#[test]
+fn a_file_that_moves_to_a_wrong_place_is_no_removal() {
+    for to in [
+        "deployments/hello.yaml",
+        "deployments/zeta/hello.yaml",
+        "secrets/acme/hello.yaml",
+        "capacity/hello.yaml",
+        "deployment/acme/hello.yaml",
+        "deployments/acme/compose.yaml",
+        "hello.yaml",
+    ] {
+        let mut story = Story::example();
+        story.copy(HELLO, to);
+        story.remove(HELLO);
+        nothing_is_removed(&mut story, &BOTH);
+        story.remove(to);
+        let (wanted, frozen) = known(&story.load());
+        assert!(!wanted.contains("acme/hello") && !frozen.contains("acme/hello"));
+    }
+}
+
+#[test]
+fn a_file_that_moves_to_a_wrong_place_and_is_edited_is_no_removal_unless_it_is_another_owners() {
+    for (to, is_kept) in [
+        ("deployments/hello.yaml", true),
+        ("deployment/acme/hello.yaml", true),
+        ("secrets/acme/hello.yaml", true),
+        ("deployments/zeta/hello.yaml", false),
+        ("deployments/zeta/compose.yaml", false),
+    ] {
+        for edited in ["replicas: 2", "replica: 1"] {
+            let mut story = Story::example();
+            story.copy(HELLO, to);
+            story.edit(to, "replicas: 1", edited);
+            story.remove(HELLO);
+            for _ in 0..2 {
+                let (wanted, frozen) = known(&story.load());
+                assert!(!wanted.contains("acme/hello"), "{to}");
+                assert_eq!(frozen.contains("acme/hello"), is_kept, "{to}");
+                story.resume();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_target_that_moves_to_an_owners_folder_is_no_removal() {
+    let mut story = Story::example();
+    story.copy(TINY, "deployments/acme/tiny.yaml");
+    story.remove(TINY);
+    for _ in 0..2 {
+        let shown = show(&story.load());
+        assert!(shown.contains("frozen target tiny"), "{shown}");
+        assert!(shown.contains("(nothing of it is touched)"), "{shown}");
+        story.resume();
+    }
+}
+
+#[test]
+fn what_is_another_programs_keeps_nothing() {
+    let mut story = Story::example();
+    let text = story.tree[HELLO].replace("easyenclave.dev/v1", "apps/v1");
+    story.write("charts/hello.yaml", &text);
+    story.remove(HELLO);
+    let (wanted, frozen) = known(&story.load());
+    assert!(!wanted.contains("acme/hello") && frozen.is_empty());
+}
+
+/// It cannot be in force any more, and so runs on as it is.
+#[test]
+fn what_is_frozen_and_moves_onto_another_file_is_no_removal_of_either() {
+    let mut story = Story::example();
+    story.edit(HELLO, "replicas:", "replica:");
+    story.was_in_force();
+    nothing_is_removed(&mut story, &BOTH);
+    let broken = story.tree[HELLO].clone();
+    story.remove(HELLO);
+    story.write(AGAIN, &broken);
+    nothing_is_removed(&mut story, &BOTH);
+}
+
 /// Which file of the tree holds which deployment, as its author means it; none of a file is readable, or all of it.
 #[derive(Default)]
 struct Meant {
@@ -205,6 +287,14 @@ struct Meant {
     /// Numbers that look drawn.
     seed: u64,
 }
+
+/// Where a deployment of acme counts for nothing.
+const WRONG: [&str; 4] = [
+    "deployments/",
+    "deployments/zeta/",
+    "deployment/acme/",
+    "secrets/acme/",
+];
 
 #[derive(Clone, Copy, PartialEq)]
 enum How {
@@ -245,7 +335,10 @@ impl Meant {
                 self.files.extend(two.map(|two| (file, two)));
             }
             _ => {
-                let to = format!("deployments/acme/{}.yaml", self.draw(5));
+                let to = match self.draw(12) {
+                    number @ 0..5 => format!("deployments/acme/{number}.yaml"),
+                    number => format!("{}{}.yaml", WRONG[number % WRONG.len()], number % 2),
+                };
                 if !self.files.contains_key(&to) {
                     let moved = self.files.remove(&file)?;
                     self.files.insert(to, moved);
@@ -256,12 +349,20 @@ impl Meant {
     }
 
     fn write(&self, story: &mut Story, template: &str) {
-        story
-            .tree
-            .retain(|path, _| !path.starts_with("deployments/"));
+        let is_one = |path: &str| {
+            ["deployment", "secrets"]
+                .iter()
+                .any(|it| path.starts_with(it))
+        };
+        story.tree.retain(|path, _| !is_one(path));
         for (path, (name, how)) in &self.files {
             let text = template.replace("name: hello", &format!("name: {name}"));
+            // What lies in a wrong place tells what it is, and in another owner's folder by its very bytes.
             match how {
+                _ if path.starts_with("deployments/zeta/") => story.write(path, &text),
+                How::Garbage if !path.starts_with("deployments/acme/") => {
+                    story.write(path, &text.replace("replicas:", "replica:"));
+                }
                 How::Good => story.write(path, &text),
                 How::Broken => story.write(path, &text.replace("replicas:", "replica:")),
                 How::Garbage => story.write(path, &format!("{name}: [")),
@@ -307,7 +408,10 @@ fn no_way_of_moving_and_breaking_files_removes_a_deployment() {
                 "seed {seed}, turn {turn}:\n{}",
                 show(&loaded)
             );
-            let is_good = meant.files.values().all(|(_, how)| *how == How::Good);
+            let is_good = |(path, (_, how)): (&String, &(String, How))| {
+                path.starts_with("deployments/acme/") && *how == How::Good
+            };
+            let is_good = meant.files.iter().all(is_good);
             assert!(
                 !is_good || (&wanted, frozen.len()) == (&all, 0),
                 "{}",
