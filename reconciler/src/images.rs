@@ -84,17 +84,26 @@ fn doubt(pins: &Pins, running: &[RunningImage]) -> Option<(Option<WorkloadCause>
     Some((Some(WorkloadCause::DigestMismatch), message))
 }
 
-/// What agents are given is the document that a Compose file came to, which is JSON.
+/// The services of a version by name, as agents are given them: the document that a Compose file came to, which is JSON.
+/// A process has none.
+pub(crate) fn services(workload: &Workload) -> serde_json::Map<String, Value> {
+    let text = match workload {
+        Workload::Compose(compose) => match &compose.source {
+            ComposeSource::Inline(text) => text.as_str(),
+            ComposeSource::File(_) => "",
+        },
+        Workload::Process(_) => "",
+    };
+    let mut document: Value = serde_json::from_str(text).unwrap_or_default();
+    match document.get_mut("services").map(Value::take) {
+        Some(Value::Object(services)) => services,
+        _ => serde_json::Map::new(),
+    }
+}
+
 fn pins(workload: &Workload) -> Pins {
-    let Workload::Compose(compose) = workload else {
-        return Pins::new();
-    };
-    let ComposeSource::Inline(text) = &compose.source else {
-        return Pins::new();
-    };
-    let document: Value = serde_json::from_str(text).unwrap_or_default();
-    let services = document["services"].as_object().into_iter().flatten();
-    let pinned = services.filter_map(|(name, service)| {
+    let services = services(workload);
+    let pinned = services.iter().filter_map(|(name, service)| {
         let (_, pin) = service["image"].as_str()?.rsplit_once("@sha256:")?;
         Some((name.clone(), Digest::parse(pin)?))
     });

@@ -22,10 +22,10 @@ use tokio::time::{Instant, sleep_until};
 use super::deploy::{Named, not_found, own};
 use super::{Refused, Shared, WINDOW};
 use crate::auth::{Caller, authenticate, still};
-use crate::http;
 use crate::revision::Revision;
 use crate::shares::{Place, Shares};
 use crate::world::World;
+use crate::{http, images};
 
 /// An agent has so long for a page.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -113,6 +113,9 @@ pub(super) async fn logs(
         name,
     };
     let agent = replica(&world, &deployment, asked.agent.as_deref())?;
+    if let Some(service) = &asked.service {
+        has(&world, &agent, service)?;
+    }
     let place = READERS.take(&caller.owner, asked.follow).ok_or_else(busy)?;
     let service = asked.service.map(|name| format!("&service={name}"));
     let reader = Reader {
@@ -306,6 +309,28 @@ fn replica(world: &World, id: &DeploymentId, named: Option<&str>) -> Result<Agen
         None if wanted => Err(not_running()),
         None => Err(not_found()),
     }
+}
+
+/// Refuses a service that the version has not which the agent was told to run.
+fn has(world: &World, agent: &AgentId, service: &str) -> Result<(), Refused> {
+    let records = world.journal.read();
+    let record = records.agents.get(agent);
+    let assigned = record.and_then(|record| record.assigned.as_ref());
+    let assigned = assigned.ok_or_else(not_running)?;
+    let services = images::services(&assigned.workload);
+    match services.contains_key(service) {
+        true => Ok(()),
+        false => Err(no_service(services.keys())),
+    }
+}
+
+fn no_service<'a>(services: impl Iterator<Item = &'a String>) -> Refused {
+    let names: Vec<_> = services.map(String::as_str).collect();
+    let message = match names.is_empty() {
+        true => "a process has no services".into(),
+        false => format!("there is no such service; there are {}", names.join(", ")),
+    };
+    Refused::new(StatusCode::NOT_FOUND, "service_not_found", message)
 }
 
 /// The last lines of a page.

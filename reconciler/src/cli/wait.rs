@@ -254,12 +254,11 @@ fn unfinished(row: &DeploymentStatus) -> Option<String> {
         return None;
     }
     let id = &row.deployment;
-    let said = row.waits.first().map(|wait| format!("; {}", wait.message));
     let (updated, wanted, ready) = (row.updated, row.wanted, row.ready);
-    Some(format!(
-        "{id}: {updated} of {wanted} updated, {ready} ready{}",
-        said.unwrap_or_default()
-    ))
+    let stands = format!("{id}: {updated} of {wanted} updated, {ready} ready");
+    let waits = row.waits.iter().map(|wait| wait.message.clone());
+    let all: Vec<String> = std::iter::once(stands).chain(waits).collect();
+    Some(all.join("; "))
 }
 
 #[cfg(test)]
@@ -302,6 +301,14 @@ mod tests {
         }
     }
 
+    fn wait(message: &str) -> WaitStatus {
+        WaitStatus {
+            reason: "Canary".into(),
+            message: message.into(),
+            until: None,
+        }
+    }
+
     #[test]
     fn a_commit_is_done_when_all_replicas_are_as_it_asks() {
         let mut status = status();
@@ -309,7 +316,11 @@ mod tests {
         assert_eq!(judge(&status, Some("hello")), Stand::Done);
         assert!(matches!(judge(&status, Some("other")), Stand::Failed(_)));
         row(&mut status).rollout.as_mut().expect("one").step = RolloutStep::All;
-        assert!(matches!(judge(&status, None), Stand::Waits(_)));
+        row(&mut status).waits = ["the canary has to prove good", "the registry is down"]
+            .map(wait)
+            .to_vec();
+        let all = "acme/hello: 1 of 1 updated, 1 ready; the canary has to prove good; the registry is down";
+        assert_eq!(judge(&status, None), Stand::Waits(all.into()));
         let other = row(&mut status);
         other.rollout = None;
         other.phase = DeploymentPhase::Removing;

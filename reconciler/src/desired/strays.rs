@@ -51,7 +51,13 @@ impl<'f> Strays<'f> {
             true => counts(stray.path, stray.key),
             false => stray.says.as_ref() == Some(identity) && counts(stray.path, stray.key),
         };
-        is_misplaced || self.all().iter().any(is_it)
+        is_misplaced || self.is_moved(version) || self.all().iter().any(is_it)
+    }
+
+    /// Whether these very bytes lie where no document is read. That takes no reading, however many files there are.
+    fn is_moved(&self, version: BlobKey) -> bool {
+        let mut files = self.files.iter();
+        files.any(|(path, key)| *key == version && may_be_astray(path))
     }
 
     fn all(&self) -> &[Stray<'f>] {

@@ -54,6 +54,14 @@ async fn logs(caller: &Caller, key: &str, word: &str) {
         has("web | serving\n") && has(&format!("worker | {word} 1\n")),
         "{all}"
     );
+    let (status, refused) = caller
+        .call(Method::GET, &format!("{logs}?service=wrker"), key, None)
+        .await;
+    let message = "there is no such service; there are web, worker";
+    assert_eq!(
+        (status, &refused["code"], &refused["message"]),
+        (404, &json!("service_not_found"), &json!(message))
+    );
     let path = format!("{logs}?service=worker&lines=2&follow=true");
     let lines = caller.lines(&path, key, 20).await;
     let number = |line: &String| line.strip_prefix(&format!("{word} "))?.parse::<u32>().ok();

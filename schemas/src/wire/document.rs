@@ -148,7 +148,10 @@ const ROUTES: &[Route] = &[
         answers: &[Answer(200, "The last lines.", Holds::Text)],
         refusals: &[
             (400, "`invalid_query`"),
-            UNKNOWN,
+            (
+                404,
+                "`deployment_not_found`: there is none of this name, or it is another owner's. `service_not_found`: the version that runs has no such service.",
+            ),
             (
                 409,
                 "`not_running`: no agent has been told to run it yet, or not the one that is named.",
