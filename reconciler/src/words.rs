@@ -16,6 +16,9 @@ pub(crate) fn plural(count: usize, thing: &str) -> String {
 pub(crate) fn ready(deployment: &DeploymentStatus) -> String {
     match deployment.phase {
         DeploymentPhase::Removing => plural(deployment.assigned as usize, "replica") + " left",
+        DeploymentPhase::Frozen => {
+            plural(deployment.assigned as usize, "replica") + " kept as before"
+        }
         DeploymentPhase::Stopped => "no replicas wanted".into(),
         _ => of(deployment.ready, deployment.wanted, "ready"),
     }

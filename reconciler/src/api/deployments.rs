@@ -74,5 +74,6 @@ fn phase(phase: DeploymentPhase) -> &'static str {
         DeploymentPhase::Running => "running",
         DeploymentPhase::Stopped => "stopped",
         DeploymentPhase::Removing => "removing",
+        DeploymentPhase::Frozen => "frozen",
     }
 }

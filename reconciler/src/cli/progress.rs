@@ -173,6 +173,7 @@ fn of_deployment(deployment: &DeploymentStatus) -> String {
         DeploymentPhase::Running => (GOOD, "running"),
         DeploymentPhase::Stopped => (DIM, "stopped"),
         DeploymentPhase::Removing => (BUSY, "removing"),
+        DeploymentPhase::Frozen => (BUSY, "frozen"),
     };
     format!("{} {}", paint(style, word), ready(deployment))
 }

@@ -65,7 +65,10 @@ fn status(
         conditions: Vec::new(),
         waits: sight.waits(&Subject::Deployment(id.clone())),
     };
-    status.phase = phase(&status, wanted.is_some());
+    status.phase = match rollouts::is_frozen(sight, id) {
+        true => DeploymentPhase::Frozen,
+        false => phase(&status, wanted.is_some()),
+    };
     if let Some(wanted) = wanted {
         let standing = rollouts::standing(sight, id, wanted, status.phase);
         status.history = rollouts::history(sight, id, wanted, &standing);

@@ -84,12 +84,16 @@ fn is_proved(sight: &Sight<'_>, id: &DeploymentId, spec: &Deployment) -> bool {
     !spec.rollout.is_watched() || healthy == Some(spec.workload)
 }
 
+/// Whether no document of a deployment can be used, or it may have moved to one that cannot.
+pub(super) fn is_frozen(sight: &Sight<'_>, id: &DeploymentId) -> bool {
+    let frozen = &sight.report.revision.desired.frozen;
+    frozen.contains(&Frozen::Deployment(id.clone()))
+}
+
 /// What a deployment whose document cannot be read has done before. Nothing of it goes on meanwhile.
 pub(super) fn frozen(sight: &Sight<'_>, status: &mut DeploymentStatus) {
     let id = status.deployment.clone();
-    let frozen = &sight.report.revision.desired.frozen;
-    let is_frozen = frozen.contains(&Frozen::Deployment(id.clone()));
-    if let Some(before) = before(sight, &id).filter(|_| is_frozen) {
+    if let Some(before) = before(sight, &id).filter(|_| is_frozen(sight, &id)) {
         status.history = before.history.clone();
         status.rollout = before.rollout.clone();
     }

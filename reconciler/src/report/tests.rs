@@ -590,6 +590,7 @@ fn a_roll_out_is_settled_when_that_is_recorded_and_a_frozen_one_keeps_its_histor
     desired.frozen.insert(Frozen::Deployment(id.clone()));
     let frozen = scene.status(Some(&settled));
     assert_eq!(step(&frozen), (Some(RolloutStep::Settled), 1));
+    assert_eq!(frozen.deployments[&id].phase, DeploymentPhase::Frozen);
 }
 
 #[test]

@@ -87,6 +87,8 @@ pub enum DeploymentPhase {
     Stopped,
     /// It is no longer in the state repository, and replicas are still there.
     Removing,
+    /// No document of it can be used, or it may have moved to one that cannot: nothing of it is touched.
+    Frozen,
 }
 
 /// One replica.

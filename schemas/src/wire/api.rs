@@ -196,7 +196,8 @@ pub struct DeploymentView {
     /// The deployment: `owner/name`.
     #[cfg_attr(feature = "documents", schemars(with = "String"))]
     pub deployment_id: DeploymentId,
-    /// `pending`, `progressing`, `running`, `stopped` or `removing`.
+    /// `pending`, `progressing`, `running`, `stopped`, `removing`, or `frozen` when no
+    /// document of it can be used, and what runs stays as it is.
     pub status: String,
     /// Replicas that are wanted.
     pub replicas: u32,

@@ -73,6 +73,8 @@ struct Looked {
     idle: Vec<String>,
     /// Why today cannot be told of.
     unsaid: Option<anyhow::Error>,
+    /// The clone's own branch of desired state has not all that was fetched.
+    is_behind: bool,
 }
 
 /// What is unpacked goes away with the command, also when that is interrupted: then nothing more is said, and nothing
@@ -125,7 +127,18 @@ fn look(args: &Args, past: &Past) -> anyhow::Result<Looked> {
         idle: idle.map(str::to_owned).collect(),
         found,
         unsaid,
+        is_behind: is_behind(past, &args.branch),
     })
+}
+
+/// Whether commits of a branch were fetched that the clone's own branch has not. That one says who may sign, so it is not
+/// passed over for what a remote gave.
+fn is_behind(past: &Past, branch: &str) -> bool {
+    let fetched = past.resolve(&format!("origin/{branch}"));
+    let (Ok(own), Ok(fetched)) = (past.resolve(branch), fetched) else {
+        return false;
+    };
+    own != fetched && past.descends(fetched, own).unwrap_or(false)
 }
 
 fn answered(args: &Args, looked: Looked) -> Ended {
@@ -133,6 +146,12 @@ fn answered(args: &Args, looked: Looked) -> Ended {
         out::tell(format_args!("{file} opens nothing of this"));
     }
     let found = &looked.found;
+    if looked.is_behind && !found.findings.is_empty() {
+        out::tell(format_args!(
+            "{0} is behind origin/{0} here, and what it has not yet is not in its history: `git pull --rebase`, and verify again",
+            args.branch
+        ));
+    }
     match args.output {
         Output::Text => out::answer(text::text(found, args))?,
         Output::Json => out::data(&(serde_json::to_string_pretty(found)? + "\n"))?,
