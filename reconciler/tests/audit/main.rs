@@ -153,6 +153,55 @@ fn a_bundle_of_both_branches_is_as_good_as_a_clone_and_leaves_nothing_behind() {
     assert_eq!(left, 0, "folders are left in {}", scratch.display());
 }
 
+/// Runs Git in a folder. Answers what it says.
+fn git(folder: &Path, args: &[&str]) -> String {
+    let who = ["-c", "user.name=Kim", "-c", "user.email=kim@example.org"];
+    let mut git = Command::new("git");
+    let output = git.current_dir(folder).args(who).args(args).output();
+    let output = output.expect("git runs");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout).trim().to_owned()
+}
+
+/// What was fetched may hold what the clone's own branch has not: the status goes on from commits that it does not know.
+#[test]
+fn a_clone_that_is_behind_is_told_so_beside_what_is_found_for_that() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let made = maker::make(dir.path(), &TWO);
+    let state = made.state.display().to_string();
+    git(dir.path(), &["clone", "--quiet", &state, "clone"]);
+    let clone = dir.path().join("clone");
+    let branch = |name: &str, parents: &[&str]| {
+        let parents = parents.iter().flat_map(|parent| ["-p", *parent]);
+        let tree = ["commit-tree", "-m", "state", "origin/main^{tree}"];
+        let args: Vec<_> = tree.into_iter().chain(parents).collect();
+        let commit = git(&clone, &args);
+        git(&clone, &["update-ref", name, &commit]);
+    };
+    let verify = || easyenclave(&clone, &["verify"]);
+    let good = verify();
+    assert_eq!(
+        (good.status.code(), text(&good.stderr)),
+        (Some(0), String::new())
+    );
+    branch("refs/heads/main", &[]);
+    let strange = verify();
+    assert_eq!(strange.status.code(), Some(1));
+    assert_eq!(
+        text(&strange.stderr),
+        "",
+        "it is not behind, but another one"
+    );
+    branch("refs/remotes/origin/main", &["main", "origin/main"]);
+    let behind = verify();
+    assert_eq!(behind.status.code(), Some(1));
+    let said = text(&behind.stderr);
+    assert!(
+        said.starts_with("main is behind origin/main here"),
+        "{said}"
+    );
+}
+
 /// A `git` that never ends stands for a bundle that takes its time.
 #[test]
 fn a_bundle_that_is_given_up_leaves_nothing_behind() {
