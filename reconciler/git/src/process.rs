@@ -92,6 +92,16 @@ struct Limits {
     whose: Whose,
 }
 
+impl Limits {
+    fn of(deadline: Duration, whose: Whose) -> Self {
+        Self {
+            deadline,
+            most: deadline,
+            whose,
+        }
+    }
+}
+
 /// Whose a repository is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whose {
@@ -108,11 +118,7 @@ pub(crate) async fn git<S: AsRef<OsStr>>(
     args: &[S],
     deadline: Duration,
 ) -> Result<Output, GitError> {
-    let limits = Limits {
-        deadline,
-        most: deadline,
-        whose: Whose::Ours,
-    };
+    let limits = Limits::of(deadline, Whose::Ours);
     run(repository, operation, args, limits).await
 }
 
@@ -123,11 +129,7 @@ pub(crate) async fn git_beside_others<S: AsRef<OsStr>>(
     args: &[S],
     deadline: Duration,
 ) -> Result<Output, GitError> {
-    let limits = Limits {
-        deadline,
-        most: deadline,
-        whose: Whose::Shared,
-    };
+    let limits = Limits::of(deadline, Whose::Shared);
     run(repository, operation, args, limits).await
 }
 
@@ -138,9 +140,8 @@ pub(crate) async fn first_fetch<S: AsRef<OsStr>>(
     deadline: Duration,
 ) -> Result<Output, GitError> {
     let limits = Limits {
-        deadline,
         most: deadline.max(FIRST),
-        whose: Whose::Ours,
+        ..Limits::of(deadline, Whose::Ours)
     };
     run(repository, "fetch", args, limits).await
 }
