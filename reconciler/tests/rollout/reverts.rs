@@ -24,16 +24,22 @@ fn wait(fleet: &Fleet, commit: &str, more: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), said)
 }
 
-/// It answers for a second each time, which is enough for its probe.
-#[test]
-fn a_version_that_is_ready_for_a_moment_time_and_again_is_given_up_at_its_canary() {
-    let mut fleet = Fleet::new(3, 0);
+/// A fleet of three replicas whose first version has proved good, with so many agents to spare.
+fn proved(spare: u32) -> Fleet {
+    let mut fleet = Fleet::new(3, spare);
     fleet.commit("deployments/acme/web.yaml", Some(&version("1")));
     fleet.start_serve();
     fleet.start_worker();
     fleet.wait("the first version has proved good", |status| {
         web(status)["rollout"]["healthy"].is_string() && web(status)["ready"] == 3
     });
+    fleet
+}
+
+/// It answers for a second each time, which is enough for its probe.
+#[test]
+fn a_version_that_is_ready_for_a_moment_time_and_again_is_given_up_at_its_canary() {
+    let fleet = proved(0);
     // Ten seconds are what it has to be ready for when its document does not say.
     let looping = version("2").replace("    minHealthy: 0s\n", "").replace(
         "[\"easyenclave\", ",
@@ -60,13 +66,7 @@ fn a_version_that_is_ready_for_a_moment_time_and_again_is_given_up_at_its_canary
 /// Status knows what was given up, and Git what was healthy.
 #[test]
 fn a_lost_store_does_not_roll_a_version_out_again_that_was_given_up() {
-    let mut fleet = Fleet::new(3, 1);
-    fleet.commit("deployments/acme/web.yaml", Some(&version("1")));
-    fleet.start_serve();
-    fleet.start_worker();
-    fleet.wait("the first version has proved good", |status| {
-        web(status)["rollout"]["healthy"].is_string() && web(status)["ready"] == 3
-    });
+    let mut fleet = proved(1);
     let bad = version("2").replace("hello-tdx", "no-such-command");
     fleet.commit("deployments/acme/web.yaml", Some(&bad));
     let is_back = |status: &Value| {
@@ -117,13 +117,7 @@ fn a_lost_store_does_not_roll_a_version_out_again_that_was_given_up() {
 
 #[test]
 fn a_bad_version_is_taken_back_after_its_canary_and_stays_so_until_the_document_changes() {
-    let mut fleet = Fleet::new(3, 0);
-    fleet.commit("deployments/acme/web.yaml", Some(&version("1")));
-    fleet.start_serve();
-    fleet.start_worker();
-    fleet.wait("the first version has proved good", |status| {
-        web(status)["rollout"]["healthy"].is_string() && web(status)["ready"] == 3
-    });
+    let mut fleet = proved(0);
 
     let bad = version("2").replace("hello-tdx", "no-such-command");
     let commit = fleet.commit("deployments/acme/web.yaml", Some(&bad));
