@@ -1,4 +1,4 @@
-//! Places for callers: so many in all, and no more than a share of them for one owner, so that nobody keeps the others out.
+//! Places for callers: so many in all, and no more than a share of them for one owner, so that no single owner keeps the others out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
