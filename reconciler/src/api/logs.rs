@@ -45,7 +45,8 @@ const MISSED: &str = "[easyenclave] lines are missing here\n";
 
 /// An agent that starts again, or whose engine does, gives no page for a while: so many are asked for in a row …
 const TRIES: u32 = 10;
-/// … with pauses that grow to this: half a minute in all, after which an agent is about to count as lost.
+/// … with pauses that grow to this: half a minute in all, and two where each page is waited for, after
+/// which an agent is about to count as lost.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// What whoever follows is sent last when no page came.

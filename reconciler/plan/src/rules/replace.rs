@@ -101,7 +101,7 @@ impl Update<'_, '_> {
         self.adopt(draft, census, pace);
         self.report(draft, census);
         let missing = self.missing(draft, census);
-        // What is missing may be had never. So it gets what is left of the step, and keeps nothing of it for itself.
+        // What is missing may be had never. So what can be changed now comes before it, and what has to wait for an agent after it.
         let surge = match census.outdated().next() {
             Some(_) => self.roll(draft, census, &mut pace),
             None => Surge::No,
@@ -111,7 +111,7 @@ impl Update<'_, '_> {
                 pace.room = pace.room.saturating_sub(count);
                 surge
             }
-            // What is missing takes the step's room first: an agent that is kept for what is not left would be ordered in vain.
+            // An agent that is kept for room which what is missing takes would be ordered in vain.
             Surge::Later(count) => match count.min(pace.room.saturating_sub(missing)) {
                 0 => Surge::No,
                 count => Surge::Later(count),
