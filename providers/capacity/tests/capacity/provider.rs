@@ -15,13 +15,16 @@ use easyenclave_schemas::OrderId;
 use easyenclave_schemas::wire::{AgentConfig, PlatformConfig};
 use tokio::time::{Instant, sleep};
 
-/// An agent with a workload that knows nothing of it, and one that clears up when it is asked to end.
-const KIND: &str = "env -u EASYENCLAVE_ROLE EASYENCLAVE_GENERATION=1 sleep 300 & workload=$!
-    trap 'kill $workload; exit 0' TERM; echo up >> up; wait";
+/// An agent with a workload that knows nothing of it, and one that clears up when it is asked to end. It is `up` when its
+/// workload has its own environment: until then that looks like a second agent.
+const KIND: &str =
+    "rm -f own; env -u EASYENCLAVE_ROLE EASYENCLAVE_GENERATION=1 sh -c 'touch own; exec sleep 300' & workload=$!
+    trap 'kill $workload; exit 0' TERM; until [ -e own ]; do sleep 0.01; done; echo up >> up; wait";
 
 /// One that does not, and whose workload is in a session of its own.
-const DEAF: &str = "env -u EASYENCLAVE_ROLE EASYENCLAVE_GENERATION=1 setsid sleep 300 &
-    trap '' TERM; echo up >> up; while :; do sleep 300; done";
+const DEAF: &str =
+    "rm -f own; env -u EASYENCLAVE_ROLE EASYENCLAVE_GENERATION=1 setsid sh -c 'touch own; exec sleep 300' &
+    trap '' TERM; until [ -e own ]; do sleep 0.01; done; echo up >> up; while :; do sleep 300; done";
 
 /// One that ends at once.
 const BROKEN: &str =
@@ -377,7 +380,8 @@ async fn a_living_unit_whose_claim_cannot_be_read_just_now_is_left_alone() {
     let provider = stand.provider();
     provider.ensure(&request("a", 1)).await.expect("ensured");
     until("the agent is up", || stand.unit(&order).join("up").exists()).await;
-    let before = stand.of(&order);
+    let ids = || -> Vec<_> { stand.of(&order).iter().map(Process::id).collect() };
+    let before = ids();
     std::fs::rename(&claim, &aside).expect("moved");
     std::fs::create_dir(&claim).expect("it is there, and reading it is an error");
     let error = provider.ensure(&request("a", 1)).await.expect_err("unread");
@@ -388,7 +392,7 @@ async fn a_living_unit_whose_claim_cannot_be_read_just_now_is_left_alone() {
         .ensure(&request("a", 1))
         .await
         .expect("it is there");
-    assert_eq!(stand.of(&order), before);
+    assert_eq!(ids(), before);
     provider.remove(&order).await.expect("removed");
 }
 
