@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use easyenclave_plan::{
     Action, Agent, Deployment, Desired, Liveness, Observed, Plan, Reported, Trust, WaitReason,
 };
-use easyenclave_schemas::{AgentId, DeploymentId, TargetName};
+use easyenclave_schemas::{AgentId, DeploymentId, OwnerName, TargetName};
 
 use crate::whynot::waits;
 
@@ -18,20 +18,28 @@ pub(crate) fn is_hopeless(
     observed: &Observed,
     plan: &Plan,
 ) -> bool {
-    let reasons: Vec<&WaitReason> = waits(id, plan).map(|wait| &wait.reason).collect();
-    let is_full = |reason: &&WaitReason| {
-        let full = matches!(reason, WaitReason::CapacityExhausted { .. });
-        full || matches!(reason, WaitReason::ReservedForOthers { .. })
-    };
-    let is_final = |reason: &&WaitReason| {
-        let denied = matches!(reason, WaitReason::QuotaExceeded { .. });
-        denied || **reason == WaitReason::NoTarget || is_full(reason)
-    };
     let wanted = desired.deployments.get(id);
     let makes_room = || wanted.is_some_and(|wanted| makes_room(wanted, desired, observed, plan));
-    !reasons.is_empty()
-        && reasons.iter().all(is_final)
-        && !(reasons.iter().any(is_full) && makes_room())
+    let is_final = |reason: &WaitReason| match reason {
+        WaitReason::NoTarget => true,
+        WaitReason::QuotaExceeded { owner, quota } => wanted_by(owner, desired) > u64::from(*quota),
+        WaitReason::CapacityExhausted { .. } | WaitReason::ReservedForOthers { .. } => {
+            !makes_room()
+        }
+        _ => false,
+    };
+    let mut waits = waits(id, plan).peekable();
+    waits.peek().is_some() && waits.all(|wait| is_final(&wait.reason))
+}
+
+/// What all documents of an owner want together. What fills a quota beside that, such as a roll-out's agents beyond the
+/// wanted ones, goes by itself.
+fn wanted_by(owner: &OwnerName, desired: &Desired) -> u64 {
+    let theirs = desired
+        .deployments
+        .iter()
+        .filter(|(id, _)| id.owner == *owner);
+    theirs.map(|(_, wanted)| u64::from(wanted.replicas)).sum()
 }
 
 /// Whether something goes from the targets that a deployment may use.
@@ -182,6 +190,20 @@ mod tests {
             "room for three of five"
         );
         assert!(hopeless(&desired(0, 1), &[]), "never any");
+    }
+
+    #[test]
+    fn a_quota_that_is_full_of_what_no_document_wants_is_not_hopeless() {
+        let with = |quota: u32, max: u32, agents: u32| {
+            let mut desired = desired(max, 1);
+            desired.quotas.insert(name("acme"), quota);
+            let agents: Vec<Agent> = (0..agents).map(|slot| busy(&desired, slot)).collect();
+            hopeless(&desired, &agents)
+        };
+        // The example's own documents want three, and the new one wants one.
+        assert!(!with(4, 9, 4), "three of four are there for a roll-out");
+        assert!(with(3, 9, 1), "the documents want more than the quota");
+        assert!(with(3, 9, 3), "and do so whatever a roll-out has beside");
     }
 
     #[test]
