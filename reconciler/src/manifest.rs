@@ -161,6 +161,74 @@ fn is_block(text: &str) -> bool {
     text.lines().count() > 1 && ends && begins && lines && text.chars().all(is_plain)
 }
 
+/// Where the caller finds what a place of the document is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// The field of the call, if it is known.
+    pub(crate) field: Option<&'static str>,
+    /// The line and column: of a Compose file within its own text, and else of the document.
+    pub(crate) line: u32,
+    pub(crate) column: u32,
+}
+
+/// Which fields of a document come from which of a call.
+const FIELDS: [(&str, &str); 15] = [
+    ("metadata.name", "app_name"),
+    ("spec.workload.process", "process"),
+    (COMPOSE, "compose"),
+    ("spec.workload.compose.env", "config"),
+    ("spec.workload.compose.web", "web"),
+    ("spec.replicas", "replicas"),
+    ("spec.nodeSize", "node_size"),
+    ("spec.secrets", "secrets"),
+    ("spec.placement.allowedDatacenters", "allowed_datacenters"),
+    ("spec.placement.deniedDatacenters", "denied_datacenters"),
+    ("spec.placement.allowedClouds", "allowed_clouds"),
+    ("spec.placement.deniedClouds", "denied_clouds"),
+    ("spec.placement.agent", "agent_name"),
+    ("spec.health", "health"),
+    ("spec.expose", "expose"),
+];
+const COMPOSE: &str = "spec.workload.compose.source.inline";
+
+/// Which field of a call a place of its document, as [`text`] writes it, is about.
+pub(crate) fn asked(text: &str, line: u32, column: u32) -> Asked {
+    let mut path = Vec::new();
+    let mut indent = usize::MAX;
+    let lines = usize::try_from(line).unwrap_or(usize::MAX);
+    let above = text.lines().zip(1_u32..).take(lines);
+    for (text, number) in above.collect::<Vec<_>>().into_iter().rev() {
+        let own = text.len() - text.trim_start().len();
+        if let Some((key, _)) = text.trim_start().split_once(':').filter(|_| own < indent) {
+            indent = own;
+            path.push((key, number, own));
+        }
+    }
+    path.reverse();
+    let keys: Vec<_> = path.iter().map(|(key, ..)| *key).collect();
+    let keys = keys.join(".");
+    let is_in = |field: &str| {
+        let rest = keys.strip_prefix(field);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let field = FIELDS.iter().find(|(field, _)| is_in(field));
+    let inline = path
+        .get(COMPOSE.split('.').count() - 1)
+        .filter(|_| is_in(COMPOSE));
+    let (line, column) = match inline {
+        Some((_, first, indent)) => {
+            let indent = u32::try_from(indent + 2).unwrap_or(u32::MAX);
+            (line - first, column.saturating_sub(indent).max(1))
+        }
+        None => (line, column),
+    };
+    Asked {
+        field: field.map(|(_, field)| *field),
+        line,
+        column,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use easyenclave_schemas::decode::decode;
@@ -238,6 +306,59 @@ mod tests {
             assert!(!is_ours(edited.as_bytes()), "{edited}");
         }
         assert!(!is_ours(b""));
+    }
+
+    #[test]
+    fn a_place_of_the_document_is_found_in_the_call() {
+        let compose = "services:\n  web:\n    image: x\n\n    privileged: true\n";
+        let text = written(json!({
+            "app_name": "web",
+            "compose": compose,
+            "config": {"A": "1"},
+            "replicas": 3,
+            "denied_clouds": ["gcp"],
+            "expose": {},
+        }));
+        let place = |needle: &str| {
+            let line = text.lines().position(|line| line.contains(needle));
+            let line = line.unwrap_or_else(|| panic!("{needle} in {text}"));
+            let column = text.lines().nth(line).and_then(|line| line.find(needle));
+            let one = |at: usize| u32::try_from(at + 1).expect("small");
+            let asked = asked(&text, one(line), one(column.expect("there")));
+            (asked.field, asked.line, asked.column)
+        };
+        assert_eq!(place("privileged"), (Some("compose"), 5, 5));
+        assert_eq!(place("services"), (Some("compose"), 1, 1));
+        for (needle, field) in [
+            ("nodeSize", Some("node_size")),
+            ("deniedClouds", Some("denied_clouds")),
+            ("path:", Some("expose")),
+            ("A: ", Some("config")),
+            ("owner", None),
+        ] {
+            assert_eq!(place(needle).0, field, "{needle}");
+        }
+        assert_eq!(
+            asked("", 7, 3),
+            Asked {
+                field: None,
+                line: 7,
+                column: 3
+            }
+        );
+        assert_eq!(asked(&text, 0, 1).line, 0);
+        let short = written(json!({"app_name": "web", "compose": "services: {}"}));
+        let line = short
+            .lines()
+            .position(|line| line.contains("inline"))
+            .expect("there")
+            + 1;
+        let asked = asked(&short, u32::try_from(line).expect("small"), 17);
+        assert_eq!(
+            (asked.field, asked.line),
+            (Some("compose"), 0),
+            "the message has the line"
+        );
     }
 
     /// Whatever a caller sends as a text is that text in the document, and nothing beside it.

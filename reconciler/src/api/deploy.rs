@@ -45,11 +45,12 @@ pub(super) async fn deploy(
     let dry_run = call.dry_run;
     let wish = wish(world, caller, call)?;
     let desk = shared.desk()?;
+    let declined = |error| Declined::of(error, wish.text.as_deref());
     if dry_run {
-        let foreseen = desk.foresee(world, &wish).await?;
+        let foreseen = desk.foresee(world, &wish).await.map_err(declined)?;
         return Ok(Json(foreseen.answer()).into_response());
     }
-    let committed = desk.commit(world, &wish).await?;
+    let committed = desk.commit(world, &wish).await.map_err(declined)?;
     Ok(accepted(world, &wish, committed).await)
 }
 
@@ -209,11 +210,17 @@ fn refused(error: &DeskError) -> Refused {
 
 impl From<DeskError> for Declined {
     fn from(error: DeskError) -> Self {
+        Self::of(error, None)
+    }
+}
+
+impl Declined {
+    /// What became of a call that would be this document.
+    fn of(error: DeskError, text: Option<&str>) -> Self {
         let refused = refused(&error);
+        let told = |status| problem(status, text.unwrap_or_default());
         let (problems, issues) = match error {
-            DeskError::Refused(problems) => {
-                (problems.into_iter().map(problem).collect(), Vec::new())
-            }
+            DeskError::Refused(problems) => (problems.into_iter().map(told).collect(), Vec::new()),
             DeskError::NoCapacity(foreseen) => (Vec::new(), foreseen.issues),
             _ => (Vec::new(), Vec::new()),
         };
@@ -225,21 +232,16 @@ impl From<DeskError> for Declined {
     }
 }
 
-fn problem(status: ProblemStatus) -> DeployProblem {
-    let ProblemStatus {
-        file,
-        line,
-        column,
-        code,
-        message,
-        ..
-    } = status;
+/// A problem of a document, where its caller finds it.
+fn problem(status: ProblemStatus, text: &str) -> DeployProblem {
+    let asked = manifest::asked(text, status.line, status.column);
     DeployProblem {
-        file,
-        line,
-        column,
-        code,
-        message,
+        file: status.file,
+        field: asked.field.map(str::to_owned),
+        line: asked.line,
+        column: asked.column,
+        code: status.code,
+        message: status.message,
     }
 }
 

@@ -249,9 +249,13 @@ pub struct DeployRefusal {
 pub struct DeployProblem {
     /// The document that was to be committed.
     pub file: String,
-    /// The line, from 1; 0 when it is about the whole of it.
+    /// The field of the call that it is about, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// The line, from 1; 0 when it is about the whole of it. Where the field is `compose`, it is one of that text, or else of
+    /// the document.
     pub line: u32,
-    /// The column, from 1.
+    /// The column, from 1, of the same text.
     pub column: u32,
     /// A stable code.
     pub code: String,
