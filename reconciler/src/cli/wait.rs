@@ -256,10 +256,15 @@ fn unfinished(row: &DeploymentStatus) -> Option<String> {
     let id = &row.deployment;
     let (updated, wanted, ready) = (row.updated, row.wanted, row.ready);
     let stands = format!("{id}: {updated} of {wanted} updated, {ready} ready");
-    let waits = row.waits.iter().map(|wait| wait.message.clone());
+    let mut waits: Vec<_> = row.waits.iter().collect();
+    waits.sort_by_key(|wait| STEPS.contains(&wait.reason.as_str()));
+    let waits = waits.into_iter().map(|wait| wait.message.clone());
     let all: Vec<String> = std::iter::once(stands).chain(waits).collect();
     Some(all.join("; "))
 }
+
+/// Waits that only tell how far a roll-out is. What keeps it there is told first.
+const STEPS: [&str; 4] = ["MaxUnavailable", "Canary", "Wave", "MinHealthy"];
 
 #[cfg(test)]
 mod tests {
@@ -301,9 +306,9 @@ mod tests {
         }
     }
 
-    fn wait(message: &str) -> WaitStatus {
+    fn wait((reason, message): (&str, &str)) -> WaitStatus {
         WaitStatus {
-            reason: "Canary".into(),
+            reason: reason.into(),
             message: message.into(),
             until: None,
         }
@@ -316,10 +321,12 @@ mod tests {
         assert_eq!(judge(&status, Some("hello")), Stand::Done);
         assert!(matches!(judge(&status, Some("other")), Stand::Failed(_)));
         row(&mut status).rollout.as_mut().expect("one").step = RolloutStep::All;
-        row(&mut status).waits = ["the canary has to prove good", "the registry is down"]
-            .map(wait)
-            .to_vec();
-        let all = "acme/hello: 1 of 1 updated, 1 ready; the canary has to prove good; the registry is down";
+        let waits = [
+            ("Canary", "the canary has to prove good"),
+            ("DependencyDown", "the registry is down"),
+        ];
+        row(&mut status).waits = waits.map(wait).to_vec();
+        let all = "acme/hello: 1 of 1 updated, 1 ready; the registry is down; the canary has to prove good";
         assert_eq!(judge(&status, None), Stand::Waits(all.into()));
         let other = row(&mut status);
         other.rollout = None;
