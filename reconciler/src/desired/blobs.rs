@@ -66,20 +66,19 @@ pub(super) struct Unread {
     pub(super) problems: Vec<(Part, Problem)>,
     /// What it says it is, when that much can be read.
     pub(super) claims: Option<Identity>,
+    /// What is left of it, in which more may be wrong. It is never in force.
+    pub(super) rest: Option<Arc<Read>>,
 }
 
 impl Unread {
     /// A document that wants a file beside it which is not there.
     pub(super) fn missing(
-        read: &Read,
+        read: &Arc<Read>,
         path: &str,
         file: &str,
         files: &BTreeMap<String, BlobKey>,
     ) -> Self {
-        let folder = beside(path, "");
-        let others = files.keys().filter(|path| is_attachment(path));
-        let others = others.filter_map(|path| path.strip_prefix(&folder));
-        let pointer = "/spec/workload/compose/source/file";
+        let pointer = SOURCE_FILE;
         let (line, column) = read.located.position(pointer);
         let problem = Problem {
             line,
@@ -87,13 +86,29 @@ impl Unread {
             pointer: pointer.into(),
             code: "no-such-file",
             message: format!("there is no file {file} beside this document"),
-            suggestion: did_you_mean(file, others).map(str::to_owned),
+            suggestion: near_file(path, file, files),
         };
         Self {
             problems: vec![(Part::Document, problem)],
             claims: Some(read.located.identity.clone()),
+            rest: Some(Arc::clone(read)),
         }
     }
+}
+
+/// Where a deployment names the file that it wants beside it.
+pub(super) const SOURCE_FILE: &str = "/spec/workload/compose/source/file";
+
+/// The Compose file in a document's folder that was probably meant.
+pub(super) fn near_file(
+    path: &str,
+    file: &str,
+    files: &BTreeMap<String, BlobKey>,
+) -> Option<String> {
+    let folder = beside(path, "");
+    let others = files.keys().filter(|path| is_attachment(path));
+    let others = others.filter_map(|path| path.strip_prefix(&folder));
+    did_you_mean(file, others).map(str::to_owned)
 }
 
 /// What came of a blob, or of two.
@@ -211,57 +226,91 @@ fn decode(key: BlobKey, blob: ReadBlob<'_>) -> (Decoded, bool) {
     let (bytes, keep) = bytes(key, Part::Document, blob);
     let bytes = match bytes {
         Ok(bytes) => bytes,
-        Err(problems) => return (unread(problems, None), keep),
+        Err(problems) => return (unread(problems, None, None), keep),
     };
-    let decoded = match decode::decode(&bytes) {
+    let decoded = match decode::salvage(&bytes) {
         Ok(located) => read(&bytes, located),
-        Err(problems) => unread(in_document(problems), decode::identify(&bytes)),
+        Err(flawed) => {
+            let claims = decode::identify(&bytes);
+            let rest = flawed.rest.map(|located| read(&bytes, located));
+            further(in_document(flawed.problems), claims, rest)
+        }
     };
     (decoded, true)
+}
+
+/// A document with problems, and with those of what is left of it.
+fn further(
+    mut problems: Vec<(Part, Problem)>,
+    claims: Option<Identity>,
+    rest: Option<Decoded>,
+) -> Decoded {
+    let rest = match rest {
+        None => None,
+        Some(Ok(read)) => Some(read),
+        Some(Err(other)) => {
+            problems.extend(other.problems.iter().cloned());
+            other.rest.clone()
+        }
+    };
+    unread(problems, claims, rest)
 }
 
 /// A document, with the Compose file that stands within it, if one does.
 fn read(bytes: &[u8], mut located: Located) -> Decoded {
     let (mut file, mut composed) = (None, None);
-    match compose::wants(&located.document) {
+    let mut problems = Vec::new();
+    match compose::wants(&located) {
         Wants::Nothing => {}
         Wants::File(name) => file = Some(name),
-        Wants::Text(text) => match compose::within(&mut located, bytes, &text) {
-            Ok(found) => composed = Some(found),
-            Err(problems) => return unread(in_document(problems), Some(located.identity)),
-        },
+        Wants::Text(text) => {
+            let (found, wrong) = compose::within(&mut located, bytes, &text);
+            (composed, problems) = (Some(found), wrong);
+        }
     }
     let workload = match &file {
         None => workload(&located.document),
         Some(_) => None,
     };
-    Ok(Arc::new(Read {
-        located,
-        workload,
-        file,
-        composed,
-    }))
+    whole(
+        Read {
+            located,
+            workload,
+            file,
+            composed,
+        },
+        problems,
+    )
 }
 
 /// A document, with the file that stands beside it.
 fn attach(read: &Read, key: BlobKey, blob: ReadBlob<'_>) -> (Decoded, bool) {
-    let claims = || Some(read.located.identity.clone());
     let (bytes, keep) = bytes(key, Part::Beside, blob);
     let bytes = match bytes {
         Ok(bytes) => bytes,
-        Err(problems) => return (unread(problems, claims()), keep),
+        Err(problems) => {
+            let claims = Some(read.located.identity.clone());
+            return (unread(problems, claims, None), keep);
+        }
     };
     let mut located = read.located.clone();
-    let attached = match compose::beside(&mut located, &bytes) {
-        Ok(composed) => Ok(Arc::new(Read {
-            workload: workload(&located.document),
-            located,
-            file: read.file.clone(),
-            composed: Some(composed),
-        })),
-        Err(problems) => unread(problems, claims()),
+    let (composed, problems) = compose::beside(&mut located, &bytes);
+    let attached = Read {
+        workload: workload(&located.document),
+        located,
+        file: read.file.clone(),
+        composed: Some(composed),
     };
-    (attached, true)
+    (whole(attached, problems), true)
+}
+
+/// What was read, unless something is wrong with it.
+fn whole(read: Read, problems: Vec<(Part, Problem)>) -> Decoded {
+    let read = Arc::new(read);
+    match problems.is_empty() {
+        true => Ok(read),
+        false => unread(problems, Some(read.located.identity.clone()), Some(read)),
+    }
 }
 
 type Bytes = Result<Vec<u8>, Vec<(Part, Problem)>>;
@@ -277,8 +326,16 @@ fn bytes(key: BlobKey, part: Part, blob: ReadBlob<'_>) -> (Bytes, bool) {
     }
 }
 
-fn unread(problems: Vec<(Part, Problem)>, claims: Option<Identity>) -> Decoded {
-    Err(Arc::new(Unread { problems, claims }))
+fn unread(
+    problems: Vec<(Part, Problem)>,
+    claims: Option<Identity>,
+    rest: Option<Arc<Read>>,
+) -> Decoded {
+    Err(Arc::new(Unread {
+        problems,
+        claims,
+        rest,
+    }))
 }
 
 fn in_document(problems: Vec<Problem>) -> Vec<(Part, Problem)> {

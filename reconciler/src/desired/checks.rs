@@ -8,17 +8,17 @@ mod limits;
 mod owners;
 mod providers;
 mod secrets;
+mod sizes;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use easyenclave_schemas::decode::{Problem, did_you_mean};
-use easyenclave_schemas::documents::{DeploymentSpec, Kind, Placement, TargetSpec};
-use easyenclave_schemas::{Cloud, Datacenter, TargetName};
+use easyenclave_schemas::documents::Kind;
 
 use super::blobs::Part;
 use super::facts::{Considered, Facts, Held};
-use super::paths::{FLEET, may_hold, shown};
+use super::paths::{FLEET, may_hold, owner_folder, shown};
 use limits::{Limit, Share, group};
 
 /// Where in a version something was found.
@@ -60,38 +60,52 @@ impl Finding {
 
 type Check = fn(&Facts<'_>, &mut Vec<Finding>);
 
-const CHECKS: [Check; 25] = [
+/// What a document says, each thing by itself beside what others are named.
+const OF_PARTS: [Check; 14] = [
     places,
     identities_are_unique,
     owners_exist,
     owners::keys_are_readable,
-    owners::keys_are_one_owners,
-    owners::jobs_are_one_owners,
     target_names,
     reservation_targets,
     placement_targets,
-    sizes_are_offered,
+    sizes::are_offered,
+    compose::files_obey_the_fleet,
+    hostnames::are_in_the_zone,
+    fleet::auditors_are_readable,
+    fleet::signers_are_readable,
+    secrets::recipients_are_readable,
+    secrets::are_there,
+];
+
+/// What whole documents come to together.
+const OF_WHOLES: [Check; 11] = [
+    owners::keys_are_one_owners,
+    owners::jobs_are_one_owners,
     providers::have_the_sizes,
     providers::make_what_can_be_trusted,
     providers::run_what_is_deployed,
     quotas,
     reservations_fit,
-    compose::files_obey_the_fleet,
-    hostnames::are_in_the_zone,
     hostnames::are_one_deployments,
-    fleet::auditors_are_readable,
     fleet::sealing_has_auditors,
     fleet::real_roots_have_auditors,
-    fleet::signers_are_readable,
-    secrets::recipients_are_readable,
     secrets::open,
-    secrets::are_there,
 ];
 
 /// Everything that does not hold.
 pub(super) fn run(facts: &Facts<'_>) -> Vec<Finding> {
+    let mut findings = of_parts(facts);
+    for check in OF_WHOLES {
+        check(facts, &mut findings);
+    }
+    findings
+}
+
+/// What does not hold of documents of which some are known in part.
+pub(super) fn of_parts(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for check in CHECKS {
+    for check in OF_PARTS {
         check(facts, &mut findings);
     }
     findings
@@ -124,14 +138,10 @@ fn places(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
                 "/kind",
                 format!("{FLEET} holds the kind Fleet, found {kind}"),
             ),
-            Some(owner) if kind == Kind::Deployment => (
-                "/metadata/owner",
-                format!("deployments of {owner} lie under deployments/{owner}/"),
-            ),
-            Some(owner) if kind == Kind::Secret => (
-                "/metadata/owner",
-                format!("secrets of {owner} lie under secrets/{owner}/"),
-            ),
+            Some(owner) if matches!(kind, Kind::Deployment | Kind::Secret) => {
+                findings.push(misplaced(facts, *version, owner));
+                continue;
+            }
             Some(owner) if version.path.starts_with("reservations/") => (
                 "/metadata/owner",
                 format!("this folder does not belong to {owner}"),
@@ -150,6 +160,32 @@ fn places(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
             ),
         };
         findings.push(Finding::new(*version, pointer, "wrong-place", message));
+    }
+}
+
+/// A document in no folder of its owner's: the folder tells whom it may be of, and the owner where it may lie.
+fn misplaced(facts: &Facts<'_>, version: Considered<'_>, owner: &str) -> Finding {
+    let kind = version.read.located.identity.kind;
+    let folder = match kind {
+        Kind::Secret => "secrets",
+        _ => "deployments",
+    };
+    let of_folder = owner_folder(version.path, folder);
+    let is_known = facts.owners.contains_key(owner) || facts.is_unreadable(Kind::Owner, owner);
+    let mut message = format!("{folder} of {owner} lie under {folder}/{owner}/");
+    if !is_known {
+        message = format!("there is no Owner named {owner}; {message}");
+    }
+    let file = version.path.rsplit('/').next().unwrap_or_default();
+    let suggestion = match of_folder {
+        Some(name) if !is_known => facts.owners.contains_key(name).then(|| name.to_owned()),
+        Some(_) => None,
+        None => is_known.then(|| format!("{folder}/{owner}/{file}")),
+    };
+    let pointer = "/metadata/owner";
+    Finding {
+        suggestion,
+        ..Finding::new(version, pointer, "wrong-place", message)
     }
 }
 
@@ -258,57 +294,6 @@ fn resolve<S>(
         suggestion: near,
         ..finding
     });
-}
-
-/// Some target that a deployment may use has agents of the size that it needs.
-fn sizes_are_offered(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
-    let hidden = facts
-        .unreadable
-        .iter()
-        .any(|identity| identity.kind == Kind::CapacityTarget);
-    let sizes = facts
-        .targets
-        .values()
-        .map(|target| target.object.spec.node_size.as_str());
-    let sizes: BTreeSet<_> = sizes.collect();
-    for held in &facts.deployments {
-        let spec = &held.object.spec;
-        let unknown = |name: &TargetName| !facts.targets.contains_key(name.as_str());
-        if hidden
-            || spec.placement.targets.iter().any(unknown)
-            || facts.targets.values().any(|target| offers(spec, target))
-        {
-            continue;
-        }
-        let size = spec.node_size.as_str();
-        let message = format!("no target that `spec.placement` admits has agents of size {size}");
-        let others = sizes.iter().copied().filter(|other| *other != size);
-        let near = did_you_mean(size, others.take(COMPARED));
-        let finding = Finding::new(held.version, "/spec/nodeSize", "size-not-offered", message);
-        findings.push(Finding {
-            suggestion: near.map(str::to_owned),
-            ..finding
-        });
-    }
-}
-
-fn offers(deployment: &DeploymentSpec, target: &Held<'_, TargetSpec>) -> bool {
-    let placement = &deployment.placement;
-    let spec = &target.object.spec;
-    let named = |name: &TargetName| name.as_str() == target.name();
-    spec.node_size == deployment.node_size
-        && (placement.targets.is_empty() || placement.targets.iter().any(named))
-        && spec.all_places().iter().all(|place| {
-            let allowed = &placement.allowed_datacenters;
-            (allowed.is_empty() || allowed.contains(&place.datacenter))
-                && !placement.denied_datacenters.contains(&place.datacenter)
-                && is_in_cloud(placement, &place.datacenter)
-        })
-}
-
-fn is_in_cloud(placement: &Placement, datacenter: &Datacenter) -> bool {
-    let (cloud, allowed) = (Cloud::of(datacenter), &placement.allowed_clouds);
-    (allowed.is_empty() || allowed.contains(&cloud)) && !placement.denied_clouds.contains(&cloud)
 }
 
 /// An owner's replicas, and an owner's reserved agents, stay within the quota.

@@ -44,8 +44,17 @@ pub(super) enum Wants {
     Text(String),
 }
 
-pub(super) fn wants(document: &Document) -> Wants {
-    let Document::Deployment(object) = document else {
+/// The places of a document without which its Compose file says nothing.
+const NEEDED: [&str; 2] = [
+    "/spec/workload/compose/source",
+    "/spec/workload/compose/env",
+];
+
+pub(super) fn wants(located: &Located) -> Wants {
+    if !NEEDED.iter().all(|pointer| located.knows(pointer)) {
+        return Wants::Nothing;
+    }
+    let Document::Deployment(object) = &located.document else {
         return Wants::Nothing;
     };
     match &object.spec.workload {
@@ -57,44 +66,41 @@ pub(super) fn wants(document: &Document) -> Wants {
     }
 }
 
+/// What a Compose file comes to, and what is wrong with it.
+type Found = (Composed, Vec<(Part, Problem)>);
+
 /// Reads the Compose file that stands within a deployment. Its problems stand where the text does.
-pub(super) fn within(
-    located: &mut Located,
-    document: &[u8],
-    text: &str,
-) -> Result<Composed, Vec<Problem>> {
+pub(super) fn within(located: &mut Located, document: &[u8], text: &str) -> Found {
     let block = Block::of(located, document, text);
     let place = |problem| (Part::Document, block.place(problem));
-    let read = read(located, text.as_bytes(), place);
-    read.map_err(|problems| problems.into_iter().map(|(_, problem)| problem).collect())
+    read(located, text.as_bytes(), place)
 }
 
 /// Reads the Compose file that stands beside a deployment.
-pub(super) fn beside(located: &mut Located, text: &[u8]) -> Result<Composed, Vec<(Part, Problem)>> {
+pub(super) fn beside(located: &mut Located, text: &[u8]) -> Found {
     read(located, text, |problem| (Part::Beside, problem))
 }
 
-fn read(
-    located: &mut Located,
-    text: &[u8],
-    place: impl Fn(Problem) -> (Part, Problem),
-) -> Result<Composed, Vec<(Part, Problem)>> {
+fn read(located: &mut Located, text: &[u8], place: impl Fn(Problem) -> (Part, Problem)) -> Found {
     let placed = |problems: Vec<Problem>| problems.into_iter().map(&place).collect::<Vec<_>>();
     let Some(workload) = workload(&mut located.document) else {
-        return Ok(Composed::default());
+        return Found::default();
     };
-    let composition = compose::read(text, &LEAST, &workload.env).map_err(placed)?;
+    let composition = compose::read(text, &LEAST, &workload.env);
     let strict = compose::read(text, &STRICTEST, &workload.env).err();
+    let mut composed = Composed {
+        strict: placed(strict.unwrap_or_default()),
+        warnings: Vec::new(),
+    };
+    let composition = match composition {
+        Ok(composition) => composition,
+        Err(problems) => return (composed, placed(problems)),
+    };
     workload.source = ComposeSource::Inline(composition.document.clone());
     workload.env.clear();
     let unknown = unknown(located, &composition);
-    if !unknown.is_empty() {
-        return Err(unknown);
-    }
-    Ok(Composed {
-        strict: placed(strict.unwrap_or_default()),
-        warnings: placed(composition.warnings),
-    })
+    composed.warnings = placed(composition.warnings);
+    (composed, unknown)
 }
 
 fn workload(document: &mut Document) -> Option<&mut ComposeWorkload> {
@@ -122,7 +128,7 @@ fn unknown(located: &Located, composition: &compose::Composition) -> Vec<(Part, 
         .collect();
     let mut found = Vec::new();
     let mut look = |names: &BTreeSet<&str>, what: &str, name: &str, pointer: String| {
-        if names.contains(name) {
+        if names.contains(name) || !located.knows(&pointer) {
             return;
         }
         let (line, column) = located.position(&pointer);

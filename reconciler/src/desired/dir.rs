@@ -257,6 +257,24 @@ mod tests {
     }
 
     #[test]
+    fn a_canary_of_all_replicas_is_warned_of() {
+        let mut files = examples::files(Some(&"ab".repeat(48)));
+        for (canary, is_warned) in [(1, false), (2, true), (5, true)] {
+            let web = format!(
+                "apiVersion: easyenclave.dev/v1\nkind: Deployment\nmetadata: {{ name: web, owner: acme }}\nspec:\n  \
+                 workload: {{ process: {{ command: [web] }} }}\n  replicas: 2\n  nodeSize: tiny\n  \
+                 rollout: {{ canary: {canary} }}\n"
+            );
+            files.insert("deployments/acme/web.yaml".into(), web.into());
+            let checked = check_files(&files);
+            assert_eq!(checked.problems, vec![]);
+            let said = checked.cautions();
+            let place = "deployments/acme/web.yaml:8:22: warning: ";
+            assert_eq!(said.starts_with(place), is_warned, "{said}");
+        }
+    }
+
+    #[test]
     fn a_policy_that_names_the_root_of_zeros_is_valid_and_warned_of() {
         let checked = check_files(&examples::files(None));
         assert_eq!(checked.problems, vec![]);

@@ -16,6 +16,7 @@ use super::moves::Moves;
 use super::past::{Besides, InForce, Lost, Past, Version, Versions, again};
 use super::paths::{FLEET, beside, documents};
 use super::report::FileProblem;
+use super::rest;
 use super::slot::{NO_FLEET, Older, Slot, absence, blame, borne, facts, problems};
 use super::strays::Strays;
 use crate::secrets::Keyring;
@@ -180,6 +181,7 @@ impl Loader {
             }
             round += 1;
         };
+        rest::look(&mut slots, &missed);
         let absence = model.is_none().then(|| absence(&documents));
         let problems = absence
             .into_iter()
@@ -239,6 +241,8 @@ impl Loader {
             Err(unread) => {
                 slot.fail(unread.claims.as_ref());
                 slot.problems = unread.problems.clone();
+                slot.rest = unread.rest.clone();
+                rest::attach(&mut slot, &mut self.blobs, files, blob);
             }
         }
         slot

@@ -3,6 +3,7 @@
 
 mod astray;
 mod blobs;
+mod cautions;
 mod checks;
 mod compose;
 mod dir;
@@ -13,6 +14,7 @@ mod moves;
 mod past;
 mod paths;
 mod report;
+mod rest;
 mod slot;
 mod strays;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use easyenclave_schemas::decode::Problem;
 use easyenclave_schemas::documents::{Document, Identity};
 
 use super::blobs::{BlobKey, Blobs, Part, Read, ReadBlob, VersionKey};
+use super::cautions;
 use super::paths::{beside, is_document};
 use super::report::FileProblem;
 use super::slot::{Slot, place};
@@ -221,13 +222,12 @@ impl Past {
     /// What their authors may not expect.
     pub(super) fn warnings(&self) -> Vec<FileProblem> {
         let of = |(path, (_, read)): (&String, &Version)| -> Vec<FileProblem> {
-            let warnings = read.composed.iter().flat_map(|it| &it.warnings);
-            let told = |(part, problem): &(Part, Problem)| FileProblem {
-                file: place(path, read.file.as_deref(), *part),
-                problem: problem.clone(),
+            let told = |(part, problem): (Part, Problem)| FileProblem {
+                file: place(path, read.file.as_deref(), part),
+                problem,
                 consequence: "",
             };
-            warnings.map(told).collect()
+            cautions::of(read).into_iter().map(told).collect()
         };
         self.accepted.iter().flat_map(of).collect()
     }

@@ -1,11 +1,12 @@
 //! A file of a revision, the version of it that is considered, and what people are told of it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use easyenclave_schemas::decode::Problem;
 use easyenclave_schemas::documents::{Identity, Kind};
 
-use super::blobs::{BlobKey, Part, VersionKey};
+use super::blobs::{BlobKey, Part, Read, VersionKey};
 use super::checks::{Finding, Spot};
 use super::facts::{Considered, Facts, Standing};
 use super::past::{Lost, Version};
@@ -34,6 +35,8 @@ pub(super) struct Slot<'f> {
     pub(super) file: Option<String>,
     /// What is wrong with the version in the tree.
     pub(super) problems: Vec<(Part, Problem)>,
+    /// What is left of the version in the tree, if it cannot be read as a whole. It is never in force.
+    pub(super) rest: Option<Arc<Read>>,
     /// Older versions, the next to try last. None as long as they were not looked up.
     pub(super) older: Option<Vec<Older>>,
     /// What was in force and cannot be any more.
@@ -54,6 +57,7 @@ impl<'f> Slot<'f> {
             stray: None,
             file: None,
             problems: Vec::new(),
+            rest: None,
             older: None,
             lost: None,
             asks_history: true,
@@ -91,22 +95,14 @@ impl<'f> Slot<'f> {
         if let Some((_, read)) = &self.chosen
             && self.standing != Standing::Older
         {
-            self.problems.push(match finding.spot {
-                Spot::Field(pointer) => {
-                    let (line, column) = read.located.position(&pointer);
-                    let problem = Problem {
-                        line,
-                        column,
-                        pointer: pointer.into_owned(),
-                        code: finding.code,
-                        message: finding.message,
-                        suggestion: finding.suggestion,
-                    };
-                    (Part::Document, problem)
-                }
-                Spot::Compose(part, problem) => (part, problem),
-            });
+            self.problems.push(placed(read, finding));
         }
+    }
+
+    /// The file beside it that the version in the tree wants, as far as it is known.
+    fn wanted(&self) -> Option<&str> {
+        let rest = self.rest.as_ref().and_then(|rest| rest.file.as_deref());
+        self.file.as_deref().or(rest)
     }
 
     /// The version considered does not stand.
@@ -158,7 +154,7 @@ impl<'f> Slot<'f> {
     }
 
     /// What cannot be read and has no good version: as it says, or else by what was in force of it, or the custom of its path.
-    fn unreadable(&self) -> impl Iterator<Item = Identity> {
+    pub(super) fn unreadable(&self) -> impl Iterator<Item = Identity> {
         let lost = self.lost.as_ref().and_then(|lost| lost.claims.as_ref());
         let lost = lost.filter(|identity| may_hold(self.path, identity));
         let known = self.says.iter().chain(lost).cloned();
@@ -189,6 +185,25 @@ impl<'f> Slot<'f> {
                 "what depends on it is not touched"
             }
             Kind::Fleet | Kind::CapacityReservation | Kind::Approval => "it is left out",
+        }
+    }
+}
+
+/// A finding at its place in a version.
+pub(super) fn placed(read: &Read, finding: Finding) -> (Part, Problem) {
+    match finding.spot {
+        Spot::Compose(part, problem) => (part, problem),
+        Spot::Field(pointer) => {
+            let (line, column) = read.located.position(&pointer);
+            let problem = Problem {
+                line,
+                column,
+                pointer: pointer.into_owned(),
+                code: finding.code,
+                message: finding.message,
+                suggestion: finding.suggestion,
+            };
+            (Part::Document, problem)
         }
     }
 }
@@ -279,7 +294,7 @@ pub(super) fn problems(
         let consequence = missed.map(|missed| slot.consequence(&in_force, missed));
         let consequence = consequence.unwrap_or(NOTHING);
         all.extend(slot.problems.iter().map(|(part, problem)| FileProblem {
-            file: place(slot.path, slot.file.as_deref(), *part),
+            file: place(slot.path, slot.wanted(), *part),
             problem: problem.clone(),
             consequence,
         }));

@@ -1,6 +1,7 @@
 //! Revisions as people push them, one after the other.
 
 mod compose;
+mod flaws;
 mod hostnames;
 mod keys;
 mod moves;
@@ -550,7 +551,7 @@ fn names_resolve_or_are_suggested() {
     story.check(expect![[r#"
         capacity/second.yaml:10:13: there is no Provider named locale; did you mean `local`? (nothing of it is touched)
         capacity/second.yaml:11:11: there is no AttestationPolicy named intel; known are simulated (nothing of it is touched)
-        deployments/acme/hello-again.yaml:15:13: no target that `spec.placement` admits has agents of size tinny; did you mean `tiny`? (nothing of it is touched)
+        deployments/acme/hello-again.yaml:15:13: no target has agents of size tinny; did you mean `tiny`? (nothing of it is touched)
         deployments/acme/hello.yaml:11:32: there is no CapacityTarget named tinny; did you mean `tiny`? (nothing of it is touched)
         reservations/r.yaml:5:10: there is no Owner named acne; did you mean `acme`? (it is left out)
         reservations/r.yaml:7:11: there is no CapacityTarget named huge; known are second, tiny (it is left out)
@@ -665,7 +666,7 @@ fn a_folder_speaks_for_its_owner_only() {
     story.write("reservations/other/a.yaml", &reservation("acme", "a", 1));
     story.check(expect![[r#"
         deployments/acme/owner.yaml:3:7: deployments/ holds the kind Deployment, found Owner (nothing of it is touched)
-        deployments/hello.yaml:6:10: deployments of acme lie under deployments/acme/ (it is left out)
+        deployments/hello.yaml:6:10: deployments of acme lie under deployments/acme/; did you mean `deployments/acme/hello.yaml`? (it is left out)
         deployments/other/hello.yaml:6:10: deployments of acme lie under deployments/acme/ (nothing of it is touched)
         providers/fleet.yaml:3:7: the fleet is described in fleet.yaml and nowhere else (what depends on it is not touched)
         reservations/other/a.yaml:5:10: this folder does not belong to acme (it is left out)
@@ -685,6 +686,7 @@ fn who_may_write_one_folder_cannot_freeze_what_is_in_another() {
     story.edit("deployments/other/x.yaml", "replicas: 1", "replicas: one");
     story.remove(HELLO);
     story.check(expect![[r#"
+        deployments/other/x.yaml:6:10: deployments of acme lie under deployments/acme/ (nothing of it is touched)
         deployments/other/x.yaml:11:13: `spec.replicas`: expected a whole number from 0 to 100000, found the text "one" (nothing of it is touched)
         deployment acme/hello-again x2
         target tiny of 32 tiny

@@ -108,7 +108,8 @@ impl Shape {
     /// What is expected, in words.
     pub(super) fn expected(&self) -> String {
         match self {
-            Self::Any => "anything".into(),
+            // Only where nothing but a scalar is taken is there something that it is not.
+            Self::Any => "a text, a number, true, false or nothing".into(),
             Self::Text(_) => "a text".into(),
             Self::Number(_) => "a number".into(),
             Self::Scalar(_) => "a text or a number".into(),

@@ -288,3 +288,15 @@ fn no_prefix_of_a_file_and_no_broken_byte_makes_it_panic_and_what_runs_reads_to_
     }
     assert!(taken > 100, "{taken}");
 }
+
+#[test]
+fn a_variable_is_no_list() {
+    let text = "services: {s: {image: s, environment: {A: [1], B: {}}}}\n";
+    let problems = read(text.as_bytes(), &WorkloadRules::default(), &BTreeMap::new());
+    let problems = problems.expect_err("no scalars");
+    let messages = problems.iter().map(|problem| format!("{problem}\n"));
+    expect![[r#"
+        1:43: `services.s.environment.A`: expected a text, a number, true, false or nothing, found a list of 1
+        1:51: `services.s.environment.B`: expected a text, a number, true, false or nothing, found a mapping
+    "#]].assert_eq(&messages.collect::<String>());
+}

@@ -1,6 +1,7 @@
 //! State documents from YAML: text → tree with places → held against the kind's JSON Schema → typed →
 //! judged by the kind's rules. Every problem is reported with its place; no bytes make it panic.
 
+mod mend;
 mod merge;
 pub(crate) mod path;
 mod pattern;
@@ -38,9 +39,37 @@ pub struct Located {
     /// The places of all values by a hash of their pointers, sorted: repositories have many documents,
     /// and only those with problems across documents are ever asked. A collision shows a wrong line.
     places: Box<[(u64, At)]>,
+    /// What is unknown, because something stands there that does not fit. Only what is left of a flawed document has any.
+    unknown: Vec<mend::Unknown>,
+}
+
+/// A document that does not fit, or that a rule forbids.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Flawed {
+    /// Everything that is wrong with it, in the order of the text, up to a bound.
+    pub problems: Vec<Problem>,
+    /// What is left of it, with stand-ins for what is unknown: to look for what else is wrong, and for nothing else. None
+    /// when it is not even known which document this is.
+    pub rest: Option<Located>,
 }
 
 impl Located {
+    /// Whether all is known that stands under a JSON pointer.
+    pub fn knows(&self, pointer: &str) -> bool {
+        let is_under = |below: &str, above: &str| {
+            let rest = below.strip_prefix(above);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let mut unknown = self.unknown.iter();
+        !unknown.any(|it| is_under(&it.pointer, pointer) || is_under(pointer, &it.pointer))
+    }
+
+    /// The text that stands under a JSON pointer though it does not fit there.
+    pub fn unfit(&self, pointer: &str) -> Option<&str> {
+        let it = self.unknown.iter().find(|it| it.pointer == pointer)?;
+        it.found.as_deref()
+    }
+
     /// The line and column, from 1, of the value under a JSON pointer. When there is none, of the
     /// nearest value above it.
     pub fn position(&self, pointer: &str) -> (u32, u32) {
@@ -69,11 +98,22 @@ impl Located {
 /// # Errors
 /// Everything that is wrong with it, in the order of the text, up to a bound.
 pub fn decode(text: &[u8]) -> Result<Located, Vec<Problem>> {
+    salvage(text).map_err(|flawed| flawed.problems)
+}
+
+/// Reads a document, or as much of it as can be.
+///
+/// # Errors
+/// Everything that is wrong with it, and what is left of it.
+pub fn salvage(text: &[u8]) -> Result<Located, Flawed> {
     let mut problems = Problems::default();
     let located = read(text, &mut problems);
     match located {
         Some(located) if problems.is_empty() => Ok(located),
-        _ => Err(problems.into_sorted()),
+        rest => Err(Flawed {
+            rest: rest.filter(|_| !problems.is_full()),
+            problems: problems.into_sorted(),
+        }),
     }
 }
 
@@ -87,20 +127,23 @@ pub fn identify(text: &[u8]) -> Option<Identity> {
 
 fn read(text: &[u8], problems: &mut Problems) -> Option<Located> {
     let text = utf8(text, MAX_BYTES, problems)?;
-    let root = tree::parse(text, Dialect::Document, problems)?;
-    walk::walk(&root, shape::of(&root), problems);
-    if !problems.is_empty() {
-        return None;
-    }
+    let mut root = tree::parse(text, Dialect::Document, problems)?;
+    let shape = shape::of(&root);
+    walk::walk(&root, shape, problems);
+    let places = places(&root);
+    let unknown = match problems.is_empty() {
+        true => Vec::new(),
+        false if problems.is_full() => return None,
+        false => mend::mend(&mut root, shape),
+    };
     let document = match typed::document(&root) {
         Ok(document) => document,
         Err(error) => {
             // The schema is at least as strict as the types, so this is a second net.
-            problems.add(Problem::new(
-                root.at,
-                "invalid",
-                problem::shorten(&error.to_string(), 200),
-            ));
+            if problems.is_empty() {
+                let message = problem::shorten(&error.to_string(), 200);
+                problems.add(Problem::new(root.at, "invalid", message));
+            }
             return None;
         }
     };
@@ -108,9 +151,14 @@ fn read(text: &[u8], problems: &mut Problems) -> Option<Located> {
     let located = Located {
         document,
         identity,
-        places: places(&root),
+        places,
+        unknown,
     };
-    for finding in rules::judge(&located.document) {
+    let frame = ["/apiVersion", "/kind", "/metadata/name", "/metadata/owner"];
+    if !frame.iter().all(|pointer| located.knows(pointer)) {
+        return None;
+    }
+    for finding in rules::judge(&located) {
         let (line, column) = located.position(&finding.pointer);
         let problem = Problem::new(At { line, column }, finding.code, finding.message);
         problems.add(problem.of(finding.pointer));

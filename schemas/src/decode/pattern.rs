@@ -11,6 +11,8 @@ pub(super) struct Pattern {
     rule: &'static str,
     /// What is expected, in words.
     pub(super) words: &'static str,
+    /// A text that fits.
+    pub(super) example: &'static str,
     pub(super) fits: fn(&str) -> bool,
 }
 
@@ -23,96 +25,115 @@ static PATTERNS: [Pattern; 19] = [
     Pattern {
         rule: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         words: "a-z, 0-9 and '-', starting and ending with a letter or digit",
+        example: "a",
         fits: is_name,
     },
     Pattern {
         rule: "^[0-9a-f]{40}$",
         words: "a commit's 40 lower-case hex digits",
+        example: "0000000000000000000000000000000000000000",
         fits: is_hex::<40>,
     },
     Pattern {
         rule: "^[0-9a-f]{64}$",
         words: "64 lower-case hex digits",
+        example: "0000000000000000000000000000000000000000000000000000000000000000",
         fits: is_hex::<64>,
     },
     Pattern {
         rule: "^[0-9a-f]{96}$",
         words: "96 lower-case hex digits",
+        example: "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000",
         fits: is_hex::<96>,
     },
     Pattern {
         rule: "^/[!-~]*$",
         words: "a path that starts with '/', without spaces",
+        example: "/",
         fits: is_path,
     },
     Pattern {
         rule: "^[0-9]{1,9}(ms|s|m|h|d)$",
         words: "a duration such as 250ms, 30s, 5m, 12h or 30d, ten years at most",
+        example: "1h",
         fits: is_span,
     },
     Pattern {
         rule: r"^[0-9]{1,6}(\.[0-9]{1,4})?$",
         words: "US dollars such as \"0.04\" or \"12\", at most four digits behind the point",
+        example: "1",
         fits: |text| text.parse::<MicroUsd>().is_ok(),
     },
     Pattern {
         rule: r"^projects/[-a-z0-9]+/global/images/[-a-z0-9]+$",
         words: "an image such as projects/p/global/images/name, and no family",
+        example: "projects/p/global/images/name",
         fits: is_cloud_image,
     },
     Pattern {
         rule: r"^[-a-z0-9]+@[-.a-z0-9]+$",
         words: "an account such as name@project.iam.gserviceaccount.com",
+        example: "name@project.iam.gserviceaccount.com",
         fits: is_account,
     },
     Pattern {
         rule: "^(100|[1-9]?[0-9])%$",
         words: "percent such as 10%",
+        example: "10%",
         fits: |text| text.ends_with('%') && text.parse::<Share>().is_ok(),
     },
     Pattern {
         rule: "^([01][0-9]|2[0-3]):[0-5][0-9]$",
         words: "a time of day in UTC such as 22:00",
+        example: "22:00",
         fits: |text| text.parse::<TimeOfDay>().is_ok(),
     },
     Pattern {
         rule: "^([a-z0-9]+|bare-metal|on-prem|self-hosted)$",
         words: "a cloud such as gcp or baremetal, in a-z and 0-9",
+        example: "gcp",
         fits: |text| is_made_of(text, b"") || Cloud::new(text).is_ok(),
     },
     Pattern {
         rule: r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$",
         words: "a host's name such as app.example.com, in lower case",
+        example: "app.example.com",
         fits: |text| Hostname::new(text).is_ok(),
     },
     Pattern {
         rule: "^[A-Za-z0-9_][-.A-Za-z0-9_]*$",
         words: "letters, digits, '.', '_' and '-', starting with a letter, digit or '_'",
+        example: "a",
         fits: is_word,
     },
     Pattern {
         rule: r"^(docker-)?compose(\.[-A-Za-z0-9_]+)*\.ya?ml$",
         words: "the name of a compose file in the same folder, such as compose.yaml or compose.web.yaml",
+        example: "compose.yaml",
         fits: is_compose,
     },
     Pattern {
         rule: "^[a-z2-7]{26}$",
         words: "the 26 characters of a key's id, a-z and 2-7",
+        example: "aaaaaaaaaaaaaaaaaaaaaaaaaa",
         fits: is_key_id,
     },
     Pattern {
         rule: r"^\$argon2id\$[!-~]+$",
         words: "a hash by Argon2id such as $argon2id$v=19$m=19456,t=2,p=1$...",
+        example: "$argon2id$v=19",
         fits: |text| text.strip_prefix("$argon2id$").is_some_and(is_graphic),
     },
     Pattern {
         rule: "^[0-9a-f]{32}$",
         words: "32 lower-case hex digits",
+        example: "00000000000000000000000000000000",
         fits: is_hex::<32>,
     },
     Pattern {
         rule: "date-time",
         words: "a time such as 2026-01-31T12:00:00Z",
+        example: "2026-01-31T12:00:00Z",
         fits: |text| text.parse::<Timestamp>().is_ok(),
     },
 ];

@@ -11,6 +11,7 @@ mod secrets;
 #[cfg(test)]
 mod tests;
 
+use super::Located;
 use crate::documents::{Document, FleetSpec, OwnerSpec, Span, TargetSpec};
 
 /// Something that a rule found.
@@ -21,37 +22,49 @@ pub(super) struct Finding {
     pub(super) message: String,
 }
 
-type Rule<S> = fn(&S, &mut Vec<Finding>);
+/// What a rule looks at beside the places where it finds something, and the rule. It does not judge what it cannot see.
+type Rule<S> = (&'static [&'static str], fn(&S, &mut Vec<Finding>));
 
 const FLEET: &[Rule<FleetSpec>] = &[
-    timing,
-    address::collateral,
-    address::oidc,
-    address::tunnel,
-    access::protected,
+    (&["/spec/timing/lostAfter"], timing),
+    (&[], address::collateral),
+    (&[], address::oidc),
+    (&[], address::tunnel),
+    (&["/spec/tunnel/cloudflare/zone"], access::protected),
 ];
-const OWNER: &[Rule<OwnerSpec>] = &[access::keys];
-const TARGET: &[Rule<TargetSpec>] = &[min_max, windows, drain, places];
+const OWNER: &[Rule<OwnerSpec>] = &[(&["/spec/keys"], access::keys)];
+const TARGET: &[Rule<TargetSpec>] = &[
+    (&["/spec/min", "/spec/max"], min_max),
+    (&[], windows),
+    (&[], drain),
+    (
+        &["/spec/provider", "/spec/datacenter", "/spec/places"],
+        places,
+    ),
+];
 
-/// All that the rules of its kind find in a document.
-pub(super) fn judge(document: &Document) -> Vec<Finding> {
-    match document {
-        Document::Fleet(object) => apply(FLEET, &object.spec),
-        Document::AttestationPolicy(object) => apply(policy::RULES, &object.spec),
-        Document::CapacityTarget(object) => apply(TARGET, &object.spec),
-        Document::Deployment(object) => apply(deployment::RULES, &object.spec),
-        Document::Owner(object) => apply(OWNER, &object.spec),
-        Document::Provider(object) => apply(provider::RULES, &object.spec),
-        Document::Secret(object) => apply(secrets::RULES, &object.spec),
+/// All that the rules of its kind find in a document, as far as it is known.
+pub(super) fn judge(located: &Located) -> Vec<Finding> {
+    match &located.document {
+        Document::Fleet(object) => apply(FLEET, &object.spec, located),
+        Document::AttestationPolicy(object) => apply(policy::RULES, &object.spec, located),
+        Document::CapacityTarget(object) => apply(TARGET, &object.spec, located),
+        Document::Deployment(object) => apply(deployment::RULES, &object.spec, located),
+        Document::Owner(object) => apply(OWNER, &object.spec, located),
+        Document::Provider(object) => apply(provider::RULES, &object.spec, located),
+        Document::Secret(object) => apply(secrets::RULES, &object.spec, located),
         Document::CapacityReservation(_) | Document::Approval(_) => Vec::new(),
     }
 }
 
-fn apply<S>(rules: &[Rule<S>], spec: &S) -> Vec<Finding> {
+fn apply<S>(rules: &[Rule<S>], spec: &S, located: &Located) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for rule in rules {
-        rule(spec, &mut findings);
+    for (looks_at, rule) in rules {
+        if looks_at.iter().all(|pointer| located.knows(pointer)) {
+            rule(spec, &mut findings);
+        }
     }
+    findings.retain(|finding| located.knows(&finding.pointer));
     findings
 }
 

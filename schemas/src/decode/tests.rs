@@ -134,6 +134,41 @@ fn typing_errors_get_a_suggestion() {
 }
 
 #[test]
+fn a_field_that_is_there_already_is_named_and_not_suggested() {
+    changed(
+        HELLO,
+        "  replicas: 1\n",
+        "  replicas: 1\n  health2: {}\n",
+        expect![[r#"
+            13:3: unknown field `health2` in `spec`; `health` is there already
+        "#]],
+    );
+    changed(
+        HELLO,
+        "    interval: 250ms\n",
+        "    interval: 250ms\n    every: 1s\n",
+        expect![[r#"
+            18:5: unknown field `every` in `spec.health`; its fields are failures, interval, probe, timeout
+        "#]],
+    );
+}
+
+#[test]
+fn percent_are_not_taken_for_numbers() {
+    for rollout in [
+        "{ maxUnavailable: 50% }",
+        "{ maxSurge: '25 %' }",
+        "{ waves: [25%, 100] }",
+        "{ canary: many% }",
+    ] {
+        let text = format!("{HELLO}  rollout: {rollout}\n");
+        let problems = decode(text.as_bytes()).expect_err("no number");
+        let says = problems[0].message.ends_with("; `%` is not taken here");
+        assert_eq!(says, !rollout.contains("many"), "{problems:?}");
+    }
+}
+
+#[test]
 fn wrong_types_say_what_was_found() {
     changed(
         HELLO,
@@ -307,7 +342,7 @@ fn all_problems_come_at_once() {
             3:1: missing field `nodeSize` in `spec`
             3:1: missing field `workload` in `spec`
             3:18: `spec.replicas`: expected a whole number from 0 to 100000, found the number -1
-            3:22: unknown field `size` in `spec`; other fields are expose, health, nodeSize, placement, rollout, secrets, workload
+            3:22: unknown field `size` in `spec`; its fields are expose, health, nodeSize, placement, replicas, rollout, secrets, workload
         "#]],
     );
     check(
@@ -605,7 +640,7 @@ fn what_yaml_can_do_beyond_data_is_refused() {
         "replicas: &n 1\n  other: *n",
         expect![[r#"
             12:16: anchors (`&name`) are not accepted; write the value out
-            13:3: unknown field `other` in `spec`; other fields are expose, placement, rollout, secrets
+            13:3: unknown field `other` in `spec`; its fields are expose, health, nodeSize, placement, replicas, rollout, secrets, workload
             13:10: aliases (`*name`) are not accepted; write the value out
         "#]],
     );

@@ -8,7 +8,7 @@ use super::path::{Path, Step};
 use super::problem::{At, Problem, Problems, did_you_mean, shorten};
 use super::shape::{Field, Shape};
 use super::tree::{Entry, Node, Value};
-use super::words::{code, expected, fits, found, suggestion};
+use super::words::{code, expected, fits, found, is_percent, suggestion};
 
 /// Reports all that does not fit.
 pub(super) fn walk(root: &Node<'_>, shape: &Shape, problems: &mut Problems) {
@@ -87,36 +87,34 @@ impl<'t> Walker<'t, '_> {
         meant
     }
 
-    /// The answer is the field that was probably meant.
+    /// The answer is the field that was probably meant, if it is not there as well.
     fn unknown<'s>(
         &mut self,
         fields: &'s [Field],
         entry: &'t Entry<'_>,
         entries: &[Entry<'_>],
     ) -> Option<&'s str> {
-        let free = || {
-            let accepted = fields
-                .iter()
-                .filter(|field| !matches!(field.shape, Shape::Refused));
-            accepted.filter(|field| entries.iter().all(|entry| entry.key != field.name))
-        };
-        let near = did_you_mean(&entry.key, free().map(|field| field.name.as_str()));
+        let accepted = fields
+            .iter()
+            .filter(|field| !matches!(field.shape, Shape::Refused));
+        let names: Vec<_> = accepted.map(|field| field.name.as_str()).collect();
+        let near = did_you_mean(&entry.key, names.iter().copied());
+        let is_free = |name: &&str| entries.iter().all(|entry| entry.key != *name);
+        let meant = near.filter(is_free);
         let mut message = format!(
             "unknown field `{}`{}",
             shorten(&entry.key, 60),
             self.within()
         );
-        if near.is_none() {
-            let names: Vec<_> = free().map(|field| field.name.as_str()).collect();
-            match names.as_slice() {
-                [] => message.push_str("; it takes no other field"),
-                names => _ = write!(message, "; other fields are {}", names.join(", ")),
-            }
+        match (meant, near) {
+            (Some(_), _) => {}
+            (None, Some(given)) => _ = write!(message, "; `{given}` is there already"),
+            (None, None) => _ = write!(message, "; its fields are {}", names.join(", ")),
         }
         self.path.push(Step::Field(&entry.key));
-        self.report(Problem::new(entry.at, "unknown-field", message).suggest(near));
+        self.report(Problem::new(entry.at, "unknown-field", message).suggest(meant));
         self.path.pop();
-        near
+        meant
     }
 
     /// A field that was meant by one with a typing error is not missing: it is the same mistake.
@@ -174,6 +172,9 @@ impl<'t> Walker<'t, '_> {
         let suggestion = suggestion(shape, &node.value);
         if code == "wrong-type" && matches!(shape, Shape::Text { .. }) && suggestion.is_some() {
             message.push_str("; quote it to make it a text");
+        }
+        if is_percent(shape, &node.value) {
+            message.push_str("; `%` is not taken here");
         }
         self.report(Problem::new(node.at, code, message).suggest(suggestion));
     }

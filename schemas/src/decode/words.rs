@@ -99,6 +99,16 @@ pub(crate) fn found(value: &Value<'_>) -> String {
     }
 }
 
+/// Whether percent stand where a number is due.
+pub(super) fn is_percent(shape: &Shape, value: &Value<'_>) -> bool {
+    let number = match value {
+        Value::Scalar(Scalar::Text(text)) => text.strip_suffix('%'),
+        _ => None,
+    };
+    let is_number = number.is_some_and(|number| number.trim().parse::<f64>().is_ok());
+    matches!(shape, Shape::Integer { .. }) && is_number
+}
+
 pub(super) fn suggestion(shape: &Shape, value: &Value<'_>) -> Option<String> {
     match (shape, value) {
         (Shape::Choice(choices), Value::Scalar(Scalar::Text(text))) => {

@@ -34,7 +34,8 @@ const RULES: [Rule; 2] = [
 pub(super) fn files_obey_the_fleet(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
     let Some(fleet) = &facts.fleet else { return };
     for rule in &RULES {
-        if !(rule.is_asked)(&fleet.object.spec.workloads) {
+        let is_read = fleet.version.read.located.knows(rule.pointer);
+        if !is_read || !(rule.is_asked)(&fleet.object.spec.workloads) {
             continue;
         }
         let broken: Vec<_> = facts

@@ -19,6 +19,9 @@ const HEX: usize = 12;
 /// A name can be made where the fleet makes names.
 pub(super) fn are_in_the_zone(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
     let Some(fleet) = &facts.fleet else { return };
+    if !fleet.version.read.located.knows("/spec/tunnel") {
+        return;
+    }
     for (held, hostname) in named(facts) {
         let Some((code, why)) = trouble(&fleet.object.spec, hostname) else {
             continue;

@@ -6,7 +6,8 @@ use easyenclave_schemas::documents::{
 };
 
 use super::super::facts::{Facts, Held};
-use super::{Finding, offers};
+use super::Finding;
+use super::sizes::offers;
 
 /// The places of a target, and where each names its provider.
 pub(super) fn places(spec: &TargetSpec) -> Vec<(String, PlaceSpec)> {

@@ -448,6 +448,7 @@ fn what_was_in_force_and_cannot_be_read_any_more_is_not_replaced_by_an_older_ver
     "#]]);
     story.edit(WEB, "replicas: 1", "replicas: one");
     story.check_over_restarts(expect![[r#"
+        deployments/acme/web.yaml:11:15: unknown field `imagee` in `services.web`; a field of your own begins with `x-`; did you mean `image`? (nothing of it is touched)
         deployments/acme/web.yaml:12:13: `spec.replicas`: expected a whole number from 0 to 100000, found the text "one" (nothing of it is touched)
         target tiny of 32 tiny
         frozen deployment acme/web
@@ -555,6 +556,7 @@ fn with_the_store_lost_what_the_fleet_does_not_allow_is_frozen_and_not_replaced_
     "#]]);
     story.edit(WEB, "replicas: 1", "replicas: one");
     story.check_over_restarts(expect![[r#"
+        deployments/acme/web.yaml:11:22: `services.web.image`: this fleet takes images by digest, since a tag may be moved; append `@sha256:` and the digest of the image that you mean (nothing of it is touched)
         deployments/acme/web.yaml:12:13: `spec.replicas`: expected a whole number from 0 to 100000, found the text "one" (nothing of it is touched)
         target tiny of 32 tiny
         frozen deployment acme/web
@@ -577,6 +579,7 @@ fn what_was_in_force_under_a_fleet_that_does_not_allow_it_is_frozen() {
     "#]]);
     story.edit(WEB, "replicas: 1", "replicas: one");
     story.check_over_restarts(expect![[r#"
+        deployments/acme/web.yaml:12:29: `services.web.network_mode`: the network of the agent's machine is the agent's own, and this fleet does not lend it; leave it out (nothing of it is touched)
         deployments/acme/web.yaml:13:13: `spec.replicas`: expected a whole number from 0 to 100000, found the text "one" (nothing of it is touched)
         target tiny of 32 tiny
         frozen deployment acme/web

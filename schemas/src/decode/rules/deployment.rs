@@ -9,13 +9,17 @@ use crate::documents::{
 };
 
 pub(super) const RULES: &[Rule<DeploymentSpec>] = &[
-    process,
-    compose,
-    secrets::uses,
-    probe,
-    health_interval,
-    rollout::steps,
+    (&[], process),
+    (&[], compose),
+    (&[WEB], web),
+    (&["/spec/workload/process/env"], secrets::uses),
+    (&[WEB], probe),
+    (&[], health_interval),
+    (&["/spec/rollout/waves"], rollout::waves),
+    (&[], rollout::times),
 ];
+
+const WEB: &str = "/spec/workload/compose/web";
 
 fn process(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
     if let Workload::Process(ProcessWorkload { command, env, .. }) = &spec.workload {
@@ -27,10 +31,7 @@ fn process(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
 }
 
 fn compose(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
-    let Workload::Compose(ComposeWorkload {
-        source, env, web, ..
-    }) = &spec.workload
-    else {
+    let Workload::Compose(ComposeWorkload { source, env, .. }) = &spec.workload else {
         return;
     };
     if let ComposeSource::Inline(text) = source
@@ -43,7 +44,13 @@ fn compose(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
     environment(findings, "/spec/workload/compose/env", env, |name| {
         is_the_engines(name).then_some("would steer the engine's own programs")
     });
-    if web.is_none() && spec.expose.is_some() {
+}
+
+fn web(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
+    let Workload::Compose(workload) = &spec.workload else {
+        return;
+    };
+    if workload.web.is_none() && spec.expose.is_some() {
         let message = "`spec.expose` needs `spec.workload.compose.web`, which names the service that is reached";
         find(findings, "/spec/expose", "no-web", message.into());
     }

@@ -9,14 +9,14 @@ use crate::NodeSize;
 use crate::documents::{Measurement, NonceMode, PolicySpec, Span, TrustRootKind};
 
 pub(super) const RULES: &[Rule<PolicySpec>] = &[
-    key_id,
-    nonce_mode,
-    somebody_verifies,
-    address::authority,
-    leeway,
-    max_age,
-    named_twice,
-    measured_twice,
+    (&["/spec/trustRoot"], key_id),
+    (&["/spec/trustRoot"], nonce_mode),
+    (&[], somebody_verifies),
+    (&[], address::authority),
+    (&[], leeway),
+    (&[], max_age),
+    (&["/spec/measurements"], named_twice),
+    (&["/spec/measurements"], measured_twice),
 ];
 
 fn key_id(spec: &PolicySpec, findings: &mut Vec<Finding>) {

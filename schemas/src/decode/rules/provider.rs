@@ -5,7 +5,7 @@ use super::{Finding, Rule, find};
 use crate::NodeSize;
 use crate::documents::ProviderSpec;
 
-pub(super) const RULES: &[Rule<ProviderSpec>] = &[size_names];
+pub(super) const RULES: &[Rule<ProviderSpec>] = &[(&[], size_names)];
 
 fn size_names(spec: &ProviderSpec, findings: &mut Vec<Finding>) {
     let (above, names): (_, Vec<&String>) = match spec {

@@ -1,11 +1,10 @@
-//! Rules of roll-outs: their steps go one way.
+//! Rules of roll-outs: their waves go one way, and their times have bounds.
 
 use super::{Finding, at_least, at_most, find};
 use crate::documents::DeploymentSpec;
 
-pub(super) fn steps(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
-    let rollout = &spec.rollout;
-    for (index, pair) in rollout.waves.windows(2).enumerate() {
+pub(super) fn waves(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
+    for (index, pair) in spec.rollout.waves.windows(2).enumerate() {
         if let [before, wave] = pair
             && wave <= before
         {
@@ -21,6 +20,10 @@ pub(super) fn steps(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
             );
         }
     }
+}
+
+pub(super) fn times(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
+    let rollout = &spec.rollout;
     if let Some(least) = rollout.min_healthy {
         at_most(findings, "/spec/rollout/minHealthy", least, "7d");
     }

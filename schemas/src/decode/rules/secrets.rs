@@ -9,7 +9,7 @@ use super::deployment::{VARIABLE, is_reserved, is_variable};
 use super::{Finding, Rule, find};
 use crate::documents::{DeploymentSpec, SecretSpec, Workload};
 
-pub(super) const RULES: &[Rule<SecretSpec>] = &[sealed];
+pub(super) const RULES: &[Rule<SecretSpec>] = &[(&[], sealed)];
 
 /// What every file of `age` begins with. An armoured one, or a value in the clear, does not.
 const AGE: &[u8] = b"age-encryption.org/v1\n";

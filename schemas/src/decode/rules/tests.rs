@@ -2,7 +2,11 @@
 
 use expect_test::{Expect, expect};
 
-use crate::decode::decode;
+use crate::decode::path::push_field;
+use crate::decode::problem::{At, Problem, Problems};
+use crate::decode::tree::{self, Dialect, Node, Value};
+use crate::decode::{decode, mend, shape, typed};
+use crate::documents::Kind;
 
 const COMPOSE: &str = r#"apiVersion: easyenclave.dev/v1
 kind: Deployment
@@ -80,6 +84,35 @@ kind: Secret
 metadata: { name: db, owner: acme }
 spec:
   sealed: YWdlLWVuY3J5cHRpb24ub3JnL3YxCg==
+"#;
+
+const POLICY: &str = r#"apiVersion: easyenclave.dev/v1
+kind: AttestationPolicy
+metadata: { name: demo }
+spec:
+  trustRoot: { kind: intel }
+  verifiers: { dcap: {} }
+  maxAge: 1h
+  measurements:
+    - { name: one, mrtd: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa }
+    - { name: two, nodeSize: tiny, mrtd: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb }
+"#;
+
+const TARGET: &str = r#"apiVersion: easyenclave.dev/v1
+kind: CapacityTarget
+metadata: { name: tiny }
+spec:
+  datacenter: local
+  nodeSize: tiny
+  provider: local
+  policy: demo
+  min: 1
+  max: 4
+  warm: 0
+  disruption:
+    drainWithin: 1m
+    budgets:
+      - { max: 10%, windows: [{ days: [mon], from: "22:00", for: 2h }] }
 "#;
 
 /// What is wrong with a text.
@@ -287,9 +320,9 @@ fn a_secret_is_sealed_and_never_quoted_by_a_rule() {
         "owner: acme",
         "labels: a",
         expect![[r#"
-        missing-field 3:1: missing field `owner` in `metadata`
-        unknown-field 3:23: unknown field `labels` in `metadata`; other fields are owner
-    "#]],
+            missing-field 3:1: missing field `owner` in `metadata`
+            unknown-field 3:23: unknown field `labels` in `metadata`; its fields are name, owner
+        "#]],
     );
 }
 
@@ -445,4 +478,146 @@ fn keys_are_told_apart() {
           help: did you mean `abcdefghijklmnopqrstuvwxyz`?
     "#]],
     );
+}
+
+/// The examples with one text in each wrong: nothing is said but of this place, and of what stands above it.
+#[test]
+fn one_mistake_is_blamed_on_nothing_else() {
+    let mut mistakes = 0;
+    for text in [COMPOSE, PROCESS, FLEET, OWNER, SECRET, POLICY, TARGET] {
+        assert_eq!(problems(text), "");
+        let mut ignored = Problems::default();
+        let root = tree::parse(text, Dialect::Document, &mut ignored).expect("YAML");
+        let mut changes = Vec::new();
+        mistakes_of(&root, &mut String::new(), &mut changes);
+        for (at, length, wrong, pointer) in changes {
+            let changed = replaced(text, at, length, &wrong);
+            let found = decode(changed.as_bytes()).err().unwrap_or_default();
+            let is_of_it = |one: &Problem| {
+                pointer.starts_with(&one.pointer) || one.pointer.starts_with(&pointer)
+            };
+            assert!(
+                found.iter().all(is_of_it),
+                "{pointer} in {changed}{found:#?}"
+            );
+            mistakes += found.len();
+        }
+    }
+    assert!(mistakes > 200, "{mistakes}");
+}
+
+type Mistake = (At, usize, String, String);
+
+/// Each name with a letter too many, and each value as a mapping.
+fn mistakes_of(node: &Node<'_>, pointer: &mut String, into: &mut Vec<Mistake>) {
+    let end = pointer.len();
+    match &node.value {
+        Value::Map(entries) => {
+            for entry in entries {
+                push_field(pointer, &entry.key);
+                let (key, at) = (&entry.key, entry.at);
+                into.push((at, key.len(), format!("{key}q"), pointer.clone()));
+                mistakes_of(&entry.node, pointer, into);
+                pointer.truncate(end);
+            }
+        }
+        Value::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                push_field(pointer, &index.to_string());
+                mistakes_of(item, pointer, into);
+                pointer.truncate(end);
+            }
+        }
+        Value::Scalar(scalar) => {
+            let length = scalar.raw().len();
+            into.push((node.at, length, "{ x: 1 }".into(), pointer.clone()));
+        }
+        Value::Broken => {}
+    }
+}
+
+/// The text with so many characters at a place, and the quotes around them, replaced.
+fn replaced(text: &str, at: At, length: usize, by: &str) -> String {
+    let lines = text.split_inclusive('\n');
+    let lines = lines.zip(1..).map(|(line, number)| {
+        if number != at.line {
+            return line.to_owned();
+        }
+        let start = at.column as usize - 1;
+        let quotes = if line[start..].starts_with('"') { 2 } else { 0 };
+        format!("{}{by}{}", &line[..start], &line[start + length + quotes..])
+    });
+    lines.collect()
+}
+
+#[test]
+fn what_rules_find_is_said_beside_what_does_not_fit() {
+    let both = |text: &str, changes: &[(&str, &str)]| {
+        let mut text = text.to_owned();
+        for (from, to) in changes {
+            assert!(text.contains(from), "{from:?} is in the example");
+            text = text.replacen(from, to, 1);
+        }
+        problems(&text)
+    };
+    expect![[r#"
+        bad-format 12:13: `spec.nodeSize`: expected 1 to 40 characters: a-z, 0-9 and '-', starting and ending with a letter or digit, found the text "Tiny"
+          help: did you mean `tiny`?
+        process-only 14:24: a container engine writes variables to its disk; give the secret as a `file`
+        not-rising 23:17: `spec.rollout.waves[1]`: expected more than 50, the wave before it, found 25
+        bad-format 28:51: `spec.rollout.pause.until`: expected a time such as 2026-01-31T12:00:00Z, found the text "tomorrow:00:00Z"
+    "#]].assert_eq(&both(
+        COMPOSE,
+        &[
+            ("[25, 50]", "[50, 25]"),
+            ("2027-01-02T00", "tomorrow"),
+            ("nodeSize: tiny", "nodeSize: Tiny"),
+            ("file: db-password", "env: PASSWORD"),
+        ],
+    ));
+    expect![[r#"
+        unknown-field 6:13: unknown field `audiense` in `spec.api.oidc`
+          help: did you mean `audience`?
+        address 6:37: `spec.api.oidc.issuer`: nothing is asked in the clear; expected https, or http to this machine, found "http://example.com"
+        not-in-zone 13:19: `spec.tunnel.cloudflare.protected[0]`: www.example.org is not in the zone example.com
+    "#]].assert_eq(&both(
+        FLEET,
+        &[
+            (
+                "audience: demo",
+                "audiense: demo, issuer: http://example.com",
+            ),
+            ("www.example.com", "www.example.org"),
+        ],
+    ));
+    expect![[r#"
+        wrong-type 12:13: `spec.tunnel.cloudflare.zone`: expected 1 to 253 characters: a host's name such as app.example.com, in lower case, found the number 1
+    "#]].assert_eq(&both(
+        FLEET,
+        &[
+            ("zone: example.com", "zone: 1"),
+            ("www.example.com", "www.example.org"),
+        ],
+    ));
+    expect![[r#"
+        min-over-max 9:8: `spec.min` is 9, more than `spec.max`, 4
+        wrong-type 11:9: `spec.warm`: expected a whole number from 0 to 4294967295, found the text "none"
+    "#]].assert_eq(&both(
+        TARGET,
+        &[("min: 1", "min: 9"), ("warm: 0", "warm: none")],
+    ));
+}
+
+/// What stands in for what is wrong fits, so that the rest can be read at all.
+#[test]
+fn what_stands_in_is_a_document() {
+    for kind in Kind::ALL {
+        let text = format!("kind: {kind}\n");
+        let mut ignored = Problems::default();
+        let mut root = tree::parse(&text, Dialect::Document, &mut ignored).expect("YAML");
+        let shape = shape::of(&root);
+        assert!(!mend::mend(&mut root, shape).is_empty());
+        assert_eq!(mend::mend(&mut root, shape), vec![], "{kind}");
+        typed::document(&root).unwrap_or_else(|error| panic!("{kind}: {error}"));
+    }
 }
