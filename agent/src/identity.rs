@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use easyenclave_processes::{Memory, MemoryError};
+use easyenclave_processes::{Memory, MemoryError, take_lock};
 use easyenclave_schemas::signature::Keypair;
 use easyenclave_schemas::{Epoch, Generation, OrderId};
 use serde::{Deserialize, Serialize};
@@ -99,7 +99,7 @@ impl Identity {
             .create(true)
             .truncate(false)
             .open(memory.path().join(LOCK))?;
-        lock.try_lock().map_err(|_| IdentityError::Taken)?;
+        take_lock(&lock).map_err(|_| IdentityError::Taken)?;
         Ok(Self {
             memory,
             whose,

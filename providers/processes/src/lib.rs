@@ -5,12 +5,14 @@
 
 mod end;
 mod find;
+mod lock;
 mod memory;
 
 use std::time::Duration;
 
 pub use end::{AFTER_KILL, EndError, Ended, end};
 pub use find::{Process, list};
+pub use lock::take_lock;
 pub use memory::{Memory, MemoryError, forbid_core_dumps};
 
 /// How long an agent takes at most to end its workload and then itself. Whoever ends an agent gives it longer than

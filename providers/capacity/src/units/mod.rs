@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use easyenclave_processes::{Memory, Process, end, labels};
+use easyenclave_processes::{Memory, Process, end, labels, take_lock};
 use easyenclave_schemas::wire::Unit;
 use easyenclave_schemas::{Digest, OrderId};
 use tokio::process::{Child, Command};
@@ -300,7 +300,7 @@ fn lock(data_dir: &Path) -> io::Result<File> {
         .truncate(false)
         .mode(0o600)
         .open(data_dir.join("lock"))?;
-    match file.try_lock() {
+    match take_lock(&file) {
         Ok(()) => Ok(file),
         Err(TryLockError::Error(error)) => Err(error),
         Err(TryLockError::WouldBlock) => Err(io::Error::new(
