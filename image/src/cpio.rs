@@ -113,6 +113,7 @@ fn pad(archive: &mut Vec<u8>) {
 mod tests {
     use std::process::{Command, Stdio};
 
+    use easyenclave_tests::given;
     use expect_test::expect;
 
     use super::*;
@@ -162,10 +163,7 @@ mod tests {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
-        let Ok(mut cpio) = listed else {
-            let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|value| value == "all");
-            println!("SKIPPED: needs cpio (Debian: apt-get install cpio)");
-            assert!(!required, "cpio is not there");
+        let Some(mut cpio) = given("cpio", "Debian: apt-get install cpio", listed) else {
             return;
         };
         let mut stdin = cpio.stdin.take().expect("a pipe");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::run;
 
 /// How long one step may take.
-const STEP: Duration = Duration::from_secs(240);
+const STEP: Duration = Duration::from_secs(600);
 
 /// Makes an environment with these packages, each with its version, or finds the one that an earlier run has finished. Answers
 /// its Python.

@@ -1,17 +1,18 @@
 //! The connector as a stand-in for it: a program that reads its token as the real one does, and says when it is connected.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Mutex;
 
 use easyenclave_processes::{Process, labels, list};
+use easyenclave_tests::{program_given, put_program};
 use tempfile::TempDir;
 
 use super::*;
 use crate::config::Surroundings;
 
-const SOON: Duration = Duration::from_secs(20);
+/// Longer than anything here takes on a busy machine.
+const SOON: Duration = Duration::from_secs(60);
 const STAND_IN: &str = include_str!("stand_in.py");
 const TOKEN_TEXT: &str = "eyJhIjoiNjk5ZDk4NjQyYzU2NGQyZSIsInQiOiJmNzBmZjk4NSJ9";
 
@@ -27,19 +28,7 @@ struct Stage {
 
 /// None where there is no Python for the stand-in.
 fn stage() -> Option<Stage> {
-    let has_python = std::process::Command::new("python3")
-        .arg("-V")
-        .output()
-        .is_ok();
-    if !has_python {
-        let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|what| what == "all");
-        assert!(
-            !required,
-            "EASYENCLAVE_REQUIRE=all, and there is no python3"
-        );
-        println!("SKIPPED: needs python3 (Debian: apt-get install python3)");
-        return None;
-    }
+    program_given("python3", "Debian: apt-get install python3")?;
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir().expect("a folder");
     let fleet = format!("connectors-{}", folder.path().display());
@@ -63,10 +52,7 @@ fn version(text: &str) -> Digest {
 impl Stage {
     /// Puts a program there that is called as the connector is.
     fn install(&self, text: &str) {
-        let (new, path) = (self.file("new"), self.file("cloudflared"));
-        fs::write(&new, text).expect("written");
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("set");
-        fs::rename(new, path).expect("moved");
+        put_program(&self.file("cloudflared"), text);
     }
 
     fn file(&self, name: &str) -> std::path::PathBuf {

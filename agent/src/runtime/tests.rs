@@ -22,7 +22,8 @@ use crate::config::Surroundings;
 use crate::instructions::Assignment;
 use crate::vault::Vault;
 
-const SOON: Duration = Duration::from_secs(10);
+/// Longer than anything here takes on a busy machine.
+const SOON: Duration = Duration::from_secs(60);
 
 /// One agent's place, on which one workload runs.
 struct Stage {
@@ -146,6 +147,13 @@ impl Stage {
     }
 }
 
+/// What a test that fails has left in memory goes.
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = Memory::of(&self.fleet, "tiny-1").remove();
+    }
+}
+
 fn shell(script: &str) -> Value {
     json!({ "command": ["sh", "-c", script] })
 }
@@ -168,7 +176,7 @@ async fn a_workload_is_given_exactly_its_environment() {
     let stage = Stage::with(&workload, &NO_PROBE);
     let report = stage.state(WorkloadState::Completed).await;
     assert_eq!((report.generation, report.restarts), (Generation(7), 0));
-    let lines = stage.lines(12).await;
+    let lines = stage.lines(13).await;
     let mut env: BTreeMap<_, _> = lines
         .iter()
         .filter_map(|line| line.split_once('='))
@@ -256,7 +264,16 @@ async fn a_port_that_somebody_took_is_given_up() {
     let stage = Stage::with(&shell("echo $PORT; exit 1"), &NO_PROBE);
     let first = stage.lines(1).await.remove(0);
     let port: u16 = first.parse().expect("a port");
-    let _taken = std::net::TcpListener::bind(("127.0.0.1", port)).expect("free meanwhile");
+    let taken = async {
+        loop {
+            // The agent looks whether it is free in the same way, for a moment.
+            match std::net::TcpListener::bind(("127.0.0.1", port)) {
+                Ok(taken) => return taken,
+                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    };
+    let _taken = timeout(SOON, taken).await.expect("free meanwhile");
     let ports = async {
         let mut count = 2;
         loop {
@@ -336,7 +353,7 @@ fn the_longest_end_of_a_workload_fits_into_the_agents_own() {
 #[tokio::test]
 async fn what_a_workload_leaves_behind_goes_before_it_is_started_again() {
     let stage = Stage::with(&shell("sleep 300 & setsid sleep 300 & exit 1"), &NO_PROBE);
-    stage.until(|report| report.restarts == 2).await;
+    stage.until(|report| report.restarts >= 2).await;
     assert!(stage.count() <= 4, "{} processes", stage.count());
     stage.stop().await;
 }
@@ -462,8 +479,10 @@ mod probes {
     async fn a_command_is_ready_by_its_exit_code() {
         let test = health(json!({ "command": ["sh", "-c", "test -e $HOME/up"] }));
         let stage = Stage::with(&shell("exec sleep 300"), &test);
-        let report = stage.until(|report| !report.message.is_empty()).await;
-        assert_eq!(report.message, "probe \"sh\" exited with code 1");
+        // A try that the machine has no time for takes too long.
+        stage
+            .until(|report| report.message == "probe \"sh\" exited with code 1")
+            .await;
         std::fs::write(stage.place.home.join("up"), "").expect("written");
         stage.state(WorkloadState::Ready).await;
         stage.stop().await;
@@ -520,9 +539,10 @@ async fn what_keeps_a_workload_from_being_ready_is_told_until_it_is() {
     done.stop().await;
 
     let probe = json!({ "probe": { "command": ["test", "-e", "good"] }, "interval": "100ms", "failures": 1 });
-    let probed = Stage::with(&shell("sleep 1; touch good; exec sleep 60"), &probe);
+    let probed = Stage::with(&shell("exec sleep 60"), &probe);
     let told = probed.until(|report| report.cause.is_some()).await;
     assert_eq!(told.cause, Some(WorkloadCause::ProbeFailing));
+    std::fs::write(probed.place.home.join("good"), "").expect("written");
     assert_eq!(probed.state(WorkloadState::Ready).await.cause, None);
     probed.stop().await;
 }

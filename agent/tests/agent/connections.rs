@@ -13,7 +13,7 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::fleet::{Reconciler, SOON, Script, config, copy, forget};
+use crate::fleet::{Forget, Reconciler, SOON, Script, config, copy};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n";
 const HALF: &[u8] = b"GET / HTTP/1.1\r\nhost: he";
@@ -124,6 +124,7 @@ async fn a_flood_past_what_the_system_allows_passes() {
     let reconciler = Reconciler::start(copy(&key)).await;
     let folder = tempfile::tempdir().expect("a folder");
     let config = config(&reconciler.url, &key.public(), folder.path());
+    let _forget = Forget(config.order_id.clone());
     let path = folder.path().join("config.json");
     std::fs::write(&path, serde_json::to_vec(&config).expect("plain data")).expect("written");
     let program = env!("CARGO_BIN_EXE_easyenclave-agent");
@@ -167,5 +168,4 @@ async fn a_flood_past_what_the_system_allows_passes() {
     let lines = told().matches("no connection can be accepted").count();
     assert!(lines < 5, "{lines} lines about one flood");
     agent.kill().await.expect("killed");
-    forget(&config.order_id);
 }

@@ -9,16 +9,15 @@ use tokio::time::{sleep, timeout};
 use crate::fleet::{Agent, Reconciler, SOON, copy};
 
 /// An address that nobody listens on now.
-async fn free() -> std::net::SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-    listener.local_addr().expect("bound")
+fn free() -> std::net::SocketAddr {
+    ([127, 0, 0, 1], easyenclave_tests::port()).into()
 }
 
 #[tokio::test]
 async fn agent_and_workload_are_reached_where_the_configuration_says() {
     let keypair = Keypair::generate().expect("randomness");
     let reconciler = Reconciler::start(copy(&keypair)).await;
-    let (api, outside) = (free().await, free().await);
+    let (api, outside) = (free(), free());
     let address = format!("http://localhost:{}", api.port());
     let mut agent = Agent::configured(keypair, reconciler, |config| {
         config.listen = Some(api);
@@ -81,7 +80,7 @@ async fn agent_and_workload_are_reached_where_the_configuration_says() {
 async fn a_machine_that_was_told_no_address_finds_its_own() {
     let keypair = Keypair::generate().expect("randomness");
     let reconciler = Reconciler::start(copy(&keypair)).await;
-    let port = free().await.port();
+    let port = free().port();
     let mut agent = Agent::configured(keypair, reconciler, |config| {
         config.listen = Some(([0, 0, 0, 0], port).into());
         config.workload = Some(WorkloadPort {

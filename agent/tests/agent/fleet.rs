@@ -28,7 +28,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-pub(crate) const SOON: Duration = Duration::from_secs(15);
+/// Longer than anything here takes on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 const WINDOW: Duration = Duration::from_secs(120);
 
 pub(crate) fn now() -> Timestamp {
@@ -242,6 +243,12 @@ async fn register(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: B
     bound(&request.evidence, &request.nonce, ita, &key);
     let mut script = shared.script.lock().expect("no panic holds it");
     let agent_id = request.order_id.agent();
+    // One that was started again answers at another address, and counts its heartbeats anew. What the one before has sent last
+    // may have come after it ended.
+    let before = script.registrations.last().map(|last| &last.address);
+    if before.is_some_and(|before| *before != request.address) {
+        script.beats.clear();
+    }
     script.registrations.push(request);
     script.agent_key = Some(key);
     if !script.refusals.is_empty() {
@@ -576,6 +583,21 @@ impl Agent {
         self.reconciler.until("it is idle", last).await;
     }
 
+    /// Waits until this is all that the workload has written: it may be ready before it has.
+    pub(crate) async fn logged(&self, target: &str, wanted: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let (status, _, log) = self.get(target).await;
+            let log = String::from_utf8(log).expect("text");
+            assert_eq!(status, StatusCode::OK, "{log}");
+            if wanted(&log) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{target}: {log}");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Processes of this agent's workload.
     pub(crate) fn processes(&self) -> usize {
         workload(&self.config.order_id)
@@ -603,13 +625,15 @@ impl Drop for Agent {
     }
 }
 
-/// What an agent of this order that was killed has left in memory goes. Tells whether there was something.
-pub(crate) fn forget(order: &OrderId) -> bool {
-    let own = memory(order);
-    for path in &own {
-        std::fs::remove_dir_all(path).expect("removed");
+/// What agents of this order that were killed have left in memory goes with this, also when the test fails.
+pub(crate) struct Forget(pub(crate) OrderId);
+
+impl Drop for Forget {
+    fn drop(&mut self) {
+        for path in memory(&self.0) {
+            let _ = std::fs::remove_dir_all(path);
+        }
     }
-    !own.is_empty()
 }
 
 /// What agents of an order have in memory.

@@ -22,11 +22,9 @@ async fn it_runs_what_it_is_told_and_the_newest_replaces_the_last() {
     let report = agent.reported("the second is ready", ready(second)).await;
     assert_eq!(report.deployment.to_string(), "acme/web");
     assert_eq!(agent.processes(), 1, "the first has ended");
-    let (status, _, log) = agent.get("/api/logs?lines=5").await;
-    assert_eq!(
-        (status, log.as_slice()),
-        (StatusCode::OK, b"two\n".as_slice())
-    );
+    agent
+        .logged("/api/logs?lines=5", |log| log == "two\n")
+        .await;
     let message = agent.undeploy();
     let (status, _) = agent.instruct(routes::UNDEPLOY, &message).await;
     assert_eq!(status, StatusCode::ACCEPTED);
@@ -60,12 +58,8 @@ async fn the_same_instruction_again_changes_nothing() {
         );
         agent.reported("it is ready", ready(Generation(1))).await;
     }
-    let log = agent.get("/api/logs").await.2;
-    assert_eq!(
-        String::from_utf8(log).expect("text").lines().count(),
-        1,
-        "it was started once"
-    );
+    let once = |log: &str| log.lines().count() == 1;
+    agent.logged("/api/logs", once).await;
     agent.stop().await;
 }
 
@@ -183,6 +177,8 @@ async fn logs_are_for_the_reconciler_and_bounded() {
     let mut agent = Agent::start().await;
     let generation = agent.run("seq 5000; exec sleep 300").await;
     agent.reported("it is ready", ready(generation)).await;
+    let all = |log: &str| log == "5000\n";
+    agent.logged("/api/logs?lines=1", all).await;
     let lines = async |target: &str| {
         let (status, _, body) = agent.get(target).await;
         let text = String::from_utf8(body).expect("text");

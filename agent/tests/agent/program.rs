@@ -1,7 +1,5 @@
 //! The agent's own small program: its exit codes, and what it leaves behind.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -12,12 +10,13 @@ use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::signature::Keypair;
 use easyenclave_schemas::wire::{AgentConfig, CONFIG_ID, PlatformConfig, WorkloadState, routes};
 use easyenclave_schemas::{Digest, Generation};
+use easyenclave_tests::put_program;
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::fleet::{Reconciler, SOON, Script, config, copy, forget, instructed, memory, workload};
+use crate::fleet::{Forget, Reconciler, SOON, Script, config, copy, instructed, memory, workload};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_easyenclave-agent");
 
@@ -99,6 +98,7 @@ async fn a_bound_agent_shows_nobody_evidence_that_names_another_configuration_th
     let reconciler = Reconciler::start(copy(&key)).await;
     let folder = tempfile::tempdir().expect("a folder");
     let config = config(&reconciler.url, &key.public(), folder.path());
+    let _forget = Forget(config.order_id.clone());
     let path = write(&config, folder.path());
     let PlatformConfig::Simulated { dir, .. } = &config.platform else {
         panic!("a simulated platform")
@@ -121,7 +121,6 @@ async fn a_bound_agent_shows_nobody_evidence_that_names_another_configuration_th
     let beat = |script: &Script| script.beats.first().map(|_| ());
     reconciler.until("it reports", beat).await;
     drop(child);
-    forget(&config.order_id);
     std::fs::write(&started_for, "no digest").expect("written");
     let (status, said) = end(start(&["--config", &path])).await;
     assert_eq!(status.code(), Some(i32::from(exit::FAILED)), "{said}");
@@ -134,10 +133,13 @@ async fn it_ends_well_when_it_is_told_to() {
     let reconciler = Reconciler::start(copy(&key)).await;
     let folder = tempfile::tempdir().expect("a folder");
     let config = config(&reconciler.url, &key.public(), folder.path());
-    for signal in ["-TERM", "-INT"] {
-        reconciler.script().beats.clear();
+    let _forget = Forget(config.order_id.clone());
+    for (before, signal) in ["-TERM", "-INT"].into_iter().enumerate() {
         let child = start(&["--config", &write(&config, folder.path())]);
-        let beat = |script: &Script| script.beats.first().map(|_| ());
+        let beat = |script: &Script| {
+            script.registrations.get(before)?;
+            script.beats.first().map(|_| ())
+        };
         reconciler.until("it reports", beat).await;
         let pid = child.id().expect("it runs").to_string();
         let sent = Command::new("kill")
@@ -173,25 +175,19 @@ async fn an_engine_that_is_there_later_is_found_and_told() {
     let beat = |script: &Script| script.beats.last()?.runtimes.clone();
     assert_eq!(reconciler.until("it reports", beat).await, said);
 
-    let (new, docker) = (programs.join("new"), programs.join("docker"));
     let script = "#!/bin/sh\nif test \"$1\" = version; then echo 27.0.0; else echo 2.40.3; fi\n";
-    std::fs::write(&new, script).expect("written");
-    std::fs::set_permissions(&new, Permissions::from_mode(0o755)).expect("a program");
-    std::fs::rename(new, docker).expect("there at once");
+    put_program(&programs.join("docker"), script);
     let found = |script: &Script| {
         let said = script.beats.last()?.runtimes.as_deref();
         (said == Some(&Runtime::ALL)).then_some(())
     };
     reconciler.until("it tells of its engine", found).await;
     drop(child);
-    forget(&stage.config.order_id);
 }
 
 /// Starts an agent, and waits until it has registered once more than before. Answers it, its key and its address.
 async fn registered(reconciler: &Reconciler, path: &str) -> (Child, String, String) {
     let before = reconciler.script().registrations.len();
-    // Each start counts its heartbeats anew.
-    reconciler.script().beats.clear();
     let child = alone(path, "/nowhere");
     let new = |script: &Script| {
         let last = script.registrations.get(before)?;
@@ -208,6 +204,7 @@ struct Killed {
     folder: tempfile::TempDir,
     config: AgentConfig,
     path: String,
+    _forget: Forget,
 }
 
 impl Killed {
@@ -221,6 +218,7 @@ impl Killed {
             key,
             reconciler,
             folder,
+            _forget: Forget(config.order_id.clone()),
             config,
             path,
         }
@@ -296,7 +294,6 @@ async fn one_that_was_killed_beside_containers_is_the_same_agent_when_it_is_star
     let (mut child, third, _) = registered(reconciler, &strange).await;
     assert_ne!(third, first);
     child.kill().await.expect("killed");
-    forget(&stage.config.order_id);
 }
 
 #[tokio::test]
@@ -330,7 +327,6 @@ async fn no_process_runs_beside_the_key_and_who_was_killed_beside_one_is_a_stran
     let (mut child, second, _) = registered(&stage.reconciler, &stage.path).await;
     assert_ne!(second, first);
     child.kill().await.expect("killed");
-    forget(&stage.config.order_id);
 }
 
 #[tokio::test]
@@ -339,15 +335,16 @@ async fn one_that_ends_by_itself_is_another_agent_when_it_is_started_again() {
     let reconciler = Reconciler::start(copy(&key)).await;
     let folder = tempfile::tempdir().expect("a folder");
     let config = config(&reconciler.url, &key.public(), folder.path());
+    let _forget = Forget(config.order_id.clone());
     let path = write(&config, folder.path());
     let (child, first, _) = registered(&reconciler, &path).await;
     let pid = child.id().expect("it runs").to_string();
     let told = Command::new("kill").arg(&pid).status().await;
     assert!(told.expect("kill runs").success());
     assert_eq!(end(child).await.0.code(), Some(i32::from(exit::DONE)));
-    assert!(!forget(&config.order_id), "nothing is left in memory");
+    let left = memory(&config.order_id);
+    assert!(left.is_empty(), "{left:?} in memory");
     let (mut child, second, _) = registered(&reconciler, &path).await;
     assert_ne!(second, first);
     child.kill().await.expect("killed");
-    forget(&config.order_id);
 }

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use easyenclave_image::Manifest;
+use easyenclave_tests::given;
 use tokio::process::Command;
 use tokio::time::{Instant, timeout};
 
@@ -48,12 +49,7 @@ impl Machine {
         let ended = timeout(LIMIT, qemu.output())
             .await
             .expect("the machine has not ended");
-        let Ok(output) = ended else {
-            println!("SKIPPED: needs QEMU (Debian: apt-get install qemu-system-x86)");
-            let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|value| value == "all");
-            assert!(!required, "QEMU is not there");
-            return None;
-        };
+        let output = given("QEMU", "Debian: apt-get install qemu-system-x86", ended)?;
         println!(
             "the machine has ended after {:.1} s",
             start.elapsed().as_secs_f64()

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use easyenclave_image::{ImageError, Manifest, Spec, build};
+use easyenclave_tests::packages_given;
 use machine::Machine;
 use tempfile::TempDir;
 
@@ -58,13 +59,9 @@ async fn image(agent: &str) -> Option<(TempDir, Manifest)> {
     }
 }
 
-/// Says what is missing, and fails where everything is required. Machines of other distributions have other packages.
+/// Says what is missing, and fails where everything is required.
 fn skip(error: &ImageError) {
-    println!("SKIPPED: needs packages of Debian: {error}");
-    let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|value| value == "all");
-    let debian = system.lines().any(|line| line == "ID=debian");
-    assert!(!required || !debian, "{error}");
+    let _: Option<()> = packages_given(Err(error));
 }
 
 /// Where the second build is to be made, in the child that makes it.

@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use easyenclave_tests::put_program;
 use tempfile::TempDir;
 
 use super::*;
@@ -21,9 +22,7 @@ impl Programs {
     fn new(programs: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         for (name, script) in programs {
-            let path = folder.path().join(name);
-            fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+            put_program(&folder.path().join(name), &format!("#!/bin/sh\n{script}\n"));
         }
         Self(folder)
     }
@@ -49,6 +48,26 @@ fn owner() -> Owner {
         fleet: "demo@0123456789ab".into(),
         order: "tiny-1".into(),
     }
+}
+
+/// What a program has written into a file, as soon as that is a line.
+async fn once_written(file: &Path) -> String {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        if text.ends_with('\n') {
+            return text;
+        }
+        assert!(Instant::now() < deadline, "{} is written", file.display());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Lets so much time pass in no time.
+async fn skip(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
 }
 
 #[test]
@@ -157,12 +176,8 @@ async fn an_engine_that_hangs_is_not_asked_again_and_again() {
     let engine = Engine::find(&programs.at()).await.expect("an engine");
     let looks = home.join("looks");
     let hang = async {
-        while !looks.exists() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        tokio::time::pause();
-        tokio::time::advance(Duration::from_secs(20)).await;
-        tokio::time::resume();
+        once_written(&looks).await;
+        skip(Duration::from_secs(20)).await;
     };
     let (owner, notes) = (owner(), home.join("notes"));
     let (removed, ()) = tokio::join!(engine.remove_all(&owner, &notes), hang);
@@ -362,12 +377,15 @@ async fn one_that_hangs_is_ended_with_what_it_started() {
     let script = format!("/bin/sleep 300 & echo $! $$ >{}; wait", numbers.display());
     let mut command = Command::new("sh");
     command.args(["-c", &script]);
-    let begun = Instant::now();
-    let late = run::answer("it", command, Duration::from_millis(500)).await;
+    let limit = Duration::from_secs(300);
+    let (late, told) = tokio::join!(run::answer("it", command, limit), async {
+        let told = once_written(&numbers).await;
+        skip(limit).await;
+        told
+    });
     assert!(matches!(late, Err(EngineError::Late { .. })), "{late:?}");
-    assert!(begun.elapsed() < Duration::from_secs(100));
-    let numbers = fs::read_to_string(numbers).expect("written");
-    for number in numbers.split_whitespace() {
+    let begun = Instant::now();
+    for number in told.split_whitespace() {
         let status = Path::new("/proc").join(number).join("status");
         let runs = || fs::read_to_string(&status).is_ok_and(|status| !status.contains("State:\tZ"));
         while runs() {

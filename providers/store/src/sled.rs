@@ -194,6 +194,8 @@ mod tests {
     use std::path::Path;
     use std::process::{Command, Stdio};
 
+    use easyenclave_tests::given;
+
     use super::{SledStore, open_free};
     use crate::{Store, StoreError, conformance};
 
@@ -246,10 +248,8 @@ mod tests {
             .env(DIR, &store)
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let Ok(mut child) = strace.spawn() else {
-            let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|value| value == "all");
-            assert!(!required, "needs strace: run tests/setup");
-            println!("SKIPPED: needs strace");
+        let how = "Debian: apt-get install strace";
+        let Some(mut child) = given("strace", how, strace.spawn()) else {
             return;
         };
         let said = std::io::BufReader::new(child.stdout.take().expect("piped"));

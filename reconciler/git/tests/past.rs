@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use easyenclave_git::{Ledger, Past, SignatureFlaw, Signer, Signers};
+use easyenclave_tests::program_given;
 use tempfile::TempDir;
 
 struct Setup {
@@ -69,20 +70,19 @@ fn an_untouched_branch_has_no_flaw() {
 #[test]
 fn git_and_we_agree_on_who_signed() {
     let setup = Setup::new();
-    let keygen = |name: &str| {
-        let path = setup.dir.path().join(name);
-        let made = Command::new("ssh-keygen")
-            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-            .arg(&path)
-            .output();
-        made.is_ok_and(|made| made.status.success()).then_some(path)
-    };
-    let (Some(ours), Some(other)) = (keygen("ours"), keygen("other")) else {
-        let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|value| value == "all");
-        assert!(!required, "ssh-keygen is required");
-        println!("SKIPPED: needs ssh-keygen (Debian: apt-get install openssh-client)");
+    let how = "Debian: apt-get install openssh-client";
+    let Some(program) = program_given("ssh-keygen", how) else {
         return;
     };
+    let keygen = |name: &str| {
+        let path = setup.dir.path().join(name);
+        let mut made = Command::new(&program);
+        made.args(["-q", "-t", "ed25519", "-N", "", "-f"]);
+        let made = made.arg(&path).output().expect("it runs");
+        assert!(made.status.success(), "{made:?}");
+        path
+    };
+    let (ours, other) = (keygen("ours"), keygen("other"));
     let public = |key: &Path| std::fs::read_to_string(key.with_extension("pub")).expect("a key");
     let allowed = setup.dir.path().join("allowed");
     let line = format!("a@b {}", public(&ours));

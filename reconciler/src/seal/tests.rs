@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use age::secrecy::ExposeSecret;
 use bech32::{Bech32, Hrp};
+use easyenclave_tests::program_given;
 use expect_test::expect;
 
 use super::*;
@@ -174,13 +175,7 @@ fn what_is_no_identity_is_told_by_its_line() {
 
 /// The programs of `age`, when they are there.
 fn has_age() -> bool {
-    let found = Command::new("age-keygen").arg("--version").output().is_ok();
-    if !found {
-        let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|value| value == "all");
-        assert!(!required, "needs age: run tests/setup");
-        println!("SKIPPED: needs age (Debian: apt-get install age)");
-    }
-    found
+    program_given("age-keygen", "Debian: apt-get install age").is_some()
 }
 
 /// What a program answers.

@@ -1,7 +1,6 @@
 //! One fleet in a temporary folder, and the means to change it, look at it and hurt it.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread::sleep;
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use easyenclave_attestation::simulated::Platform;
 use easyenclave_git::{commit_files, init_repository};
-use easyenclave_schemas::Timestamp;
+use easyenclave_schemas::{Digest, Timestamp};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -83,7 +82,7 @@ impl Fleet {
         Self {
             dir,
             repository,
-            port: free_port(),
+            port: easyenclave_tests::port(),
             serve: None,
             worker: None,
             environment: Vec::new(),
@@ -399,6 +398,26 @@ impl Fleet {
             sleep(Duration::from_millis(50));
         }
     }
+
+    /// What agents that were killed have left in memory goes. It is named by the folder of their worker.
+    fn empty_memory(&self) {
+        for data in ["data", "up"] {
+            let Ok(units) = self.path(data).join("worker/units").canonicalize() else {
+                continue;
+            };
+            let mark = Digest::of(units.as_os_str().as_encoded_bytes()).short(12);
+            let mark = format!("@{mark}.");
+            for entry in std::fs::read_dir("/dev/shm")
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
+                if entry.file_name().to_string_lossy().contains(&mark) {
+                    let _ = std::fs::remove_dir_all(entry.path());
+                }
+            }
+        }
+    }
 }
 
 impl Drop for Fleet {
@@ -406,6 +425,7 @@ impl Drop for Fleet {
         self.kill_serve();
         self.kill_worker();
         self.end_units();
+        self.empty_memory();
     }
 }
 
@@ -430,13 +450,24 @@ impl Process {
             Some(entry[name.len()..].to_owned())
         };
         let order = value("EASYENCLAVE_ORDER=")?;
+        let is_agent = value("EASYENCLAVE_ROLE=").as_deref() == Some("agent");
         (environ.contains(folder) || line.contains(folder)).then(|| Self {
             pid,
-            is_agent: value("EASYENCLAVE_ROLE=").as_deref() == Some("agent"),
+            is_agent: is_agent && has_a_program(&root),
             order,
             deployment: value("EASYENCLAVE_DEPLOYMENT="),
         })
     }
+}
+
+/// Whether a process runs a program of its own. Until a child does, it looks like its parent.
+fn has_a_program(process: &Path) -> bool {
+    const FORKED_ONLY: u32 = 0x40;
+    let stat = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let flags = after_name.split_whitespace().nth(6);
+    let flags = flags.and_then(|flags| flags.parse::<u32>().ok());
+    flags.is_some_and(|flags| flags & FORKED_ONLY == 0)
 }
 
 /// The entry of a list whose field has this value.
@@ -485,9 +516,4 @@ fn kill(child: &mut Option<Child>) {
         let _ = child.kill();
         let _ = child.wait();
     }
-}
-
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("bound").port()
 }

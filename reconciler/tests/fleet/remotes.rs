@@ -200,7 +200,7 @@ fn get(fleet: &Fleet, path: &str) -> String {
     let Ok(mut stream) = TcpStream::connect(&address) else {
         return String::new();
     };
-    let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
     let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     let _ = stream.write_all(request.as_bytes());
     let mut answer = String::new();

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Command;
 
+use easyenclave_tests::program_given;
 use easyenclave_tunnel::testing::server::{ACCOUNT, Server, TOKEN, ZONE, ZONE_NAME};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -20,15 +20,7 @@ const CONNECTOR_TOKEN: &str = "connector-token-";
 
 /// A fleet whose tunnels are made at this server; nothing runs yet. None where there is no Python for the stand-in.
 pub(crate) fn fleet(server: &Server) -> Option<Fleet> {
-    if Command::new("python3").arg("-V").output().is_err() {
-        let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|what| what == "all");
-        assert!(
-            !required,
-            "EASYENCLAVE_REQUIRE=all, and there is no python3"
-        );
-        println!("SKIPPED: needs python3 (Debian: apt-get install python3)");
-        return None;
-    }
+    program_given("python3", "Debian: apt-get install python3")?;
     let api = server.api();
     let mut fleet = Fleet::with(|root| {
         let mut files = easyenclave::examples::files(Some(root));

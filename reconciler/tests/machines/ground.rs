@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use easyenclave_image::{Manifest, Spec, build};
 use easyenclave_schemas::Digest;
+use easyenclave_tests::{packages_given, program_given};
 
 use crate::harness::{Fleet, PROGRAM};
 
@@ -22,11 +23,10 @@ impl Ground {
     /// None where this host cannot, which is said.
     pub(crate) fn take() -> Option<Self> {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut folders = std::env::split_paths(&path);
-        if !folders.any(|folder| folder.join("qemu-system-x86_64").exists()) {
-            return skip("QEMU (Debian: apt-get install qemu-system-x86)", true);
-        }
+        program_given(
+            "qemu-system-x86_64",
+            "Debian: apt-get install qemu-system-x86",
+        )?;
         let image = image()?;
         Some(Self { image, _turn: turn })
     }
@@ -101,19 +101,7 @@ fn image() -> Option<PathBuf> {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     match runtime.block_on(build(&Spec::one_binary(PROGRAM.into()), &image, &cache)) {
         Ok(_) => Some(image),
-        Err(error) if error.is_of_the_machine() => {
-            let system = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-            let debian = system.lines().any(|line| line == "ID=debian");
-            skip(&format!("packages of Debian: {error}"), debian)
-        }
+        Err(error) if error.is_of_the_machine() => packages_given(Err(error)),
         Err(error) => panic!("{error}"),
     }
-}
-
-/// Says what is missing, and fails where everything is required.
-fn skip<T>(what: &str, here: bool) -> Option<T> {
-    println!("SKIPPED: needs {what}");
-    let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|value| value == "all");
-    assert!(!required || !here, "{what}");
-    None
 }

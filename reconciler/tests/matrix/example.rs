@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use easyenclave_schemas::records::OrderPhase;
 use easyenclave_schemas::wire::routes;
+use easyenclave_tests::program_given;
 use serde_json::json;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -27,22 +28,9 @@ fn script() -> String {
 
 /// Whether the programs of the example are there.
 fn is_possible() -> bool {
-    let there = |program: &&str| {
-        let mut command = std::process::Command::new(program);
-        command.arg("--version").stdout(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    };
-    let missing: Vec<_> = ["curl", "jq"]
-        .into_iter()
-        .filter(|name| !there(name))
-        .collect();
-    if missing.is_empty() {
-        return true;
-    }
-    let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|value| value == "all");
-    assert!(!required, "{missing:?} are required");
-    println!("SKIPPED: needs {}", missing.join(", "));
-    false
+    let how = "Debian: apt-get install curl jq";
+    let found = ["curl", "jq"].map(|name| program_given(name, how));
+    found.iter().all(Option::is_some)
 }
 
 /// An agent whose launch nobody has claimed yet.

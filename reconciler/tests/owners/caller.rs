@@ -21,7 +21,7 @@ impl Caller {
     pub(crate) fn of(fleet: &Fleet) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy();
-        let http = http.timeout(Duration::from_secs(30)).build();
+        let http = http.timeout(Duration::from_secs(120)).build();
         Self {
             http: http.expect("a client"),
             url: fleet.url(),
@@ -75,16 +75,6 @@ impl Caller {
         }
     }
 
-    /// All of an answer that goes on until the other side ends it.
-    pub(crate) async fn to_its_end(&self, path: &str, shown: &str) -> String {
-        let call = self
-            .http
-            .get(format!("{}{path}", self.url))
-            .bearer_auth(shown);
-        let answer = call.send().await.expect("an answer");
-        answer.text().await.expect("it is ended, and not given up")
-    }
-
     /// Who the API says that this is, or the code of its refusal.
     pub(crate) async fn me(&self, shown: &str) -> Result<String, String> {
         let (status, body) = self.call(Method::GET, "/api/v1/me", shown, None).await;
@@ -123,6 +113,18 @@ impl Followed {
             self.text += std::str::from_utf8(&chunk).expect("UTF-8");
         }
         self.text.lines().take(wanted).map(str::to_owned).collect()
+    }
+
+    /// Waits until the other side ends it.
+    pub(crate) async fn end(mut self) {
+        while let Some(more) = self
+            .answer
+            .chunk()
+            .await
+            .expect("it is ended, not given up")
+        {
+            drop(more);
+        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! Following what a replica prints: for as long as whoever follows may.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use serde_json::json;
 
@@ -16,14 +14,12 @@ async fn whoever_follows_is_sent_nothing_more_once_the_key_is_revoked() {
     assert_eq!(status, 202, "{answer}");
     running(&caller, &key, "/api/v1/deployments/acme/talks").await;
     let id = key.split('_').nth(1).expect("an id");
-    let revoke = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let revoked = fleet.run(&["key", "revoke", id, "--data", "data"]);
-        assert!(revoked.status.success(), "{revoked:?}");
-    };
     let path = "/api/v1/deployments/acme/talks/logs?follow=true";
-    let (told, ()) = tokio::join!(caller.to_its_end(path, &key), revoke);
-    assert!(told.contains("a line\n"), "{told}");
+    let mut followed = caller.follow(path, &key).await;
+    assert_eq!(followed.lines(1).await, ["a line"]);
+    let revoked = fleet.run(&["key", "revoke", id, "--data", "data"]);
+    assert!(revoked.status.success(), "{revoked:?}");
+    followed.end().await;
     assert!(!fleet.workloads().is_empty(), "it runs on");
     fleet.stop();
 }

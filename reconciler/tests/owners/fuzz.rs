@@ -16,7 +16,7 @@ use crate::proofs::new_key;
 const PACKAGE: &str = "schemathesis==4.32.5";
 
 /// How long one step may take.
-const STEP: Duration = Duration::from_secs(240);
+const STEP: Duration = Duration::from_secs(900);
 
 /// So many calls are made of each operation in the phase that makes them at random.
 const EXAMPLES: &str = "25";

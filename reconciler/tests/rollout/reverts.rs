@@ -87,7 +87,7 @@ fn a_lost_store_does_not_roll_a_version_out_again_that_was_given_up() {
     fleet.lose_store();
     fleet.start_serve();
     fleet.until("each agent has registered again", || {
-        fleet.log("serve.log").matches("is taken in again").count() == 4
+        fleet.log("serve.log").matches("is taken in again").count() >= 4
     });
     // A replica that is lost is replaced by the healthy version, so that is known whole.
     let status = fleet.wait("all are back", is_back);
@@ -176,7 +176,7 @@ fn a_bad_version_is_taken_back_after_its_canary_and_stays_so_until_the_document_
         "    pause:\n      owner: ann\n      reason: holidays\n      until: 2100-01-01T00:00:00Z\n";
     let paused = version("4") + pause;
     let commit = fleet.commit("deployments/acme/web.yaml", Some(&paused));
-    let (code, said) = wait(&fleet, &commit, &["--timeout", "3s"]);
+    let (code, said) = wait(&fleet, &commit, &["--timeout", "10s"]);
     assert_eq!(code, Some(7), "{said}");
     assert!(said.contains("paused by ann: holidays"), "{said}");
     let wrong = version("5").replace("replicas: 3", "replicas: many");

@@ -1,7 +1,7 @@
 //! A secret is never readable: the life of one, from the deployment of what uses it to its end, while everything that is
 //! written and runs is searched for its value again and again.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use easyenclave_schemas::Digest;
@@ -151,7 +151,12 @@ fn what_is_planted_is_found(desk: &Desk, search: &Search, values: &Values) {
     let sleep = |command: &mut Command| command.spawn().expect("started");
     let line = format!("exec sleep 60 # {}", hex::encode_upper(&values.key));
     let mut children = [
-        sleep(Command::new("sh").args(["-c", "sleep 60; true", &line])),
+        // It starts nobody, who would outlive it.
+        sleep(
+            Command::new("sh")
+                .args(["-c", "read -r line", &line])
+                .stdin(Stdio::piped()),
+        ),
         sleep(
             Command::new("sleep")
                 .arg("60")

@@ -17,7 +17,7 @@ const PACKAGE: &str = "dclint@3.1.0";
 const SCHEMA: &str = "46b7d35f19dd93a05f8fea530291bf84d881c1791ec167ecf0e6fb94e639d496";
 
 /// How long one step may take.
-const STEP: Duration = Duration::from_secs(60);
+const STEP: Duration = Duration::from_secs(300);
 
 /// The most memory that a judge may take, in KiB: hostile files have made Compose take all that there was.
 const MEMORY: u32 = 4 * 1024 * 1024;

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use easyenclave_tests::given;
+
 /// A process that others could take for a part of the engine: its command line names the engine's folder.
 struct Bystander(Child);
 
@@ -36,12 +38,8 @@ fn runs(program: &str, arguments: &[&str]) -> bool {
 /// Whether there is root, which the script asks for; that there is none is said.
 fn has_root() -> bool {
     let has = runs("sh", &["-c", "[ \"$(id -u)\" = 0 ]"]) || runs("sudo", &["-n", "true"]);
-    if !has {
-        println!("SKIPPED: needs root");
-        let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|value| value == "all");
-        assert!(!required, "needs root");
-    }
-    has
+    let found = has.then_some(()).ok_or("neither root nor sudo");
+    given("root", "for the engine of the tests", found).is_some()
 }
 
 fn engine(verb: &str, folder: &Path) -> Output {

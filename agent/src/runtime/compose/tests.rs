@@ -37,6 +37,13 @@ struct Stage {
     version: Option<Digest>,
 }
 
+/// What a test that fails has left in memory goes.
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = Memory::of(&self.place.surroundings.fleet, "tiny-1").remove();
+    }
+}
+
 impl Stage {
     fn on(bed: Bed) -> Self {
         let folder = tempfile::tempdir().expect("a folder");

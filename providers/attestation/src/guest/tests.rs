@@ -2,6 +2,7 @@
 
 use easyenclave_schemas::Timestamp;
 use easyenclave_schemas::evidence::{Evidence, ReasonCode, Rejection, Verdict};
+use easyenclave_tests::given;
 
 use super::*;
 use crate::collect::{collect, report_data};
@@ -22,10 +23,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Option<Self> {
-        let require = std::env::var("EASYENCLAVE_REQUIRE").ok();
-        if !can_mount(require.as_deref()) {
-            return None;
-        }
+        given("file systems of our own", "see tests/setup", can_mount())?;
         let now: Timestamp = "2026-01-31T12:00:00Z".parse().expect("a time");
         let folder = tempfile::tempdir().expect("a folder");
         let platform = Platform::open_or_create(folder.path(), now).expect("a platform");

@@ -209,11 +209,7 @@ async fn one_that_is_slow_is_not_waited_for() {
 #[tokio::test]
 async fn one_that_is_not_there_is_unavailable() {
     let mut bench = Bench::new().await;
-    // A port that was free a moment ago.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = port.local_addr().expect("an address");
-    drop(port);
-    bench.settings_mut().api_url = format!("http://{address}");
+    bench.settings_mut().api_url = "http://127.0.0.1:1".into();
     let nonce = bench.show().await.map(|_| ()).expect_err("nobody there");
     assert!(nonce.to_string().contains("cannot be reached"), "{nonce}");
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use easyenclave_capacity::conformance::Stand;
 use easyenclave_capacity::qemu::Network;
+use easyenclave_tests::given;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -34,13 +35,9 @@ exec \"$@\"";
 fn closed() -> bool {
     let root = rustix::process::geteuid().is_root();
     let tap = Path::new("/dev/net/tun").exists();
-    let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|what| what == "all");
-    let open = root && tap;
-    assert!(open || !required, "root and /dev/net/tun are required");
-    if !open {
-        println!("SKIPPED: needs root and /dev/net/tun, for a network of its own");
-    }
-    !open
+    let found = (root && tap).then_some(());
+    let found = found.ok_or("there is no way to make one");
+    given("a network of its own", "as root, with /dev/net/tun", found).is_none()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,7 +68,8 @@ pub(crate) fn processes(folder: &Path) -> Vec<Process> {
 }
 
 pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    // Longer than anything here takes on a busy machine.
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(Instant::now() < deadline, "{what}");
         sleep(Duration::from_millis(10)).await;

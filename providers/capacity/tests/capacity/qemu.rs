@@ -12,6 +12,7 @@ use easyenclave_capacity::{LaunchRequest, ProvideError, Provider};
 use easyenclave_schemas::documents::{Accelerator, TdxUse};
 use easyenclave_schemas::wire::{AgentConfig, Machine, PlatformConfig, QemuMachine};
 use easyenclave_schemas::{Digest, OrderId};
+use easyenclave_tests::program_given;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
@@ -22,17 +23,7 @@ const QEMU: &str = "qemu-system-x86_64";
 
 /// Whether this machine lacks QEMU, so that these tests cannot be.
 pub(crate) fn skipped() -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let there = std::env::split_paths(&path).any(|folder| folder.join(QEMU).exists());
-    let required = std::env::var("EASYENCLAVE_REQUIRE").is_ok_and(|what| what == "all");
-    assert!(
-        there || !required,
-        "EASYENCLAVE_REQUIRE=all, and there is no {QEMU}"
-    );
-    if !there {
-        println!("SKIPPED: needs QEMU (Debian: apt-get install qemu-system-x86)");
-    }
-    !there
+    program_given(QEMU, "Debian: apt-get install qemu-system-x86").is_none()
 }
 
 /// How machines with this kernel are made.

@@ -15,7 +15,7 @@ const PACKAGES: [&str; 2] = [
 ];
 
 /// How long one step may take.
-const STEP: Duration = Duration::from_secs(240);
+const STEP: Duration = Duration::from_secs(600);
 
 /// Google's discovery document of Compute Engine, if it can be had.
 pub(crate) fn contract() -> Option<&'static Contract> {

@@ -28,7 +28,7 @@ const PACKAGES: [&str; 9] = [
 ];
 
 /// How long one step may take.
-const STEP: Duration = Duration::from_secs(240);
+const STEP: Duration = Duration::from_secs(600);
 
 /// Where the SDK is.
 pub(crate) struct Sdk {
