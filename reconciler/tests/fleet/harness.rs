@@ -345,7 +345,7 @@ impl Fleet {
     pub(crate) fn agents(&self) -> Vec<Process> {
         self.processes()
             .into_iter()
-            .filter(|process| process.is_agent)
+            .filter(|process| process.role.as_deref() == Some("agent"))
             .collect()
     }
 
@@ -433,7 +433,8 @@ impl Drop for Fleet {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Process {
     pub(crate) pid: u32,
-    pub(crate) is_agent: bool,
+    /// What it is within its unit: the agent, or the connector of its tunnel.
+    pub(crate) role: Option<String>,
     pub(crate) order: String,
     pub(crate) deployment: Option<String>,
 }
@@ -441,6 +442,8 @@ pub(crate) struct Process {
 impl Process {
     fn read(pid: u32, folder: &str) -> Option<Self> {
         let root = Path::new("/proc").join(pid.to_string());
+        // Before its environment, which is its own from then on.
+        let has_a_program = has_a_program(&root);
         let environ = std::fs::read(root.join("environ")).ok()?;
         let environ = String::from_utf8_lossy(&environ).into_owned();
         let line = std::fs::read(root.join("cmdline")).ok()?;
@@ -450,10 +453,10 @@ impl Process {
             Some(entry[name.len()..].to_owned())
         };
         let order = value("EASYENCLAVE_ORDER=")?;
-        let is_agent = value("EASYENCLAVE_ROLE=").as_deref() == Some("agent");
+        let role = value("EASYENCLAVE_ROLE=").filter(|_| has_a_program);
         (environ.contains(folder) || line.contains(folder)).then(|| Self {
             pid,
-            is_agent: is_agent && has_a_program(&root),
+            role,
             order,
             deployment: value("EASYENCLAVE_DEPLOYMENT="),
         })

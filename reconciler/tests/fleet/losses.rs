@@ -97,10 +97,9 @@ fn a_lost_store_costs_a_fleet_nothing_but_a_registration() {
         agents == 4 && find(&status["deployments"], "deployment", "acme/web")["phase"] == "running"
     });
     let pids = |fleet: &Fleet| {
-        let processes = fleet.processes();
-        let pids = processes
-            .into_iter()
-            .map(|process| (process.order, process.pid));
+        // Not the programs of an engine, by which an agent looks now and then whether there is one.
+        let stay = fleet.agents().into_iter().chain(fleet.workloads());
+        let pids = stay.map(|process| (process.order, process.pid));
         pids.collect::<BTreeSet<_>>()
     };
     let before = pids(&fleet);

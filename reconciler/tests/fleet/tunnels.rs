@@ -54,11 +54,11 @@ fn url(status: &Value) -> &Value {
     &find(&status["deployments"], "deployment", "acme/web")["replicas"][0]["url"]
 }
 
-/// The processes that are neither agents nor workloads.
+/// The processes of connectors.
 pub(crate) fn connectors(fleet: &Fleet) -> Vec<u32> {
-    let others = fleet.processes().into_iter();
-    let others = others.filter(|process| !process.is_agent && process.deployment.is_none());
-    others.map(|process| process.pid).collect()
+    let found = fleet.processes().into_iter();
+    let found = found.filter(|process| process.role.as_deref() == Some("connector"));
+    found.map(|process| process.pid).collect()
 }
 
 /// Every file of the fleet's folder, and of every process its arguments and environment.

@@ -1,7 +1,6 @@
 //! The worker in a shell of docs/CAPACITY_LAUNCHER.md, run as it stands there against a reconciler.
 
 use std::convert::Infallible;
-use std::process::Stdio;
 use std::time::Duration;
 
 use easyenclave_schemas::records::OrderPhase;

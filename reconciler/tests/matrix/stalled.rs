@@ -83,6 +83,8 @@ async fn one_attempt_too_many_is_sent_away_and_keeps_its_nonce() {
     let agent = Arc::new(place.agent().await);
     place.join(&agent).await.expect("accepted");
     place.source.is(Mood::Stalls);
+    // No attempt is given up before all of them are in hand, however long a busy machine takes for that.
+    tokio::time::pause();
     let mut attempts = JoinSet::new();
     for _ in 0..IN_HAND {
         let (place, agent) = (Arc::clone(&place), Arc::clone(&agent));
@@ -92,8 +94,10 @@ async fn one_attempt_too_many_is_sent_away_and_keeps_its_nonce() {
         });
     }
     while place.source.open.load(Ordering::SeqCst) < IN_HAND as u64 {
+        assert!(attempts.try_join_next().is_none(), "none is over");
         tokio::task::yield_now().await;
     }
+    tokio::time::resume();
     let nonce = place.nonce().await;
     let rejection = place
         .attest(&agent, &nonce)
