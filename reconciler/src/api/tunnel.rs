@@ -7,7 +7,8 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use easyenclave_schemas::records::{AgentRecord, TrustRecord};
+use easyenclave_plan::Trust;
+use easyenclave_schemas::records::AgentRecord;
 use easyenclave_schemas::sealed::{Case, seal};
 use easyenclave_schemas::signature::PublicKey;
 use easyenclave_schemas::wire::{TunnelRequest, TunnelToken, routes};
@@ -15,6 +16,7 @@ use easyenclave_schemas::{Generation, Timestamp};
 
 use super::agents::{find, note, sign, verified};
 use super::{Refused, parse};
+use crate::observe::trust_now;
 use crate::tunnels::NotNow;
 use crate::world::World;
 
@@ -44,6 +46,10 @@ pub(super) async fn token(
         not_yet("the token of the tunnel cannot be read now")
     })?;
     let token = token.ok_or_else(|| not_yet("there is no such tunnel"))?;
+    // Asking for it takes its time, in which the world may have moved on.
+    let now = world.clock.now();
+    let record = find(&world, record.agent.to_string())?;
+    is_entitled(&world, &record, &request, now).map_err(refused)?;
     let key: PublicKey = record
         .public_key
         .parse()
@@ -62,7 +68,7 @@ pub(super) async fn token(
     Ok(sign(&world.keypair, &answer, &verified, now))
 }
 
-/// Trusted now, in this boot, and published.
+/// Trusted now by the policy in force, in this boot, and published.
 fn is_entitled(
     world: &World,
     record: &AgentRecord,
@@ -72,8 +78,9 @@ fn is_entitled(
     let heard = world.presence.heard(&record.agent);
     let is_this_boot = request.boot_id == record.boot_id
         && heard.is_some_and(|heard| heard.boot_id == record.boot_id);
-    let is_trusted =
-        matches!(&record.trust, TrustRecord::Accepted(verdict) if verdict.trusted_until > now);
+    let is_trusted = world.revision().is_some_and(|revision| {
+        matches!(trust_now(world, &revision, record, now), Trust::Accepted(until) if until > now)
+    });
     let is_published = record.exposed.is_some() && record.quarantined.is_none();
     match is_this_boot && is_trusted && is_published {
         true => Ok(()),

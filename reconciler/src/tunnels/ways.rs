@@ -61,14 +61,15 @@ struct State {
 
 impl Ways {
     /// Others make them from now on, and know none yet.
-    pub(super) fn by(&self, by: Option<Arc<dyn Tunnels>>) {
+    pub fn by(&self, by: Option<Arc<dyn Tunnels>>) {
         *self.state() = State {
             by,
             ..State::default()
         };
     }
 
-    pub(super) fn is(&self, agent: AgentId, way: Way) {
+    /// An agent has this way now.
+    pub fn is(&self, agent: AgentId, way: Way) {
         let mut state = self.state();
         state.had.insert(agent.clone());
         state.ways.insert(agent, way);

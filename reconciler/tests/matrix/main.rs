@@ -35,4 +35,5 @@ mod sessions;
 mod shortages;
 mod stages;
 mod stalled;
+mod tunnels;
 mod worker;
