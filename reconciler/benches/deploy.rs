@@ -51,10 +51,11 @@ fn main() {
         url,
         key,
     };
-    let times = runtime.block_on(deploys(&owner));
+    let (times, pending) = runtime.block_on(deploys(&owner));
     drop((worker, serve));
     println!(
-        "from a call of the deploy API to its answer with the agent that was told, {DEPLOYS} deploys"
+        "from a call of the deploy API to its answer with the agent that was told, {DEPLOYS} deploys, {pending} of them answered \
+         without an agent after two seconds"
     );
     print(times);
     println!("the Git commit alone, {DEPLOYS} commits to the same repository");
@@ -96,9 +97,10 @@ impl Owner {
     }
 }
 
-/// The times of deploys. One that found no free agent is made again and not counted.
-async fn deploys(owner: &Owner) -> Vec<Duration> {
+/// The times of deploys, and how many of them no agent had taken in when they were answered.
+async fn deploys(owner: &Owner) -> (Vec<Duration>, usize) {
     let mut times = Vec::new();
+    let mut pending = 0;
     let mut names: Vec<String> = Vec::new();
     // One stays, so that taking others away never leaves the owner with nothing.
     while owner.deploy("stays").await["status"] != "deploying" {
@@ -111,13 +113,14 @@ async fn deploys(owner: &Owner) -> Vec<Duration> {
         let answer = owner.deploy(&name).await;
         let took = since.elapsed();
         match answer["status"].as_str() {
-            Some("deploying") => times.push(took),
-            Some("pending") => {}
+            Some("deploying") => {}
+            Some("pending") => pending += 1,
             _ => panic!("{answer}"),
         }
+        times.push(took);
         names.push(name);
         if times.len() == DEPLOYS {
-            return times;
+            return (times, pending);
         }
         if names.len() > BEHIND {
             let answer = owner.remove(&names.remove(0)).await;
@@ -125,7 +128,7 @@ async fn deploys(owner: &Owner) -> Vec<Duration> {
         }
         tokio::time::sleep(Duration::from_millis(400)).await;
     }
-    times
+    (times, pending)
 }
 
 fn commits(state: &str) -> Vec<Duration> {
