@@ -10,6 +10,7 @@ use easyenclave_schemas::documents::{
 };
 
 use super::blobs::Part;
+use super::web;
 
 /// What no fleet asks more than.
 const STRICTEST: WorkloadRules = WorkloadRules {
@@ -98,9 +99,11 @@ fn read(located: &mut Located, text: &[u8], place: impl Fn(Problem) -> (Part, Pr
     };
     workload.source = ComposeSource::Inline(composition.document.clone());
     workload.env.clear();
-    let unknown = unknown(located, &composition);
+    let web = web::unreachable(located, &composition).into_iter();
+    let mut wrong: Vec<_> = web.map(|problem| (Part::Document, problem)).collect();
+    wrong.extend(unknown(located, &composition));
     composed.warnings = placed(composition.warnings);
-    (composed, unknown)
+    (composed, wrong)
 }
 
 fn workload(document: &mut Document) -> Option<&mut ComposeWorkload> {

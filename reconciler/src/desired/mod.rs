@@ -19,6 +19,7 @@ mod slot;
 mod strays;
 #[cfg(test)]
 mod tests;
+mod web;
 
 pub use astray::{BEGINNING, astray, may_be_astray};
 pub use blobs::NOT_A_FILE;

@@ -49,6 +49,8 @@ pub struct Service {
     pub profiles: BTreeSet<String>,
     /// How many containers of it one agent runs.
     pub replicas: u32,
+    /// Whose network it is in, where it is in none of the file's.
+    pub network_mode: Option<String>,
 }
 
 /// Reads a Compose file. `env` is all that its variables are resolved from.
@@ -126,6 +128,9 @@ fn service(services: &Services<'_>, name: &str) -> Option<Service> {
         digest: Image::parse(image)?.digest,
         profiles: profiles.map(str::to_owned).collect(),
         replicas: replicas.and_then(judge::number).unwrap_or(1),
+        network_mode: services
+            .field(name, "network_mode")
+            .and_then(|mode| mode.text().map(str::to_owned)),
     })
 }
 

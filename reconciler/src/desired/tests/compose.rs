@@ -245,6 +245,87 @@ fn what_a_deployment_names_of_its_file_is_there() {
     "#]]);
 }
 
+/// What is said of a service that answers for the deployment, with these fields and this profile on.
+fn of_web(service: &str, profiles: &str, expected: Expect) {
+    let mut story = story();
+    let with = format!(
+        "file: compose.web.yaml }}\n      web: {{ service: web, port: 80 }}\n      profiles: [{profiles}]"
+    );
+    let fields = format!("web:1\n{service}  db:\n    image: db:1\n    profiles: [debug]\n");
+    story.write(WEB, &DEPLOYMENT.replace("file: compose.web.yaml }", &with));
+    story.write(FILE, &COMPOSE.replace("web:1\n", &fields));
+    let problems = story.load().problems;
+    let lines = problems.iter().map(|it| {
+        let (file, line, column, code) = (&it.file, it.line, it.column, &it.code);
+        format!("{file}:{line}:{column} {code}: {}\n", it.message)
+    });
+    expected.assert_eq(&lines.collect::<String>());
+}
+
+#[test]
+fn the_service_that_answers_runs() {
+    let debug = "    profiles: [debug, test]\n";
+    of_web(debug, "debug", expect![""]);
+    of_web(
+        debug,
+        "",
+        expect![[r#"
+        deployments/acme/web.yaml:8:23 compose-web: the service web runs with the profile `debug` or `test` only; name it under `profiles` of the workload
+    "#]],
+    );
+    of_web(
+        "    extends: base\n  base:\n    image: b\n    profiles: [debug]\n",
+        "",
+        expect![[r#"
+            deployments/acme/web.yaml:8:23 compose-web: the service web runs with the profile `debug` only; name it under `profiles` of the workload
+        "#]],
+    );
+}
+
+#[test]
+fn the_service_that_answers_has_a_network_of_its_own() {
+    of_web(
+        "    network_mode: none\n",
+        "",
+        expect![[r#"
+        deployments/acme/web.yaml:8:23 compose-web: the service web has no network of its own (`network_mode: none`), so no port of it can be reached; leave `network_mode` out
+    "#]],
+    );
+    of_web(
+        "    network_mode: host\n",
+        "",
+        expect![[r#"
+        deployments/acme/web.yaml:8:23 compose-web: the service web has no network of its own (`network_mode: host`), so no port of it can be reached; leave `network_mode` out
+    "#]],
+    );
+    of_web(
+        "    network_mode: service:other\n  other:\n    image: other:1\n",
+        "",
+        expect![[r#"
+            deployments/acme/web.yaml:8:23 compose-web: the service web has no network of its own (`network_mode: service:other`), so no port of it can be reached; leave `network_mode` out
+        "#]],
+    );
+}
+
+#[test]
+fn the_service_that_answers_is_one_container_on_each_agent() {
+    of_web("    scale: 1\n", "", expect![""]);
+    of_web(
+        "    scale: 0\n",
+        "",
+        expect![[r#"
+        deployments/acme/web.yaml:8:23 compose-web: the service web has 0 containers on each agent, and the port of the workload leads to one; leave `scale` and `deploy.replicas` out: `replicas` of the deployment says how many agents run it
+    "#]],
+    );
+    of_web(
+        "    deploy: { replicas: 2 }\n",
+        "",
+        expect![[r#"
+        deployments/acme/web.yaml:8:23 compose-web: the service web has 2 containers on each agent, and the port of the workload leads to one; leave `scale` and `deploy.replicas` out: `replicas` of the deployment says how many agents run it
+    "#]],
+    );
+}
+
 #[test]
 fn two_deployments_share_a_file_and_what_is_wrong_with_it() {
     let mut story = story();
