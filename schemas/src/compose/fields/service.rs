@@ -62,7 +62,7 @@ pub(super) static SERVICE: Shape = Shape::Fields(&[
     noted(
         "cap_add",
         &Shape::List(&Shape::Text(forms::capability)),
-        "what every container has, IPC_LOCK and SYS_NICE; refused otherwise: `compose-privileged`",
+        "what every container has, and IPC_LOCK; refused otherwise: `compose-privileged`",
     ),
     field(
         "cap_drop",

@@ -71,7 +71,7 @@ pub(in crate::compose) fn cgroup(text: &str, _: &WorkloadRules) -> Fit {
 
 /// A capability that stays inside of a container: what Docker gives anyway, locked memory, and priorities.
 pub(in crate::compose) fn capability(text: &str, rules: &WorkloadRules) -> Fit {
-    const HARMLESS: [&str; 16] = [
+    const HARMLESS: [&str; 15] = [
         "AUDIT_WRITE",
         "CHOWN",
         "DAC_OVERRIDE",
@@ -87,7 +87,6 @@ pub(in crate::compose) fn capability(text: &str, rules: &WorkloadRules) -> Fit {
         "SETPCAP",
         "SETUID",
         "SYS_CHROOT",
-        "SYS_NICE",
     ];
     dropped_capability(text, rules)?;
     let upper = text.to_ascii_uppercase();
@@ -97,7 +96,7 @@ pub(in crate::compose) fn capability(text: &str, rules: &WorkloadRules) -> Fit {
         false => refuse(
             MACHINE,
             "this capability reaches out of the container; leave it out: beside those that every container has, only IPC_LOCK \
-             and SYS_NICE are given",
+             is given",
         ),
     }
 }
