@@ -186,9 +186,12 @@ fn judge(status: &Status, name: Option<&str>) -> Stand {
         let all = problems.join("\n  ");
         return Stand::Failed(format!("documents are rejected\n  {all}"));
     }
-    let reverted: Vec<String> = rows.iter().filter_map(|row| reverted(row)).collect();
-    if !reverted.is_empty() {
-        return Stand::Failed(reverted.join("\n"));
+    let failed = rows
+        .iter()
+        .filter_map(|row| reverted(row).or_else(|| failed(row)));
+    let failed: Vec<String> = failed.collect();
+    if !failed.is_empty() {
+        return Stand::Failed(failed.join("\n"));
     }
     if let Some(held) = held(status, name, &rows) {
         return Stand::Held(held);
@@ -240,6 +243,13 @@ fn reverted(row: &DeploymentStatus) -> Option<String> {
         let (id, at, cause) = (&row.deployment, revert.at, revert.cause);
         format!("{id} was reverted at {at}: {cause}")
     })
+}
+
+/// A version that failed as one that is reverted does, with none to go back to.
+fn failed(row: &DeploymentStatus) -> Option<String> {
+    let mut waits = row.waits.iter();
+    let wait = waits.find(|wait| wait.reason == "NothingToRevertTo")?;
+    Some(format!("{}: {}", row.deployment, wait.message))
 }
 
 /// What is still to come of a deployment.
@@ -364,6 +374,24 @@ mod tests {
                 "{own}"
             );
         }
+    }
+
+    #[test]
+    fn what_failed_with_nothing_to_go_back_to_has_failed() {
+        let mut status = status();
+        row(&mut status).phase = DeploymentPhase::Pending;
+        let mut nothing = wait("it fails, and no version is known that was healthy");
+        row(&mut status).waits = vec![nothing.clone()];
+        assert!(matches!(judge(&status, None), Stand::Waits(_)));
+        nothing.reason = "NothingToRevertTo".into();
+        row(&mut status).waits = vec![nothing];
+        let Stand::Failed(why) = judge(&status, None) else {
+            panic!("nothing comes of it");
+        };
+        assert!(
+            why.ends_with("no version is known that was healthy"),
+            "{why}"
+        );
     }
 
     fn rollout_of(status: &mut Status) -> &mut easyenclave_schemas::status::RolloutStatus {
