@@ -11,7 +11,7 @@ use easyenclave_plan::{Plan, plan};
 use easyenclave_schemas::decode::identify;
 use easyenclave_schemas::documents::{Identity, Kind};
 use easyenclave_schemas::status::ProblemStatus;
-use easyenclave_schemas::{DeploymentId, DeploymentName, Timestamp};
+use easyenclave_schemas::{AgentId, DeploymentId, DeploymentName, Timestamp};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -115,6 +115,9 @@ pub(crate) enum DeskError {
     /// Nothing could run it, and no waiting would help.
     #[error("there is no capacity for it")]
     NoCapacity(Box<Foreseen>),
+    /// Nothing could run it, because the one agent that may is nowhere.
+    #[error("there is no agent {0}, and none of this name is being launched")]
+    NoAgent(AgentId, Box<Foreseen>),
     /// Others are faster, again and again.
     #[error("others are changing the state repository; try again")]
     Moved,
@@ -218,6 +221,9 @@ impl Desk {
         for _ in 0..TRIES {
             self.catch_up().await?;
             let looked = self.look(world, wish).await?;
+            if let Some(agent) = looked.foreseen.not_found.clone() {
+                return Err(DeskError::NoAgent(agent, Box::new(looked.foreseen)));
+            }
             if looked.foreseen.hopeless {
                 return Err(DeskError::NoCapacity(Box::new(looked.foreseen)));
             }
@@ -365,7 +371,7 @@ fn foreseen(world: &World, wish: &Wish, draft: Draft) -> Result<Looked, DeskErro
     }
     Ok(Looked {
         head,
-        foreseen: Foreseen::of(&wish.id(), &model, &before, &observed, now),
+        foreseen: Foreseen::of(&wish.id(), &model.desired, &before, &observed, now),
         path,
     })
 }

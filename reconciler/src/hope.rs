@@ -28,7 +28,9 @@ pub(crate) fn is_hopeless(
         }
         _ => false,
     };
-    let mut waits = waits(id, plan).peekable();
+    // What moves waits for a replacement, of which the others speak.
+    let waits = waits(id, plan).filter(|wait| wait.reason != WaitReason::Moving);
+    let mut waits = waits.peekable();
     waits.peek().is_some() && waits.all(|wait| is_final(&wait.reason))
 }
 
@@ -101,7 +103,7 @@ fn is_leaving(agent: &Agent) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use easyenclave_plan::{Assigned, Exposure, Quarantine, Remedy, plan};
@@ -112,14 +114,14 @@ mod tests {
     use crate::desired::{Loader, is_read};
     use crate::examples;
 
-    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+    pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
-    fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    pub(crate) fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
         text.parse().expect("a name")
     }
 
     /// The example, with so many agents at most, and so many replicas wanted of a deployment beside its own.
-    fn desired(max: u32, replicas: u32) -> Desired {
+    pub(crate) fn desired(max: u32, replicas: u32) -> Desired {
         let root = "ab".repeat(48);
         let files: Vec<_> = examples::files(Some(&root))
             .into_iter()
@@ -141,7 +143,7 @@ mod tests {
     }
 
     /// An agent that runs the example's own deployment.
-    fn busy(desired: &Desired, slot: u32) -> Agent {
+    pub(crate) fn busy(desired: &Desired, slot: u32) -> Agent {
         let deployment: DeploymentId = name("acme/hello");
         let workload = desired.deployments[&deployment].workload;
         let since = NOW;

@@ -73,7 +73,7 @@ pub(crate) fn spec(call: DeployCall, sizes: &[NodeSize]) -> Result<DeploymentSpe
             spread: Spread::default(),
         },
         health: call.health,
-        rollout: Rollout::default(),
+        rollout: call.rollout.unwrap_or_default(),
         expose: call.expose,
     })
 }
@@ -172,7 +172,7 @@ pub(crate) struct Asked {
 }
 
 /// Which fields of a document come from which of a call.
-const FIELDS: [(&str, &str); 15] = [
+const FIELDS: [(&str, &str); 16] = [
     ("metadata.name", "app_name"),
     ("spec.workload.process", "process"),
     (COMPOSE, "compose"),
@@ -187,6 +187,7 @@ const FIELDS: [(&str, &str); 15] = [
     ("spec.placement.deniedClouds", "denied_clouds"),
     ("spec.placement.agent", "agent_name"),
     ("spec.health", "health"),
+    ("spec.rollout", "rollout"),
     ("spec.expose", "expose"),
 ];
 const COMPOSE: &str = "spec.workload.compose.source.inline";

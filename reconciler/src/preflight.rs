@@ -3,13 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use easyenclave_plan::{Action, Agent, Hold, Observed, Plan, WaitReason, plan, whynot};
+use easyenclave_plan::{Action, Agent, Deployment, Desired, Hold, Observed, Plan, plan};
 use easyenclave_schemas::wire::{Issue, Preflight};
-use easyenclave_schemas::{AgentId, Cloud, DeploymentId, Digest, OwnerName, Timestamp};
+use easyenclave_schemas::{AgentId, Cloud, DeploymentId, Digest, OwnerName, TargetName, Timestamp};
 
-use crate::desired::Model;
 use crate::hope::is_hopeless;
-use crate::whynot::{summary, waits};
+use crate::whynot::{WARM, WhyNot, not_found, summary};
 
 /// The most lines of a plan that are shown.
 const LINES: usize = 100;
@@ -22,10 +21,14 @@ const AGENTS: usize = 100;
 pub(crate) struct Foreseen {
     /// The agent that would be told first.
     pub(crate) agent: Option<(AgentId, Agent)>,
-    /// Why it could not run, or not at once.
+    /// Why not all of it could run, or not at once.
     pub(crate) issues: Vec<Issue>,
-    /// Whether no waiting would help.
+    /// What is worth knowing of it, and nothing is wrong with.
+    notes: Vec<Issue>,
+    /// Whether nothing of it could run, and no waiting would help.
     pub(crate) hopeless: bool,
+    /// The agent that it names and that is nowhere.
+    pub(crate) not_found: Option<AgentId>,
     /// The version that would run; none when it is taken away.
     pub(crate) version: Option<Digest>,
     /// What would be held.
@@ -35,35 +38,41 @@ pub(crate) struct Foreseen {
 }
 
 impl Foreseen {
-    /// What comes of a change that leads to this model.
+    /// What comes of a change that leads to this desired state.
     pub(crate) fn of(
         id: &DeploymentId,
-        model: &Model,
+        desired: &Desired,
         before: &Plan,
         observed: &Observed,
         now: Timestamp,
     ) -> Self {
-        let after = plan(&model.desired, observed, now);
-        let wanted = model.desired.deployments.get(id);
-        let agent = chosen(id, &after).or_else(|| running(id, observed));
-        let known =
-            agent.and_then(|agent| Some((agent.clone(), observed.agents.get(agent)?.clone())));
-        let reasons: Vec<_> = waits(id, &after).map(|wait| &wait.reason).collect();
-        let issues = match (wanted, &known) {
-            (Some(wanted), None) if wanted.replicas > 0 => {
-                let mut issues = vec![issue(summary(observed, wanted, now), wanted, &reasons)];
-                issues.extend(of_agents(id, model, observed, now));
-                issues
-            }
-            _ => Vec::new(),
-        };
-        Self {
-            agent: known,
-            hopeless: !issues.is_empty() && is_hopeless(id, &model.desired, observed, &after),
-            issues,
-            version: wanted.map(|wanted| wanted.workload),
+        let after = plan(desired, observed, now);
+        let change = Self {
+            agent: None,
+            issues: Vec::new(),
+            notes: Vec::new(),
+            hopeless: false,
+            not_found: None,
+            version: None,
             held: newly_held(id, before, &after),
             lines: lines(&id.owner, before, &after),
+        };
+        let Some(wanted) = desired.deployments.get(id) else {
+            return change;
+        };
+        let found = WhyNot::of(id, desired, observed, &after, now);
+        let issues = issues(&found, wanted, observed, now);
+        // One that it stays on is told in its turn.
+        let agent = chosen(id, &after).or_else(|| found.has.first());
+        let nowhere = found.placed() == 0 && !issues.is_empty();
+        Self {
+            agent: agent.and_then(|agent| known(agent, observed)),
+            notes: found.warm.iter().map(|it| note(it, observed)).collect(),
+            hopeless: nowhere && is_hopeless(id, desired, observed, &after),
+            not_found: not_found(observed, wanted).filter(|_| nowhere).cloned(),
+            issues,
+            version: Some(wanted.workload),
+            ..change
         }
     }
 
@@ -78,6 +87,7 @@ impl Foreseen {
             selected_datacenter: agent.map(|(_, agent)| agent.datacenter.clone()),
             selected_cloud: agent.map(|(_, agent)| Cloud::of(&agent.datacenter)),
             issues: self.issues,
+            notes: self.notes,
             plan: self.lines,
         }
     }
@@ -93,52 +103,48 @@ fn chosen<'p>(id: &DeploymentId, plan: &'p Plan) -> Option<&'p AgentId> {
     })
 }
 
-/// An agent that it runs on already: what is new comes there in its turn.
-fn running<'o>(id: &DeploymentId, observed: &'o Observed) -> Option<&'o AgentId> {
-    let runs = |agent: &Agent| {
-        agent
-            .assigned
-            .as_ref()
-            .is_some_and(|it| it.deployment == *id)
-    };
-    let mut agents = observed.agents.iter();
-    agents.find(|(_, agent)| runs(agent)).map(|(id, _)| id)
+fn known(agent: &AgentId, observed: &Observed) -> Option<(AgentId, Agent)> {
+    let known = observed.agents.get(agent)?;
+    Some((agent.clone(), known.clone()))
 }
 
-/// Why no agent is there for it, in the codes that people know.
-fn issue(code: &str, wanted: &easyenclave_plan::Deployment, reasons: &[&WaitReason]) -> Issue {
-    let words: Vec<_> = reasons.iter().map(ToString::to_string).collect();
+/// Why there are not enough agents for it, in the codes that people know: for all together, then for each agent.
+fn issues(found: &WhyNot, wanted: &Deployment, observed: &Observed, now: Timestamp) -> Vec<Issue> {
+    if found.missing(wanted) == 0 {
+        return Vec::new();
+    }
+    let words: Vec<_> = found.waits.iter().map(|it| it.reason.to_string()).collect();
     let message = match words.is_empty() {
         true => "no agent is free for it".into(),
         false => words.join("; "),
     };
-    Issue {
-        code: code.into(),
+    let all = Issue {
+        code: summary(observed, wanted, now).into(),
         message,
         agent_id: None,
         node_size: Some(wanted.size.clone()),
         datacenter: None,
-    }
+    };
+    let each = found.not.iter().take(AGENTS);
+    let each = each.map(|(agent, why)| of_agent(agent, why.code(), why.to_string(), observed));
+    std::iter::once(all).chain(each).collect()
 }
 
-/// Why each agent was not chosen.
-fn of_agents(
-    id: &DeploymentId,
-    model: &Model,
-    observed: &Observed,
-    now: Timestamp,
-) -> impl Iterator<Item = Issue> {
-    let found = whynot(&model.desired, observed, id, now).into_iter();
-    found.take(AGENTS).map(|(agent, why)| {
-        let known = observed.agents.get(&agent);
-        Issue {
-            code: why.code().into(),
-            message: why.to_string(),
-            node_size: known.map(|known| known.size.clone()),
-            datacenter: known.map(|known| known.datacenter.clone()),
-            agent_id: Some(agent),
-        }
-    })
+/// An agent that is kept free until the deployment is given it.
+fn note((agent, target): &(AgentId, TargetName), observed: &Observed) -> Issue {
+    let message = format!("it is kept free in target {target} until then");
+    of_agent(agent, WARM, message, observed)
+}
+
+fn of_agent(agent: &AgentId, code: &str, message: String, observed: &Observed) -> Issue {
+    let known = observed.agents.get(agent);
+    Issue {
+        code: code.into(),
+        message,
+        node_size: known.map(|known| known.size.clone()),
+        datacenter: known.map(|known| known.datacenter.clone()),
+        agent_id: Some(agent.clone()),
+    }
 }
 
 /// What is held because of the change: a removal of this deployment is among it, and it was not held before.
@@ -167,10 +173,11 @@ fn lines(owner: &OwnerName, before: &Plan, after: &Plan) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use easyenclave_plan::{HoldReason, Subject, Wait};
-    use easyenclave_schemas::{DeploymentName, Generation, TargetName};
+    use easyenclave_plan::{HoldReason, Replica, Reported, Subject, Wait, WaitReason};
+    use easyenclave_schemas::{DeploymentName, Generation};
 
     use super::*;
+    use crate::hope::tests::{NOW, busy, desired, name};
 
     fn id(owner: &str) -> DeploymentId {
         DeploymentId {
@@ -240,6 +247,89 @@ mod tests {
             of(&zeta, &both),
             Some(both.held[0].digest),
             "it is among it"
+        );
+    }
+
+    /// What comes of `acme/hello` as a change of its document leaves it, where it has one agent of a target that is full,
+    /// and so many are free.
+    fn redeployed(free: u32, change: fn(&mut Deployment)) -> (Preflight, bool) {
+        let id: DeploymentId = name("acme/hello");
+        let mut desired = desired(1 + free, 0);
+        desired.deployments.retain(|other, _| *other == id);
+        let mut big = desired.targets[&name::<TargetName>("tiny")].clone();
+        (big.size, big.max) = (name("big"), 0);
+        desired.targets.insert(name("big"), big);
+        let agents = (0..=free).map(|slot| {
+            let mut agent = busy(&desired, slot);
+            agent.reported = Reported::Running(Replica {
+                generation: agent.generation,
+                deployment: id.clone(),
+                workload: desired.deployments[&id].workload,
+                ready: true,
+                ready_since: None,
+                failing_since: None,
+                cause: None,
+            });
+            if slot > 0 {
+                agent.assigned = None;
+                agent.reported = Reported::Idle(agent.generation);
+            }
+            (name(&format!("a{slot}")), agent)
+        });
+        let observed = Observed {
+            agents: agents.collect(),
+            ..Observed::default()
+        };
+        let wanted = desired.deployments.get_mut(&id).expect("the example's own");
+        wanted.replicas = 1;
+        change(wanted);
+        let found = Foreseen::of(&id, &desired, &Plan::default(), &observed, NOW);
+        let hopeless = found.hopeless;
+        (found.answer(), hopeless)
+    }
+
+    fn codes(issues: &[Issue]) -> Vec<&str> {
+        issues.iter().map(|issue| issue.code.as_str()).collect()
+    }
+
+    #[test]
+    fn what_runs_is_eligible_where_it_runs_and_in_another_version() {
+        let changes: [fn(&mut Deployment); 2] =
+            [|_| {}, |wanted| wanted.workload = Digest::of(b"another")];
+        for change in changes {
+            let (answer, hopeless) = redeployed(0, change);
+            assert!(answer.eligible && !hopeless, "{answer:?}");
+            assert_eq!(answer.selected_agent_id, Some(name("a0")));
+        }
+    }
+
+    #[test]
+    fn what_runs_is_not_eligible_where_nothing_can_run_it() {
+        let (answer, hopeless) = redeployed(1, |wanted| wanted.size = name("big"));
+        assert!(!answer.eligible && hopeless, "{answer:?}");
+        assert_eq!(answer.selected_agent_id, None);
+        let size = "AGENT_NODE_SIZE_MISMATCH";
+        assert_eq!(codes(&answer.issues), ["NO_VERIFIED_CAPACITY", size, size]);
+        let (answer, hopeless) = redeployed(1, |wanted| {
+            wanted.placement.allowed_datacenters = [name("far")].into();
+        });
+        assert!(!answer.eligible && hopeless, "{answer:?}");
+        let (answer, _) = redeployed(1, |wanted| wanted.placement.agent = Some(name("gone")));
+        assert!(!answer.eligible, "{answer:?}");
+        assert_eq!(answer.selected_agent_id, None);
+    }
+
+    #[test]
+    fn replicas_that_stay_missing_are_told_and_the_others_run() {
+        let (answer, hopeless) = redeployed(1, |wanted| wanted.replicas = 2);
+        assert!(answer.eligible && !hopeless, "{answer:?}");
+        let (answer, hopeless) = redeployed(1, |wanted| wanted.replicas = 5);
+        assert!(!answer.eligible && !hopeless, "{answer:?}");
+        assert_eq!(answer.selected_agent_id, Some(name("a1")));
+        assert_eq!(codes(&answer.issues), ["NO_ELIGIBLE_AGENTS"]);
+        assert_eq!(
+            answer.issues[0].message,
+            "agents missing: 3; the maximum is reached"
         );
     }
 }

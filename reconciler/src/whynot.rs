@@ -4,9 +4,12 @@
 use std::collections::BTreeSet;
 
 use easyenclave_plan::{
-    Agent, Deployment, Desired, Issue, Observed, Plan, Subject, Trust, Wait, plan, whynot,
+    Agent, Deployment, Desired, Issue, Observed, Plan, Subject, Trust, Wait, whynot,
 };
 use easyenclave_schemas::{AgentId, DeploymentId, TargetName, Timestamp};
+
+/// Said of an agent that is kept free until a deployment is given it.
+pub(crate) const WARM: &str = "WARM_RESERVATION_PENDING";
 
 /// How a deployment stands with every agent.
 pub(crate) struct WhyNot {
@@ -23,14 +26,14 @@ pub(crate) struct WhyNot {
 }
 
 impl WhyNot {
-    /// Of a deployment that is wanted.
+    /// Of a deployment that is wanted, with the plan of it all.
     pub(crate) fn of(
         id: &DeploymentId,
         desired: &Desired,
         observed: &Observed,
+        planned: &Plan,
         now: Timestamp,
     ) -> Self {
-        let planned = plan(desired, observed, now);
         let not = whynot(desired, observed, id, now);
         let others: BTreeSet<_> = not.iter().map(|(agent, _)| agent).collect();
         let chosen = observed.agents.iter();
@@ -41,8 +44,14 @@ impl WhyNot {
             has: has.into_iter().map(|(agent, _)| agent.clone()).collect(),
             gets: gets.into_iter().map(|(agent, _)| agent.clone()).collect(),
             not,
-            waits: waits(id, &planned).cloned().collect(),
+            waits: waits(id, planned).cloned().collect(),
         }
+    }
+
+    /// How many replicas neither have an agent nor are given one.
+    pub(crate) fn missing(&self, wanted: &Deployment) -> usize {
+        let replicas = usize::try_from(wanted.replicas).unwrap_or(usize::MAX);
+        replicas.saturating_sub(self.placed())
     }
 
     /// How many replicas have an agent or are given one.
@@ -57,8 +66,23 @@ pub(crate) fn waits<'p>(id: &DeploymentId, plan: &'p Plan) -> impl Iterator<Item
     plan.waits.iter().filter(move |wait| about(&wait.subject))
 }
 
+/// Said of a deployment that names an agent which is nowhere.
+pub(crate) const NOT_FOUND: &str = "AGENT_NOT_FOUND";
+
+/// The agent that a deployment names, if it is not there and is not being launched either.
+pub(crate) fn not_found<'d>(observed: &Observed, wanted: &'d Deployment) -> Option<&'d AgentId> {
+    let is_known = |agent: &AgentId| {
+        observed.agents.contains_key(agent) || observed.launches.contains_key(agent.as_str())
+    };
+    let named = wanted.placement.agent.as_ref();
+    named.filter(|agent| !is_known(agent))
+}
+
 /// Why a deployment lacks agents, in one code.
 pub(crate) fn summary(observed: &Observed, wanted: &Deployment, now: Timestamp) -> &'static str {
+    if not_found(observed, wanted).is_some() {
+        return NOT_FOUND;
+    }
     let is_trusted = |agent: &Agent| match agent.trust {
         Trust::Accepted(until) => until > now && agent.quarantined.is_none(),
         Trust::Refused | Trust::Unknown => false,

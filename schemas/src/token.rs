@@ -1,5 +1,6 @@
 //! Words of before, as operators and launchers know them: datacenters as `cloud:place`, and empty filters. They are read
-//! where a worker names what it serves, and nowhere else: state documents have names alone.
+//! where a worker names what it serves and where a deploy call says where; state documents have names alone, and are
+//! told which name a token is.
 
 use serde::{Deserialize, Deserializer};
 
@@ -41,6 +42,14 @@ pub(crate) fn datacenter<'de, D: Deserializer<'de>>(from: D) -> Result<Datacente
     Datacenter::of_token(&String::deserialize(from)?).map_err(serde::de::Error::custom)
 }
 
+/// Datacenters of a deploy call.
+pub(crate) fn datacenters<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Datacenter>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?.into_iter();
+    let read = texts.map(|text| Datacenter::of_token(&text));
+    let read: Result<_, _> = read.collect();
+    read.map_err(serde::de::Error::custom)
+}
+
 /// A datacenter to filter by; none for an empty text.
 pub(crate) fn any_datacenter<'de, D: Deserializer<'de>>(
     from: D,
@@ -67,7 +76,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::wire::{ClaimRequest, InventoryRequest};
+    use crate::wire::{ClaimRequest, DeployCall, InventoryRequest};
 
     fn read(token: &str) -> Option<String> {
         Some(Datacenter::of_token(token).ok()?.to_string())
@@ -107,6 +116,26 @@ mod tests {
             assert_eq!(read(token), None, "{token}");
         }
         assert_eq!(read(&long[..40]).map(|name| name.len()), Some(40));
+    }
+
+    #[test]
+    fn a_deploy_call_may_name_tokens_wherever_it_names_datacenters() {
+        let call = |token: &str| {
+            let call = json!({
+                "app_name": "web",
+                "datacenter": token,
+                "allowed_datacenters": [token, "local"],
+                "denied_datacenters": [token],
+            });
+            serde_json::from_value::<DeployCall>(call)
+        };
+        let read = call("google:us-central1-a").expect("it reads");
+        let name = |text: &str| Datacenter::new(text).expect("a name");
+        assert_eq!(read.datacenter, Some(name("gcp-us-central1-a")));
+        let allowed = [name("gcp-us-central1-a"), name("local")];
+        assert_eq!(read.allowed_datacenters, allowed);
+        assert_eq!(read.denied_datacenters, [name("gcp-us-central1-a")]);
+        assert!(call("gcp:a_").is_err());
     }
 
     #[test]

@@ -6,11 +6,13 @@ use std::fmt;
 
 use easyenclave_schemas::{AgentId, Cloud, Datacenter, DeploymentId, Timestamp};
 
-use crate::draft::{Draft, Unplaced};
+use crate::draft::{Draft, Fate, Unplaced};
 use crate::plan::placed;
 use crate::reserve::Reserved;
 use crate::rules::place::is_free;
-use crate::view::{AgentView, DeploymentIx, Instruction, Life, Standing, TargetIx, View, number};
+use crate::view::{
+    AgentIx, AgentView, DeploymentIx, Instruction, Life, Standing, TargetIx, View, number,
+};
 use crate::{Deployment, Desired, Observed, Placement};
 
 /// Why an agent was not chosen, in the order in which they are looked at.
@@ -96,8 +98,8 @@ impl fmt::Display for Issue {
     }
 }
 
-/// For every agent that neither has nor gets a replica of a deployment, why not. Nothing for a deployment that is not
-/// wanted.
+/// For every agent that neither gets nor keeps a replica of a deployment, why not: one whose replica is to be elsewhere
+/// is among them. Nothing for a deployment that is not wanted.
 pub fn whynot(
     desired: &Desired,
     observed: &Observed,
@@ -110,7 +112,7 @@ pub fn whynot(
     };
     let draft = placed(&view);
     let agents = view.all_agents();
-    let left = agents.filter(|agent| draft.carries(&view, *agent) != Some(at));
+    let left = agents.filter(|agent| !has(&view, &draft, at, *agent));
     let named = left.map(|agent| {
         let why = unfit(&view, (at, spec), view.agent(agent))
             .or_else(|| (!is_free(&view, &draft, agent)).then_some(Issue::StatusNotDeployable))
@@ -118,6 +120,13 @@ pub fn whynot(
         (view.agent(agent).id.clone(), why)
     });
     named.collect()
+}
+
+/// Whether an agent is given a replica, or has one that may stay there.
+fn has(view: &View, draft: &Draft, deployment: DeploymentIx, agent: AgentIx) -> bool {
+    let gets = matches!(draft.fate(agent), Fate::Gets(..));
+    let stays = || view.agent(agent).frozen || view.suits(deployment, agent);
+    draft.carries(view, agent) == Some(deployment) && (gets || stays())
 }
 
 /// Why a free agent of a target was not taken.
@@ -243,6 +252,31 @@ mod tests {
             let found = codes(STATE, world).replace("c AGENT_STATUS_NOT_DEPLOYABLE, ", "");
             assert_eq!(found, expected, "{world}");
         }
+    }
+
+    #[test]
+    fn an_agent_whose_replica_is_to_be_elsewhere_has_a_reason_too() {
+        let runs = "agent a tiny #0 runs acme/a v1";
+        let with = |more: &str| {
+            let state =
+                format!("target tiny 0 9\ntarget big 0 0 size big\ndeploy acme/a x1 {more}");
+            codes(&state, runs)
+        };
+        assert_eq!(with("v1"), "");
+        assert_eq!(with("v2"), "", "another version comes in its place");
+        assert_eq!(with("v1 size big"), "a AGENT_NODE_SIZE_MISMATCH");
+        assert_eq!(with("v2 on big"), "a AGENT_TARGET_NOT_ALLOWED");
+        assert_eq!(with("v2 named b"), "a AGENT_NOT_NAMED");
+        let lacks = codes(
+            "target tiny 0 9\ndeploy acme/a x1 v2 compose",
+            "agent a tiny #0 can process runs acme/a v1",
+        );
+        assert_eq!(lacks, "a AGENT_RUNTIME_MISSING");
+        let frozen = codes(
+            "target tiny 0 9\nfreeze-target tiny\ndeploy acme/a x1 v2",
+            "agent a tiny #0 runs acme/a v1",
+        );
+        assert_eq!(frozen, "", "nothing is known against it");
     }
 
     #[test]

@@ -203,6 +203,7 @@ fn refused(error: &DeskError) -> Refused {
         DeskError::OfOthers => (StatusCode::CONFLICT, "changes_others"),
         DeskError::Refused(_) => (StatusCode::BAD_REQUEST, "invalid_deploy"),
         DeskError::NoCapacity(_) => (StatusCode::CONFLICT, "no_capacity"),
+        DeskError::NoAgent(..) => (StatusCode::NOT_FOUND, "agent_not_found"),
         DeskError::Git(_) => (StatusCode::SERVICE_UNAVAILABLE, "repository_unavailable"),
     };
     Refused::new(status, code, error.to_string())
@@ -220,8 +221,13 @@ impl Declined {
         let refused = refused(&error);
         let told = |status| problem(status, text.unwrap_or_default());
         let (problems, issues) = match error {
-            DeskError::Refused(problems) => (problems.into_iter().map(told).collect(), Vec::new()),
-            DeskError::NoCapacity(foreseen) => (Vec::new(), foreseen.issues),
+            DeskError::Refused(problems) => {
+                let issues = problems.iter().filter_map(conflict).collect();
+                (problems.into_iter().map(told).collect(), issues)
+            }
+            DeskError::NoCapacity(foreseen) | DeskError::NoAgent(_, foreseen) => {
+                (Vec::new(), foreseen.issues)
+            }
             _ => (Vec::new(), Vec::new()),
         };
         Self {
@@ -230,6 +236,18 @@ impl Declined {
             issues,
         }
     }
+}
+
+/// What is allowed and denied at once, in the codes that people know.
+fn conflict(problem: &ProblemStatus) -> Option<Issue> {
+    let is_one = problem.code.ends_with("-policy-conflict");
+    is_one.then(|| Issue {
+        code: problem.code.to_ascii_uppercase().replace('-', "_"),
+        message: problem.message.clone(),
+        agent_id: None,
+        node_size: None,
+        datacenter: None,
+    })
 }
 
 /// A problem of a document, where its caller finds it.

@@ -1,26 +1,38 @@
 //! Deployments of an owner as they were last seen. Others' are not there for the caller.
 
 use axum::Json;
-use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
 use easyenclave_schemas::DeploymentId;
 use easyenclave_schemas::status::{DeploymentPhase, DeploymentStatus};
 use easyenclave_schemas::wire::{DeploymentView, ReplicaView};
+use serde::Deserialize;
 
 use super::deploy::{Named, not_found, own};
 use super::{Refused, Shared};
 use crate::auth::authenticate;
 
-/// All of the caller's owner.
+/// Which of them are asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    status: Option<DeploymentPhase>,
+}
+
+/// All of the caller's owner, or those that stand so.
 pub(super) async fn list(
     State(shared): State<Shared>,
     headers: HeaderMap,
+    asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Vec<DeploymentView>>, Refused> {
     let caller = authenticate(&shared.world, &headers, shared.world.clock.now()).await?;
+    let Query(asked) = asked.map_err(|_| unreadable())?;
     let status = shared.shown();
     let all = status.iter().flat_map(|status| status.deployments.values());
     let own = all.filter(|one| one.deployment.owner == caller.owner);
-    Ok(Json(own.map(view).collect()))
+    let is_asked = |one: &&DeploymentStatus| asked.status.is_none_or(|phase| one.phase == phase);
+    Ok(Json(own.filter(is_asked).map(view).collect()))
 }
 
 /// One of them.
@@ -40,6 +52,12 @@ pub(super) async fn one(
         .as_ref()
         .and_then(|status| status.deployments.get(&id));
     found.map(|found| Json(view(found))).ok_or_else(not_found)
+}
+
+fn unreadable() -> Refused {
+    let words = DeploymentPhase::ALL.map(phase).join(", ");
+    let message = format!("expected `status`, one of {words}, or nothing");
+    Refused::new(StatusCode::BAD_REQUEST, "invalid_query", message)
 }
 
 fn view(status: &DeploymentStatus) -> DeploymentView {

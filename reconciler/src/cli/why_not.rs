@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::bail;
-use easyenclave_plan::{Deployment, Desired, Frozen, Issue, Wait};
+use easyenclave_plan::{Deployment, Desired, Frozen, Issue, Wait, plan};
 use easyenclave_schemas::decode::did_you_mean;
 use easyenclave_schemas::{AgentId, Cloud, DeploymentId};
 use serde_json::{Value, json};
@@ -13,14 +13,11 @@ use serde_json::{Value, json};
 use super::outlook::{Of, Outlook};
 use super::style::{BAD, DIM, GOOD, HEAD, paint};
 use super::{Ended, Output, exit, leftout, out};
-use crate::whynot::{WhyNot, summary};
+use crate::whynot::{WARM, WhyNot, summary};
 use crate::words::plural;
 
 /// The most agents of which a text says why not; JSON has all of them.
 const AGENTS: usize = 200;
-
-/// Said of an agent that is kept free until the deployment is given it.
-const WARM: &str = "WARM_RESERVATION_PENDING";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -70,9 +67,10 @@ impl Answer {
         let Some(wanted) = desired.deployments.get(&id).cloned() else {
             bail!("the document of {id} is rejected, and nothing of it is touched: see `plan`");
         };
-        let now = outlook.against.judged_at;
+        let (world, now) = (&outlook.foreseen, outlook.against.judged_at);
+        let planned = plan(desired, world, now);
         Ok(Self {
-            found: WhyNot::of(&id, desired, &outlook.foreseen, now),
+            found: WhyNot::of(&id, desired, world, &planned, now),
             id,
             wanted,
             outlook,
@@ -81,8 +79,7 @@ impl Answer {
 
     /// So many replicas neither have an agent nor are given one.
     fn missing(&self) -> usize {
-        let wanted = usize::try_from(self.wanted.replicas).unwrap_or(usize::MAX);
-        wanted.saturating_sub(self.found.placed())
+        self.found.missing(&self.wanted)
     }
 
     /// The one code for what is missing, if anything is.

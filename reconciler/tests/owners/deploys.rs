@@ -79,11 +79,25 @@ async fn a_deploy_is_a_commit_an_agent_is_told_and_it_can_be_read_and_taken_away
     assert_eq!(before, after, "a dry run changes nothing");
     // Where none can be chosen, it says of each agent why.
     dry["agent_name"] = "tiny-000000000000".into();
-    let (status, body) = call(Method::POST, DEPLOY.into(), Some(dry)).await;
+    let (status, body) = call(Method::POST, DEPLOY.into(), Some(dry.clone())).await;
     assert_eq!((status, &body["eligible"]), (200, &json!(false)), "{body}");
-    assert_eq!(body["issues"][0]["code"], "NO_ELIGIBLE_AGENTS", "{body}");
+    assert_eq!(body["issues"][0]["code"], "AGENT_NOT_FOUND", "{body}");
     assert_eq!(body["issues"][1]["code"], "AGENT_NOT_NAMED", "{body}");
     assert!(body["issues"][1]["agent_id"].is_string(), "{body}");
+    dry["dry_run"] = false.into();
+    let (status, body) = call(Method::POST, DEPLOY.into(), Some(dry)).await;
+    assert_eq!((status, &body["code"]), (404, &json!("agent_not_found")));
+    assert_eq!(body["issues"][0]["code"], "AGENT_NOT_FOUND", "{body}");
+    // What is allowed and denied at once is refused, however it is written.
+    let mut both = hello("api", "1");
+    both["allowed_datacenters"] = json!(["gcp:a", "local"]);
+    both["denied_datacenters"] = json!(["google:a"]);
+    let (status, body) = call(Method::POST, DEPLOY.into(), Some(both)).await;
+    assert_eq!((status, &body["code"]), (400, &json!("invalid_deploy")));
+    let codes = (&body["problems"][0]["code"], &body["issues"][0]["code"]);
+    let wanted = ("datacenter-policy-conflict", "DATACENTER_POLICY_CONFLICT");
+    assert_eq!(codes, (&json!(wanted.0), &json!(wanted.1)), "{body}");
+    assert_eq!(refs(&fleet), before.0, "nothing was committed");
     // A deploy is a commit, and the agent that was foreseen is told.
     let (status, body) = call(Method::POST, DEPLOY.into(), Some(hello("api", "1"))).await;
     assert_eq!(
@@ -121,6 +135,11 @@ async fn a_deploy_is_a_commit_an_agent_is_told_and_it_can_be_read_and_taken_away
     );
     let (_, all) = call(Method::GET, "/api/v1/deployments".into(), None).await;
     assert_eq!(all, json!([view]));
+    for (asked, shown) in [("running", json!([view])), ("frozen", json!([]))] {
+        let path = format!("/api/v1/deployments?status={asked}");
+        let (status, some) = call(Method::GET, path, None).await;
+        assert_eq!((status, some), (200, shown), "{asked}");
+    }
     // What it prints can be read, and followed.
     let prints = json!([
         "sh",
@@ -310,6 +329,20 @@ async fn what_a_caller_may_not_do_is_refused_and_nothing_is_committed() {
         (
             Method::GET,
             "/api/v1/deployments/acme/web/logs?service=a%26b",
+            None,
+            400,
+            "invalid_query",
+        ),
+        (
+            Method::GET,
+            "/api/v1/deployments?status=deploying",
+            None,
+            400,
+            "invalid_query",
+        ),
+        (
+            Method::GET,
+            "/api/v1/deployments?state=running",
             None,
             400,
             "invalid_query",

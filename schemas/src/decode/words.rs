@@ -4,6 +4,7 @@ use super::problem::{did_you_mean, shorten};
 use super::scalar::Scalar;
 use super::shape::Shape;
 use super::tree::Value;
+use crate::Datacenter;
 
 pub(super) fn fits(shape: &Shape, scalar: &Scalar<'_>) -> bool {
     match (shape, scalar) {
@@ -134,7 +135,13 @@ pub(super) fn suggestion(shape: &Shape, value: &Value<'_>) -> Option<String> {
             Value::Scalar(scalar),
         ) => {
             let lower = scalar.raw().trim().to_lowercase();
-            (pattern.fits)(&lower).then(|| shorten(&lower, 100))
+            let name = || {
+                let token = lower.contains(':').then_some(lower.as_str())?;
+                Some(Datacenter::of_token(token).ok()?.to_string())
+            };
+            let fits = |text: &String| (pattern.fits)(text);
+            let near = Some(lower.clone()).filter(fits).or_else(name);
+            near.filter(fits).map(|near| shorten(&near, 100))
         }
         (Shape::Fields(fields), Value::Scalar(Scalar::Null(_)))
             if fields.iter().all(|field| !field.required) =>

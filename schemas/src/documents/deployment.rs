@@ -50,7 +50,7 @@ pub struct Placement {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "documents", schemars(length(max = 100)))]
     pub allowed_datacenters: Vec<Datacenter>,
-    /// None of these datacenters.
+    /// None of these datacenters, and none that is allowed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "documents", schemars(length(max = 100)))]
     pub denied_datacenters: Vec<Datacenter>,
@@ -58,7 +58,7 @@ pub struct Placement {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "documents", schemars(length(max = 100)))]
     pub allowed_clouds: Vec<Cloud>,
-    /// None of these clouds.
+    /// None of these clouds, and none that is allowed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "documents", schemars(length(max = 100)))]
     pub denied_clouds: Vec<Cloud>,

@@ -91,6 +91,18 @@ pub enum DeploymentPhase {
     Frozen,
 }
 
+impl DeploymentPhase {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::Progressing,
+        Self::Running,
+        Self::Stopped,
+        Self::Removing,
+        Self::Frozen,
+    ];
+}
+
 /// One replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::documents::{Expose, Health, ProcessWorkload, SecretUse, Web};
+use crate::documents::{Expose, Health, ProcessWorkload, Rollout, SecretUse, Web};
 use crate::{
     AgentId, Cloud, Datacenter, DeploymentId, DeploymentName, Digest, NodeSize, OwnerName, token,
 };
@@ -72,7 +72,7 @@ pub struct DeployCall {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_size: Option<NodeSize>,
     /// The one datacenter where it may run; anywhere when empty. A token of before, such as `gcp:us-central1-a`, is read
-    /// as the name `gcp-us-central1-a`.
+    /// as the name `gcp-us-central1-a`, here and in the lists.
     #[serde(
         default,
         deserialize_with = "token::any_datacenter",
@@ -84,24 +84,41 @@ pub struct DeployCall {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_name: Option<AgentId>,
     /// Datacenters where it may run; any when empty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(feature = "documents", schemars(length(max = 100)))]
+    #[serde(
+        default,
+        deserialize_with = "token::datacenters",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    #[cfg_attr(
+        feature = "documents",
+        schemars(with = "Vec<String>", length(max = 100))
+    )]
     pub allowed_datacenters: Vec<Datacenter>,
-    /// Datacenters where it may not run.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(feature = "documents", schemars(length(max = 100)))]
+    /// Datacenters where it may not run; none of the allowed ones.
+    #[serde(
+        default,
+        deserialize_with = "token::datacenters",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    #[cfg_attr(
+        feature = "documents",
+        schemars(with = "Vec<String>", length(max = 100))
+    )]
     pub denied_datacenters: Vec<Datacenter>,
     /// Clouds where it may run; any when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "documents", schemars(length(max = 100)))]
     pub allowed_clouds: Vec<Cloud>,
-    /// Clouds where it may not run.
+    /// Clouds where it may not run; none of the allowed ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "documents", schemars(length(max = 100)))]
     pub denied_clouds: Vec<Cloud>,
     /// How to tell that it is ready, as in a document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// How a change rolls out, as in a document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
     /// How it is reached, as in a document; not published when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expose: Option<Expose>,
@@ -157,9 +174,9 @@ pub enum DeployState {
 pub struct Preflight {
     /// Always true: nothing was changed.
     pub dry_run: bool,
-    /// Whether it could run at once, or runs already.
+    /// Whether all of it could run at once, or runs already.
     pub eligible: bool,
-    /// The agent that would be told first.
+    /// The agent that would be told first, if any could.
     pub selected_agent_id: Option<AgentId>,
     /// Its size.
     pub selected_node_size: Option<NodeSize>,
@@ -167,8 +184,10 @@ pub struct Preflight {
     pub selected_datacenter: Option<Datacenter>,
     /// In which cloud that is.
     pub selected_cloud: Option<Cloud>,
-    /// Why it could not, or not at once.
+    /// Why not all of it could, or not at once.
     pub issues: Vec<Issue>,
+    /// What is worth knowing, and nothing is wrong with.
+    pub notes: Vec<Issue>,
     /// What the plan would do and wait for beyond what it does anyway, a line each, at most 100.
     pub plan: Vec<String>,
 }

@@ -8,6 +8,7 @@ use super::{
     DeployCall, DeployRefusal, Deployed, DeploymentView, LAUNCHER_OPENAPI, LOG_LINES, Me,
     Preflight, routes,
 };
+use crate::status::DeploymentPhase;
 
 /// A route of owners.
 struct Route {
@@ -99,6 +100,10 @@ const ROUTES: &[Route] = &[
                 "`invalid_body`: the call cannot be read, or says two things. `invalid_deploy`: the document would not come into force; `problems` says why.",
             ),
             (
+                404,
+                "`agent_not_found`: no agent has the name that the call gives.",
+            ),
+            (
                 409,
                 "`no_capacity`: nothing could run it until another document changes; `issues` says why. `written_by_hand`: a person wrote the document. `changes_others`: another one would change, too.",
             ),
@@ -113,8 +118,8 @@ const ROUTES: &[Route] = &[
         description: "As they were last seen.",
         request: false,
         answers: &[Answer(200, "The deployments, by name.", Holds::All)],
-        refusals: &[],
-        query: Vec::new,
+        refusals: &[(400, "`invalid_query`")],
+        query: of_list,
     },
     Route {
         method: "get",
@@ -165,8 +170,16 @@ const ROUTES: &[Route] = &[
     },
 ];
 
+fn parameter(name: &str, description: &str, schema: Value) -> Value {
+    json!({"name": name, "in": "query", "description": description, "schema": schema})
+}
+
+fn of_list() -> Vec<Value> {
+    let schema = json!({"type": "string", "enum": DeploymentPhase::ALL});
+    vec![parameter("status", "Only those with this status.", schema)]
+}
+
 fn of_logs() -> Vec<Value> {
-    let parameter = |name: &str, description: &str, schema: Value| json!({"name": name, "in": "query", "description": description, "schema": schema});
     vec![
         parameter(
             "lines",

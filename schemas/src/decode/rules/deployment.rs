@@ -1,6 +1,7 @@
 //! Rules of deployments: what an agent could not run, and what it would have to guess.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use super::super::walk::push_field;
 use super::{Finding, Rule, at_least, find, rollout, secrets};
@@ -11,6 +12,7 @@ use crate::documents::{
 pub(super) const RULES: &[Rule<DeploymentSpec>] = &[
     (&[], process),
     (&[], compose),
+    (&["/spec/placement"], placement),
     (&[WEB], web),
     (&["/spec/workload/process/env"], secrets::uses),
     (&[WEB], probe),
@@ -53,6 +55,37 @@ fn web(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
     if workload.web.is_none() && spec.expose.is_some() {
         let message = "`spec.expose` needs `spec.workload.compose.web`, which names the service that is reached";
         find(findings, "/spec/expose", "no-web", message.into());
+    }
+}
+
+/// What is allowed and denied at once was not meant so, whichever of both would win.
+fn placement(spec: &DeploymentSpec, findings: &mut Vec<Finding>) {
+    let of = &spec.placement;
+    let datacenters = ("Datacenters", "datacenter-policy-conflict");
+    disjoint(
+        findings,
+        datacenters,
+        &of.allowed_datacenters,
+        &of.denied_datacenters,
+    );
+    let clouds = ("Clouds", "cloud-policy-conflict");
+    disjoint(findings, clouds, &of.allowed_clouds, &of.denied_clouds);
+}
+
+fn disjoint<T: PartialEq + Display>(
+    findings: &mut Vec<Finding>,
+    (what, code): (&str, &'static str),
+    allowed: &[T],
+    denied: &[T],
+) {
+    for (index, both) in denied.iter().enumerate() {
+        if allowed.contains(both) {
+            let message = format!(
+                "`spec.placement.denied{what}[{index}]`: {both} is among `allowed{what}` too; take it out of one of them"
+            );
+            let pointer = format!("/spec/placement/denied{what}/{index}");
+            find(findings, &pointer, code, message);
+        }
     }
 }
 

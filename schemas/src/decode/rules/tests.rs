@@ -154,6 +154,54 @@ fn a_compose_file_lies_beside_its_deployment() {
 }
 
 #[test]
+fn what_is_allowed_is_not_denied_as_well() {
+    changed(
+        COMPOSE,
+        "allowedClouds: [gcp, on-prem]",
+        "allowedClouds: [gcp, on-prem]\n    deniedClouds: [azure, baremetal]",
+        expect![[r#"
+            cloud-policy-conflict 18:27: `spec.placement.deniedClouds[1]`: baremetal is among `allowedClouds` too; take it out of one of them
+        "#]],
+    );
+    changed(
+        COMPOSE,
+        "spread: datacenters",
+        "spread: datacenters\n    allowedDatacenters: [a, b]\n    deniedDatacenters: [c, b, a]",
+        expect![[r#"
+            datacenter-policy-conflict 20:28: `spec.placement.deniedDatacenters[1]`: b is among `allowedDatacenters` too; take it out of one of them
+            datacenter-policy-conflict 20:31: `spec.placement.deniedDatacenters[2]`: a is among `allowedDatacenters` too; take it out of one of them
+        "#]],
+    );
+    changed(
+        COMPOSE,
+        "spread: datacenters",
+        "spread: datacenters\n    allowedDatacenters: [a]\n    deniedDatacenters: [b]",
+        expect![""],
+    );
+}
+
+#[test]
+fn a_datacenter_of_before_is_told_its_name_of_today() {
+    changed(
+        COMPOSE,
+        "spread: datacenters",
+        "allowedDatacenters: [\"google:us_central1-a\"]",
+        expect![[r#"
+            bad-format 18:26: `spec.placement.allowedDatacenters[0]`: expected 1 to 40 characters: a-z, 0-9 and '-', starting and ending with a letter or digit, found the text "google:us_central1-a"
+              help: did you mean `gcp-us-central1-a`?
+        "#]],
+    );
+    changed(
+        COMPOSE,
+        "spread: datacenters",
+        "allowedDatacenters: [\"a:b:c\"]",
+        expect![[r#"
+            bad-format 18:26: `spec.placement.allowedDatacenters[0]`: expected 1 to 40 characters: a-z, 0-9 and '-', starting and ending with a letter or digit, found the text "a:b:c"
+        "#]],
+    );
+}
+
+#[test]
 fn a_compose_file_is_no_way_to_steer_the_engine() {
     changed(
         COMPOSE,
