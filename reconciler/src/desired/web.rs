@@ -8,12 +8,17 @@ use easyenclave_schemas::documents::{ComposeWorkload, Document, Workload};
 /// Where a deployment says which service it is.
 const SERVICE: &str = "/spec/workload/compose/web/service";
 
+/// What has to be known to judge it.
+const NEEDED: [&str; 2] = [SERVICE, "/spec/workload/compose/profiles"];
+
 /// Why nobody would reach it. What is not there at all is said elsewhere.
 pub(super) fn unreachable(located: &Located, composition: &Composition) -> Vec<Problem> {
     let Some((name, profiles)) = named(&located.document) else {
         return Vec::new();
     };
-    let Some(service) = composition.services.get(name) else {
+    let is_known = NEEDED.iter().all(|pointer| located.knows(pointer));
+    let service = composition.services.get(name).filter(|_| is_known);
+    let Some(service) = service else {
         return Vec::new();
     };
     let why = [
