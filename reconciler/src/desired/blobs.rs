@@ -232,7 +232,7 @@ fn decode(key: BlobKey, blob: ReadBlob<'_>) -> (Decoded, bool) {
         Ok(located) => read(&bytes, located),
         Err(flawed) => {
             let claims = decode::identify(&bytes);
-            let rest = flawed.rest.map(|located| read(&bytes, located));
+            let rest = flawed.rest.map(|located| read(&bytes, *located));
             further(in_document(flawed.problems), claims, rest)
         }
     };

@@ -50,7 +50,7 @@ pub struct Flawed {
     pub problems: Vec<Problem>,
     /// What is left of it, with stand-ins for what is unknown: to look for what else is wrong, and for nothing else. None
     /// when it is not even known which document this is.
-    pub rest: Option<Located>,
+    pub rest: Option<Box<Located>>,
 }
 
 impl Located {
@@ -111,7 +111,7 @@ pub fn salvage(text: &[u8]) -> Result<Located, Flawed> {
     match located {
         Some(located) if problems.is_empty() => Ok(located),
         rest => Err(Flawed {
-            rest: rest.filter(|_| !problems.is_full()),
+            rest: rest.filter(|_| !problems.is_full()).map(Box::new),
             problems: problems.into_sorted(),
         }),
     }
