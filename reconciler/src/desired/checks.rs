@@ -138,14 +138,13 @@ fn places(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
                 "/kind",
                 format!("{FLEET} holds the kind Fleet, found {kind}"),
             ),
-            Some(owner) if matches!(kind, Kind::Deployment | Kind::Secret) => {
+            Some(owner)
+                if matches!(kind, Kind::Deployment | Kind::Secret)
+                    || version.path.starts_with("reservations/") =>
+            {
                 findings.push(misplaced(facts, *version, owner));
                 continue;
             }
-            Some(owner) if version.path.starts_with("reservations/") => (
-                "/metadata/owner",
-                format!("this folder does not belong to {owner}"),
-            ),
             _ if kind == Kind::Fleet => (
                 "/kind",
                 format!("the fleet is described in {FLEET} and nowhere else"),
@@ -168,6 +167,7 @@ fn misplaced(facts: &Facts<'_>, version: Considered<'_>, owner: &str) -> Finding
     let kind = version.read.located.identity.kind;
     let folder = match kind {
         Kind::Secret => "secrets",
+        Kind::CapacityReservation => "reservations",
         _ => "deployments",
     };
     let of_folder = owner_folder(version.path, folder);

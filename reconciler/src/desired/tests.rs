@@ -669,7 +669,7 @@ fn a_folder_speaks_for_its_owner_only() {
         deployments/hello.yaml:6:10: deployments of acme lie under deployments/acme/; did you mean `deployments/acme/hello.yaml`? (it is left out)
         deployments/other/hello.yaml:6:10: deployments of acme lie under deployments/acme/ (nothing of it is touched)
         providers/fleet.yaml:3:7: the fleet is described in fleet.yaml and nowhere else (what depends on it is not touched)
-        reservations/other/a.yaml:5:10: this folder does not belong to acme (it is left out)
+        reservations/other/a.yaml:5:10: reservations of acme lie under reservations/acme/ (it is left out)
         deployment acme/hello x1
         deployment acme/hello-again x2
         target tiny of 32 tiny

@@ -240,6 +240,8 @@ async fn what_a_caller_may_not_do_is_refused_and_nothing_is_committed() {
     let mut version = hello("x", "1");
     version["app_version"] = "1\n\nDeployed-By: the king".into();
     let none = json!({"app_name": "x"});
+    let text = "services:\n  web:\n    image: x\n    privileged: true\n";
+    let broken = json!({"app_name": "x", "node_size": "tiny", "compose": text});
     let rows = [
         (Method::POST, DEPLOY, Some(named), 400, "invalid_body"),
         (Method::POST, DEPLOY, Some(unknown), 400, "invalid_body"),
@@ -249,6 +251,7 @@ async fn what_a_caller_may_not_do_is_refused_and_nothing_is_committed() {
         (Method::POST, DEPLOY, Some(json!([])), 400, "invalid_body"),
         (Method::POST, DEPLOY, Some(size), 400, "invalid_deploy"),
         (Method::POST, DEPLOY, Some(probe), 400, "invalid_deploy"),
+        (Method::POST, DEPLOY, Some(broken), 400, "invalid_deploy"),
         (
             Method::POST,
             DEPLOY,
@@ -362,10 +365,14 @@ async fn what_a_caller_may_not_do_is_refused_and_nothing_is_committed() {
             "{said}: {answer}"
         );
         if code == "invalid_deploy" {
-            assert_eq!(
-                answer["problems"][0]["file"], "deployments/acme/x.yaml",
-                "{answer}"
-            );
+            let problem = &answer["problems"][0];
+            assert_eq!(problem["file"], "deployments/acme/x.yaml", "{answer}");
+            let field = problem["field"].as_str().expect("a field of the call");
+            assert!(said.contains(&format!("\"{field}\"")), "{said}: {answer}");
+            if field == "compose" {
+                let place = (&problem["line"], &problem["column"]);
+                assert_eq!(place, (&json!(4), &json!(17)), "{answer}");
+            }
         }
         if code == "no_capacity" {
             assert_eq!(

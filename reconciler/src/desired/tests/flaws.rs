@@ -248,6 +248,12 @@ fn typing_errors_in_new_documents() {
             "target: tinny\n  untill: x",
         ),
         (
+            "reservations/acme/r.yaml",
+            reservation.as_str(),
+            "owner: acme",
+            "owner: acmee",
+        ),
+        (
             "deployments/shop.yaml",
             DEPLOYMENT,
             "name: web",
@@ -278,6 +284,7 @@ fn typing_errors_in_new_documents() {
         r.yaml:9:10: `spec.until`: expected a time such as 2026-01-31T12:00:00Z, found the text "tomorrow"
         r.yaml:7:11: there is no CapacityTarget named tinny; did you mean `tiny`?
         r.yaml:8:3: unknown field `untill` in `spec`; did you mean `until`?
+        r.yaml:5:10: there is no Owner named acmee; reservations of acmee lie under reservations/acmee/; did you mean `acme`?
         shop.yaml:3:32: deployments of acme lie under deployments/acme/; did you mean `deployments/acme/shop.yaml`?
         shop.yaml:7:23: there is no file compose.yaml beside this document
         shop.yaml:3:1: missing field `owner` in `metadata`
