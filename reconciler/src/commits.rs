@@ -48,6 +48,9 @@ const TIDY_EVERY: usize = 50;
 /// Putting them together is stopped after this, and begun anew after as many commits.
 const TIDY: Duration = Duration::from_secs(60);
 
+/// The clone that pushes are made in: others wait for their turn meanwhile, and have time left after it.
+const TIDY_SCRATCH: Duration = Duration::from_secs(10);
+
 /// Where owners' changes become commits.
 pub struct Desk {
     source: Source,
@@ -57,7 +60,7 @@ pub struct Desk {
     scratch: PathBuf,
     looks: Semaphore,
     queue: Arc<Shares>,
-    turn: Semaphore,
+    turn: Arc<Semaphore>,
     /// How many commits were made, and whether they are being tidied up.
     commits: AtomicUsize,
     tidying: Arc<Semaphore>,
@@ -181,7 +184,7 @@ impl Desk {
             scratch,
             looks: Semaphore::new(LOOKS),
             queue: Shares::new(WAITING, WAITING_OF_ONE),
-            turn: Semaphore::new(1),
+            turn: Arc::new(Semaphore::new(1)),
             commits: AtomicUsize::new(0),
             tidying: Arc::new(Semaphore::new(1)),
         }
@@ -274,13 +277,29 @@ impl Desk {
             when: now.as_millis() / 1000,
         };
         if !self.source.is_local() {
-            return git::commit_and_push(&self.repository, &self.scratch, proposal, REMOTE).await;
+            let scratch = &self.scratch;
+            let commit = git::commit_and_push(&self.repository, scratch, proposal, REMOTE).await?;
+            self.tidy_scratch();
+            return Ok(commit);
         }
         let repository = self.repository.clone();
         let commit = spawn_blocking(move || git::commit_onto(&repository, &proposal)).await;
         let commit = commit.expect("committing does not panic")?;
         self.tidy();
         Ok(commit)
+    }
+
+    /// Each push leaves something in the clone that it is made in. Who asked for it does not wait until that is tidied up; it
+    /// takes its turn, so that nobody is at work there meanwhile.
+    fn tidy_scratch(&self) {
+        if let Ok(tidying) = Arc::clone(&self.tidying).try_acquire_owned() {
+            let (turn, scratch) = (Arc::clone(&self.turn), self.scratch.clone());
+            tokio::spawn(async move {
+                let _tidying = tidying;
+                let _turn = turn.acquire_owned().await;
+                git::tidy(&scratch, TIDY_SCRATCH).await;
+            });
+        }
     }
 
     /// Each commit here is a pack, and perhaps nobody else ever tidies the repository up. Nobody waits for that either.

@@ -138,6 +138,11 @@ impl Source {
         self.git.fetch(deadline).await
     }
 
+    /// Keeps the copy of a repository that lies elsewhere small.
+    pub async fn tidy(&self, deadline: Duration) {
+        self.git.tidy(deadline).await;
+    }
+
     /// Puts the newest commit in force, if it can be. Answers why not.
     pub async fn refresh(&self, world: &World) -> Option<Trouble> {
         let this = self.clone();

@@ -11,11 +11,10 @@ use crate::changes::{Proposal, commit_onto, refusal, tip};
 use crate::clone::open_bare;
 use crate::process::{first_words, git};
 use crate::remote::Until;
-use crate::tidy::tidy;
 use crate::{CommitId, GitError};
 
-/// Commits changes to a branch of a repository that lies elsewhere, in `scratch`, and pushes them. Scratch, which is nobody
-/// else's, is kept small.
+/// Commits changes to a branch of a repository that lies elsewhere, in `scratch`, and pushes them. Scratch is nobody
+/// else's, and `tidy` keeps it small.
 ///
 /// A push whose answer was lost may have landed; doing it again is no harm.
 ///
@@ -36,7 +35,6 @@ pub async fn commit_and_push(
     let (clone, at) = (scratch.to_path_buf(), name.clone());
     let (from, commit) = aside(move || commit(clone, &at, proposal)).await?;
     push(url, scratch, (&name, &from), commit, until).await?;
-    tidy(scratch, until.left()).await;
     Ok(commit)
 }
 

@@ -51,7 +51,7 @@ pub use process::redact;
 pub use sign::{SignError, SignatureFlaw, Signer, Signers, SignersError};
 pub use source::Source;
 pub use sums::{SUMS, SUMS_TRAILER, Sha256, Sums, SumsError, trailer};
-pub use tidy::tidy_beside_others;
+pub use tidy::{tidy, tidy_beside_others};
 pub use versions::Met;
 pub use watch::Watch;
 pub use worktree::uncommitted;

@@ -103,13 +103,21 @@ impl Source {
         };
         if output.success {
             self.0.has_fetched.store(true, Ordering::Relaxed);
-            tidy(path, deadline).await;
             return Ok(());
         }
         Err(GitError::Unreachable {
             operation: "fetch",
             message: first_words(&output.stderr),
         })
+    }
+
+    /// Keeps the mirror small, when there is something to gain and nobody fetches. Does nothing to a local repository.
+    pub async fn tidy(&self, deadline: Duration) {
+        if !self.is_local()
+            && let Ok(_turn) = self.0.fetching.try_lock()
+        {
+            tidy(&self.0.path, deadline).await;
+        }
     }
 
     /// The branch's tip; none when the branch does not exist.

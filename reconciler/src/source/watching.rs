@@ -18,6 +18,9 @@ const POLL: Duration = Duration::from_secs(15);
 /// A fetch that takes longer is stopped.
 const FETCH: Duration = Duration::from_secs(60);
 
+/// Owners' changes fetch as well, and wait for no longer than this for the copy of the repository to be tidied up.
+const TIDY: Duration = Duration::from_secs(10);
+
 /// Wakes a pass when the state repository may have changed: at once when it is local, after a poll
 /// when it is not, or cannot be watched. After errors a poll comes later, never sooner.
 pub async fn watch(
@@ -57,6 +60,7 @@ pub async fn watch(
         });
         outage.set(trouble);
         world.wake.notify_one();
+        source.tidy(TIDY).await;
         let pause = POLL.saturating_mul(1 << failures.min(5));
         sleep(pause.mul_f64(1.0 + world.entropy.fraction() / 4.0)).await;
     }
