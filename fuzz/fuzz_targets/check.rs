@@ -42,7 +42,7 @@ fuzz_target!(|bytes: &[u8]| {
         let frozen = model
             .desired
             .frozen
-            .contains(&Frozen::Deployment(id.clone()));
+            .contains_key(&Frozen::Deployment(id.clone()));
         let known = model.desired.deployments.contains_key(id) || frozen;
         assert!(known || !rejected.contains(&file), "{id} {deployment:?}");
     }

@@ -112,7 +112,8 @@ impl Daemon {
         )?;
         source.open_with(Arc::clone(&world.keyring));
         if let Some(recorded) = &recorded {
-            source.go_on_from(&recorded.fleet.effective_commit);
+            let kept = report::kept(recorded).collect();
+            source.go_on_from(&recorded.fleet.effective_commit, kept);
         }
         keys::allow_signer(&data.allowed_signers(), &ledger.allowed_signers_line())?;
         let (status, _) = watch::channel(None);

@@ -137,7 +137,7 @@ fn is_wanted(revision: &Revision, order: &OrderRecord) -> bool {
     };
     let desired = &revision.desired;
     let frozen = Frozen::Target(target.clone());
-    desired.targets.contains_key(target) || desired.frozen.contains(&frozen)
+    desired.targets.contains_key(target) || desired.frozen.contains_key(&frozen)
 }
 
 /// Ended orders that are of use: they say how short a place is, or their machines may still be there.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use easyenclave_plan::{Action, Agent, Deployment, Desired, Hold, Observed, Plan, plan};
+use easyenclave_plan::{Action, Agent, Deployment, Desired, Frozen, Hold, Observed, Plan, plan};
 use easyenclave_schemas::wire::{Issue, Preflight};
 use easyenclave_schemas::{AgentId, Cloud, DeploymentId, Digest, OwnerName, TargetName, Timestamp};
 
@@ -33,6 +33,8 @@ pub(crate) struct Foreseen {
     pub(crate) version: Option<Digest>,
     /// What would be held.
     pub(crate) held: Option<Digest>,
+    /// Why what runs is left as it is, if it is.
+    pub(crate) frozen: Option<String>,
     /// What is new in the plan, a line each.
     lines: Vec<String>,
 }
@@ -55,6 +57,7 @@ impl Foreseen {
             not_found: None,
             version: None,
             held: newly_held(id, before, &after),
+            frozen: desired.frozen.get(&Frozen::Deployment(id.clone())).cloned(),
             lines: lines(&id.owner, before, &after),
         };
         let Some(wanted) = desired.deployments.get(id) else {

@@ -166,7 +166,7 @@ pub(crate) fn gone(records: &Records, change: &Change, revision: &Revision) -> V
 /// Whether a deployment is not wanted any more; one whose document cannot be read may be.
 fn is_gone(revision: &Revision, id: &DeploymentId) -> bool {
     let desired = &revision.desired;
-    let is_frozen = desired.frozen.contains(&Frozen::Deployment(id.clone()));
+    let is_frozen = desired.frozen.contains_key(&Frozen::Deployment(id.clone()));
     !desired.deployments.contains_key(id) && !is_frozen
 }
 

@@ -2,6 +2,7 @@
 //! why it does not. It can only read.
 
 mod astray;
+mod before;
 mod draft;
 mod kept;
 mod older;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use easyenclave_git::{BlobId, CommitId, GitError};
 use easyenclave_schemas::decode::MAX_BYTES;
+use easyenclave_schemas::documents::Identity;
 use easyenclave_schemas::records::InForceRecord;
 use tokio::task::spawn_blocking;
 
@@ -59,6 +61,8 @@ struct Reader {
     accepted: Option<CommitId>,
     /// The commit that status tells was in force, for want of anything kept.
     reported: Option<CommitId>,
+    /// What status tells was not removed by then.
+    kept: Vec<Identity>,
     /// What differs from its files.
     besides: Besides,
     /// Whether the loader knows what was in force before a restart.
@@ -99,6 +103,7 @@ impl Source {
             considered: None,
             accepted: last.and_then(|last| last.commit.parse().ok()),
             reported: None,
+            kept: Vec::new(),
             besides: last.map(besides).unwrap_or_default(),
             is_primed: false,
             has_revision: false,
@@ -115,9 +120,12 @@ impl Source {
     }
 
     /// Takes this commit for what was in force, if nothing that was kept tells: then a document that breaks as it moves
-    /// is no removal even while the store is lost. To be told before anything is read.
-    pub fn go_on_from(&self, reported: &str) {
-        self.lock().reported = reported.parse().ok();
+    /// is no removal even while the store is lost. What was `kept` by then is not removed for what cannot be read of it. To
+    /// be told before anything is read.
+    pub fn go_on_from(&self, reported: &str, kept: Vec<Identity>) {
+        let mut reader = self.lock();
+        reader.reported = reported.parse().ok();
+        reader.kept = kept;
     }
 
     /// What is in force, to be kept for the next start; nothing before the first revision.
@@ -206,45 +214,6 @@ impl Reader {
         }
     }
 
-    /// Tells the loader what was in force before a restart.
-    fn prime(&mut self) -> Result<(), Trouble> {
-        let Some(accepted) = self.accepted else {
-            if let Some(reported) = self.reported {
-                self.read_reported(reported)
-                    .unwrap_or_else(|error| warn(&failed(error)));
-            }
-            return Ok(());
-        };
-        let files = files(&self.git, accepted).map_err(failed)?;
-        let git = &self.git;
-        let blob = |id: [u8; 20]| document(git, BlobId::from_bytes(id));
-        self.loader.prime(&files, &self.besides, &blob);
-        Ok(())
-    }
-
-    /// Loads the commit that status names, if the newest one follows on it: what differed from its files is not known.
-    fn read_reported(&mut self, reported: CommitId) -> Result<(), GitError> {
-        let git = &self.git;
-        let Some(head) = git.head()? else {
-            return Ok(());
-        };
-        if git.is_ancestor(reported, head)? {
-            let files = files(git, reported)?;
-            let blob = |id: [u8; 20]| document(git, BlobId::from_bytes(id));
-            let history = |path: &str| older(git, path, reported);
-            self.loader.load(&files, &blob, &history);
-        }
-        Ok(())
-    }
-
-    /// What was in force before a restart.
-    fn resume(&mut self) -> Option<Revision> {
-        let read = self.read(self.accepted?);
-        let (revision, _) = read.inspect_err(warn).ok()?;
-        self.has_revision = true;
-        Some(self.considered_only(&revision))
-    }
-
     fn newest(&mut self) -> Seen {
         let head = match self.git.head() {
             Ok(Some(head)) => head,
@@ -307,7 +276,7 @@ impl Reader {
         };
         self.besides = self.loader.besides(&files);
         let mut problems = loaded.problems;
-        problems.extend(self.astray.of(git, head));
+        problems.extend(self.astray.of(git, head, &loaded.holding));
         let revision = Revision {
             commit: head.to_string(),
             effective: head.to_string(),

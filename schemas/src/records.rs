@@ -1,7 +1,7 @@
 //! What the reconciler's store holds: agents and orders, as JSON. Desired state is never in it.
 //! A record is the durable intent behind an effect: it is written before the effect is tried.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,10 @@ pub struct InForceRecord {
     /// digits.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attached: BTreeMap<String, String>,
+    /// Files of the commit that lie where they count for nothing and came since all that was in force could be read: each may
+    /// be a document that was moved there. Who did not know of this field kept none: then every such file may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub came: Option<BTreeSet<String>>,
 }
 
 /// An agent that registered.

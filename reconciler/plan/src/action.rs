@@ -329,8 +329,8 @@ pub enum WaitReason {
     LaunchesProbing { cause: FailureCause, slots: u32 },
     /// A removal is held until a person approves the digest.
     Held { digest: Digest },
-    /// The document cannot be read, so nothing of it is touched.
-    Frozen,
+    /// No document of it, or of what it belongs to, can be used, so nothing of it is touched.
+    Frozen { why: String },
     /// The agent is out of placement and exposure.
     InQuarantine { reason: Quarantine },
     /// The agent is silent past the deadline, but so are others of its pool; it may be the network.

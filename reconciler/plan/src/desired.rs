@@ -27,8 +27,9 @@ pub struct Desired {
     pub deployments: BTreeMap<DeploymentId, Deployment>,
     /// Under which host's name a deployment is reached, where it has one.
     pub hostnames: BTreeMap<DeploymentId, Hostname>,
-    /// Things whose documents cannot be read and have no good version: nothing of theirs is touched.
-    pub frozen: BTreeSet<Frozen>,
+    /// Things of which no document can be used: nothing of theirs is touched. Each with why, for people: whole words that
+    /// name the file, and by which nothing is decided.
+    pub frozen: BTreeMap<Frozen, String>,
     /// What persons have approved, also what has had its occasion.
     pub approvals: BTreeSet<Approval>,
 }

@@ -197,7 +197,7 @@ fn uncovered(
     let supply = pools.supply(target);
     match view.target(target).state {
         Wanted::No => (WaitReason::NoTarget, None),
-        Wanted::Frozen => (WaitReason::Frozen, None),
+        Wanted::Frozen => (view.why_target_frozen(target), None),
         Wanted::Yes(_) => match of(view, provided, target, missing) {
             (WaitReason::FreeAgentsUnusable { .. }, _) if supply.free + supply.unsure == 0 => {
                 (WaitReason::CapacityExhausted { missing }, None)

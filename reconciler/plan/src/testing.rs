@@ -87,6 +87,11 @@ fn lines(text: &str) -> impl Iterator<Item = Words<'_>> {
     lines.filter(|line| !line.is_empty()).map(Words::of)
 }
 
+fn freeze(desired: &mut Desired, frozen: Frozen) {
+    let why = "its.yaml cannot be used".to_owned();
+    desired.frozen.insert(frozen, why);
+}
+
 /// A desired state that wants nothing, with the defaults of a fleet document.
 pub(crate) fn nothing() -> Desired {
     Desired {
@@ -110,7 +115,7 @@ pub(crate) fn nothing() -> Desired {
         reservations: BTreeMap::new(),
         deployments: BTreeMap::new(),
         hostnames: BTreeMap::new(),
-        frozen: BTreeSet::new(),
+        frozen: BTreeMap::new(),
         approvals: BTreeSet::new(),
     }
 }
@@ -135,8 +140,8 @@ pub(crate) fn desired(text: &str) -> Desired {
             ),
             "deploy" => drop(desired.deployments.insert(words.name(), deployment(words))),
             "host" => drop(desired.hostnames.insert(words.name(), words.name())),
-            "freeze-deploy" => drop(desired.frozen.insert(Frozen::Deployment(words.name()))),
-            "freeze-target" => drop(desired.frozen.insert(Frozen::Target(words.name()))),
+            "freeze-deploy" => freeze(&mut desired, Frozen::Deployment(words.name())),
+            "freeze-target" => freeze(&mut desired, Frozen::Target(words.name())),
             other => panic!("no such thing: {other}"),
         }
     }

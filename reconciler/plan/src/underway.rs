@@ -25,7 +25,7 @@ pub(crate) fn report(view: &View, draft: &mut Draft) {
             | Instruction::Astray => {}
         }
         if facts.frozen && !is_as_wanted(view, agent) {
-            draft.wait_agent(view, agent, WaitReason::Frozen, None);
+            draft.wait_agent(view, agent, view.why_frozen(agent), None);
         }
     }
 }

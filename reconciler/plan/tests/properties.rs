@@ -526,7 +526,7 @@ proptest! {
 }
 
 fn is_frozen(desired: &Desired, id: &DeploymentId) -> bool {
-    desired.frozen.contains(&Frozen::Deployment(id.clone()))
+    desired.frozen.contains_key(&Frozen::Deployment(id.clone()))
 }
 
 /// Whether an agent was told to run a deployment, or runs it.

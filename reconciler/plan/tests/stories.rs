@@ -550,7 +550,7 @@ fn frozen_documents_are_left_alone() {
         +0s assign bolt/api to tiny#0 generation 2 workload v2
     "#]]
     .assert_eq(&world.settle());
-    expect!["wait: deployment acme/web: a document cannot be read, so it stays as it is"]
+    expect!["wait: deployment acme/web: kept as it is: its.yaml cannot be used"]
         .assert_eq(&world.text());
 }
 

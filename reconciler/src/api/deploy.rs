@@ -122,12 +122,13 @@ fn sizes(world: &World) -> Vec<NodeSize> {
 /// The answer to what is committed: with the agent, as soon as one was told.
 async fn accepted(world: &World, wish: &Wish, committed: Committed) -> Response {
     let Committed { commit, foreseen } = committed;
-    let (id, held) = (wish.id(), foreseen.held);
+    let (id, held, frozen) = (wish.id(), foreseen.held, foreseen.frozen);
     let agent = match foreseen.version.filter(|_| held.is_none()) {
         Some(version) => told(world, &id, version).await,
         None => None,
     };
     let status = match (&wish.text, held, &agent) {
+        _ if frozen.is_some() => DeployState::Frozen,
         (_, Some(_), _) => DeployState::Held,
         (None, None, _) => DeployState::Removing,
         (Some(_), None, Some(_)) => DeployState::Deploying,
@@ -139,6 +140,7 @@ async fn accepted(world: &World, wish: &Wish, committed: Committed) -> Response 
         commit: commit.to_string(),
         status,
         held,
+        frozen,
     };
     (StatusCode::ACCEPTED, Json(answer)).into_response()
 }

@@ -33,6 +33,8 @@ enum What {
     Given(Difference),
     /// It is removed.
     Removed,
+    /// It cannot be used any more and is not removed, for this reason.
+    Kept(String),
     /// One of its fields differs.
     Field(Difference),
 }
@@ -43,7 +45,7 @@ impl Change {
         let kind = self.document.kind;
         match &self.what {
             What::New => guards::empowers(kind),
-            What::Removed => false,
+            What::Removed | What::Kept(_) => false,
             What::Given(difference) => guards::is_guarded(kind, difference),
             What::Field(difference) => guards::weakens(kind, difference),
         }
@@ -56,24 +58,29 @@ impl Change {
         let (change, difference) = match &self.what {
             What::New => ("added", None),
             What::Removed => ("removed", None),
+            What::Kept(_) => ("kept", None),
             What::Given(it) => ("added", Some(it)),
             What::Field(it) => ("changed", Some(it)),
         };
-        json!({
+        let mut json = json!({
             "document": document,
             "change": change,
             "field": difference.map(Difference::field),
             "old": difference.and_then(|it| it.old.as_ref()),
             "new": difference.and_then(|it| it.new.as_ref()),
             "weakens": self.weakens(),
-        })
+        });
+        if let What::Kept(why) = &self.what {
+            json["why"] = why.as_str().into();
+        }
+        json
     }
 
     /// The document and the field of its `spec` that it is under, as lines have them.
     fn part(&self) -> String {
         let (document, what) = (name(&self.document), &self.what);
         match what {
-            What::New | What::Removed => document,
+            What::New | What::Removed | What::Kept(_) => document,
             What::Given(it) | What::Field(it) => {
                 let field = it.pattern().next().unwrap_or_default();
                 format!("{document}: {field}")
@@ -88,6 +95,7 @@ impl fmt::Display for Change {
         match &self.what {
             What::New => write!(f, "{name}: new"),
             What::Removed => write!(f, "{name}: removed"),
+            What::Kept(why) => write!(f, "{name}: kept as it is: {why}"),
             What::Given(difference) | What::Field(difference) => write!(f, "{name}: {difference}"),
         }
     }
@@ -120,8 +128,12 @@ pub(super) fn weaker(changes: &[Change]) -> Vec<String> {
     lines
 }
 
-/// What is new, gone or changed among the documents in force.
-pub(super) fn between(old: &InForce, new: &InForce) -> Vec<Change> {
+/// What is new, gone or changed among the documents in force. What cannot be used and is `kept` is not gone.
+pub(super) fn between(
+    old: &InForce,
+    new: &InForce,
+    kept: &BTreeMap<Identity, String>,
+) -> Vec<Change> {
     let (old, new) = (by_key(old), by_key(new));
     let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
     let mut changes = Vec::new();
@@ -136,7 +148,10 @@ pub(super) fn between(old: &InForce, new: &InForce) -> Vec<Change> {
                 let given = given(new).into_iter().map(What::Given);
                 given.for_each(|what| note((new.0, what)));
             }
-            (Some((was, _)), None) => note((was, What::Removed)),
+            (Some((was, _)), None) => {
+                let why = kept.get(was).cloned();
+                note((was, why.map_or(What::Removed, What::Kept)));
+            }
             (Some(old), Some(new)) if old != new => {
                 let differences = diff::between(&fields(old), &fields(new));
                 let whats = differences.into_iter().map(What::Field);
@@ -312,7 +327,10 @@ mod tests {
             true => format!("! {change}"),
             false => change.to_string(),
         };
-        between(old, new).iter().map(line).collect()
+        between(old, new, &BTreeMap::new())
+            .iter()
+            .map(line)
+            .collect()
     }
 
     #[test]
@@ -442,6 +460,28 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_used_any_more_and_is_left_alone_is_not_told_as_removed() {
+        let old = documents(&[("CapacityTarget", "tiny", TARGET)]);
+        let identity = old.keys().next().expect("one").clone();
+        let why = "capacity/tiny.yaml:3:1: not valid YAML".to_owned();
+        let kept = BTreeMap::from([(identity, why)]);
+        let changes = between(&old, &InForce::new(), &kept);
+        let lines: Vec<_> = changes.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            lines,
+            ["target tiny: kept as it is: capacity/tiny.yaml:3:1: not valid YAML"]
+        );
+        let json = changes[0].json();
+        assert_eq!(
+            (&json["change"], &json["why"]),
+            (
+                &json!("kept"),
+                &json!("capacity/tiny.yaml:3:1: not valid YAML")
+            )
+        );
+    }
+
+    #[test]
     fn a_target_under_another_name_is_as_loud_as_one_with_another_policy() {
         let target = |name, policy: &str| {
             documents(&[("CapacityTarget", name, &TARGET.replace("loose", policy))])
@@ -462,7 +502,7 @@ mod tests {
             let spec = format!("{{ measurements: [{images}], modes: {{ tcb: {mode} }} }}");
             documents(&[("AttestationPolicy", "a", &spec)])
         };
-        let changes = between(&policy(0, "strict"), &policy(200, "warn"));
+        let changes = between(&policy(0, "strict"), &policy(200, "warn"), &BTreeMap::new());
         assert_eq!(changes.len(), 201, "programs have all");
         let lines = weaker(&changes);
         assert_eq!(lines.len(), FOREMOST + 2, "{lines:#?}");
@@ -473,7 +513,11 @@ mod tests {
                 "policy a: modes.tcb: \"strict\" -> \"warn\""
             ]
         );
-        let lines = weaker(&between(&policy(0, "warn"), &policy(FOREMOST, "warn")));
+        let lines = weaker(&between(
+            &policy(0, "warn"),
+            &policy(FOREMOST, "warn"),
+            &BTreeMap::new(),
+        ));
         assert_eq!(
             lines.len(),
             FOREMOST,
@@ -490,7 +534,7 @@ mod tests {
                 &format!("{{ breaker: {{ maxRemovals: {breaker} }} }}"),
             )])
         };
-        let changes = between(&fleet(1), &fleet(100));
+        let changes = between(&fleet(1), &fleet(100), &BTreeMap::new());
         let document = json!({ "kind": "Fleet", "owner": null, "name": "demo" });
         let expected = json!({
             "document": document, "change": "changed", "field": "breaker.maxRemovals",

@@ -81,7 +81,12 @@ impl Outlook {
         let head = resolve(&of.head, "--head")?;
         let against = Against::new(&seen, &status, base, System.now());
         let mut loader = Loader::default();
-        let unchanged = load(&mut loader, &source, base)?;
+        let mut unchanged = load(&mut loader, &source, base)?;
+        if of.base.is_none() {
+            // What was left alone before is so still, as long as a file may be it.
+            loader.was_kept(report::kept(&status));
+            unchanged = load(&mut loader, &source, base)?;
+        }
         let was = loader.in_force();
         let Loaded {
             model, problems, ..
@@ -96,7 +101,7 @@ impl Outlook {
         let now = against.judged_at;
         Ok(Self {
             trust: foresight::apply(&mut foreseen, &status, &model, &kept, now),
-            changes: changes::between(&was, &loader.in_force()),
+            changes: changes::between(&was, &loader.in_force(), &model.kept),
             head,
             against,
             source,

@@ -181,9 +181,9 @@ fn taken_back(source: &Source, base: CommitId, head: CommitId) -> anyhow::Result
 
 /// Documents that the change puts where none is read. What was there before is on the status branch.
 fn not_read(source: &Source, base: CommitId, head: CommitId) -> Option<String> {
-    let mut astray = Astray::default();
-    let before = astray.of(source, base);
-    let mut found = astray.of(source, head);
+    let (mut astray, none) = (Astray::default(), BTreeMap::new());
+    let before = astray.of(source, base, &none);
+    let mut found = astray.of(source, head, &none);
     found.retain(|one| !before.contains(one));
     let first = found.first()?;
     let more = match found.len() {

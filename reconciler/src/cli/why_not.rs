@@ -200,7 +200,7 @@ fn waits(wait: &Wait) -> String {
 
 /// The deployment of a name.
 fn chosen(desired: &Desired, name: &str) -> anyhow::Result<DeploymentId> {
-    let frozen = desired.frozen.iter().filter_map(|frozen| match frozen {
+    let frozen = desired.frozen.keys().filter_map(|frozen| match frozen {
         Frozen::Deployment(id) => Some(id),
         Frozen::Target(_) => None,
     });

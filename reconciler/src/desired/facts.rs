@@ -1,6 +1,6 @@
 //! All documents of a revision side by side, indexed by name, as the checks and the model see them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use easyenclave_schemas::documents::{
     ApprovalSpec, DeploymentSpec, Document, FleetSpec, Identity, Kind, Object, OwnerSpec,
@@ -9,6 +9,7 @@ use easyenclave_schemas::documents::{
 
 use super::blobs::Read;
 use super::paths::may_hold;
+use super::slot::Kept;
 use crate::secrets::Keyring;
 
 /// A version of a document that is considered.
@@ -87,12 +88,12 @@ pub(super) struct Facts<'a> {
     /// Versions whose identity another one has, with that one. They are in no list above, as are those
     /// that lie where they must not.
     pub(super) doubles: Vec<(Considered<'a>, Considered<'a>)>,
-    /// Documents that are in the tree but cannot be read and have no good version.
-    pub(super) unreadable: BTreeSet<Identity>,
+    /// Documents that are in the tree, or may be, but cannot be read and have no good version.
+    pub(super) unreadable: Kept,
 }
 
 impl<'a> Facts<'a> {
-    pub(super) fn new(all: Vec<Considered<'a>>, unreadable: BTreeSet<Identity>) -> Self {
+    pub(super) fn new(all: Vec<Considered<'a>>, unreadable: Kept) -> Self {
         let mut facts = Self {
             unreadable,
             ..Self::default()
@@ -144,12 +145,29 @@ impl<'a> Facts<'a> {
 
     /// Whether a document without an owner is in the tree but cannot be read.
     pub(super) fn is_unreadable(&self, kind: Kind, name: &str) -> bool {
-        let identity = Identity {
-            kind,
-            owner: None,
-            name: name.to_owned(),
-        };
-        self.unreadable.contains(&identity)
+        self.why_unreadable(kind, None, name).is_some()
+    }
+
+    /// Why a document that is in the tree, or may be, cannot be read.
+    pub(super) fn why_unreadable(
+        &self,
+        kind: Kind,
+        owner: Option<&str>,
+        name: &str,
+    ) -> Option<&String> {
+        let (owner, name) = (owner.map(str::to_owned), name.to_owned());
+        self.unreadable.get(&Identity { kind, owner, name })
+    }
+
+    /// Why one of these secrets is not there.
+    pub(super) fn why_no_secret<'n>(
+        &self,
+        owner: &str,
+        mut names: impl Iterator<Item = &'n str>,
+    ) -> String {
+        let why = names.find_map(|name| self.why_unreadable(Kind::Secret, Some(owner), name));
+        why.cloned()
+            .unwrap_or_else(|| format!("a secret of {owner} is not there"))
     }
 }
 

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use easyenclave_schemas::documents::Document;
-use easyenclave_schemas::status::ProblemStatus;
+use easyenclave_schemas::documents::{Document, Identity};
 
 use super::blobs::{BlobKey, Blobs, Decoded, Read, ReadBlob, Unread, VersionKey};
 use super::checks;
@@ -15,7 +14,7 @@ use super::model::{self, Model};
 use super::moves::Moves;
 use super::past::{Besides, InForce, Lost, Past, Version, Versions, again};
 use super::paths::{FLEET, beside, documents};
-use super::report::FileProblem;
+use super::report::{FileProblem, Loaded};
 use super::rest;
 use super::slot::{NO_FLEET, Older, Slot, absence, blame, borne, facts, problems};
 use super::strays::Strays;
@@ -33,17 +32,6 @@ pub struct Loader {
     moves: Moves,
     /// Older versions of files that fail, with the failing version that they were looked up for.
     older: BTreeMap<String, (BlobKey, Vec<BlobKey>)>,
-}
-
-/// What came of a revision.
-#[derive(Debug, Clone)]
-pub struct Loaded {
-    /// What is in force. `None` when the revision says too little to change anything.
-    pub model: Option<Model>,
-    /// What is wrong, in the order of files and lines. Without a model, first why there is none.
-    pub problems: Vec<ProblemStatus>,
-    /// Something could not be read at the moment: loading the same files again may say more.
-    pub outage: bool,
 }
 
 /// The older versions of a file's blob, newest first.
@@ -86,11 +74,12 @@ impl Loader {
         let note = |_: &String| outage.store(true, Ordering::Relaxed);
         let blob = |key| blob(key).inspect_err(note);
         let history = |path: &str| history(path).inspect_err(note);
-        let (model, problems) = self.settle(files, &blob, &history);
+        let (model, problems, holding) = self.settle(files, &blob, &history);
         Loaded {
             model,
             problems: problems.iter().map(FileProblem::to_status).collect(),
             outage: outage.into_inner(),
+            holding,
         }
     }
 
@@ -107,6 +96,12 @@ impl Loader {
             let other = |file: &str| kept.or_else(|| files.get(&beside(path, file)).copied());
             again(&mut self.blobs, key, kept, other, blob)
         });
+    }
+
+    /// Notes that these documents were not removed before. Where nothing else tells what was in force of one, such as while
+    /// its blob cannot be read, it is not removed as long as a file may be it.
+    pub fn was_kept(&mut self, documents: impl Iterator<Item = Identity>) {
+        self.past.was_kept(documents);
     }
 
     /// What is in force other than the files of the revision that was loaded last.
@@ -154,7 +149,7 @@ impl Loader {
         files: &BTreeMap<String, BlobKey>,
         blob: ReadBlob<'_>,
         history: History<'_>,
-    ) -> (Option<Model>, Vec<FileProblem>) {
+    ) -> (Option<Model>, Vec<FileProblem>, BTreeMap<String, Identity>) {
         let documents = documents(files);
         self.prepare(&documents, files, blob);
         let mut slots = self.open_all(&documents, files, blob);
@@ -165,7 +160,7 @@ impl Loader {
         let mut round = 0;
         let (model, missed) = loop {
             let missed = self.moves.missed(&self.past, &slots, &strays);
-            let mut facts = facts(&slots, &missed);
+            let mut facts = facts(&slots, &missed.why);
             facts.keyring = self.keyring.as_deref();
             let (borne, findings) = borne(&slots, checks::run(&facts));
             if findings.is_empty() {
@@ -181,19 +176,21 @@ impl Loader {
             }
             round += 1;
         };
-        rest::look(&mut slots, &missed);
+        rest::look(&mut slots, &missed.why);
         let absence = model.is_none().then(|| absence(&documents));
         let problems = absence
             .into_iter()
-            .chain(problems(&slots, model.is_some().then_some(&missed)))
+            .chain(problems(&slots, model.is_some().then_some(&missed.why)))
             .collect();
         if model.is_some() {
-            let kept = missed.iter().filter_map(|it| self.moves.take(it));
-            let lost = self.past.lost_of(&missed);
-            self.past = Past::new(&slots, kept, lost);
+            let why = missed.why.keys();
+            let kept = why.filter_map(|it| self.moves.take(it));
+            let lost = self.past.lost_of(&missed.why);
+            let aside = strays.aside(&self.past, &slots, !missed.why.is_empty());
+            self.past = Past::new(&slots, kept, lost, aside);
         }
         self.forget(files);
-        (model, problems)
+        (model, problems, missed.holding)
     }
 
     /// Decodes what is new.

@@ -48,13 +48,15 @@ pub struct Model {
     pub tunnel: TunnelSpec,
     /// Who may call the deploy API.
     pub callers: Callers,
+    /// Documents that cannot be used and are not removed, with why.
+    pub kept: BTreeMap<Identity, String>,
 }
 
-/// The schema holds every name to at least the type's bounds.
 /// A replica of a deployment that goes back by itself has proved good after this time, unless its document says otherwise.
 /// Most programs that fail at their start have done so by then.
 const PROBATION: Duration = Duration::from_secs(10);
 
+/// The schema holds every name to at least the type's bounds.
 const NAMED: &str = "the schema checked the name";
 
 /// The model of documents that passed. `None` without a fleet.
@@ -91,6 +93,7 @@ pub(super) fn build(facts: &Facts<'_>) -> Option<Model> {
         evidence: fleet.object.spec.evidence.clone(),
         tunnel: fleet.object.spec.tunnel.clone(),
         callers: Callers::of(&fleet.object.spec.api, owners(facts)),
+        kept: facts.unreadable.clone(),
     };
     let quotas = owners(facts).map(|(name, owner)| (name, owner.quota.agents));
     model.desired.quotas.extend(quotas);
@@ -152,17 +155,17 @@ fn limits(spec: &FleetSpec) -> Limits {
 }
 
 /// What must stay as it is while a document cannot be read.
-fn frozen(identity: &Identity) -> Option<Frozen> {
-    match identity.kind {
-        Kind::Deployment => Some(Frozen::Deployment(DeploymentId {
+fn frozen((identity, why): (&Identity, &String)) -> Option<(Frozen, String)> {
+    let name = identity.name.as_str();
+    let frozen = match identity.kind {
+        Kind::Deployment => Frozen::Deployment(DeploymentId {
             owner: OwnerName::new(identity.owner.as_deref()?).ok()?,
-            name: DeploymentName::new(identity.name.as_str()).ok()?,
-        })),
-        Kind::CapacityTarget => TargetName::new(identity.name.as_str())
-            .ok()
-            .map(Frozen::Target),
-        _ => None,
-    }
+            name: DeploymentName::new(name).ok()?,
+        }),
+        Kind::CapacityTarget => Frozen::Target(TargetName::new(name).ok()?),
+        _ => return None,
+    };
+    Some((frozen, why.clone()))
 }
 
 /// A target whose policy or provider cannot be read stays as it is.
@@ -171,10 +174,11 @@ fn add_target(desired: &mut Desired, facts: &Facts<'_>, held: &Held<'_, TargetSp
     let spec = &held.object.spec;
     let places = spec.all_places();
     let mut providers = places.iter().map(|place| place.provider.as_str());
-    if providers.any(|provider| facts.is_unreadable(Kind::Provider, provider))
-        || facts.is_unreadable(Kind::AttestationPolicy, spec.policy.as_str())
-    {
-        desired.frozen.insert(Frozen::Target(name));
+    let provider =
+        providers.find_map(|provider| facts.why_unreadable(Kind::Provider, None, provider));
+    let policy = || facts.why_unreadable(Kind::AttestationPolicy, None, spec.policy.as_str());
+    if let Some(why) = provider.or_else(policy) {
+        desired.frozen.insert(Frozen::Target(name), why.clone());
         return;
     }
     let target = Target {
@@ -287,8 +291,9 @@ fn add_deployment(model: &mut Model, facts: &Facts<'_>, held: &Held<'_, Deployme
         owner: OwnerName::new(held.owner()).expect(NAMED),
         name: DeploymentName::new(held.name()).expect(NAMED),
     };
-    if facts.is_unreadable(Kind::Owner, held.owner()) {
-        model.desired.frozen.insert(Frozen::Deployment(id));
+    if let Some(why) = facts.why_unreadable(Kind::Owner, None, held.owner()) {
+        let frozen = Frozen::Deployment(id);
+        model.desired.frozen.insert(frozen, why.clone());
         return;
     }
     let spec = &held.object.spec;
@@ -299,7 +304,9 @@ fn add_deployment(model: &mut Model, facts: &Facts<'_>, held: &Held<'_, Deployme
         .as_ref()
         .expect("deployments are read with their workload");
     let Some((digest, version)) = with_secrets(&model.secrets, &id, *digest, version) else {
-        model.desired.frozen.insert(Frozen::Deployment(id));
+        let names = version.secrets.iter().map(|it| it.name.as_str());
+        let why = facts.why_no_secret(held.owner(), names);
+        model.desired.frozen.insert(Frozen::Deployment(id), why);
         return;
     };
     model.workloads.insert(digest, version);

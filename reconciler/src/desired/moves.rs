@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use easyenclave_schemas::documents::Identity;
 
-use super::blobs::VersionKey;
 use super::past::{Past, Version, place_of};
-use super::paths::may_hold;
-use super::slot::Slot;
+use super::paths::{may_hold, shown};
+use super::slot::{Kept, Slot};
 use super::strays::Strays;
 
 /// What lies no more where it did in a revision.
@@ -18,6 +17,15 @@ pub(super) struct Moves {
     gone: BTreeMap<Identity, (String, Version)>,
     /// Those of them that a file which stands as it is holds.
     found: BTreeSet<Identity>,
+}
+
+/// What is not known to be removed.
+#[derive(Debug, Default)]
+pub(super) struct Missed {
+    /// The documents, with why.
+    pub(super) why: Kept,
+    /// The files that hold one of them back from where they count for nothing.
+    pub(super) holding: BTreeMap<String, Identity>,
 }
 
 impl Moves {
@@ -61,13 +69,15 @@ impl Moves {
     }
 
     /// What was in force of a file that fails: what another file holds is not this one's any more, and neither is what lay
-    /// here, when the file says that it is one that cannot be in force.
+    /// here, when the file says that it is another one, which cannot be in force.
     pub(super) fn left<'a>(&'a self, past: &'a Past, slot: &Slot<'_>) -> Option<&'a Version> {
-        let mut lost = past.lost_claims().map(|(identity, ..)| Some(identity));
-        if slot.says.is_some() && lost.any(|identity| identity == slot.says.as_ref()) {
-            return None;
-        }
-        let all = self.all_before(past, slot.path, slot.says.as_ref());
+        let says = slot.says.as_ref();
+        let mut lost = past.lost_claims();
+        let is_lost = says.is_some() && lost.any(|(identity, ..)| Some(identity) == says);
+        let all = match self.all_before(past, slot.path, says) {
+            [same, ..] if is_lost => [same, None, None],
+            all => all,
+        };
         let mut all = all.into_iter().flatten();
         all.find(|(_, read)| !self.found.contains(&read.located.identity))
     }
@@ -88,26 +98,34 @@ impl Moves {
 
     /// What is not known to be removed, because a file that fails lies in its place, or it may have moved: into a file that
     /// fails and came at the same time, or to where it counts for nothing. Until that file is good or gone.
-    pub(super) fn missed(
-        &self,
-        past: &Past,
-        slots: &[Slot<'_>],
-        strays: &Strays<'_>,
-    ) -> BTreeSet<Identity> {
+    pub(super) fn missed(&self, past: &Past, slots: &[Slot<'_>], strays: &Strays<'_>) -> Missed {
         let gone = self.gone.iter();
         let gone = gone.map(|(identity, (path, (key, _)))| (identity, path, *key));
         let known: BTreeSet<_> = slots.iter().flat_map(Slot::known).collect();
         let gone = gone.chain(past.lost_claims());
         let gone = gone.filter(|(identity, ..)| !known.contains(identity));
         let open: Vec<_> = slots.iter().filter(|slot| slot.is_open()).collect();
-        let missed = |(identity, path, key): &(&Identity, &String, VersionKey)| {
-            let may = |slot: &&Slot<'_>| past.may_have_come(path, slot) && slot.may_be(identity);
-            open.iter().any(may)
-                || Slot::at(slots, place_of(path)).is_some_and(Slot::is_refused)
-                || strays.hold(slots, identity, key.document)
-        };
-        let missed = gone.filter(missed);
-        missed.map(|(identity, ..)| identity.clone()).collect()
+        let mut missed = Missed::default();
+        for (identity, path, key) in gone {
+            let may = |slot: &&&Slot<'_>| past.may_have_come(path, slot) && slot.may_be(identity);
+            let here = || Slot::at(slots, place_of(path)).filter(|slot| slot.is_refused());
+            let broken = open.iter().find(may).copied().or_else(here);
+            let holders = strays.holders(past, slots, identity, key.document);
+            let why = match (broken, holders.first()) {
+                (Some(slot), _) => format!("{identity} may be in {}", slot.fault()),
+                (None, Some(path)) => {
+                    let path = shown(path);
+                    format!("{identity} may be in {path}, where it counts for nothing")
+                }
+                (None, None) => continue,
+            };
+            missed.why.insert(identity.clone(), why);
+            let holding = holders
+                .into_iter()
+                .map(|it| (it.to_owned(), identity.clone()));
+            missed.holding.extend(holding);
+        }
+        missed
     }
 
     /// Takes the version out of what is missed, with the path that it had.

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use easyenclave_schemas::decode::Problem;
 use easyenclave_schemas::documents::{Document, Identity};
 
-use super::blobs::{BlobKey, Blobs, Part, Read, ReadBlob, VersionKey};
+use super::astray::may_be_astray;
+use super::blobs::{BlobKey, Blobs, NOT_A_FILE, Part, Read, ReadBlob, VersionKey};
 use super::cautions;
-use super::paths::{beside, is_document};
+use super::paths::{beside, custom, guess, is_document};
 use super::report::FileProblem;
-use super::slot::{Slot, place};
+use super::slot::{Kept, Slot, place};
 
 /// A version of a document.
 pub(super) type Version = (VersionKey, Arc<Read>);
@@ -24,6 +25,8 @@ pub struct Besides {
     pub documents: BTreeMap<String, Option<BlobKey>>,
     /// What stands beside documents, by the documents' paths, where it is not the revision's.
     pub attached: BTreeMap<String, BlobKey>,
+    /// Files that lie where they count for nothing and came since all could be read; none when that was not kept.
+    pub came: Option<BTreeSet<String>>,
 }
 
 /// Documents in force.
@@ -70,6 +73,16 @@ pub(super) struct Past {
     refused: BTreeMap<String, BlobKey>,
     /// Paths in force whose documents no file was known to hold any more.
     missed: BTreeSet<String>,
+    aside: Aside,
+}
+
+/// Files that lay where they count for nothing.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Aside {
+    /// All of them, with their version.
+    pub(super) files: BTreeMap<String, BlobKey>,
+    /// Those that came since all that was in force could be read: each may be a document that was moved there.
+    pub(super) came: BTreeSet<String>,
 }
 
 impl Past {
@@ -78,8 +91,12 @@ impl Past {
         slots: &[Slot<'_>],
         missed: impl Iterator<Item = (String, Version)>,
         lost: BTreeMap<String, Lost>,
+        aside: Aside,
     ) -> Self {
-        let mut past = Self::default();
+        let mut past = Self {
+            aside,
+            ..Self::default()
+        };
         for slot in slots {
             let path = slot.path.to_owned();
             if slot.is_refused() {
@@ -132,7 +149,10 @@ impl Past {
         for (path, key) in same.chain(other) {
             match read(path, key) {
                 Ok(version) => drop(past.accepted.insert(path.clone(), version)),
-                Err(lost) => drop(past.lost.insert(path.clone(), lost)),
+                Err(mut lost) => {
+                    lost.claims = lost.claims.or_else(|| guess(place_of(path)));
+                    past.lost.insert(path.clone(), lost);
+                }
             }
         }
         for (path, key) in documents {
@@ -142,7 +162,33 @@ impl Past {
                 None => {}
             }
         }
+        if let Some(came) = &besides.came {
+            let is_aside = |path: &str| may_be_astray(path) || documents.contains_key(path);
+            let aside = files.iter().filter(|(path, _)| is_aside(path));
+            past.aside = Aside {
+                files: aside.map(|(path, key)| (path.clone(), *key)).collect(),
+                came: came.clone(),
+            };
+        }
         past
+    }
+
+    /// Notes that these were not removed before, though nobody knows what was in force of some, and where they may be.
+    pub(super) fn was_kept(&mut self, documents: impl Iterator<Item = Identity>) {
+        let accepted = self.accepted.values();
+        let accepted = accepted.map(|(_, read)| read.located.identity.clone());
+        let lost = self.lost_claims().map(|(identity, ..)| identity.clone());
+        let known: BTreeSet<_> = accepted.chain(lost).collect();
+        for identity in documents.filter(|it| !known.contains(it)) {
+            let Some(mut path) = custom(&identity) else {
+                continue;
+            };
+            path.push(BESIDE);
+            let lost = Lost::new(VersionKey::of(NOT_A_FILE), Some(&identity));
+            self.lost.insert(path.clone(), lost);
+            self.missed.insert(path);
+            self.aside = Aside::default();
+        }
     }
 
     /// What is in force other than these files.
@@ -170,6 +216,7 @@ impl Past {
         Besides {
             documents,
             attached: attached.chain(lost).collect(),
+            came: Some(self.aside.came.clone()),
         }
     }
 
@@ -187,10 +234,10 @@ impl Past {
     }
 
     /// What cannot be in force any more and is one of these documents, by path.
-    pub(super) fn lost_of(&self, documents: &BTreeSet<Identity>) -> BTreeMap<String, Lost> {
+    pub(super) fn lost_of(&self, documents: &Kept) -> BTreeMap<String, Lost> {
         let lost = self.lost.iter().filter(|(_, lost)| {
             let claims = lost.claims.as_ref();
-            claims.is_some_and(|claims| documents.contains(claims))
+            claims.is_some_and(|claims| documents.contains_key(claims))
         });
         let lost = lost.map(|(path, lost)| (path.clone(), lost.clone()));
         lost.collect()
@@ -252,6 +299,13 @@ impl Past {
     pub(super) fn lost_claims(&self) -> impl Iterator<Item = (&Identity, &String, VersionKey)> {
         let lost = self.lost.iter();
         lost.filter_map(|(path, lost)| Some((lost.claims.as_ref()?, path, lost.key)))
+    }
+
+    /// Whether a file that counts for nothing where it lies has lain there while all that was in force could be read: then it
+    /// is nothing that was moved there.
+    pub(super) fn is_idle(&self, path: &str, key: BlobKey) -> bool {
+        let Aside { files, came } = &self.aside;
+        files.get(path) == Some(&key) && !came.contains(path)
     }
 
     /// Whether what was in force at a path may have moved into a file that fails: the file is new, or nobody could tell before

@@ -100,6 +100,16 @@ pub(super) fn guess(path: &str) -> Option<Identity> {
     })
 }
 
+/// The path that a document has by custom, of those kinds that are left alone while they cannot be read.
+pub(super) fn custom(identity: &Identity) -> Option<String> {
+    let name = &identity.name;
+    match (identity.kind, &identity.owner) {
+        (Kind::Deployment, Some(owner)) => Some(format!("deployments/{owner}/{name}.yaml")),
+        (Kind::CapacityTarget, _) => Some(format!("capacity/{name}.yaml")),
+        _ => None,
+    }
+}
+
 /// Whether a document has its place at this path as far as owners are concerned: who may write to an
 /// owner's folder must not speak for anybody else.
 pub(super) fn may_hold(path: &str, identity: &Identity) -> bool {

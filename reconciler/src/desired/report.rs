@@ -1,12 +1,15 @@
 //! Problems of files, and how `check` prints them: for people, for programs, for GitHub's annotations.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use easyenclave_schemas::decode::Problem;
+use easyenclave_schemas::documents::Identity;
 use easyenclave_schemas::status::ProblemStatus;
 use serde::Serialize;
 
+use super::model::Model;
 use super::paths::shown;
 use crate::words::plural;
 
@@ -46,6 +49,19 @@ impl FileProblem {
             None => self.problem.message.clone(),
         }
     }
+}
+
+/// What came of a revision.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What is in force. `None` when the revision says too little to change anything.
+    pub model: Option<Model>,
+    /// What is wrong, in the order of files and lines. Without a model, first why there is none.
+    pub problems: Vec<ProblemStatus>,
+    /// Something could not be read at the moment: loading the same files again may say more.
+    pub outage: bool,
+    /// Files that hold a removal back from where they count for nothing, with the document.
+    pub holding: BTreeMap<String, Identity>,
 }
 
 /// What came of checking a directory.

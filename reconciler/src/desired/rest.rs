@@ -1,16 +1,14 @@
 //! What is left of versions in the tree that cannot be read as a whole. What else is wrong with it is told to people, so that
 //! they learn all at once; it decides nothing, and none of it is ever in force.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use easyenclave_schemas::documents::Identity;
 
 use super::blobs::{BlobKey, Blobs, Part, Read, ReadBlob, SOURCE_FILE, Unread, near_file};
 use super::checks::{self, Finding};
 use super::facts::{Considered, Facts, Standing};
 use super::paths::beside;
-use super::slot::{Slot, placed};
+use super::slot::{Kept, Slot, placed};
 
 /// Takes in the file that a document wants beside it, which was not looked at because of what is wrong with the document.
 pub(super) fn attach(
@@ -49,7 +47,7 @@ fn suggest(slot: &mut Slot<'_>, read: &Read, files: &BTreeMap<String, BlobKey>) 
 }
 
 /// Notes what else is wrong with what is left, as far as it is known.
-pub(super) fn look(slots: &mut [Slot<'_>], missed: &BTreeSet<Identity>) {
+pub(super) fn look(slots: &mut [Slot<'_>], missed: &Kept) {
     for finding in findings(slots, missed) {
         let slot = &mut slots[finding.file];
         let Some(read) = &slot.rest else { continue };
@@ -61,7 +59,7 @@ pub(super) fn look(slots: &mut [Slot<'_>], missed: &BTreeSet<Identity>) {
 }
 
 /// What is left, held against all others.
-fn findings(slots: &[Slot<'_>], missed: &BTreeSet<Identity>) -> Vec<Finding> {
+fn findings(slots: &[Slot<'_>], missed: &Kept) -> Vec<Finding> {
     let rests = || slots.iter().filter_map(|slot| slot.rest.as_ref());
     if rests().next().is_none() {
         return Vec::new();
@@ -79,14 +77,17 @@ fn findings(slots: &[Slot<'_>], missed: &BTreeSet<Identity>) -> Vec<Finding> {
         })
     });
     let gone = slots.iter().filter(|slot| slot.rest.is_none());
-    let unreadable = missed.iter().cloned();
+    // Why they cannot be read is nothing to the checks.
+    let no_reason = |identity| (identity, String::new());
+    let unreadable = missed.keys().cloned();
     let unreadable = unreadable
         .chain(gone.flat_map(|slot| slot.unreadable()))
+        .map(no_reason)
         .collect();
     let mut facts = Facts::new(considered.collect(), unreadable);
     // What they would come to is not known.
     let known = rests().map(|read| read.located.identity.clone());
-    facts.unreadable.extend(known);
+    facts.unreadable.extend(known.map(no_reason));
     let mut findings = checks::of_parts(&facts);
     findings.retain(|finding| slots[finding.file].rest.is_some());
     findings

@@ -1,6 +1,6 @@
 //! A file of a revision, the version of it that is considered, and what people are told of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use easyenclave_schemas::decode::Problem;
@@ -10,11 +10,17 @@ use super::blobs::{BlobKey, Part, Read, VersionKey};
 use super::checks::{Finding, Spot};
 use super::facts::{Considered, Facts, Standing};
 use super::past::{Lost, Version};
-use super::paths::{FLEET, beside, guess, may_hold};
+use super::paths::{FLEET, beside, guess, may_hold, shown};
 use super::report::FileProblem;
 
 /// What happens when a revision says too little.
 pub(super) const NOTHING: &str = "nothing is changed";
+
+/// Documents that cannot be used and are not removed, with why. What depends on them is not touched.
+pub(super) type Kept = BTreeMap<Identity, String>;
+
+/// So much of a message is said again where it is a reason, in characters.
+const SAID: usize = 200;
 
 /// The code of a tree without a good document of the fleet.
 pub(super) const NO_FLEET: &str = "no-fleet";
@@ -144,6 +150,11 @@ impl<'f> Slot<'f> {
         self.stands_for().into_iter().chain(&self.says)
     }
 
+    /// Whether a document that was in force is kept, or not touched, for this file that cannot be used.
+    pub(super) fn stands_in(&self) -> bool {
+        self.is_refused() && self.stands_for().is_some()
+    }
+
     /// The document that was in force and is kept, or not touched, for this file.
     fn stands_for(&self) -> Option<&Identity> {
         match (&self.chosen, &self.lost) {
@@ -164,16 +175,27 @@ impl<'f> Slot<'f> {
         all.filter(|_| self.chosen.is_none())
     }
 
+    /// Where the version in the tree is wrong, and what is.
+    pub(super) fn fault(&self) -> String {
+        let Some((part, problem)) = self.problems.first() else {
+            return shown(self.path);
+        };
+        let file = shown(&place(self.path, self.wanted(), *part));
+        let said: String = shown(&problem.message).chars().take(SAID).collect();
+        match problem.line {
+            0 => format!("{file}: {said}"),
+            line => format!("{file}:{line}:{}: {said}", problem.column),
+        }
+    }
+
     /// What happens to the document while the version in the tree is wrong.
-    fn consequence(
-        &self,
-        in_force: &BTreeSet<&Identity>,
-        missed: &BTreeSet<Identity>,
-    ) -> &'static str {
+    fn consequence(&self, in_force: &BTreeSet<&Identity>, missed: &Kept) -> &'static str {
         if self.chosen.is_some() {
             return "the last good version stays in force";
         }
-        let misplaced = self.misplaced().filter(|claims| missed.contains(claims));
+        let misplaced = self
+            .misplaced()
+            .filter(|claims| missed.contains_key(claims));
         let claims = misplaced.cloned().or_else(|| self.unreadable().last());
         let Some(claims) = claims else {
             return "it is left out";
@@ -227,7 +249,7 @@ pub(super) enum Older {
 }
 
 /// All versions considered, side by side. What is missed is as unreadable as what cannot be read.
-pub(super) fn facts<'a>(slots: &'a [Slot<'_>], missed: &BTreeSet<Identity>) -> Facts<'a> {
+pub(super) fn facts<'a>(slots: &'a [Slot<'_>], missed: &Kept) -> Facts<'a> {
     let mut all = Vec::with_capacity(slots.len());
     let mut unreadable = missed.clone();
     for (file, slot) in slots.iter().enumerate() {
@@ -241,7 +263,7 @@ pub(super) fn facts<'a>(slots: &'a [Slot<'_>], missed: &BTreeSet<Identity>) -> F
                     standing,
                 });
             }
-            None => unreadable.extend(slot.unreadable()),
+            None => unreadable.extend(slot.unreadable().map(|it| (it, slot.fault()))),
         }
     }
     Facts::new(all, unreadable)
@@ -283,10 +305,7 @@ pub(super) fn blame(slots: &mut [Slot<'_>], mut findings: Vec<Finding>) -> BTree
 }
 
 /// What people are told. With nothing changed, for want of anything to be missed of, that is all that happens.
-pub(super) fn problems(
-    slots: &[Slot<'_>],
-    missed: Option<&BTreeSet<Identity>>,
-) -> Vec<FileProblem> {
+pub(super) fn problems(slots: &[Slot<'_>], missed: Option<&Kept>) -> Vec<FileProblem> {
     let chosen = slots.iter().filter_map(|slot| slot.chosen.as_ref());
     let in_force: BTreeSet<_> = chosen.map(|(_, read)| &read.located.identity).collect();
     let mut all = Vec::new();

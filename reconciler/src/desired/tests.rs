@@ -174,7 +174,7 @@ fn show(loaded: &Loaded) -> String {
             reservation.count, reservation.target
         );
     }
-    for frozen in &model.desired.frozen {
+    for frozen in model.desired.frozen.keys() {
         let _ = match frozen {
             Frozen::Deployment(id) => writeln!(shown, "frozen deployment {id}"),
             Frozen::Target(name) => writeln!(shown, "frozen target {name}"),

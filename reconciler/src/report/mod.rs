@@ -26,7 +26,7 @@ use easyenclave_schemas::status::{
 use easyenclave_schemas::{AgentId, DeploymentId, Digest, OrderId, TargetName, Timestamp};
 
 pub use files::{Changes, ReadStatusError, is_status, read};
-pub use observed::{in_whole_seconds, observed};
+pub use observed::{in_whole_seconds, kept, observed};
 pub use subject::message;
 
 use crate::journal::Records;

@@ -4,9 +4,10 @@ use easyenclave_plan::{
     Agent, Assigned, Exposure, Fronts, LaunchOrder, Liveness, Observed, OrderState, Orphan,
     Quarantine, Remedy, Replica, Reported, RetireOrder, RolloutFact, Shortage, Trust,
 };
+use easyenclave_schemas::documents::{Identity, Kind};
 use easyenclave_schemas::status::{
-    AgentStatus, DeploymentStatus, FrontsStatus, LivenessStatus, OrderKind, OrderStatus,
-    ShortageStatus, TrustStatus, UnheardStatus, UnownedStatus,
+    AgentStatus, DeploymentPhase, DeploymentStatus, FrontsStatus, LivenessStatus, OrderKind,
+    OrderStatus, ShortageStatus, TrustStatus, UnheardStatus, UnownedStatus,
 };
 use easyenclave_schemas::{DeploymentId, OrderId, Spot, Timestamp};
 
@@ -52,6 +53,24 @@ pub fn in_whole_seconds(mut observed: Observed) -> Observed {
     let shortages = observed.shortages.values_mut();
     shortages.for_each(|shortage| cut(&mut shortage.until));
     observed
+}
+
+/// The deployments and targets that were wanted, or left alone for want of a document that can be used, when this status was
+/// written.
+pub fn kept(status: &Status) -> impl Iterator<Item = Identity> {
+    let deployments = status.deployments.iter();
+    let deployments = deployments.filter(|(_, it)| it.phase != DeploymentPhase::Removing);
+    let deployments = deployments.map(|(id, _)| Identity {
+        kind: Kind::Deployment,
+        owner: Some(id.owner.to_string()),
+        name: id.name.to_string(),
+    });
+    let targets = status.capacity.keys().map(|name| Identity {
+        kind: Kind::CapacityTarget,
+        owner: None,
+        name: name.to_string(),
+    });
+    deployments.chain(targets)
 }
 
 /// What the planner observed when this status was written.

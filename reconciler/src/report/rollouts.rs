@@ -87,13 +87,23 @@ fn is_proved(sight: &Sight<'_>, id: &DeploymentId, spec: &Deployment) -> bool {
 /// Whether no document of a deployment can be used, or it may have moved to one that cannot.
 pub(super) fn is_frozen(sight: &Sight<'_>, id: &DeploymentId) -> bool {
     let frozen = &sight.report.revision.desired.frozen;
-    frozen.contains(&Frozen::Deployment(id.clone()))
+    frozen.contains_key(&Frozen::Deployment(id.clone()))
 }
 
-/// What a deployment whose document cannot be read has done before. Nothing of it goes on meanwhile.
+/// What a deployment whose document cannot be read has done before, and where it is reached. Nothing of it goes on meanwhile.
 pub(super) fn frozen(sight: &Sight<'_>, status: &mut DeploymentStatus) {
     let id = status.deployment.clone();
     if let Some(before) = before(sight, &id).filter(|_| is_frozen(sight, &id)) {
+        for replica in &mut status.replicas {
+            let was = before.replicas.iter().find(|it| it.agent == replica.agent);
+            let was = was.and_then(|was| was.url.as_ref());
+            // The path that people should open is in the document.
+            if let (Some(url), Some(was)) = (&replica.url, was)
+                && was.starts_with(url)
+            {
+                replica.url = Some(was.clone());
+            }
+        }
         status.history = before.history.clone();
         status.rollout = before.rollout.clone();
     }

@@ -573,9 +573,12 @@ fn a_roll_out_is_settled_when_that_is_recorded_and_a_frozen_one_keeps_its_histor
         let step = shown.rollout.as_ref().map(|rollout| rollout.step);
         (step, shown.history.len())
     };
+    scene.revision.paths.insert(id.clone(), "/shop".into());
+    let url = |status: &Status| status.deployments[&id].replicas[0].url.clone();
     let before = scene.status(None);
     assert_eq!(before.deployments[&id].phase, DeploymentPhase::Running);
     assert_eq!(step(&before), (Some(RolloutStep::All), 0));
+    assert!(url(&before).is_some_and(|url| url.ends_with("/shop")));
     let reverted = None;
     let fact = RolloutFact {
         healthy,
@@ -587,8 +590,12 @@ fn a_roll_out_is_settled_when_that_is_recorded_and_a_frozen_one_keeps_its_histor
     assert_eq!(step(&settled), (Some(RolloutStep::Settled), 1));
     let desired = &mut scene.revision.desired;
     desired.deployments.remove(&id);
-    desired.frozen.insert(Frozen::Deployment(id.clone()));
+    let why = || "its.yaml cannot be used".to_owned();
+    let frozen = Frozen::Deployment(id.clone());
+    desired.frozen.insert(frozen, why());
+    scene.revision.paths.clear();
     let frozen = scene.status(Some(&settled));
+    assert_eq!(url(&frozen), url(&before), "the path is in the document");
     assert_eq!(step(&frozen), (Some(RolloutStep::Settled), 1));
     assert_eq!(frozen.deployments[&id].phase, DeploymentPhase::Frozen);
 }
@@ -610,7 +617,7 @@ fn what_is_recorded_of_a_deployment_goes_with_its_last_replica() {
     scene.records.agents.clear();
     assert_eq!(gone(&scene), vec![id.clone()]);
     let frozen = Frozen::Deployment(id);
-    scene.revision.desired.frozen.insert(frozen);
+    scene.revision.desired.frozen.insert(frozen, String::new());
     assert_eq!(gone(&scene), vec![], "it may be wanted");
 }
 

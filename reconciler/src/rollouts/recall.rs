@@ -228,7 +228,8 @@ mod tests {
     fn what_is_frozen_at_the_first_look_is_recalled_once_it_can_be_read() {
         let (mut revision, records) = (revision(), Records::default());
         let spec = revision.desired.deployments.remove(&hello());
-        revision.desired.frozen.insert(Frozen::Deployment(hello()));
+        let frozen = Frozen::Deployment(hello());
+        revision.desired.frozen.insert(frozen, String::new());
         let mut left = pending(lost("c", true));
         left.settle(&records, &revision);
         assert!(!left.is_over() && left.due(&revision, at(1)).is_empty());

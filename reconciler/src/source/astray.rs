@@ -1,9 +1,10 @@
 //! Documents of a commit that lie where none is read. What cannot be looked at is no trouble: nothing of it would count.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use easyenclave_git::{BlobId, CommitId};
 use easyenclave_schemas::decode::MAX_BYTES;
+use easyenclave_schemas::documents::Identity;
 use easyenclave_schemas::status::ProblemStatus;
 
 use crate::desired::{FileProblem, astray, may_be_astray};
@@ -21,11 +22,12 @@ pub(crate) struct Astray {
 }
 
 impl Astray {
-    /// Those of a commit, in the order of their paths.
+    /// Those of a commit, in the order of their paths, but first those that hold a removal back.
     pub(crate) fn of(
         &mut self,
         git: &easyenclave_git::Source,
         commit: CommitId,
+        holding: &BTreeMap<String, Identity>,
     ) -> Vec<ProblemStatus> {
         let files = git.entries(commit, &may_be_astray).unwrap_or_default();
         let ids: BTreeSet<_> = files.values().copied().collect();
@@ -39,16 +41,27 @@ impl Astray {
             // One that is longer than a document may be is none, whatever it says.
             let text = git.blob(id, MAX_BYTES).unwrap_or_default();
             match astray(&path, &text) {
-                Some(problem) => found.push(problem),
+                Some(problem) => found.push(held(problem, holding)),
                 None => {
                     self.others.insert(id);
                 }
             }
         }
+        found.sort_by_key(|problem| !holding.contains_key(&problem.file));
         found
             .iter()
             .take(NAMED)
             .map(FileProblem::to_status)
             .collect()
     }
+}
+
+/// Says of a file that holds a removal back which one that is.
+fn held(mut problem: FileProblem, holding: &BTreeMap<String, Identity>) -> FileProblem {
+    if let Some(identity) = holding.get(&problem.file) {
+        let message = &mut problem.problem.message;
+        message.push_str(&format!("; it holds the removal of {identity}"));
+        problem.consequence = "nothing of that is touched until this file is moved or deleted";
+    }
+    problem
 }

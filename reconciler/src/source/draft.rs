@@ -121,9 +121,9 @@ impl Draft {
         let loaded = self.changed(path, text);
         let after = self.loader.versions();
         let mut changed = before.differing(&after);
-        let was = model.iter().flat_map(|model| &model.desired.frozen);
+        let was = model.iter().flat_map(|model| model.desired.frozen.keys());
         let is = loaded.model.iter();
-        let is = is.flat_map(|model| &model.desired.frozen);
+        let is = is.flat_map(|model| model.desired.frozen.keys());
         let (was, is): (BTreeSet<_>, BTreeSet<_>) = (was.collect(), is.collect());
         changed.extend(was.symmetric_difference(&is).map(|frozen| named(frozen)));
         (loaded, changed)

@@ -40,6 +40,7 @@ pub(super) fn record(commit: CommitId, besides: &Besides) -> InForceRecord {
         attached: attached
             .map(|(path, key)| (path.clone(), text(key)))
             .collect(),
+        came: besides.came.clone(),
     }
 }
 
@@ -55,6 +56,7 @@ pub(super) fn besides(record: &InForceRecord) -> Besides {
         attached: attached
             .filter_map(|(path, id)| Some((path.clone(), key(id)?)))
             .collect(),
+        came: record.came.clone(),
     }
 }
 
@@ -95,6 +97,7 @@ mod tests {
         let before = serde_json::to_string(&record).expect("plain data");
         assert!(!before.contains("attached"), "{before}");
         record.attached.insert("b".into(), "c3".repeat(20));
+        record.came = Some(["x.yaml".to_owned()].into());
         let bytes = serde_json::to_vec(&record).expect("plain data");
         assert_eq!(read(&bytes).as_ref(), Some(&record));
         let commit = record.commit.parse().expect("a commit");

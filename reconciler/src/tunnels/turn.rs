@@ -315,7 +315,7 @@ fn is_unwanted(revision: &Revision, record: &AgentRecord, name: &Hostname) -> bo
     let desired = &revision.desired;
     let is_known = |deployment: &DeploymentId| {
         let frozen = Frozen::Deployment(deployment.clone());
-        desired.deployments.contains_key(deployment) && !desired.frozen.contains(&frozen)
+        desired.deployments.contains_key(deployment) && !desired.frozen.contains_key(&frozen)
     };
     let is_published = record.exposed.as_ref().is_some_and(is_known);
     is_published && !desired.hostnames.values().any(|wanted| wanted == name)

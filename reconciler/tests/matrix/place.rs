@@ -325,7 +325,7 @@ fn revision(spec: PolicySpec) -> Revision {
             reservations: BTreeMap::new(),
             deployments: BTreeMap::new(),
             hostnames: BTreeMap::new(),
-            frozen: BTreeSet::new(),
+            frozen: BTreeMap::new(),
             approvals: BTreeSet::new(),
         },
         workloads: BTreeMap::new(),

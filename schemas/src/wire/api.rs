@@ -151,6 +151,8 @@ pub struct Deployed {
     /// Where removals are held until a person approves them: the digest that is approved, as the plan of the moment has it.
     #[cfg_attr(feature = "documents", schemars(with = "Option<String>"))]
     pub held: Option<Digest>,
+    /// Where what runs is left as it is although the document is gone: why, with the file that holds it.
+    pub frozen: Option<String>,
 }
 
 /// How far a change of a deployment is.
@@ -164,6 +166,8 @@ pub enum DeployState {
     Pending,
     /// It is taken away.
     Removing,
+    /// Its document is gone, and what runs is left as it is: another file may be that document.
+    Frozen,
     /// A part of it waits for a person's approval.
     Held,
 }

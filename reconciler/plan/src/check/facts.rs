@@ -100,13 +100,15 @@ impl<'a> Facts<'a> {
     }
 
     pub(super) fn is_frozen_target(&self, name: &TargetName) -> bool {
-        self.desired.frozen.contains(&Frozen::Target(name.clone()))
+        self.desired
+            .frozen
+            .contains_key(&Frozen::Target(name.clone()))
     }
 
     pub(super) fn is_frozen_deployment(&self, id: &DeploymentId) -> bool {
         self.desired
             .frozen
-            .contains(&Frozen::Deployment(id.clone()))
+            .contains_key(&Frozen::Deployment(id.clone()))
     }
 
     pub(super) fn is_frozen(&self, agent: &Agent) -> bool {

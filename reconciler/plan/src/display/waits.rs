@@ -49,7 +49,7 @@ impl WaitReason {
             Self::PlacesShort { .. } => "PlacesShort",
             Self::LaunchesProbing { .. } => "LaunchesProbing",
             Self::Held { .. } => "Held",
-            Self::Frozen => "Frozen",
+            Self::Frozen { .. } => "Frozen",
             Self::InQuarantine { .. } => "InQuarantine",
             Self::OthersSilent { .. } => "OthersSilent",
             Self::OrphanUnconfirmed => "OrphanUnconfirmed",
@@ -89,7 +89,7 @@ impl Display for WaitReason {
             | Self::FrontClosed { .. }
             | Self::FrontStays { .. } => names(self, f),
             Self::Held { digest } => write!(f, "held until a person approves {digest}"),
-            Self::Frozen => f.write_str("a document cannot be read, so it stays as it is"),
+            Self::Frozen { why } => write!(f, "kept as it is: {why}"),
             Self::InQuarantine { reason } => write!(f, "in quarantine: {reason}"),
             Self::OthersSilent { silent, of } => {
                 let are = if *silent == 1 { "is" } else { "are" };

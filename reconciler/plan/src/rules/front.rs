@@ -422,7 +422,7 @@ mod tests {
         check(
             "target tiny 0 4\nfreeze-deploy acme/a",
             &world,
-            expect!["wait: deployment acme/a: a document cannot be read, so it stays as it is"],
+            expect!["wait: deployment acme/a: kept as it is: its.yaml cannot be used"],
         );
     }
 }

@@ -52,7 +52,7 @@ fn read_orders(view: &View, draft: &mut Draft, pools: &mut Pools, target: Target
             Wanted::No => cancel(draft, order, CancelReason::TargetRemoved),
             Wanted::Frozen => {
                 let subject = Subject::Order(order.id.clone());
-                draft.wait(subject, WaitReason::Frozen, None);
+                draft.wait(subject, view.why_target_frozen(target), None);
             }
             // It counts as it did until it is recorded as failed, and is replaced after a rest.
             Wanted::Yes(spec) => {
@@ -454,8 +454,8 @@ mod tests {
             "freeze-target tiny",
             "order tiny #0 g1 open opened 900\nagent a tiny #1 idle",
             expect![[r#"
-                wait: target tiny: a document cannot be read, so it stays as it is
-                wait: order tiny-55bb1394b081: a document cannot be read, so it stays as it is"#]],
+                wait: target tiny: kept as it is: its.yaml cannot be used
+                wait: order tiny-55bb1394b081: kept as it is: its.yaml cannot be used"#]],
         );
     }
 }

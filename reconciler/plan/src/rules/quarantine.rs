@@ -146,7 +146,7 @@ mod tests {
             state,
             &format!("{world} 299"),
             expect![[r#"
-                wait: target tiny: a document cannot be read, so it stays as it is
+                wait: target tiny: kept as it is: its.yaml cannot be used
                 wait: agent a: in quarantine: its evidence is refused (until 2026-01-01T00:00:01Z)"#]],
         );
         check(
@@ -154,7 +154,7 @@ mod tests {
             &format!("{world} 300"),
             expect![[r#"
                 challenge a
-                wait: target tiny: a document cannot be read, so it stays as it is
+                wait: target tiny: kept as it is: its.yaml cannot be used
                 wait: agent a: in quarantine: its evidence is refused"#]],
         );
     }
@@ -253,7 +253,7 @@ mod tests {
             expect![[r#"
             unexpose acme/a on a
             quarantine a: its evidence is refused
-            wait: deployment acme/a: a document cannot be read, so it stays as it is
+            wait: deployment acme/a: kept as it is: its.yaml cannot be used
             wait: agent a: in quarantine: its evidence is refused"#]],
         );
     }

@@ -525,8 +525,8 @@ mod tests {
             "target tiny 1 1\nfreeze-deploy acme/a",
             world,
             expect![[r#"
-            wait: deployment acme/a: a document cannot be read, so it stays as it is
-            wait: agent a: a document cannot be read, so it stays as it is"#]],
+            wait: deployment acme/a: kept as it is: its.yaml cannot be used
+            wait: agent a: kept as it is: its.yaml cannot be used"#]],
         );
     }
 

@@ -25,7 +25,7 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
             (_, _, Life::Silent(until)) => {
                 draft.wait_agent(view, agent, WaitReason::AgentSilent, Some(until));
             }
-            (_, true, _) => draft.wait_agent(view, agent, WaitReason::Frozen, None),
+            (_, true, _) => draft.wait_agent(view, agent, view.why_frozen(agent), None),
             (_, _, Life::Gone) => draft.retire(view, agent, RetireReason::Gone),
             (_, _, Life::Lost) => lost[facts.target.at()].push(agent),
         }
@@ -43,12 +43,13 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
 
 /// What cannot be read stays as it is, and says so.
 fn frozen(view: &View, draft: &mut Draft) {
-    for frozen in &view.desired.frozen {
+    for (frozen, why) in &view.desired.frozen {
         let subject = match frozen {
             Frozen::Deployment(id) => Subject::Deployment(id.clone()),
             Frozen::Target(name) => Subject::Target(name.clone()),
         };
-        draft.wait(subject, WaitReason::Frozen, None);
+        let why = why.clone();
+        draft.wait(subject, WaitReason::Frozen { why }, None);
     }
 }
 
@@ -331,12 +332,12 @@ fn orphan_state(view: &View, order: &OrderId, orphan: &Orphan) -> Option<WaitRea
         .target
         .as_ref()
         .and_then(|name| view.find_target(name));
-    let frozen = target.is_some_and(|t| matches!(view.target(t).state, Wanted::Frozen));
+    let frozen = target.filter(|t| matches!(view.target(*t).state, Wanted::Frozen));
     let launch = view.observed.launches.get(order);
     if view.observed.retires.contains_key(order.as_str()) {
         Some(WaitReason::RetireUnderWay)
-    } else if frozen {
-        Some(WaitReason::Frozen)
+    } else if let Some(frozen) = frozen {
+        Some(view.why_target_frozen(frozen))
     } else if launch.is_some_and(|launch| launch.state.is_pending())
         || view.observed.agents.contains_key(order.as_str())
         || view.now < orphan.since.plus(view.desired.limits.orphan_after)
@@ -459,16 +460,16 @@ mod tests {
             "target tiny 0 4\nfreeze-deploy acme/a",
             world,
             expect![[r#"
-            wait: deployment acme/a: a document cannot be read, so it stays as it is
-            wait: agent a: a document cannot be read, so it stays as it is"#]],
+            wait: deployment acme/a: kept as it is: its.yaml cannot be used
+            wait: agent a: kept as it is: its.yaml cannot be used"#]],
         );
         check(
             "freeze-target tiny\ndeploy acme/a x1 v1",
             world,
             expect![[r#"
                 wait: deployment acme/a: the replica on a is not ready
-                wait: target tiny: a document cannot be read, so it stays as it is
-                wait: agent a: a document cannot be read, so it stays as it is"#]],
+                wait: target tiny: kept as it is: its.yaml cannot be used
+                wait: agent a: kept as it is: its.yaml cannot be used"#]],
         );
     }
 

@@ -14,7 +14,7 @@ use agent::{Place, carries};
 pub(crate) use deployment::DeploymentView;
 
 use crate::names::{Groups, Names};
-use crate::{Deployment, Desired, Frozen, LaunchOrder, Observed, Target};
+use crate::{Deployment, Desired, Frozen, LaunchOrder, Observed, Target, WaitReason};
 
 macro_rules! index {
     ($(#[$doc:meta])* $type:ident) => {
@@ -185,6 +185,26 @@ impl<'a> View<'a> {
             && u64::from(removed) * 100 > u64::from(breaker.max_percent) * u64::from(of)
     }
 
+    /// Why an agent is not touched whose deployment or target is frozen.
+    pub(crate) fn why_frozen(&self, agent: AgentIx) -> WaitReason {
+        let facts = self.agent(agent);
+        let deployment = facts.deployment.map(|it| self.deployment(it));
+        match deployment.filter(|it| matches!(it.state, Wanted::Frozen)) {
+            Some(it) => self.why(&Frozen::Deployment(it.id.clone())),
+            None => self.why_target_frozen(facts.target),
+        }
+    }
+
+    /// Why a target is not touched that is frozen.
+    pub(crate) fn why_target_frozen(&self, target: TargetIx) -> WaitReason {
+        self.why(&Frozen::Target(self.target(target).name.clone()))
+    }
+
+    fn why(&self, frozen: &Frozen) -> WaitReason {
+        let why = self.desired.frozen.get(frozen).cloned().unwrap_or_default();
+        WaitReason::Frozen { why }
+    }
+
     /// So long a replica of a deployment may take to become ready.
     pub(crate) fn ready_within(&self, deployment: &Deployment) -> Duration {
         let own = deployment.rollout.deadline;
@@ -296,7 +316,7 @@ fn targets<'a>(desired: &'a Desired, names: &Names<'a, TargetName>) -> Vec<Targe
 }
 
 fn is_frozen_target(desired: &Desired, name: &TargetName) -> bool {
-    !desired.frozen.is_empty() && desired.frozen.contains(&Frozen::Target(name.clone()))
+    !desired.frozen.is_empty() && desired.frozen.contains_key(&Frozen::Target(name.clone()))
 }
 
 fn deployments<'a>(
@@ -305,7 +325,7 @@ fn deployments<'a>(
     names: &Names<'a, DeploymentId>,
 ) -> Vec<DeploymentView<'a>> {
     let frozen = |id: &DeploymentId| {
-        !desired.frozen.is_empty() && desired.frozen.contains(&Frozen::Deployment(id.clone()))
+        !desired.frozen.is_empty() && desired.frozen.contains_key(&Frozen::Deployment(id.clone()))
     };
     let view = |id: &'a DeploymentId, spec: Option<&'a Deployment>| {
         let state = match spec {

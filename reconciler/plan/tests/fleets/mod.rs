@@ -296,6 +296,8 @@ pub(crate) fn desired() -> impl Strategy<Value = Desired> {
                     .quotas
                     .extend(quota.map(|quota| (name(owner), quota)));
             }
+            let frozen = frozen.into_iter();
+            let frozen = frozen.map(|it| (it, "its.yaml cannot be used".to_owned()));
             desired.frozen.extend(frozen);
             desired.limits.breaker.max_removals = breaker.0;
             desired.limits.breaker.max_percent = breaker.1;

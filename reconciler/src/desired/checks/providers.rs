@@ -44,7 +44,7 @@ pub(super) fn run_what_is_deployed(facts: &Facts<'_>, findings: &mut Vec<Finding
     let is_hidden = |kind| {
         facts
             .unreadable
-            .iter()
+            .keys()
             .any(|identity| identity.kind == kind)
     };
     if is_hidden(Kind::CapacityTarget) || is_hidden(Kind::Provider) {

@@ -68,5 +68,5 @@ fn is_unreadable(facts: &Facts<'_>, owner: &str, name: &str) -> bool {
         owner: Some(owner.to_owned()),
         name: name.to_owned(),
     };
-    facts.unreadable.contains(&identity)
+    facts.unreadable.contains_key(&identity)
 }

@@ -83,7 +83,7 @@ static FIELDS: [Field; 5] = [
 
 /// Some target that a deployment may use has agents of the size that it needs.
 pub(super) fn are_offered(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
-    let mut unreadable = facts.unreadable.iter();
+    let mut unreadable = facts.unreadable.keys();
     if unreadable.any(|identity| identity.kind == Kind::CapacityTarget) {
         return;
     }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use easyenclave_schemas::documents::{Identity, Kind};
+
 use super::*;
 
 const GARBAGE: &str = "kind: [";
@@ -11,7 +13,7 @@ const GARBAGE: &str = "kind: [";
 fn known(loaded: &Loaded) -> (BTreeSet<String>, BTreeSet<String>) {
     let desired = &loaded.model.as_ref().expect("a model").desired;
     let wanted = desired.deployments.keys().map(ToString::to_string);
-    let frozen = desired.frozen.iter().filter_map(|frozen| match frozen {
+    let frozen = desired.frozen.keys().filter_map(|frozen| match frozen {
         Frozen::Deployment(id) => Some(id.to_string()),
         Frozen::Target(_) => None,
     });
@@ -265,6 +267,229 @@ fn what_is_another_programs_keeps_nothing() {
     story.remove(HELLO);
     let (wanted, frozen) = known(&story.load());
     assert!(!wanted.contains("acme/hello") && frozen.is_empty());
+}
+
+/// Why a deployment is left alone, if it is.
+fn why(loaded: &Loaded, id: &str) -> Option<String> {
+    let frozen = Frozen::Deployment(id.parse().expect("a deployment"));
+    let desired = &loaded.model.as_ref().expect("a model").desired;
+    desired.frozen.get(&frozen).cloned()
+}
+
+/// The ways of looking again: at once, or after a restart that knows what was in force.
+const RESTARTS: [bool; 2] = [false, true];
+
+/// A template or a backup under the same names is no file that was moved.
+#[test]
+fn a_copy_that_lay_there_while_its_document_was_in_force_holds_no_removal_back() {
+    for is_edited in [false, true] {
+        for path in [
+            "templates/hello.yaml",
+            "deployments/hello.yaml",
+            "capacity/hello.yaml",
+        ] {
+            for restarts in RESTARTS {
+                let mut story = Story::example();
+                story.copy(HELLO, path);
+                if is_edited {
+                    story.edit(path, "replicas: 1", "replicas: 2");
+                }
+                story.load();
+                if restarts {
+                    story.resume();
+                }
+                story.remove(HELLO);
+                for _ in 0..2 {
+                    let loaded = story.load();
+                    let (wanted, _) = known(&loaded);
+                    assert!(!wanted.contains("acme/hello"), "{path}");
+                    assert_eq!(why(&loaded, "acme/hello"), None, "{path}");
+                    assert_eq!(loaded.holding.len(), 0, "{path}");
+                    story.resume();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_copy_that_changes_as_its_document_goes_holds_the_removal_back_and_is_named() {
+    for path in ["templates/hello.yaml", "deployments/hello.yaml"] {
+        for restarts in RESTARTS {
+            let mut story = Story::example();
+            story.copy(HELLO, path);
+            story.load();
+            if restarts {
+                story.resume();
+            }
+            story.edit(path, "replicas: 1", "replicas: 2");
+            story.remove(HELLO);
+            for _ in 0..3 {
+                let loaded = story.load();
+                let expected =
+                    format!("Deployment acme/hello may be in {path}, where it counts for nothing");
+                assert_eq!(why(&loaded, "acme/hello"), Some(expected));
+                assert!(loaded.holding.keys().eq([path]), "{path}");
+                story.resume();
+            }
+            story.remove(path);
+            assert_eq!(why(&story.load(), "acme/hello"), None);
+        }
+    }
+}
+
+/// While another file is broken nobody can tell; once it is mended, the copy of before holds nothing back still.
+#[test]
+fn an_old_copy_does_not_take_over_from_a_broken_file_that_is_mended() {
+    for restarts in RESTARTS {
+        let mut story = Story::example();
+        story.copy(HELLO, "templates/hello.yaml");
+        story.copy(HELLO, "deployments/acme/third.yaml");
+        story.edit("deployments/acme/third.yaml", "name: hello", "name: third");
+        story.load();
+        let third = story.tree["deployments/acme/third.yaml"].clone();
+        story.write("deployments/acme/third.yaml", GARBAGE);
+        story.remove(HELLO);
+        let told = why(&story.load(), "acme/hello").expect("it may be in the broken file");
+        expect!["Deployment acme/hello may be in deployments/acme/third.yaml:1:7: not valid YAML: unclosed bracket '['"]
+            .assert_eq(&told);
+        if restarts {
+            story.resume();
+            assert!(why(&story.load(), "acme/hello").is_some());
+        }
+        story.write("deployments/acme/third.yaml", &third);
+        let (wanted, frozen) = known(&story.load());
+        assert!(
+            !wanted.contains("acme/hello") && frozen.is_empty(),
+            "{frozen:?}"
+        );
+    }
+}
+
+/// What was kept before this was kept tells nothing of old copies, so that every one counts.
+#[test]
+fn of_a_record_that_does_not_tell_what_holds_a_removal_every_copy_may() {
+    let mut story = Story::example();
+    story.copy(HELLO, "deployment/acme/hello.yaml");
+    story.remove(HELLO);
+    story.load();
+    let mut besides = story.loader.besides(&story.loaded);
+    assert!(besides.came.take().is_some());
+    story.restart();
+    let blob = |key: [u8; 20]| Ok(story.blobs[&key].clone());
+    story.loader.prime(&story.loaded, &besides, &blob);
+    nothing_is_removed(&mut story, &BOTH);
+}
+
+/// With the store lost nobody knows what was in force of it, but status tells that it was not removed.
+#[test]
+fn what_status_tells_was_left_alone_is_not_removed_while_a_file_may_be_it() {
+    let missed = || {
+        let identity = |kind, owner: Option<&str>, name: &str| Identity {
+            kind,
+            owner: owner.map(str::to_owned),
+            name: name.into(),
+        };
+        [
+            identity(Kind::Deployment, Some("acme"), "hello"),
+            identity(Kind::Deployment, Some("acme"), "hello-again"),
+            identity(Kind::CapacityTarget, None, "tiny"),
+        ]
+    };
+    for (to, text) in [
+        ("deployment/acme/hello.yaml", None),
+        ("deployments/hello.yaml", None),
+        ("deployments/acme/front.yaml", Some(GARBAGE)),
+    ] {
+        let mut story = Story::example();
+        let hello = story.tree[HELLO].clone();
+        story.write(to, text.unwrap_or(&hello));
+        story.remove(HELLO);
+        story.load();
+        story.restart();
+        story.load();
+        story.loader.was_kept(missed().into_iter());
+        nothing_is_removed(&mut story, &BOTH);
+        let loaded = story.load();
+        assert_eq!(
+            known(&loaded).0,
+            BTreeSet::from(["acme/hello-again".to_owned()])
+        );
+        assert_eq!(loaded.model.expect("a model").desired.targets.len(), 1);
+        story.remove(to);
+        let (_, frozen) = known(&story.load());
+        assert!(frozen.is_empty(), "{to}: {frozen:?}");
+    }
+}
+
+/// More than are read for what they say.
+#[test]
+fn a_folder_that_is_misspelt_is_no_removal_beside_thousands_of_other_files() {
+    let mut story = Story::example();
+    for number in 0..2_500 {
+        story.write(&format!("apps/{number}.yaml"), "kind: Pod\n");
+    }
+    story.copy(HELLO, "deploymets/acme/hello.yaml");
+    story.remove(HELLO);
+    nothing_is_removed(&mut story, &BOTH);
+    story.remove("deploymets/acme/hello.yaml");
+    story.load();
+    // Those that were there before are not read again.
+    story.copy(AGAIN, "deploymets/acme/hello-again.yaml");
+    story.edit(
+        "deploymets/acme/hello-again.yaml",
+        "replicas: 2",
+        "replicas: 3",
+    );
+    story.remove(AGAIN);
+    nothing_is_removed(&mut story, &["acme/hello-again"]);
+}
+
+#[test]
+fn a_file_that_moves_to_a_misspelt_folder_and_breaks_is_no_removal() {
+    let broken = "apiVersion: easyenclave.dev/v1\nkind: Deployment\nmetadata: [";
+    for text in [broken, "kind: Deployment\nspec: {"] {
+        let mut story = Story::example();
+        story.write("deployment/acme/hello.yaml", text);
+        story.remove(HELLO);
+        nothing_is_removed(&mut story, &BOTH);
+        story.remove("deployment/acme/hello.yaml");
+        assert_eq!(why(&story.load(), "acme/hello"), None);
+    }
+}
+
+/// While another file is broken, nobody knows which document came to a wrong place.
+#[test]
+fn what_was_moved_beside_a_broken_file_is_no_removal_when_that_is_mended() {
+    for restarts in RESTARTS {
+        let mut story = Story::example();
+        let hello = story.tree[HELLO].clone();
+        story.copy(AGAIN, "deployment/acme/again.yaml");
+        story.write(AGAIN, GARBAGE);
+        story.remove(HELLO);
+        nothing_is_removed(&mut story, &BOTH);
+        if restarts {
+            story.resume();
+        }
+        story.write(AGAIN, &hello);
+        nothing_is_removed(&mut story, &BOTH);
+    }
+}
+
+/// A version that cannot be in force any more takes no good one of the same document with it.
+#[test]
+fn a_document_that_was_mended_elsewhere_keeps_its_good_version_when_it_breaks_again() {
+    let mut story = Story::example();
+    story.edit(HELLO, "replicas:", "replica:");
+    story.was_in_force();
+    story.load();
+    let other = "deployments/acme/other.yaml";
+    story.copy(HELLO, other);
+    story.edit(other, "replica:", "replicas:");
+    story.load();
+    story.edit(other, "replicas: 1", "replicas: one");
+    let (wanted, frozen) = known(&story.load());
+    assert!(wanted.contains("acme/hello"), "{wanted:?} {frozen:?}");
 }
 
 /// It cannot be in force any more, and so runs on as it is.

@@ -156,7 +156,27 @@ fn what_uses_a_secret_that_never_opened_is_not_touched() {
     );
     let desired = desired(&mut story);
     assert!(!desired.deployments.contains_key(&hello));
-    assert!(desired.frozen.contains(&Frozen::Deployment(hello)));
+    let why = &desired.frozen[&Frozen::Deployment(hello)];
+    assert!(why.starts_with("secrets/acme/db.yaml:7:11: "), "{why}");
+}
+
+/// It is there and can be read, and no version of it can be in force.
+#[test]
+fn what_uses_a_secret_that_is_gone_is_not_touched_and_says_so() {
+    let (mut story, _keyring) = using();
+    let text = story.tree[DB].clone();
+    story.remove(DB);
+    let hello = Frozen::Deployment("acme/hello".parse().expect("a deployment"));
+    for _ in 0..2 {
+        let model = story.load().model.expect("a model");
+        let why = &model.desired.frozen[&hello];
+        expect!["deployments/acme/hello.yaml:13:13: acme has no Secret named db"].assert_eq(why);
+        let kept: Vec<_> = model.kept.keys().map(ToString::to_string).collect();
+        assert_eq!(kept, ["Deployment acme/hello"], "the secret is removed");
+        story.resume();
+    }
+    story.write(DB, &text);
+    assert!(desired(&mut story).frozen.is_empty());
 }
 
 #[test]

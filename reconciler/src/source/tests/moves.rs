@@ -90,7 +90,7 @@ fn stories(hello: &str, again: &str) -> Vec<Story> {
 fn known(revision: &Revision) -> String {
     let desired = &revision.desired;
     let wanted = desired.deployments.keys().map(|id| format!("{id};"));
-    let frozen = desired.frozen.iter().filter_map(|frozen| match frozen {
+    let frozen = desired.frozen.keys().filter_map(|frozen| match frozen {
         Frozen::Deployment(id) => Some(format!("{id};")),
         Frozen::Target(_) => None,
     });
@@ -164,4 +164,73 @@ fn nothing_is_taken_for_removed_while_what_was_in_force_cannot_be_read() {
     assert_eq!(trouble.reason, UNREADABLE);
     std::fs::rename(&kept, &object).expect("moved back");
     place.keeps(["acme/hello", "acme/hello-again"], "once it can be");
+}
+
+/// With the store or without it; status tells that there is such a deployment.
+#[test]
+fn a_document_whose_blob_is_lost_is_no_removal_when_it_moves_and_breaks() {
+    let lies = "deployments/acme/sub/some.yaml";
+    for is_known in [false, true] {
+        let (mut place, _) = Place::example();
+        let text = place.git(&["show", &format!("main:{HELLO}")]);
+        let good = place.commit(&[(HELLO, None), (lies, Some(&text))]);
+        assert!(matches!(place.reader.look(), Seen::New(_)));
+        let blob = place.git(&["rev-parse", &format!("{good}:{lies}")]);
+        place.commit_all(&vec![
+            removed("deployments/acme/sub/some.yaml"),
+            written(MOVED, GARBAGE),
+        ]);
+        match is_known {
+            true => place.restart(),
+            false => place.reader = open(&place.dir, None),
+        }
+        place.reader.reported = Some(good);
+        place.reader.kept = vec![Identity {
+            kind: easyenclave_schemas::documents::Kind::Deployment,
+            owner: Some("acme".into()),
+            name: "hello".into(),
+        }];
+        std::fs::remove_file(place.object(&blob)).expect("lost");
+        place.keeps(["acme/hello", "acme/hello-again"], "its blob is lost");
+        place.commit(&[(MOVED, None)]);
+        let Seen::New(revision) = place.reader.look() else {
+            panic!("a new revision");
+        };
+        assert_eq!(known(&revision), "acme/hello-again;", "it is removed");
+    }
+}
+
+#[test]
+fn a_file_in_a_misspelt_folder_is_named_as_what_holds_a_removal_back() {
+    let (mut place, _) = Place::example();
+    let text = place.git(&["show", &format!("main:{HELLO}")]);
+    place.commit(&[(HELLO, None), ("deploymets/acme/hello.yaml", Some(&text))]);
+    for how in ["at once", "after a restart", "with the store lost"] {
+        match how {
+            "after a restart" => place.restart(),
+            "with the store lost" => {
+                let kept = Identity {
+                    kind: easyenclave_schemas::documents::Kind::Deployment,
+                    owner: Some("acme".into()),
+                    name: "hello".into(),
+                };
+                place.reader = open(&place.dir, None);
+                place.reader.reported = place.git(&["rev-parse", "main"]).parse().ok();
+                place.reader.kept = vec![kept];
+            }
+            _ => {}
+        }
+        let Seen::New(revision) = place.reader.look() else {
+            panic!("the others are in force");
+        };
+        let [problem] = &revision.problems[..] else {
+            panic!("{how}: {:?}", revision.problems);
+        };
+        let said = "it holds the removal of Deployment acme/hello";
+        assert!(problem.message.contains(said), "{how}: {}", problem.message);
+        let hello = Frozen::Deployment("acme/hello".parse().expect("an id"));
+        let why = "Deployment acme/hello may be in deploymets/acme/hello.yaml, where it counts for nothing";
+        let found = revision.desired.frozen.get(&hello);
+        assert_eq!(found.map(String::as_str), Some(why), "{how}");
+    }
 }
