@@ -380,7 +380,10 @@ mod tests {
     fn what_failed_with_nothing_to_go_back_to_has_failed() {
         let mut status = status();
         row(&mut status).phase = DeploymentPhase::Pending;
-        let mut nothing = wait("it fails, and no version is known that was healthy");
+        let mut nothing = wait((
+            "ReplicaFailing",
+            "it fails, and no version is known that was healthy",
+        ));
         row(&mut status).waits = vec![nothing.clone()];
         assert!(matches!(judge(&status, None), Stand::Waits(_)));
         nothing.reason = "NothingToRevertTo".into();
