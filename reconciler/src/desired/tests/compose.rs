@@ -295,6 +295,7 @@ fn the_service_that_answers_has_a_network_of_its_own() {
         "    network_mode: host\n",
         "",
         expect![[r#"
+        deployments/acme/compose.web.yaml:4:19 compose-host-network: `services.web.network_mode`: the network of the agent's machine is the agent's own, and this fleet does not lend it; leave it out
         deployments/acme/web.yaml:8:23 compose-web: the service web has no network of its own (`network_mode: host`), so no port of it can be reached; leave `network_mode` out
     "#]],
     );
