@@ -218,7 +218,7 @@ fn way(view: &View, agent: &AgentView) -> Way {
 mod tests {
     use expect_test::expect;
 
-    use crate::testing::check;
+    use crate::testing::{NOW, check};
 
     /// Agents of the wrong size, one of them free.
     const DRIFTED: &str = "agent a tiny #0 runs acme/a v1\nagent b tiny #1 runs acme/a v1\nagent c tiny #2 runs acme/a v1\n\
@@ -424,6 +424,26 @@ mod tests {
                 wait: agent a: in quarantine: its evidence is refused
                 wait: agent a: budget 1 of its target lets none go now"#]],
         );
+    }
+
+    #[test]
+    fn a_budget_counts_who_was_decided_before_and_holds_back_none_that_goes_for_another_reason() {
+        let state = "breaker 9 90\ntarget tiny 0 9 budget 1 for Refused";
+        let plan = |first: &str, second: &str| {
+            let world = format!("agent a tiny #0 {first}\nagent b tiny #1 {second}");
+            let (desired, observed) = (
+                crate::testing::desired(state),
+                crate::testing::observed(&world),
+            );
+            let plan = crate::plan(&desired, &observed, NOW);
+            assert_eq!(crate::audit(&desired, &observed, &plan, NOW), vec![]);
+            plan.actions.len()
+        };
+        let (refused, drifted) = ("refused out-refused", "size big");
+        assert_eq!(plan(refused, drifted), 2);
+        assert_eq!(plan(drifted, refused), 1);
+        assert_eq!(plan(refused, refused), 1);
+        assert_eq!(plan(drifted, drifted), 2);
     }
 
     #[test]

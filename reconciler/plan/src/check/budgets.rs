@@ -1,4 +1,5 @@
-//! No more agents of a target go on purpose at a time than its budgets let go.
+//! No more agents of a target go on purpose at a time than its budgets let go. What goes for a reason for which none holds
+//! is not held back, and counts only for those that go later (decision 0036).
 
 use easyenclave_schemas::{AgentId, DisruptionReason, Share, TargetName, Weekday};
 
@@ -22,14 +23,18 @@ pub(super) fn check(facts: &Facts, name: &TargetName, target: &Target, findings:
     let retired = retired.filter_map(|(id, agent)| goes(facts, id, agent, target));
     let exchanged = std::iter::repeat_n(DisruptionReason::Drift, exchanged(facts, name));
     let new: Vec<DisruptionReason> = retired.chain(exchanged).collect();
-    for budget in &target.disruption.budgets {
-        let is_meant =
-            |why: &DisruptionReason| budget.reasons.is_empty() || budget.reasons.contains(why);
-        if !new.iter().any(is_meant) || !holds(facts, budget) {
-            continue;
-        }
-        let most = most(budget.most, agents.len());
-        let all = leaving + new.len();
+    let budgets = &target.disruption.budgets;
+    let held: Vec<_> = budgets.iter().filter(|it| holds(facts, it)).collect();
+    let most = |why: DisruptionReason| {
+        let meant = held
+            .iter()
+            .filter(|it| it.reasons.is_empty() || it.reasons.contains(&why));
+        meant.map(|budget| most(budget.most, agents.len())).min()
+    };
+    // In some order each of them finds room: the tightest first.
+    let mut allowed: Vec<usize> = new.into_iter().filter_map(most).collect();
+    allowed.sort_unstable();
+    for (all, most) in (leaving + 1..).zip(allowed) {
         findings.must(7, all <= most, || {
             format!("{all} agents of {name} would be going, a budget allows {most}")
         });
