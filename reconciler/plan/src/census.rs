@@ -41,6 +41,8 @@ pub(crate) struct Replica {
     pub(crate) steady: bool,
     /// A name leads to it that may lead to another: it is not taken away before.
     pub(crate) fronts: bool,
+    /// Its agent cannot run the version that is aimed at: another takes its place before it goes.
+    pub(crate) bound: bool,
 }
 
 /// What is seen of all replicas together.
@@ -113,6 +115,7 @@ impl Census {
             current: false,
             steady: false,
             fronts: false,
+            bound: false,
         });
     }
 
@@ -207,6 +210,16 @@ impl Census {
         serving(&self.good) + serving(&self.movers) + self.fixed_serving
     }
 
+    /// So many replicas more than wanted may be there during a roll-out. Those that cannot be changed where they are are
+    /// replaced first, as many at a time as others may be away.
+    pub(crate) fn surge(&self, spec: &Deployment) -> u32 {
+        let rollout = &spec.rollout;
+        match self.outdated().any(|replica| replica.bound) {
+            true => rollout.surge().max(rollout.max_unavailable).max(1),
+            false => rollout.surge(),
+        }
+    }
+
     /// Good replicas of another version than the one that is aimed at.
     pub(crate) fn outdated(&self) -> impl Iterator<Item = &Replica> {
         self.good.iter().filter(|replica| !replica.current)
@@ -259,6 +272,7 @@ fn role(view: &View, draft: &Draft, agent: AgentIx, deployment: DeploymentIx, se
                 current: facts.current,
                 steady: steady && facts.current,
                 fronts: others > 1 && facts.is_ready() && view.is_front(agent),
+                bound: !view.is_paused(deployment) && !view.can_follow(deployment, agent),
             };
             match fits {
                 true => Role::Good(replica),

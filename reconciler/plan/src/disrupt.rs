@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use easyenclave_schemas::{DisruptionReason, Timestamp, Weekday};
 
+use crate::census::Census;
+use crate::draft::Draft;
 use crate::view::{AgentIx, AgentView, Instruction, Life, Standing, TargetIx, View};
-use crate::{Budget, Disruption, Quarantine, WaitReason, Window};
+use crate::{Budget, Deployment, Disruption, Quarantine, WaitReason, Window};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -184,6 +186,29 @@ impl Disruptions {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// So many replicas on agents that have drifted are there twice, because they are being exchanged. What was placed makes
+/// up first for those that move for another reason, which no budget holds back.
+pub(crate) fn exchanges(view: &View, spec: &Deployment, census: &Census) -> usize {
+    let there = census.placed() as usize + census.movers.len();
+    let twice = there.saturating_sub(spec.replicas as usize);
+    let others = census.movers.len() - drifted(view, census).len();
+    twice.min(census.in_place() as usize).saturating_sub(others)
+}
+
+/// Replicas on agents that have drifted, which are to be exchanged one by one.
+pub(crate) fn drifted(view: &View, census: &Census) -> Vec<AgentIx> {
+    let movers = census.movers.iter().map(|mover| mover.agent);
+    movers.filter(|agent| view.agent(*agent).drifted).collect()
+}
+
+/// All deployments note what they exchange already before any exchanges more.
+pub(crate) fn note_exchanges(view: &View, draft: &mut Draft, spec: &Deployment, census: &Census) {
+    let under_way = exchanges(view, spec, census);
+    for agent in drifted(view, census).into_iter().take(under_way) {
+        draft.disruptions.is_exchanged(view, agent);
     }
 }
 

@@ -60,6 +60,14 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
+    /// How many of so many replicas get the aim: all where no other version is known.
+    pub(crate) fn ahead(&self, count: u32) -> u32 {
+        match self.base {
+            Some(_) => count.min(self.room),
+            None => count,
+        }
+    }
+
     /// The version of a replica that serves nobody; none where the aim may go no further and none is known to be healthy.
     pub(crate) fn next(&mut self) -> Option<Digest> {
         if self.room == 0 {
@@ -83,6 +91,8 @@ pub(crate) enum Surge {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Unplaced {
     pub(crate) deployment: DeploymentIx,
+    /// What they are to run.
+    pub(crate) version: Digest,
     pub(crate) count: u32,
     /// Whether free agents were passed over because they are kept for others.
     pub(crate) reserved: bool,

@@ -8,7 +8,7 @@ use crate::reserve::{self, Reserved};
 use crate::rules::place::is_free;
 use crate::slots::Rest;
 use crate::spots::{self, Short};
-use crate::view::{DeploymentIx, DeploymentView, TargetIx, View, Wanted};
+use crate::view::{DeploymentIx, TargetIx, View, Wanted};
 use crate::{Subject, WaitReason};
 
 /// What was done for a target that lacks agents.
@@ -45,9 +45,9 @@ pub(crate) fn deployments(
         let deployment = unplaced.deployment;
         for Share { target, count } in shares.iter().filter(|_| unplaced.waits) {
             let (mut reason, until) = of(view, provided, *target, *count);
-            let runtime = view.deployment(deployment).runtime;
+            let runtime = view.deployment(deployment).runtime(unplaced.version);
             if let (WaitReason::FreeAgentsUnusable { missing }, Some(runtime)) = (&reason, runtime)
-                && pools.is_lacking(*target, deployment)
+                && pools.is_lacking(*target, unplaced)
             {
                 let missing = *missing;
                 reason = WaitReason::RuntimeMissing { missing, runtime };
@@ -68,12 +68,12 @@ pub(crate) fn deployments(
 
 /// Why no target provides for so many replicas.
 fn unprovided(view: &View, pools: &Pools, unplaced: &Unplaced, missing: u32) -> WaitReason {
-    let DeploymentView { state, runtime, .. } = *view.deployment(unplaced.deployment);
-    let (Some(spec), Some(runtime)) = (state.spec(), runtime) else {
+    let of = view.deployment(unplaced.deployment);
+    let (Some(spec), Some(runtime)) = (of.state.spec(), of.runtime(unplaced.version)) else {
         return WaitReason::NoTarget;
     };
     let lacks = WaitReason::RuntimeMissing { missing, runtime };
-    let mut admitted = pools.admitted(unplaced.deployment).peekable();
+    let mut admitted = pools.admitted(unplaced).peekable();
     if let Some(agent) = spec.placement.agent.clone() {
         WaitReason::AgentNotFree { agent }
     } else if admitted.peek().is_none() {
@@ -84,7 +84,7 @@ fn unprovided(view: &View, pools: &Pools, unplaced: &Unplaced, missing: u32) -> 
         }
     } else if unplaced.reserved {
         WaitReason::ReservedForOthers { missing }
-    } else if admitted.any(|target| pools.is_lacking(target, unplaced.deployment)) {
+    } else if admitted.any(|target| pools.is_lacking(target, unplaced)) {
         lacks
     } else {
         WaitReason::CapacityExhausted { missing }

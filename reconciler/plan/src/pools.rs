@@ -14,7 +14,7 @@ use crate::slots::{self, Next};
 use crate::spots;
 use crate::spread::Spreads;
 use crate::supply::{self, Supply};
-use crate::view::{DeploymentIx, OwnerIx, TargetIx, View};
+use crate::view::{DeploymentView, OwnerIx, TargetIx, View};
 
 /// So many replicas of a deployment, for which a target provides.
 pub(crate) struct Share {
@@ -95,14 +95,14 @@ impl<'v, 'a> Pools<'v, 'a> {
     fn keep_lacking(&mut self, shares: &Shares) {
         let Shares { unplaced, .. } = *shares;
         let owner = self.view.deployment(unplaced.deployment).owner;
-        let targets: Vec<TargetIx> = self.admitted(unplaced.deployment).collect();
+        let targets: Vec<TargetIx> = self.admitted(&unplaced).collect();
         let given = |at: TargetIx| -> u32 {
             let shares = shares.shares.iter().filter(|share| share.target == at);
             shares.map(|share| share.count).sum()
         };
         let lacking = targets
             .into_iter()
-            .filter_map(|at| Some((at, self.lacking(at, unplaced.deployment)?, given(at))));
+            .filter_map(|at| Some((at, self.lacking(at, &unplaced)?, given(at))));
         let lacking: Vec<_> = lacking.collect();
         let theirs: u32 = lacking.iter().map(|(.., given)| given).sum();
         let mut left = unplaced.count - shares.beyond_quota - theirs;
@@ -114,13 +114,13 @@ impl<'v, 'a> Pools<'v, 'a> {
         }
     }
 
-    /// Whether a target makes no more agents for a deployment, because one that it made cannot run it and is free.
-    pub(crate) fn is_lacking(&self, target: TargetIx, deployment: DeploymentIx) -> bool {
-        self.lacking(target, deployment).is_some()
+    /// Whether a target makes no more agents for replicas, because one that it made cannot run them and is free.
+    pub(crate) fn is_lacking(&self, target: TargetIx, of: &Unplaced) -> bool {
+        self.lacking(target, of).is_some()
     }
 
-    fn lacking(&self, target: TargetIx, deployment: DeploymentIx) -> Option<u32> {
-        let runtime = self.view.deployment(deployment).runtime?;
+    fn lacking(&self, target: TargetIx, of: &Unplaced) -> Option<u32> {
+        let runtime = self.view.deployment(of.deployment).runtime(of.version)?;
         self.lacks[target.at()].get(&runtime).copied()
     }
 
@@ -137,15 +137,13 @@ impl<'v, 'a> Pools<'v, 'a> {
         let mut left = allowed;
         let mut shares = Vec::new();
         for ((lacks, most), stage) in able.into_iter().chain(lacking).zip(0..) {
-            let room = |pools: &Self, target| match pools.is_lacking(target, unplaced.deployment)
-                == lacks
-            {
+            let room = |pools: &Self, target| match pools.is_lacking(target, &unplaced) == lacks {
                 true => pools.open(target, owner).min(most(pools, target, owner)),
                 false => 0,
             };
             let is_launched = stage == 2;
             while left > 0
-                && let Some((target, place)) = self.next(unplaced.deployment, room, is_launched)
+                && let Some((target, place)) = self.next(&unplaced, room, is_launched)
             {
                 let count = match place {
                     Some(_) => 1,
@@ -178,11 +176,12 @@ impl<'v, 'a> Pools<'v, 'a> {
     /// replicas are, with that place. Of targets that have to launch, those that can do so now come before all others.
     fn next(
         &self,
-        deployment: DeploymentIx,
+        unplaced: &Unplaced,
         room: impl Fn(&Self, TargetIx) -> u32,
         is_launched: bool,
     ) -> Option<(TargetIx, Option<&'a Datacenter>)> {
-        let targets = self.admitted(deployment);
+        let deployment = unplaced.deployment;
+        let targets = self.admitted(unplaced);
         let mut targets = targets.filter(|target| room(self, *target) > 0);
         if !self.spreads.has(deployment) {
             return targets.next().map(|target| (target, None));
@@ -240,16 +239,32 @@ impl<'v, 'a> Pools<'v, 'a> {
         &self.wishes[target.at()]
     }
 
-    /// The targets that may provide for a deployment, by name. One that names its agent wants no other.
-    pub(crate) fn admitted(
-        &self,
-        deployment: DeploymentIx,
-    ) -> impl Iterator<Item = TargetIx> + use<'v, 'a> {
-        let view = self.view;
-        let spec = view.deployment(deployment).state.spec();
+    /// The targets that may provide for replicas, by name: first those that can also be brought to the aim later. A deployment
+    /// that names its agent wants no other.
+    pub(crate) fn admitted(&self, of: &Unplaced) -> impl Iterator<Item = TargetIx> + use<'v, 'a> {
+        let (
+            view,
+            Unplaced {
+                deployment,
+                version,
+                ..
+            },
+        ) = (self.view, *of);
+        let DeploymentView { state, aim, .. } = *view.deployment(deployment);
+        let spec = state.spec();
         let is_open = spec.is_some_and(|spec| spec.placement.agent.is_none());
-        view.all_targets()
-            .filter(move |target| is_open && view.admits(deployment, *target))
+        let admits =
+            move |target: &TargetIx| is_open && view.admits_version(deployment, version, *target);
+        let follows = move |target: &TargetIx| {
+            aim.is_some_and(|aim| view.admits_version(deployment, aim, *target))
+        };
+        let both = view
+            .all_targets()
+            .filter(move |it| admits(it) && follows(it));
+        both.chain(
+            view.all_targets()
+                .filter(move |it| admits(it) && !follows(it)),
+        )
     }
 
     fn provide(&mut self, target: TargetIx, owner: OwnerIx, count: u32) {

@@ -172,7 +172,7 @@ fn surge(spec: &Deployment, census: &Census, new: bool) -> u32 {
     let current = census.good.iter().any(|r| r.current);
     let old = census.outdated().any(|r| r.ready || current);
     match old && new {
-        true => spec.rollout.surge(),
+        true => census.surge(spec),
         false => 0,
     }
 }

@@ -125,7 +125,9 @@ pub fn whynot(
 /// Whether an agent is given a replica, or has one that may stay there.
 fn has(view: &View, draft: &Draft, deployment: DeploymentIx, agent: AgentIx) -> bool {
     let gets = matches!(draft.fate(agent), Fate::Gets(..));
-    let stays = || view.agent(agent).frozen || view.suits(deployment, agent);
+    let follows = || view.is_paused(deployment) || view.can_follow(deployment, agent);
+    let suits = || view.suits(deployment, agent) && follows();
+    let stays = || view.agent(agent).frozen || suits();
     draft.carries(view, agent) == Some(deployment) && (gets || stays())
 }
 
@@ -165,8 +167,9 @@ fn unfit(
     let Some(home) = target.state.spec() else {
         return Some(Issue::StatusNotDeployable);
     };
-    let runtime = view.deployment(deployment).runtime;
-    if runtime.is_some_and(|it| !agent.can(it) || !home.runtimes.contains(&it)) {
+    let of = view.deployment(deployment);
+    let mut runtimes = of.versions().filter_map(|version| of.runtime(version));
+    if !runtimes.any(|it| agent.can(it) && home.runtimes.contains(&it)) {
         return Some(Issue::RuntimeMissing);
     }
     let placement = &spec.placement;

@@ -1,6 +1,7 @@
 //! Roll-outs in the simulated world: stories of steps, pauses and reverts, and properties over generated deployments.
 
 use easyenclave_plan::*;
+use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::wire::WorkloadCause;
 use expect_test::expect;
 use proptest::collection::vec;
@@ -233,6 +234,91 @@ impl World {
     }
 }
 
+/// What versions need, and what targets make.
+#[derive(Debug, Clone, Copy)]
+struct Kinds {
+    old: Runtime,
+    new: Runtime,
+    /// What the agents of the first target run, and whether that is what its document says.
+    first: (&'static [Runtime], bool),
+    /// There is another target, whose agents run everything.
+    second: bool,
+}
+
+impl Kinds {
+    /// Whether there are, or can be, agents for all replicas.
+    fn can_be(self, runtime: Runtime) -> bool {
+        self.second || self.first.0.contains(&runtime)
+    }
+}
+
+/// Two versions, of which the first one can run on the first target.
+fn kinds() -> impl Strategy<Value = Kinds> {
+    let either = || prop::sample::select(Runtime::ALL.to_vec());
+    let poor = any::<bool>();
+    let fields = (either(), either(), poor, any::<bool>(), any::<bool>());
+    fields.prop_map(|(old, new, poor, says, second)| {
+        let only: &[Runtime] = match old {
+            Runtime::Process => &[Runtime::Process],
+            Runtime::Compose => &[Runtime::Compose],
+        };
+        let all: &[Runtime] = &Runtime::ALL;
+        let says = says || old == Runtime::Compose;
+        Kinds {
+            old,
+            new,
+            first: (if poor { only } else { all }, says),
+            second,
+        }
+    })
+}
+
+/// A healthy fleet that runs one deployment in version 1 on agents of a kind.
+fn of_kinds(mut deployment: Deployment, kinds: Kinds) -> World {
+    deployment.workload = version("v1");
+    deployment.runtime = kinds.old;
+    deployment.size = crate::testing::name("tiny");
+    deployment.placement = Placement::default();
+    deployment.rollout.pause = None;
+    let (first, says) = kinds.first;
+    let beta = if kinds.second {
+        "\ntarget beta 0 9"
+    } else {
+        ""
+    };
+    let mut desired = desired(&format!("target alpha 0 9{beta}"));
+    let alpha = desired.targets.values_mut().next().expect("alpha");
+    if says {
+        alpha.runtimes = first.iter().copied().collect();
+    }
+    desired
+        .deployments
+        .insert(crate::testing::name("acme/a"), deployment);
+    let mut world = World::of(desired, Observed::default());
+    if !says && first.len() == 1 {
+        world.bare.insert(crate::testing::name("alpha"));
+    }
+    world.settle();
+    world
+}
+
+fn set_runtime(world: &mut World, runtime: Runtime) {
+    for spec in world.desired.deployments.values_mut() {
+        spec.runtime = runtime;
+    }
+}
+
+fn pause(world: &mut World) {
+    let until = world.now.plus(std::time::Duration::from_secs(3600));
+    for spec in world.desired.deployments.values_mut() {
+        spec.rollout.pause = Some(Pause {
+            owner: "ann".into(),
+            reason: "freeze".into(),
+            until,
+        });
+    }
+}
+
 /// Whether an agent runs something that is ready and that it was not told to stop or to change.
 fn serves(agent: &Agent) -> bool {
     matches!(&agent.reported, Reported::Running(replica)
@@ -332,6 +418,64 @@ proptest! {
             let serving = world.observed.agents.values().filter(|agent| serves(agent)).count();
             prop_assert!(serving >= least as usize, "{serving} of {least}\n{}", world.text());
         }
+    }
+
+    #[test]
+    fn between_runtimes_no_more_is_taken_away_than_may_be_and_nothing_that_can_serve_waits(
+        deployment in deployment(),
+        kinds in kinds(),
+        bad in any::<bool>(),
+        events in vec(fleets::calm_event(), 0..120),
+    ) {
+        let replicas = deployment.replicas as usize;
+        let least = deployment.replicas.saturating_sub(deployment.rollout.max_unavailable);
+        let most = replicas + deployment.rollout.surge().max(deployment.rollout.max_unavailable).max(1) as usize;
+        let mut world = of_kinds(deployment, kinds);
+        prop_assert_eq!(world.ready("acme/a"), replicas, "{}", world.text());
+        world.broken.extend(bad.then(|| version("v2")));
+        set_version(&mut world, "v2");
+        set_runtime(&mut world, kinds.new);
+        for event in events {
+            world.happen(event);
+            let serving = world.observed.agents.values().filter(|agent| serves(agent)).count();
+            prop_assert!(serving >= least as usize, "{serving} of {least}\n{}", world.text());
+            let there = world.observed.agents.values().filter(|agent| agent.assigned.is_some()).count();
+            prop_assert!(there <= most, "{there}, at most {most}\n{}", world.text());
+        }
+        world.settle();
+        world.advance(60);
+        world.settle();
+        let serving = world.observed.agents.values().filter(|agent| serves(agent)).count();
+        let can_be_new = kinds.can_be(kinds.new) && !bad;
+        prop_assert!(serving >= least as usize, "{serving} of {least}\n{}", world.text());
+        prop_assert!(!can_be_new || serving == replicas, "{serving} of {replicas}\n{}", world.text());
+        let new = world.observed.agents.values().filter(|agent| runs(agent, "v2")).count();
+        prop_assert!(!can_be_new || new == replicas, "{new} of {replicas}\n{}", world.text());
+    }
+
+    #[test]
+    fn in_a_pause_between_runtimes_what_dies_is_replaced_by_whatever_can_run_it(
+        mut deployment in deployment(),
+        kinds in kinds(),
+        dies in 0..12_usize,
+        events in vec(fleets::calm_event(), 0..40),
+    ) {
+        let replicas = deployment.replicas as usize;
+        deployment.rollout.reverts = true;
+        let mut world = of_kinds(deployment, kinds);
+        set_version(&mut world, "v2");
+        set_runtime(&mut world, kinds.new);
+        pause(&mut world);
+        for event in events {
+            world.happen(event);
+        }
+        world.happen(fleets::Event::Vanish(dies));
+        for _ in 0..40 {
+            world.turn();
+        }
+        prop_assert_eq!(world.ready("acme/a"), replicas, "{}", world.text());
+        let new = world.observed.agents.values().filter(|agent| runs(agent, "v2")).count();
+        prop_assert_eq!(new, 0, "{}", world.text());
     }
 
     #[test]

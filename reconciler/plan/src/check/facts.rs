@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::{AgentId, DeploymentId, Digest, OwnerName, TargetName, Timestamp};
 
 use crate::{
@@ -126,14 +125,6 @@ impl<'a> Facts<'a> {
         healthy.unwrap_or(spec.workload)
     }
 
-    /// What an agent needs in order to run the aim.
-    fn runtime(&self, id: &DeploymentId, spec: &Deployment) -> Runtime {
-        let fact = self.observed.rollouts.get(id);
-        let before = fact.and_then(|fact| fact.runtime);
-        let before = before.filter(|_| self.aim(id, spec) != spec.workload);
-        before.unwrap_or(spec.runtime)
-    }
-
     /// The version that was healthy last.
     pub(super) fn healthy(&self, id: &DeploymentId) -> Option<Digest> {
         self.observed.rollouts.get(id).and_then(|fact| fact.healthy)
@@ -199,43 +190,6 @@ impl<'a> Facts<'a> {
             if r.ready && r.generation == agent.generation
             && r.deployment == *deployment && r.workload == *workload);
         runs && Self::is_heard(agent) && self.is_trusted(agent) && self.is_live(id, agent)
-    }
-
-    /// Whether an agent is where a deployment may run, and can run it or has it already.
-    pub(super) fn fits(&self, id: &AgentId, agent: &Agent, of: &DeploymentId) -> bool {
-        let Some(deployment) = self.deployment(of) else {
-            return false;
-        };
-        let named = deployment.placement.agent.as_ref();
-        let told = agent.assigned.as_ref();
-        let has_it = || told.is_some_and(|told| self.is_aim(&told.deployment, told.workload));
-        let runs_it = || matches!(&agent.reported, Reported::Running(it) if self.is_aim(&it.deployment, it.workload));
-        let runtime = self.runtime(of, deployment);
-        let is_paused = deployment.rollout.pause_at(self.now).is_some();
-        let found = match (&agent.assigned, &agent.reported) {
-            (Some(told), _) => Some(&told.deployment),
-            (None, Reported::Running(it)) if it.generation >= agent.generation => {
-                Some(&it.deployment)
-            }
-            (None, _) => None,
-        };
-        let stays = is_paused && found == Some(of);
-        let can = agent.runtimes.contains(&runtime) || has_it() || runs_it() || stays;
-        let is_offered = |target: &Target| stays || target.runtimes.contains(&runtime);
-        named.is_none_or(|named| named == id)
-            && can
-            && self.target(&agent.target).is_some_and(|target| {
-                Self::is_home(agent, target)
-                    && is_offered(target)
-                    && deployment.size == agent.size
-                    && deployment.placement.admits(&agent.target, target)
-            })
-    }
-
-    /// Whether this is the version that a deployment's replicas are to have in the end.
-    fn is_aim(&self, id: &DeploymentId, version: Digest) -> bool {
-        let spec = self.deployment(id);
-        spec.is_some_and(|spec| self.aim(id, spec) == version)
     }
 
     /// Whether an agent has the size of its target and is at one of its places.

@@ -273,8 +273,15 @@ fn replicas(facts: &Facts, id: &DeploymentId, deployment: &Deployment, findings:
         facts.is_live(name, agent) && fits && !gone && !facts.is_out(agent)
     };
     let there = facts.carriers(id).filter(counts).count();
-    let surge = deployment.rollout.surge() as usize;
-    let most = deployment.replicas as usize + surge;
+    let is_bound = |(name, agent): (&AgentId, &Agent)| {
+        facts.fits(name, agent, id) && !facts.follows(name, agent, id)
+    };
+    let rollout = &deployment.rollout;
+    let surge = match facts.carriers(id).any(is_bound) {
+        true => rollout.surge().max(rollout.max_unavailable).max(1),
+        false => rollout.surge(),
+    };
+    let most = (deployment.replicas + surge) as usize;
     findings.must(1, started == 0 || there + started <= most, || {
         format!("{id} has {there} replicas and would get {started} more")
     });

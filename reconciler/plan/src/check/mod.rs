@@ -3,6 +3,7 @@
 
 mod budgets;
 mod facts;
+mod fits;
 mod limits;
 mod mention;
 mod names;

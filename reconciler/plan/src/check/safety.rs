@@ -87,9 +87,8 @@ fn assign(facts: &Facts, action: &Action, findings: &mut Findings) {
     findings.must(5, facts.is_trusted(agent), || {
         format!("not trusted: {action}")
     });
-    findings.must(5, facts.fits(id, agent, deployment), || {
-        format!("does not fit: {action}")
-    });
+    let fits = facts.may_get(id, agent, deployment, *workload);
+    findings.must(5, fits, || format!("does not fit: {action}"));
     let aim = facts.aim(deployment, spec);
     let known = *workload == aim || facts.healthy(deployment) == Some(*workload);
     findings.must(8, known, || {

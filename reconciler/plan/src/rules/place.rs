@@ -2,8 +2,10 @@
 //! another owner, and never more than an owner's quota.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use easyenclave_schemas::Digest;
+use easyenclave_schemas::documents::Runtime;
 
 use crate::draft::{Draft, Fate, Need, Pace, Surge, Unplaced};
 use crate::reserve::Reserved;
@@ -16,22 +18,23 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
         return;
     }
     let mut free = Free::new(view, draft);
-    let mut needs = needs(view, draft);
-    for need in &mut needs {
-        free.place(draft, need.deployment, need.missing, &mut need.pace);
+    let needs = needs(view, draft);
+    for need in &needs {
+        free.place(draft, need.deployment, need.missing, need.pace);
     }
-    for need in &mut needs {
+    for need in &needs {
         match need.surge {
             Surge::No => {}
             Surge::Now(count) => {
-                let mut pace = Pace {
-                    room: count,
+                let pace = Pace {
+                    base: None,
                     ..need.pace
                 };
-                free.place(draft, need.deployment, count, &mut pace);
+                free.place(draft, need.deployment, count, pace);
             }
             Surge::Later(count) => draft.unplaced.push(Unplaced {
                 deployment: need.deployment,
+                version: need.pace.aim,
                 count,
                 reserved: false,
                 waits: false,
@@ -81,53 +84,96 @@ impl<'v, 'a> Free<'v, 'a> {
         }
     }
 
-    fn place(
+    /// Gives replicas that are missing their versions, as the pace says. Where no agent is free for the aim, the version that
+    /// was healthy last serves in its place.
+    fn place(&mut self, draft: &mut Draft, deployment: DeploymentIx, missing: u32, pace: Pace) {
+        let ahead = pace.ahead(missing);
+        let new = self.place_version(draft, (deployment, pace.aim), ahead);
+        let old = match pace.base {
+            Some(base) => self.place_version(draft, (deployment, base), missing - new),
+            None => 0,
+        };
+        let left = missing - new - old;
+        let is_one = pace.base.is_none_or(|base| {
+            let of = self.view.deployment(deployment);
+            of.runtime(base) == of.runtime(pace.aim)
+        });
+        let waits_for_aim = if is_one { left } else { left.min(ahead - new) };
+        self.lacks(draft, (deployment, pace.aim), waits_for_aim);
+        if let Some(base) = pace.base {
+            self.lacks(draft, (deployment, base), left - waits_for_aim);
+        }
+    }
+
+    /// Gives so many replicas to free agents, those first that can also be brought to the aim later. Returns how many got one.
+    fn place_version(
         &mut self,
         draft: &mut Draft,
-        deployment: DeploymentIx,
-        missing: u32,
-        pace: &mut Pace,
-    ) {
-        let mut count = missing;
-        let targets = self.admitted(deployment);
-        let returning = targets.iter().any(|target| self.returning[target.at()]);
+        (deployment, version): (DeploymentIx, Digest),
+        count: u32,
+    ) -> u32 {
+        let of = self.view.deployment(deployment);
+        let targets = self.admitted(deployment, version);
+        if targets.iter().any(|target| self.returning[target.at()]) {
+            return 0;
+        }
         // One that is spread chooses among all targets each time, any other takes one after the other.
         let groups: Vec<&[TargetIx]> = match self.spreads.has(deployment) {
             true => vec![&targets],
             false => targets.chunks(1).collect(),
         };
-        for group in groups.into_iter().filter(|_| !returning) {
-            let most = count.min(draft.quota_left(self.view, deployment));
-            count -= self.take(draft, (deployment, &mut *pace), group, most);
+        let own = of.runtime(version);
+        let needed: BTreeSet<Runtime> = of
+            .aim
+            .and_then(|aim| of.runtime(aim))
+            .into_iter()
+            .chain(own)
+            .collect();
+        let able = [needed, own.into_iter().collect()];
+        let mut taken = 0;
+        for (needed, group) in able
+            .iter()
+            .flat_map(|it| groups.iter().map(move |group| (it, *group)))
+        {
+            let most = (count - taken).min(draft.quota_left(self.view, deployment));
+            taken += self.take(draft, (deployment, version, needed), group, most);
         }
-        if count > 0 {
-            let owner = self.view.deployment(deployment).owner;
-            let kept =
-                |t: &TargetIx| self.reserved.others(*t, owner) > 0 && !self.idle[t.at()].is_empty();
-            draft.unplaced.push(Unplaced {
-                deployment,
-                count,
-                reserved: targets.iter().any(kept),
-                waits: true,
-            });
-        }
+        taken
     }
 
-    /// The targets that a deployment may use: first where agents are kept for its owner, because those are
-    /// idle for nobody else.
-    fn admitted(&self, deployment: DeploymentIx) -> Vec<TargetIx> {
+    /// Notes that so many replicas of a version have no agent.
+    fn lacks(&self, draft: &mut Draft, (deployment, version): (DeploymentIx, Digest), count: u32) {
+        if count == 0 {
+            return;
+        }
         let owner = self.view.deployment(deployment).owner;
-        let admits = |target: &TargetIx| self.view.admits(deployment, *target);
+        let kept =
+            |t: &TargetIx| self.reserved.others(*t, owner) > 0 && !self.idle[t.at()].is_empty();
+        draft.unplaced.push(Unplaced {
+            deployment,
+            version,
+            count,
+            reserved: self.admitted(deployment, version).iter().any(kept),
+            waits: true,
+        });
+    }
+
+    /// The targets that may run a version of a deployment: first where agents are kept for its owner, because those are
+    /// idle for nobody else.
+    fn admitted(&self, deployment: DeploymentIx, version: Digest) -> Vec<TargetIx> {
+        let owner = self.view.deployment(deployment).owner;
+        let admits = |target: &TargetIx| self.view.admits_version(deployment, version, *target);
         let mut targets: Vec<TargetIx> = self.view.all_targets().filter(admits).collect();
         targets.sort_by_key(|target| self.reserved.own(*target, owner) == 0);
         targets
     }
 
-    /// The free agent of these targets that is next: it can run the version, is the one that the deployment names if it
+    /// The free agent of these targets that is next: it can run what is needed, is the one that the deployment names if it
     /// names one, and of those the first, or the first where fewest of its replicas are.
     fn next(
         &mut self,
-        (deployment, version): (DeploymentIx, Digest),
+        deployment: DeploymentIx,
+        needed: &BTreeSet<Runtime>,
         targets: &[TargetIx],
     ) -> Option<AgentIx> {
         let of = self.view.deployment(deployment);
@@ -141,8 +187,7 @@ impl<'v, 'a> Free<'v, 'a> {
             }
             for (at, agent) in idle.iter().enumerate().rev() {
                 let facts = self.view.agent(*agent);
-                if !spec.placement.names(facts.id) || !of.runtimes(version).all(|it| facts.can(it))
-                {
+                if !spec.placement.names(facts.id) || !needed.is_subset(&facts.fact.runtimes) {
                     continue;
                 }
                 let there = self.spreads.count(deployment, &facts.fact.datacenter);
@@ -161,22 +206,18 @@ impl<'v, 'a> Free<'v, 'a> {
     fn take(
         &mut self,
         draft: &mut Draft,
-        (deployment, pace): (DeploymentIx, &mut Pace),
+        (deployment, version, needed): (DeploymentIx, Digest, &BTreeSet<Runtime>),
         targets: &[TargetIx],
         most: u32,
     ) -> u32 {
         let owner = self.view.deployment(deployment).owner;
         let mut taken = 0;
         while taken < most {
-            // What is missing has no version that it could keep.
-            let mut after = *pace;
-            let workload = after.next().unwrap_or(pace.aim);
-            let Some(agent) = self.next((deployment, workload), targets) else {
+            let Some(agent) = self.next(deployment, needed, targets) else {
                 break;
             };
-            *pace = after;
             let AgentView { target, fact, .. } = *self.view.agent(agent);
-            draft.assign(self.view, agent, deployment, workload);
+            draft.assign(self.view, agent, deployment, version);
             draft.uses_more(owner, 1);
             self.reserved.take(target, owner, 1);
             self.spreads.add(deployment, &fact.datacenter);
@@ -514,6 +555,89 @@ mod tests {
                 retire b in local: not needed
                 assign acme/a to c generation 2 workload v1
                 wait: deployment acme/a: the roll-out is paused by ann: freeze (until 2026-01-01T00:01:00Z)"#]],
+        );
+    }
+
+    #[test]
+    fn in_a_pause_what_is_missing_goes_to_who_can_run_what_it_is_given() {
+        let state = "target tiny 1 9\ndeploy acme/a x1 v2 compose paused 60";
+        let fact = "rollout acme/a healthy v1 needs process";
+        let given = |agent| format!("assign acme/a to {agent} generation 2 workload v1");
+        let lacking = "agent a tiny #0 can process";
+        let gets = |state: &str, world: &str| {
+            let plan = crate::testing::planned(state, world);
+            crate::testing::text(&plan)
+        };
+        assert_eq!(gets(state, &format!("{lacking}\n{fact}")), given("a"));
+        // On a target that makes nothing else, too, and a machine that can be made is.
+        let made =
+            "target tiny 1 9 makes process\ntarget zoo 0 9\ndeploy acme/a x1 v2 compose paused 60";
+        assert_eq!(gets(made, &format!("{lacking}\n{fact}")), given("a"));
+        // The other way round, free agents that cannot run it provide for nothing.
+        let state = "target tiny 1 9 makes process\ntarget zoo 0 9\ndeploy acme/a x1 v2 paused 60";
+        check(
+            state,
+            "agent a tiny #0 can process\nrollout acme/a healthy v1 needs compose",
+            expect![[r#"
+                launch zoo-3b430b2a3127 for zoo slot 0 generation 1 failures 0 size tiny in local by process under sim
+                wait: deployment acme/a: agents missing: 1; ordered"#]],
+        );
+    }
+
+    #[test]
+    fn who_cannot_run_the_new_version_keeps_the_old_one_until_another_takes_its_place() {
+        let agents = |count: u32| -> String {
+            let agent = |slot| format!("agent a{slot} tiny #{slot} runs acme/a v1 can process\n");
+            (0..count).map(agent).collect()
+        };
+        let fact = "rollout acme/a healthy v1 needs process";
+        check(
+            "target tiny 0 9 makes process\ntarget zoo 0 9\ndeploy acme/a x4 v2 compose unavailable 2",
+            &format!("{}{fact}", agents(4)),
+            expect![[r#"
+                launch zoo-3b430b2a3127 for zoo slot 0 generation 1 failures 0 size tiny in local by process under sim
+                launch zoo-4287647180f4 for zoo slot 1 generation 1 failures 0 size tiny in local by process under sim
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: deployment acme/a: agents missing: 2; ordered
+                wait: agent a0: its replica moves when the replacement is ready
+                wait: agent a1: its replica moves when the replacement is ready
+                wait: agent a2: its replica moves when the replacement is ready
+                wait: agent a3: its replica moves when the replacement is ready"#]],
+        );
+        check(
+            "target tiny 0 9 makes process\ntarget zoo 0 9\ndeploy acme/a x4 v2 compose unavailable 2 canary 1",
+            &format!("{}{fact}", agents(4)),
+            expect![[r#"
+                launch zoo-3b430b2a3127 for zoo slot 0 generation 1 failures 0 size tiny in local by process under sim
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: deployment acme/a: agents missing: 1; ordered
+                wait: agent a0: its replica moves when the replacement is ready
+                wait: agent a1: its replica moves when the replacement is ready
+                wait: agent a2: its replica moves when the replacement is ready
+                wait: agent a3: its replica moves when the replacement is ready"#]],
+        );
+        let state = "target tiny 0 9 makes process\ntarget zoo 0 9\ndeploy acme/a x4 v2 compose";
+        check(
+            state,
+            &format!("{}agent z zoo #0 runs acme/a v2\n{fact}", agents(4)),
+            expect![[r#"
+                unassign acme/a from a0 generation 3
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: agent a1: its replica moves when the replacement is ready
+                wait: agent a2: its replica moves when the replacement is ready
+                wait: agent a3: its replica moves when the replacement is ready"#]],
+        );
+        // What is missing is given what can serve now.
+        check(
+            state,
+            &format!("{}agent b tiny #8 can process\n{fact}", agents(3)),
+            expect![[r#"
+                assign acme/a to b generation 2 workload v1
+                launch zoo-3b430b2a3127 for zoo slot 0 generation 1 failures 0 size tiny in local by process under sim
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: agent a0: its replica moves when the replacement is ready
+                wait: agent a1: its replica moves when the replacement is ready
+                wait: agent a2: its replica moves when the replacement is ready"#]],
         );
     }
 

@@ -5,6 +5,7 @@ use easyenclave_schemas::{Digest, Timestamp};
 
 use super::roll;
 use crate::census::{Census, Replica};
+use crate::disrupt::{drifted, exchanges, note_exchanges};
 use crate::draft::{Draft, Fate, Need, Pace, Surge};
 use crate::shed::{self, Shed, left};
 use crate::spread;
@@ -52,29 +53,6 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
     }
 }
 
-/// So many replicas on agents that have drifted are there twice, because they are being exchanged. What was placed makes
-/// up first for those that move for another reason, which no budget holds back.
-fn exchanges(view: &View, spec: &Deployment, census: &Census) -> usize {
-    let there = census.placed() as usize + census.movers.len();
-    let twice = there.saturating_sub(spec.replicas as usize);
-    let others = census.movers.len() - drifted(view, census).len();
-    twice.min(census.in_place() as usize).saturating_sub(others)
-}
-
-/// Replicas on agents that have drifted, which are to be exchanged one by one.
-fn drifted(view: &View, census: &Census) -> Vec<AgentIx> {
-    let movers = census.movers.iter().map(|mover| mover.agent);
-    movers.filter(|agent| view.agent(*agent).drifted).collect()
-}
-
-/// All deployments note what they exchange already before any exchanges more.
-fn note_exchanges(view: &View, draft: &mut Draft, spec: &Deployment, census: &Census) {
-    let under_way = exchanges(view, spec, census);
-    for agent in drifted(view, census).into_iter().take(under_way) {
-        draft.disruptions.is_exchanged(view, agent);
-    }
-}
-
 /// What happens to the ready replicas of an old version.
 struct Step {
     /// They stop, because others serve in their place.
@@ -83,6 +61,13 @@ struct Step {
     in_place: Vec<AgentIx>,
     /// So many stay as they are.
     left: u32,
+}
+
+/// Old replicas that cannot be changed where they are.
+#[derive(Clone, Copy)]
+struct Bound {
+    all: u32,
+    ready: u32,
 }
 
 /// Brings one deployment's replicas to the version that it aims at.
@@ -219,10 +204,7 @@ impl Update<'_, '_> {
     fn roll(&self, draft: &mut Draft, census: &Census, pace: &mut Pace) -> Surge {
         let more = self.revive(draft, census, pace);
         let steady = number(census.outdated().filter(|r| r.ready).count());
-        if steady == 0 {
-            return Surge::No;
-        }
-        if self.asked {
+        if self.asked && steady > 0 {
             self.wait_for_room(draft, census, None);
             return Surge::No;
         }
@@ -234,18 +216,51 @@ impl Update<'_, '_> {
         for agent in step.in_place {
             draft.assign(self.view, agent, self.deployment, pace.aim);
         }
+        let bound = self.bound(draft, census);
         if step.left > 0 {
             let closed = self.wait.as_ref().filter(|_| pace.room == 0);
-            self.wait_for_room(draft, census, closed);
+            match (closed, step.left > bound.ready) {
+                (None, false) => self.report_bound(draft, census),
+                (closed, _) => self.wait_for_room(draft, census, closed),
+            }
         }
         // Where some may be away, more beside what runs undecided would be too many.
         let is_stray = |r: &Replica| self.view.agent(r.agent).is_stray();
         let may_be_away = self.spec.rollout.max_unavailable > 0;
         let replaced = match may_be_away && census.good.iter().any(is_stray) {
             true => 0,
-            false => step.left.saturating_sub(more),
+            false => step.left.min(self.spec.rollout.surge()),
         };
-        self.surge(census, more, replaced.min(pace.room))
+        let replaced = replaced.max(bound.all.min(census.surge(self.spec)));
+        let count = replaced.saturating_sub(more).min(pace.room);
+        self.surge(census, count, bound)
+    }
+
+    /// How many old replicas stay that cannot be brought to the aim where they are.
+    fn bound(&self, draft: &Draft, census: &Census) -> Bound {
+        let staying = || self.bound_ones(draft, census);
+        Bound {
+            all: number(staying().count()),
+            ready: number(staying().filter(|replica| replica.ready).count()),
+        }
+    }
+
+    fn bound_ones<'c>(
+        &self,
+        draft: &Draft,
+        census: &'c Census,
+    ) -> impl Iterator<Item = &'c Replica> {
+        let stays = move |r: &&Replica| r.bound && draft.fate(r.agent) == Fate::Stays;
+        census.outdated().filter(stays)
+    }
+
+    /// Says that old replicas wait for others to take their place.
+    fn report_bound(&self, draft: &mut Draft, census: &Census) {
+        let staying: Vec<_> = self.bound_ones(draft, census).copied().collect();
+        for replica in staying {
+            draft.wait_agent(self.view, replica.agent, WaitReason::Moving, None);
+        }
+        draft.wait_deployment(self.view, self.deployment, WaitReason::Moving, None);
     }
 
     /// Brings old replicas that serve nobody to a version that may; without one they keep theirs. Those beyond
@@ -271,7 +286,7 @@ impl Update<'_, '_> {
     /// Brings a replica that serves nobody to a version that may.
     fn bring(&self, draft: &mut Draft, agent: AgentIx, pace: &mut Pace) {
         let facts = self.view.agent(agent);
-        let version = self.goes_on(agent, pace).or_else(|| pace.next());
+        let version = self.goes_on(agent, pace).or_else(|| self.next(agent, pace));
         match version.filter(|version| !facts.is_told(*version)) {
             Some(version) => draft.assign(self.view, agent, self.deployment, version),
             None if facts.instruction == Instruction::Astray && !facts.is_stray() => {
@@ -281,6 +296,15 @@ impl Update<'_, '_> {
             }
             None => {}
         }
+    }
+
+    /// The version that a replica gets that serves nobody, of those that its agent can run.
+    fn next(&self, agent: AgentIx, pace: &mut Pace) -> Option<Digest> {
+        if self.view.can_follow(self.deployment, agent) {
+            return pace.next();
+        }
+        let can = |base: &Digest| self.view.can_run(self.deployment, *base, agent);
+        pace.base.filter(can)
     }
 
     /// What it was told and runs, under a number that is not known here, goes on if that may: it is no step of the roll-out.
@@ -298,12 +322,16 @@ impl Update<'_, '_> {
     /// are to take their place.
     fn step(&self, census: &Census, (steady, more): (u32, u32), room: u32) -> Step {
         let (replicas, rollout) = (self.spec.replicas, &self.spec.rollout);
-        let mut takable = self.takable(census, replicas.saturating_sub(rollout.max_unavailable));
         let replaced = match room {
             // In a pause those that serve stay, also where others could take their place.
             0 => 0,
-            _ => self.takable(census, replicas).len().min(more as usize),
+            _ => {
+                let takable = self.takable(census, replicas, usize::MAX);
+                takable.len().min(more as usize)
+            }
         };
+        let floor = replicas.saturating_sub(rollout.max_unavailable);
+        let mut takable = self.takable(census, floor, replaced);
         let mut in_place = takable.split_off(replaced);
         let most = match rollout.max_unavailable {
             0 => 0,
@@ -320,31 +348,36 @@ impl Update<'_, '_> {
     /// So many replicas more than wanted are there for the roll-out.
     fn more(&self, census: &Census) -> u32 {
         let more = census.placed().saturating_sub(self.spec.replicas);
-        more.min(self.spec.rollout.surge())
+        more.min(census.surge(self.spec))
     }
 
-    /// The ready replicas of an old version that may be taken away now, those that do not serve first.
-    /// `floor` go on serving.
-    fn takable(&self, census: &Census, floor: u32) -> Vec<AgentIx> {
+    /// The ready replicas of an old version that may be taken away now, those that do not serve first, and then those that
+    /// cannot be changed where they are, which are taken only where others take their place: so many. `floor` go on serving.
+    fn takable(&self, census: &Census, floor: u32, replaced: usize) -> Vec<AgentIx> {
         let mut serving = census.serving();
         let steady = census.outdated().filter(|r| r.ready).copied().collect();
         let of = (self.view, self.spec, census);
-        let mut steady = spread::in_order(of, steady, |replica| replica.serves, |_| ());
+        let class = |replica: &Replica| (replica.serves, !replica.bound);
+        let mut steady = spread::in_order(of, steady, class, |_| ());
+        let mut taken = 0;
         steady.retain(|replica| {
             let left = serving - u32::from(replica.serves);
-            let may_go = left >= floor && !replica.fronts;
+            let is_placed = !replica.bound || taken < replaced;
+            let may_go = left >= floor && !replica.fronts && is_placed;
             serving = if may_go { left } else { serving };
+            taken += usize::from(may_go);
             may_go
         });
         steady.iter().map(|replica| replica.agent).collect()
     }
 
-    /// How many new replicas are placed before old ones stop.
-    fn surge(&self, census: &Census, more: u32, most: u32) -> Surge {
-        let count = self.spec.rollout.surge().saturating_sub(more).min(most);
+    /// When new replicas are placed before old ones stop: at once where an old one serves nobody and cannot be changed.
+    fn surge(&self, census: &Census, count: u32, bound: Bound) -> Surge {
+        let unready = bound.all - bound.ready;
         match (count, census.serving() >= self.spec.replicas) {
             (0, _) => Surge::No,
             (_, true) => Surge::Now(count),
+            (_, false) if unready > 0 => Surge::Now(count.min(unready)),
             (_, false) => Surge::Later(count),
         }
     }

@@ -14,7 +14,7 @@ pub(crate) struct DeploymentView<'a> {
     /// The version that its replicas are brought to: the wanted one, unless that was given up.
     pub(crate) aim: Option<Digest>,
     /// What an agent needs in order to run the aim, if anything is wanted.
-    pub(crate) runtime: Option<Runtime>,
+    runtime: Option<Runtime>,
     /// The version that was healthy last, where it can still be run.
     pub(crate) healthy: Option<Digest>,
     /// What an agent needs in order to run that.
@@ -57,11 +57,19 @@ impl<'a> DeploymentView<'a> {
         }
     }
 
-    /// What an agent needs in order to be given a version, and brought to the aim later.
-    pub(crate) fn runtimes(&self, version: Digest) -> impl Iterator<Item = Runtime> + use<> {
+    /// What an agent needs in order to run a version: the one that was healthy last, or else the aim.
+    pub(crate) fn runtime(&self, version: Digest) -> Option<Runtime> {
         let is_before = Some(version) != self.aim && Some(version) == self.healthy;
-        let before = self.healthy_runtime.filter(|_| is_before);
-        self.runtime.into_iter().chain(before)
+        match is_before {
+            true => self.healthy_runtime,
+            false => self.runtime,
+        }
+    }
+
+    /// The versions that its replicas may be given: the aim first.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = Digest> + use<> {
+        let before = self.healthy.filter(|healthy| Some(*healthy) != self.aim);
+        self.aim.into_iter().chain(before)
     }
 
     /// Whether the wanted version was given up and nothing is known that could take its place.

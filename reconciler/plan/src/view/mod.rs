@@ -3,6 +3,7 @@
 
 mod agent;
 mod deployment;
+mod fits;
 mod fronts;
 
 use std::time::Duration;
@@ -209,41 +210,6 @@ impl<'a> View<'a> {
     pub(crate) fn ready_within(&self, deployment: &Deployment) -> Duration {
         let own = deployment.rollout.deadline;
         own.unwrap_or(self.desired.limits.ready_within)
-    }
-
-    /// Whether agents of a target may run what a deployment aims at.
-    pub(crate) fn admits(&self, deployment: DeploymentIx, target: TargetIx) -> bool {
-        let DeploymentView { runtime, state, .. } = self.deployment(deployment);
-        let offered = self.target(target).state.spec().map(|spec| &spec.runtimes);
-        runtime.is_some_and(|runtime| offered.is_some_and(|all| all.contains(&runtime)))
-            && state
-                .spec()
-                .is_some_and(|spec| self.is_open_to(spec, target))
-    }
-
-    /// Whether agents of a target are of a deployment's size and place.
-    pub(crate) fn is_open_to(&self, deployment: &Deployment, target: TargetIx) -> bool {
-        let target = self.target(target);
-        target.state.spec().is_some_and(|spec| {
-            spec.size == deployment.size && deployment.placement.admits(target.name, spec)
-        })
-    }
-
-    /// Whether an agent may run a deployment, as far as it does not change. In a pause whatever has a version keeps it.
-    pub(crate) fn suits(&self, deployment: DeploymentIx, agent: AgentIx) -> bool {
-        let DeploymentView { runtime, state, .. } = self.deployment(deployment);
-        let (Some(spec), Some(runtime)) = (state.spec(), *runtime) else {
-            return false;
-        };
-        let facts = self.agent(agent);
-        let is_paused = spec.rollout.pause_at(self.now).is_some();
-        let keeps = facts.is_up_to_date || (is_paused && facts.deployment == Some(deployment));
-        let is_home = match keeps && is_paused {
-            true => self.is_open_to(spec, facts.target),
-            false => self.admits(deployment, facts.target),
-        };
-        let can = facts.can(runtime) || keeps;
-        spec.placement.names(facts.id) && can && !facts.drifted && is_home
     }
 
     fn number_owners(&mut self) {
