@@ -5,6 +5,8 @@ use std::time::Duration;
 use easyenclave_schemas::records::{OrderPhase, OrderRecord, WorkRecord};
 use easyenclave_schemas::{FailureCause, Timestamp};
 
+use crate::words::span;
+
 /// An agent that is lost later than this after it registered has shown that its kind can live. As long as the longest
 /// rest of a launch, so that what dies again and again never seems to be well.
 const PROVED: Duration = Duration::from_secs(10 * 60);
@@ -26,7 +28,8 @@ pub(crate) fn failed_early(
     let is_early = launch.state == OrderPhase::Fulfilled && now.since(registered) < PROVED;
     let mut failed = is_early.then(|| launch.clone())?;
     failed.state = OrderPhase::Failed(now);
-    failed.error = Some("its agent was lost soon after it registered".into());
+    let lived = span(now.since(registered));
+    failed.error = Some(format!("its agent was lost {lived} after it registered"));
     failed.cause = Some(FailureCause::MachineDied);
     if let WorkRecord::Launch { failures, .. } = &mut failed.work {
         *failures = LEFT_STANDING.min(*failures);

@@ -85,7 +85,7 @@ impl fmt::Display for FailureCause {
             Self::Quota => "the provider's quota is used up",
             Self::ProviderDown => "the provider cannot now",
             Self::Refused => "the provider refuses it",
-            Self::MachineDied => "the machine ended before its agent had registered",
+            Self::MachineDied => "the machine ended too soon",
             Self::NotClaimed => "no worker took the order in time",
             Self::NotBooted => "nothing was heard from inside the machine in time",
             Self::NotRegistered => "its agent has not registered in time",

@@ -174,7 +174,7 @@ mod tests {
             "short us-a c3-4 NoCapacity 20\norder tiny #0 g1 failed 0 of MachineDied failures 3",
             expect![[r#"
                 launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size tiny in local zone us-b by process shape c3-4 under sim
-                wait: target tiny: launches failed in a row: 4; the machine ended before its agent had registered (until 2026-01-01T00:00:16Z)"#]],
+                wait: target tiny: launches failed in a row: 4; the machine ended too soon (until 2026-01-01T00:00:16Z)"#]],
         );
     }
 
@@ -319,7 +319,7 @@ mod tests {
             PLACES,
             "unheard process far",
             expect![
-                "wait: target tiny: no worker of process in far has listed its machines since the start"
+                "wait: target tiny: no worker of process in far has listed its machines since the start; one is started by `easyenclave worker --provider process --datacenter far`"
             ],
         );
         check(

@@ -101,7 +101,7 @@ impl Answer {
         lines.extend(found.waits.iter().map(|wait| format!("  {}", waits(wait))));
         for (agent, target) in &found.warm {
             lines.push(format!(
-                "  {WARM}: {agent} is kept free in target {target} until then"
+                "  {WARM}: {agent} is kept free in target {target}, and is what the deployment is given"
             ));
         }
         lines.extend(self.others());

@@ -264,7 +264,8 @@ fn launches(reason: &WaitReason, f: &mut Formatter<'_>) -> Result {
             datacenter,
         } => write!(
             f,
-            "no worker of {provider} in {datacenter} has listed its machines since the start"
+            "no worker of {provider} in {datacenter} has listed its machines since the start; one is started by \
+             `easyenclave worker --provider {provider} --datacenter {datacenter}`"
         ),
         _ => Ok(()),
     }
