@@ -10,6 +10,10 @@ use ring::hmac;
 /// A nonce is good for so long.
 pub const NONCE_LIFE: Duration = Duration::from_secs(300);
 
+/// A nonce may come from so much later than now, for a clock that is being set right. One of later was issued while the clock was
+/// wrong, and would be good for as long as it was ahead.
+const AHEAD: Duration = Duration::from_secs(60);
+
 /// Makes and checks nonces and bootstrap tokens.
 #[derive(Debug)]
 pub struct Tokens {
@@ -38,7 +42,7 @@ impl Tokens {
     /// Reads a nonce that came back. Whether it was used before is for the store to say.
     ///
     /// # Errors
-    /// Missing, not ours, or expired.
+    /// Missing, not ours, of a time to come, or expired.
     pub fn check_nonce(
         &self,
         text: &str,
@@ -54,7 +58,11 @@ impl Tokens {
             .map_err(|()| ReasonCode::NonceUnknown)?;
         let mut millis = [0; 8];
         millis.copy_from_slice(&bytes[..8]);
-        let expires = Timestamp::from_millis(i64::from_be_bytes(millis)).plus(NONCE_LIFE);
+        let issued = Timestamp::from_millis(i64::from_be_bytes(millis));
+        if issued > now.plus(AHEAD) {
+            return Err(ReasonCode::NonceUnknown.into());
+        }
+        let expires = issued.plus(NONCE_LIFE);
         if expires <= now {
             return Err(ReasonCode::NonceExpired.into());
         }
@@ -162,6 +170,17 @@ mod tests {
                 "{index}"
             );
         }
+    }
+
+    #[test]
+    fn a_nonce_of_a_time_to_come_is_refused() {
+        let now = Timestamp::from_millis(1_000_000);
+        let issued = |ahead| hex::encode(tokens().nonce(now.plus(ahead), [1; 8], None));
+        assert_eq!(code(&issued(AHEAD), now), None);
+        let late = issued(AHEAD + Duration::from_millis(1));
+        assert_eq!(code(&late, now), Some(ReasonCode::NonceUnknown));
+        let day = Duration::from_secs(86_400);
+        assert_eq!(code(&issued(day), now), Some(ReasonCode::NonceUnknown));
     }
 
     #[test]

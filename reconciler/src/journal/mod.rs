@@ -11,6 +11,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use easyenclave_schemas::Timestamp;
 use easyenclave_store::{Batch, Space, Store, StoreError};
@@ -20,6 +21,10 @@ use tokio::task::spawn_blocking;
 pub use change::Change;
 pub use records::Records;
 use records::Staged;
+
+/// Used nonces are kept for so long after they have expired: a clock that jumped ahead and was set right would let one count
+/// again that was forgotten meanwhile.
+const NONCES_KEPT: Duration = Duration::from_secs(86_400);
 
 /// The records and the store behind them.
 #[derive(Clone)]
@@ -162,7 +167,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Forgets used nonces that have expired by now.
+    /// Forgets used nonces that expired long ago.
     ///
     /// # Errors
     /// When the store fails.
@@ -229,7 +234,7 @@ impl Inner {
         let mut batch = Batch::new();
         for (key, value) in self.store.list(Space::Nonces)? {
             let expiry = String::from_utf8_lossy(&value).parse::<i64>().unwrap_or(0);
-            if expiry < now.as_millis() {
+            if Timestamp::from_millis(expiry).plus(NONCES_KEPT) < now {
                 batch.delete(Space::Nonces, key);
             }
         }

@@ -168,6 +168,34 @@ async fn a_failed_write_is_told_to_whoever_waits_and_a_conflict_is_none() {
 }
 
 #[tokio::test]
+async fn a_nonce_that_was_used_counts_no_more_when_the_clock_jumps_there_and_back() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = Journal::open(Disk::open(dir.path())).expect("opened");
+    let expires = Timestamp::from_millis(1000);
+    let uses = || async {
+        let used = journal.transact(move |_, change| {
+            change.use_nonce("n", expires);
+            Ok::<_, ()>(())
+        });
+        used.await
+    };
+    uses().await.expect("kept").expect("for the first time");
+    let day = Duration::from_secs(86_400);
+    journal
+        .forget_nonces(expires.plus(day))
+        .await
+        .expect("looked");
+    let again = uses().await;
+    assert!(
+        matches!(again, Err(JournalError::Store(StoreError::Conflict { .. }))),
+        "{again:?}"
+    );
+    let later = expires.plus(day + Duration::from_millis(1));
+    journal.forget_nonces(later).await.expect("looked");
+    uses().await.expect("kept").expect("forgotten");
+}
+
+#[tokio::test]
 async fn what_a_failed_flush_left_behind_is_seen_when_it_is_on_the_disk() {
     let dir = tempfile::tempdir().expect("a folder");
     let disk = Disk::open(dir.path());
