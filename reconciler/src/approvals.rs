@@ -10,7 +10,6 @@ use easyenclave_store::Space;
 
 use crate::journal::{Journal, JournalError};
 use crate::pass::Report;
-use crate::report::Status;
 use crate::world::World;
 
 /// The key in [`Space::Meta`].
@@ -29,20 +28,19 @@ impl Spent {
             .clone()
     }
 
-    /// Goes on from what was kept; from what the status branch says where nothing was, as after the store was lost.
+    /// Goes on from what was kept and what the status branch says: the store may be lost, or be an older copy of itself.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn recall(
         &self,
         journal: &Journal,
-        reported: Option<&Status>,
+        reported: &[SpentApproval],
     ) -> Result<(), JournalError> {
         let kept = journal.get(Space::Meta, KEY.into()).await?;
         let kept = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let reported = || reported.map(|status| status.fleet.spent_approvals.clone());
-        let kept: Vec<SpentApproval> = kept.or_else(reported).unwrap_or_default();
-        self.set(kept.iter().map(approval).collect());
+        let kept: Vec<SpentApproval> = kept.unwrap_or_default();
+        self.set(kept.iter().chain(reported).map(approval).collect());
         Ok(())
     }
 
@@ -88,5 +86,38 @@ pub(crate) fn approval(spent: &SpentApproval) -> Approval {
     Approval {
         held: spent.plan_digest,
         revision: spent.revision.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use easyenclave_schemas::Digest;
+    use easyenclave_store::SledStore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_that_is_lost_or_older_revives_no_approval_that_status_tells_is_spent() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = SledStore::open(dir.path()).expect("a store");
+        let journal = Journal::open(Arc::new(store)).expect("a journal");
+        let one = |word: &str| SpentApproval {
+            plan_digest: Digest::of(word.as_bytes()),
+            revision: Some("1".repeat(40)),
+        };
+        let all = |words: &[&str]| words.iter().map(|word| approval(&one(word))).collect();
+        let recalled = async || {
+            let spent = Spent::default();
+            let reported = [one("older"), one("newer")];
+            spent.recall(&journal, &reported).await.expect("read");
+            spent.all()
+        };
+        assert_eq!(recalled().await, all(&["older", "newer"]), "it is lost");
+        let kept = Spent::default();
+        let older = all(&["older", "unpublished"]);
+        kept.keep(&journal, older).await.expect("kept");
+        assert_eq!(recalled().await, all(&["older", "newer", "unpublished"]));
     }
 }

@@ -97,10 +97,11 @@ impl Daemon {
         let ledger = opening::ledger(&config)?;
         let recorded = recorded(&ledger);
         let last = kept(&world.journal).await?;
-        world
-            .spent
-            .recall(&world.journal, recorded.as_deref())
-            .await?;
+        let spent = recorded
+            .as_deref()
+            .map(|it| it.fleet.spent_approvals.as_slice());
+        let spent = spent.unwrap_or_default();
+        world.spent.recall(&world.journal, spent).await?;
         if let Some(recorded) = &recorded {
             world.sightings.recall(&recorded.fleet.sightings);
         }
