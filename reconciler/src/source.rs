@@ -119,9 +119,9 @@ impl Source {
         self.lock().loader = Loader::opening(keyring);
     }
 
-    /// Takes this commit for what was in force, if nothing that was kept tells: then a document that breaks as it moves
-    /// is no removal even while the store is lost. What was `kept` by then is not removed for what cannot be read of it. To
-    /// be told before anything is read.
+    /// Takes this commit for what was in force, if nothing that was kept tells: history goes on from it, and a document that
+    /// breaks as it moves is no removal, even while the store is lost. What was `kept` by then is not removed for what cannot be
+    /// read of it. To be told before anything is read.
     pub fn go_on_from(&self, reported: &str, kept: Vec<Identity>) {
         let mut reader = self.lock();
         reader.reported = reported.parse().ok();
@@ -251,7 +251,7 @@ impl Reader {
 
     /// The newest commit as a revision, and whether a part of it could not be read at the moment.
     fn consider(&mut self, head: CommitId) -> Result<(Revision, bool), Trouble> {
-        descends(&self.git, self.accepted, head)?;
+        descends(&self.git, self.last(), head)?;
         self.read(head)
     }
 
@@ -325,21 +325,21 @@ pub(crate) fn files(
     Ok(files.chain(others.map(|path| (path, NOT_A_FILE))).collect())
 }
 
-/// Whether a commit may come into force after the one that is.
+/// Whether a commit may come into force after the one that was last.
 fn descends(
     git: &easyenclave_git::Source,
-    accepted: Option<CommitId>,
+    last: Option<CommitId>,
     head: CommitId,
 ) -> Result<(), Trouble> {
-    let Some(accepted) = accepted else {
+    let Some(last) = last else {
         return Ok(());
     };
-    match git.is_ancestor(accepted, head).map_err(failed)? {
+    match git.is_ancestor(last, head).map_err(failed)? {
         true => Ok(()),
         false => Err(Trouble {
             reason: "HistoryRewritten",
             message: format!(
-                "{head} does not descend from {accepted}, which is in force; push a commit that does"
+                "{head} does not descend from {last}, which was in force last; push a commit that does"
             ),
         }),
     }

@@ -11,10 +11,9 @@ impl Reader {
     /// Tells the loader what was in force before a restart.
     pub(super) fn prime(&mut self) -> Result<(), Trouble> {
         let Some(accepted) = self.accepted else {
-            if let Some(reported) = self.reported
-                && let Err(error) = self.read_reported(reported)
-            {
-                warn(&failed(error));
+            if let Some(reported) = self.reported {
+                let read = self.read_reported(reported);
+                read.unwrap_or_else(|error| warn(&failed(error)));
                 self.loader.was_kept(self.kept.drain(..));
             }
             return Ok(());
@@ -29,27 +28,26 @@ impl Reader {
         Ok(())
     }
 
-    /// Loads the commit that status names, if the newest one follows on it: what differed from its files is not known.
+    /// Loads the commit that status names: what differed from its files is not known.
     fn read_reported(&mut self, reported: CommitId) -> Result<(), GitError> {
         let git = &self.git;
-        let Some(head) = git.head()? else {
-            return Ok(());
-        };
-        if git.is_ancestor(reported, head)? {
-            let files = files(git, reported)?;
-            let blob = |id: [u8; 20]| document(git, BlobId::from_bytes(id));
-            let history = |path: &str| older(git, path, reported);
-            self.loader.load(&files, &blob, &history);
-            self.loader.was_kept(self.kept.drain(..));
-        }
+        let files = files(git, reported)?;
+        let blob = |id: [u8; 20]| document(git, BlobId::from_bytes(id));
+        let history = |path: &str| older(git, path, reported);
+        self.loader.load(&files, &blob, &history);
         Ok(())
+    }
+
+    /// The commit that was in force last, which history goes on from: as it was kept, or else as status tells.
+    pub(super) fn last(&self) -> Option<CommitId> {
+        self.accepted.or(self.reported)
     }
 
     /// What was in force before a restart.
     pub(super) fn resume(&mut self) -> Option<Revision> {
-        let read = self.read(self.accepted?);
-        let (revision, _) = read.inspect_err(warn).ok()?;
-        self.has_revision = true;
+        let last = self.last()?;
+        let (revision, _) = self.read(last).inspect_err(warn).ok()?;
+        (self.accepted, self.has_revision) = (Some(last), true);
         Some(self.considered_only(&revision))
     }
 }

@@ -37,15 +37,15 @@ impl Source {
 
     pub(super) fn drafted(&self) -> Result<Draft, Trouble> {
         let git = self.git.clone();
-        let (loader, accepted) = {
+        let (loader, last) = {
             let reader = self.lock();
-            (reader.loader.clone(), reader.accepted)
+            (reader.loader.clone(), reader.last())
         };
         let head = git.head().map_err(failed)?.ok_or_else(|| Trouble {
             reason: "BranchMissing",
             message: "the branch does not exist".into(),
         })?;
-        descends(&git, accepted, head)?;
+        descends(&git, last, head)?;
         let files = files(&git, head).map_err(failed)?;
         let mut draft = Draft {
             git,

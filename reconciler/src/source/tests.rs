@@ -1,6 +1,7 @@
 //! The newest commit, good or not, before and after a restart.
 
 mod drafts;
+mod lost;
 mod moves;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,6 +80,20 @@ impl Place {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// The branch begins anew, with the files that it has.
+    fn begin_anew(&self) -> String {
+        let who = [
+            "-c",
+            "user.name=Ada",
+            "-c",
+            "user.email=ada@example.invalid",
+        ];
+        let commit = ["commit-tree", "-m", "another beginning", "main^{tree}"];
+        let commit = self.git(&[&who[..], &commit].concat());
+        self.git(&["update-ref", "refs/heads/main", &commit]);
+        commit
+    }
+
     /// The file of an object, each of which has its own from here on.
     fn object(&self, id: &str) -> std::path::PathBuf {
         let objects = self.dir.path().join("state.git/objects");
@@ -131,18 +146,7 @@ fn after_a_restart_a_refused_commit_leaves_in_force_what_was_before() {
 #[test]
 fn after_a_restart_a_rewritten_history_or_no_branch_leaves_in_force_what_was_before() {
     let (mut place, good) = Place::example();
-    let tree = format!("{good}^{{tree}}");
-    let other = place.git(&[
-        "-c",
-        "user.name=Ada",
-        "-c",
-        "user.email=ada@example.invalid",
-        "commit-tree",
-        "-m",
-        "another beginning",
-        &tree,
-    ]);
-    place.git(&["update-ref", "refs/heads/main", &other]);
+    let other = place.begin_anew();
     let (revision, reason) = place.resumed();
     assert_eq!((reason, revision.commit), ("HistoryRewritten", other));
     assert_eq!(revision.effective, good.to_string());
