@@ -60,17 +60,17 @@ pub(crate) async fn converge(node: Arc<Node>, place: Arc<Place>, mut stop: watch
 /// What an agent of before has left goes, unless it is the same deployment's. May be dropped at any point.
 async fn make_way(node: &Node, place: &Place, generation: Generation, assignment: &Assignment) {
     let board = &node.workload;
-    let first = || starting(generation, assignment);
+    let tell = |trouble: compose::Trouble| trouble.show(board, starting(generation, assignment));
     match &assignment.workload {
         Workload::Compose(_) => {
-            if !compose::has(place, &assignment.deployment).await {
-                compose::clear(place, |trouble| trouble.show(board, first())).await;
+            if !compose::has(place, &assignment.deployment, tell).await {
+                compose::clear(place, tell).await;
                 place.vault.clear();
             }
             node.keep();
         }
         Workload::Process(_) => {
-            compose::clear(place, |trouble| trouble.show(board, first())).await;
+            compose::clear(place, tell).await;
             place.vault.clear();
             forget(node).await;
         }

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::process::LAST_WORDS;
-use super::{Board, GRACE, Log, Place, supervise};
+use super::{Board, GRACE, Log, Place, compose, supervise};
 use crate::clock;
 use crate::config::Surroundings;
 use crate::instructions::Assignment;
@@ -370,6 +370,32 @@ async fn a_new_assignment_finds_an_empty_folder_and_an_empty_log() {
     stage.state(WorkloadState::Completed).await;
     assert_eq!(stage.lines(1).await, ["new"]);
     stage.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_may_be_the_deployments_own_and_is_waited_for() {
+    let stage = Stage::new();
+    let deployment = "acme/web".parse().expect("a deployment");
+    let own =
+        async |tell: &dyn Fn(compose::Trouble)| compose::has(&stage.place, &deployment, tell).await;
+    assert!(!own(&|_| panic!("nothing is there")).await);
+    let folder = stage.folder.path().join("compose");
+    std::fs::create_dir_all(folder.join("volumes")).expect("made");
+    let note = folder.join("deployment");
+    std::fs::write(&note, "other/web").expect("written");
+    assert!(!own(&|_| panic!("it can be read")).await);
+    // The file cannot be read, as with a disk that fails, until somebody has been told.
+    std::fs::remove_file(&note).expect("removed");
+    std::fs::create_dir(&note).expect("made");
+    let told = std::cell::Cell::new(0);
+    let mended = own(&|_| {
+        told.set(told.get() + 1);
+        std::fs::remove_dir(&note).expect("removed");
+        std::fs::write(&note, "acme/web").expect("written");
+    });
+    assert!(mended.await);
+    assert_eq!(told.get(), 1);
+    assert!(folder.join("volumes").is_dir());
 }
 
 /// The group of the workload's first process.

@@ -29,7 +29,8 @@ use crate::clock;
 use crate::instructions::Assignment;
 pub(crate) use find::{look_for_engine, runtimes};
 pub(crate) use logs::{Page, page};
-use project::{GRACE, Ground, Trouble, Written};
+pub(crate) use project::Trouble;
+use project::{GRACE, Ground, Written};
 use sight::Condition;
 
 /// Until all is ready, containers are looked at this often …
@@ -82,9 +83,22 @@ pub(crate) async fn clear(place: &Place, tell: impl Fn(Trouble)) {
     }
 }
 
-/// Whether what is on the engine, if anything, is of this deployment.
-pub(crate) async fn has(place: &Place, deployment: &DeploymentId) -> bool {
-    Ground::of(place).has(deployment).await
+/// Whether what is on the engine, if anything, is of this deployment. Tries until that can be told, and tells what is in the way
+/// meanwhile.
+pub(crate) async fn has(place: &Place, deployment: &DeploymentId, tell: impl Fn(Trouble)) -> bool {
+    let ground = Ground::of(place);
+    loop {
+        let trouble = match ground.has(deployment).await {
+            Ok(has) => return has,
+            Err(error) => Trouble::from(error),
+        };
+        tracing::error!(
+            error = trouble.message,
+            "it cannot be told what is on the engine"
+        );
+        tell(trouble);
+        sleep(END_AGAIN).await;
+    }
 }
 
 /// One assignment's life on this agent.

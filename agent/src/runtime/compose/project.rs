@@ -107,7 +107,7 @@ impl Ground {
     /// Takes over what there is of the deployment, and removes what there is of any other. Answers the engine of it: for as long
     /// as something is there, the one that it is on.
     pub(super) async fn begin(&self, deployment: &DeploymentId) -> Result<Engine, Trouble> {
-        if self.has(deployment).await {
+        if self.has(deployment).await? {
             let engine = self.traces.engine(&self.at).await?;
             // An agent of before has not noted it.
             self.traces.leave(&engine).await?;
@@ -126,9 +126,25 @@ impl Ground {
     }
 
     /// Whether what there is, if anything, is of this deployment.
-    pub(super) async fn has(&self, deployment: &DeploymentId) -> bool {
-        let found = fs::read_to_string(self.file("deployment")).await;
-        found.is_ok_and(|found| found == deployment.to_string())
+    ///
+    /// # Errors
+    /// When that cannot be told: it may be, and nothing of it may go.
+    pub(super) async fn has(&self, deployment: &DeploymentId) -> Result<bool, EngineError> {
+        let found = self.noted("deployment").await?;
+        Ok(found.is_some_and(|found| found == deployment.to_string().as_bytes()))
+    }
+
+    /// What a file of ours says; none where there is no such file.
+    async fn noted(&self, name: &str) -> Result<Option<Vec<u8>>, EngineError> {
+        let path = self.file(name);
+        match fs::read(&path).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(EngineError::System {
+                what: format!("file {}", path.display()),
+                source,
+            }),
+        }
     }
 
     /// Writes the files of a version.
@@ -187,10 +203,11 @@ impl Ground {
     }
 
     /// The port that leads to the workload. It stays: another one would make a new container.
-    async fn port(&self) -> io::Result<u16> {
+    async fn port(&self) -> Result<u16, Trouble> {
         let file = self.file("port");
-        let kept = fs::read_to_string(&file).await.ok();
-        if let Some(port) = kept.and_then(|text| text.parse().ok()) {
+        let kept = self.noted("port").await?;
+        let kept = kept.and_then(|text| str::from_utf8(&text).ok()?.parse().ok());
+        if let Some(port) = kept {
             return Ok(port);
         }
         let port = free_port().map_err(|error| named(error, "no free port".into()))?;
