@@ -10,6 +10,7 @@ use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use easyenclave_schemas::DeploymentId;
 use easyenclave_schemas::documents::Workload;
 use easyenclave_schemas::signature::{
     PublicKey, SignatureError, Verified, sign_response, verify_request,
@@ -55,7 +56,10 @@ pub(crate) fn router(api: Api) -> Router {
         .route(routes::DEPLOY, post(instruct::<DeployRequest>))
         .route(routes::UNDEPLOY, post(instruct::<UndeployRequest>))
         .route(routes::AGENT_HEALTH, get(health))
-        .route(routes::AGENT_LOGS, get(logs))
+        .route(
+            &format!("{}/{{owner}}/{{name}}", routes::AGENT_LOGS),
+            get(logs),
+        )
         .with_state(Arc::new(api))
 }
 
@@ -95,8 +99,9 @@ fn some_lines() -> usize {
 }
 
 impl LogQuery {
-    fn page(self) -> compose::Page {
+    fn page(self, of: DeploymentId) -> compose::Page {
         compose::Page {
+            of,
             service: self.service,
             lines: self.lines.min(LOG_LINES),
             after: self.after.unwrap_or_default(),
@@ -164,13 +169,21 @@ impl Api {
     }
 
     async fn output(&self, uri: &Uri) -> Result<(HeaderValue, Vec<u8>), Refused> {
-        let query = Query::<LogQuery>::try_from_uri(uri).map_err(|_| {
-            let message = "`lines` and `wait` have to be numbers";
-            Refused::new(StatusCode::BAD_REQUEST, CallRefusal::InvalidQuery, message)
-        })?;
-        let read = match query.0 {
-            query if query.after.is_some() => self.page(query).await.map(|it| (JSON, to_json(&it))),
-            query => self.tail(query).await.map(|it| (TEXT, it.into_bytes())),
+        let of = uri.path().strip_prefix(routes::AGENT_LOGS);
+        let of = of.and_then(|of| of.trim_start_matches('/').parse().ok());
+        let query = Query::<LogQuery>::try_from_uri(uri).ok();
+        let (Some(of), Some(Query(query))) = (of, query) else {
+            let message =
+                "the path has to name a deployment, and `lines` and `wait` have to be numbers";
+            let (status, reason) = (StatusCode::BAD_REQUEST, CallRefusal::InvalidQuery);
+            return Err(Refused::new(status, reason, message));
+        };
+        let read = match query.after {
+            Some(_) => self.page(query, of).await.map(|it| (JSON, to_json(&it))),
+            None => {
+                let text = self.tail(&query.page(of)).await;
+                text.map(|text| (TEXT, text.into_bytes()))
+            }
         };
         read.map_err(|error| {
             tracing::error!(error = format!("{error:#}"), "the log cannot be read");
@@ -183,45 +196,53 @@ impl Api {
         })
     }
 
-    async fn tail(&self, query: LogQuery) -> anyhow::Result<String> {
-        match self.has_services() {
-            true => Ok(compose::page(&self.place, &query.page()).await?.text),
-            false => Ok(self.place.log.tail(query.page().lines).await?),
+    async fn tail(&self, asked: &compose::Page) -> anyhow::Result<String> {
+        match self.keeper(&asked.of) {
+            Some(Keeper::Engine) => Ok(compose::page(&self.place, asked).await?.text),
+            Some(Keeper::Agent) => Ok(self.place.log.tail(&asked.of, asked.lines).await?),
+            None => Ok(String::new()),
         }
     }
 
     /// What comes after a cursor. Whoever has read all so far is kept waiting, if few others are.
-    async fn page(&self, query: LogQuery) -> anyhow::Result<LogPage> {
+    async fn page(&self, query: LogQuery, of: DeploymentId) -> anyhow::Result<LogPage> {
         let wait = Duration::from_secs(query.wait.min(LOG_WAIT));
         let turn = self.waiting.try_acquire();
         let until = Instant::now() + turn.as_ref().map_or(Duration::ZERO, |_| wait);
-        let query = query.page();
+        let asked = query.page(of);
         loop {
             let grown = self.place.log.grown().notified();
             tokio::pin!(grown);
             grown.as_mut().enable();
-            let has_services = self.has_services();
-            let page = match has_services {
-                true => compose::page(&self.place, &query).await?,
-                false => self.place.log.page(&query.after, query.lines).await?,
+            let (log, keeper) = (&self.place.log, self.keeper(&asked.of));
+            let page = match keeper {
+                Some(Keeper::Engine) => compose::page(&self.place, &asked).await?,
+                Some(Keeper::Agent) => log.page(&asked.of, &asked.after, asked.lines).await?,
+                None => LogPage::nothing(&asked.after),
             };
             if !page.text.is_empty() || page.missed || Instant::now() >= until {
                 return Ok(page);
             }
             // An engine has to be asked; and of many lines that come at once, more than one is read.
-            match has_services {
-                true => sleep_until(until.min(Instant::now() + AGAIN)).await,
-                false if timeout_at(until, grown).await.is_ok() => sleep(BATCH).await,
-                false => {}
+            match keeper {
+                Some(Keeper::Agent) if timeout_at(until, grown).await.is_ok() => sleep(BATCH).await,
+                Some(Keeper::Agent) => {}
+                Some(Keeper::Engine) | None => {
+                    sleep_until(until.min(Instant::now() + AGAIN)).await;
+                }
             }
         }
     }
 
-    /// The engine keeps what containers say, and the agent what a process does.
-    fn has_services(&self) -> bool {
+    /// Who keeps the output of a deployment; nobody unless this agent is to run it.
+    fn keeper(&self, of: &DeploymentId) -> Option<Keeper> {
         let wanted = self.node.wanted.borrow();
         let wanted = wanted.assignment.as_ref();
-        wanted.is_some_and(|wanted| matches!(wanted.workload, Workload::Compose(_)))
+        let wanted = wanted.filter(|wanted| wanted.deployment == *of)?;
+        Some(match wanted.workload {
+            Workload::Compose(_) => Keeper::Engine,
+            Workload::Process(_) => Keeper::Agent,
+        })
     }
 
     /// A refusal of a call that proves nothing; it is not signed, so that nobody can have us sign at will.
@@ -253,6 +274,14 @@ impl Api {
         }
         response
     }
+}
+
+/// Who keeps what is printed.
+enum Keeper {
+    /// What containers print.
+    Engine,
+    /// What a process prints.
+    Agent,
 }
 
 fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {

@@ -99,6 +99,7 @@ async fn run(
 /// Nothing is to run: what an agent of before, or a version before, has left goes too.
 async fn empty(node: &Node, place: &Place) {
     compose::clear(place, |_| ()).await;
+    place.forget_output().await;
     forget(node).await;
     place.vault.give_up(&node.workload);
 }

@@ -1,11 +1,13 @@
 //! The workload's output: two files of bounded size, the older of which is given up for the newer. Never
-//! makes the workload wait for longer than a write to the disk takes, and never keeps a line of any length.
+//! makes the workload wait for longer than a write to the disk takes, and never keeps a line of any length. What one deployment
+//! prints is never given out as another's.
 
 use std::fs;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use easyenclave_schemas::DeploymentId;
 use easyenclave_schemas::wire::{LOG_BYTES, LogPage};
 use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,6 +44,8 @@ struct Origin {
     run: String,
     /// So many bytes came before it, as far as they are known of.
     before: u64,
+    /// Whose output it is; nobody's where that is not known.
+    of: Option<DeploymentId>,
 }
 
 impl Origin {
@@ -49,6 +53,7 @@ impl Origin {
         Self {
             run: clock::unique(),
             before,
+            of: None,
         }
     }
 
@@ -71,7 +76,7 @@ struct Content {
 }
 
 impl Log {
-    /// The log in this folder, which may have one already.
+    /// The log in this folder, which may have one already: nobody's until another is begun.
     pub(crate) fn new(folder: &Path) -> Self {
         let older = folder.join("workload.log.1");
         let before = std::fs::metadata(&older).map_or(0, |found| found.len());
@@ -88,13 +93,22 @@ impl Log {
         &self.grown
     }
 
-    /// Forgets everything.
-    pub(crate) async fn clear(&self) -> io::Result<()> {
-        let failed = |error| named(error, format!("cannot clear {}", self.newer.display()));
-        self.aside(Self::remove).await.map_err(failed)
+    /// Forgets everything: what is printed from now on is this deployment's.
+    pub(crate) async fn begin(&self, of: &DeploymentId) -> io::Result<()> {
+        self.forget(Some(of.clone())).await
     }
 
-    fn remove(&self) -> io::Result<()> {
+    /// Forgets everything, and is nobody's. Nothing more is given out even where it stays on the disk.
+    pub(crate) async fn clear(&self) -> io::Result<()> {
+        self.forget(None).await
+    }
+
+    async fn forget(&self, next: Option<DeploymentId>) -> io::Result<()> {
+        let failed = |error| named(error, format!("cannot clear {}", self.newer.display()));
+        self.aside(|log| log.remove(next)).await.map_err(failed)
+    }
+
+    fn remove(&self, next: Option<DeploymentId>) -> io::Result<()> {
         let mut origin = self.origin();
         *origin = Origin::new(0);
         for file in [&self.older, &self.newer] {
@@ -103,6 +117,7 @@ impl Log {
                 _ => {}
             }
         }
+        origin.of = next;
         Ok(())
     }
 
@@ -136,9 +151,11 @@ impl Log {
         Ok((writer, tokio::spawn(drain(reader, self.clone()))))
     }
 
-    /// The last lines, oldest first, at most so many.
-    pub(crate) async fn tail(&self, lines: usize) -> io::Result<String> {
-        let bytes = self.aside(|log| log.read("")).await?.bytes;
+    /// The last lines of a deployment, oldest first, at most so many; none of another's.
+    pub(crate) async fn tail(&self, of: &DeploymentId, lines: usize) -> io::Result<String> {
+        let of = of.clone();
+        let content = self.aside(move |log| log.read(&of, "")).await?;
+        let bytes = content.map(|content| content.bytes).unwrap_or_default();
         let recent = &bytes[bytes.len().saturating_sub(LOG_BYTES)..];
         let text = String::from_utf8_lossy(recent);
         let skipped = text.lines().count().saturating_sub(lines);
@@ -149,14 +166,23 @@ impl Log {
             .collect())
     }
 
-    /// The first lines after a cursor, at most so many; the last ones where that is none of this run's.
-    pub(crate) async fn page(&self, after: &str, lines: usize) -> io::Result<LogPage> {
+    /// The first lines of a deployment after a cursor, at most so many; the last ones where that is none of this run's, and none
+    /// of another deployment's.
+    pub(crate) async fn page(
+        &self,
+        of: &DeploymentId,
+        after: &str,
+        lines: usize,
+    ) -> io::Result<LogPage> {
+        let Some(content) = self.content(of, after).await? else {
+            return Ok(LogPage::nothing(after));
+        };
         let Content {
             run,
             known,
             start,
             bytes,
-        } = self.content(after).await?;
+        } = content;
         let (from, missed) = match known.map(|at| at.checked_sub(start)) {
             Some(Some(from)) => (usize::try_from(from).unwrap_or(usize::MAX), false),
             Some(None) => (0, true),
@@ -173,19 +199,24 @@ impl Log {
     }
 
     /// What there is at this moment, as far as it has to be read for what came after a cursor.
-    async fn content(&self, after: &str) -> io::Result<Content> {
-        let after = after.to_owned();
-        let mut content = self.aside(move |log| log.read(&after)).await?;
-        let ends = content.bytes.iter().rposition(|byte| *byte == b'\n');
-        content.bytes.truncate(ends.map_or(0, |at| at + 1));
+    async fn content(&self, of: &DeploymentId, after: &str) -> io::Result<Option<Content>> {
+        let (of, after) = (of.clone(), after.to_owned());
+        let mut content = self.aside(move |log| log.read(&of, &after)).await?;
+        if let Some(Content { bytes, .. }) = &mut content {
+            let ends = bytes.iter().rposition(|byte| *byte == b'\n');
+            bytes.truncate(ends.map_or(0, |at| at + 1));
+        }
         Ok(content)
     }
 
-    /// The same with a line that is not ended yet. Whoever writes waits for no reader: a file that is open stays what it is,
+    /// The same with a line that is not ended yet; none where the output is another's. Whoever writes waits for no reader: a file that is open stays what it is,
     /// wherever it is moved.
-    fn read(&self, after: &str) -> io::Result<Content> {
+    fn read(&self, of: &DeploymentId, after: &str) -> io::Result<Option<Content>> {
         let (run, before, known, files) = {
             let origin = self.origin();
+            if origin.of.as_ref() != Some(of) {
+                return Ok(None);
+            }
             let files = [open_there(&self.older)?, open_there(&self.newer)?];
             let known = origin.place(after);
             (origin.run.clone(), origin.before, known, files)
@@ -197,12 +228,12 @@ impl Log {
             None => before.saturating_sub(read_from(older, 0, &mut bytes)?),
         };
         read_from(newer, from.unwrap_or(0), &mut bytes)?;
-        Ok(Content {
+        Ok(Some(Content {
             run,
             known,
             start,
             bytes,
-        })
+        }))
     }
 }
 
@@ -336,6 +367,16 @@ mod tests {
 
     use super::*;
 
+    fn of(name: &str) -> DeploymentId {
+        name.parse().expect("a name")
+    }
+
+    async fn begun(folder: &Path) -> Log {
+        let log = Log::new(folder);
+        log.begin(&of("acme/web")).await.expect("begun");
+        log
+    }
+
     #[test]
     fn long_lines_are_cut_wherever_they_are_split() {
         let long = [&[b'x'; 10_000][..], b"\nshort\n", &[b'y'; LINE], b"\n"].concat();
@@ -353,7 +394,7 @@ mod tests {
     #[tokio::test]
     async fn a_flood_stays_bounded_and_the_last_lines_are_there() {
         let folder = tempfile::tempdir().expect("a folder");
-        let log = Log::new(folder.path());
+        let log = begun(folder.path()).await;
         let (mut writer, drained) = log.sink().expect("a pipe");
         let written = tokio::task::spawn_blocking(move || {
             for number in 0..400_000 {
@@ -365,21 +406,64 @@ mod tests {
         let size = |path: &Path| std::fs::metadata(path).expect("there").len();
         assert!(size(&log.newer) <= FILE + 32 * 1024 && size(&log.older) <= FILE + 32 * 1024);
         assert_eq!(
-            log.tail(2).await.expect("read"),
+            log.tail(&of("acme/web"), 2).await.expect("read"),
             "line 399998\nline 399999\n"
         );
-        assert!(log.tail(usize::MAX).await.expect("read").len() <= LOG_BYTES);
+        assert!(
+            log.tail(&of("acme/web"), usize::MAX)
+                .await
+                .expect("read")
+                .len()
+                <= LOG_BYTES
+        );
+        log.begin(&of("acme/web")).await.expect("begun");
+        assert_eq!(log.tail(&of("acme/web"), 10).await.expect("read"), "");
+    }
+
+    #[tokio::test]
+    async fn the_output_of_one_deployment_is_never_given_out_as_anothers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = begun(folder.path()).await;
+        let (mut writer, drained) = log.sink().expect("a pipe");
+        writer.write_all(b"ours\n").expect("written");
+        drop(writer);
+        drained.await.expect("drained");
+        let (ours, theirs) = (of("acme/web"), of("other/web"));
+        let given = async |log: &Log, of: &DeploymentId| {
+            let page = log.page(of, "", 10).await.expect("read");
+            let text = log.tail(of, 10).await.expect("read");
+            assert_eq!(page.text, text);
+            text
+        };
+        assert_eq!(given(&log, &ours).await, "ours\n");
+        assert_eq!(given(&log, &theirs).await, "");
+        let cursor = log.page(&ours, "", 10).await.expect("read").cursor;
+        let again = Log::new(folder.path());
+        assert_eq!(
+            given(&again, &ours).await,
+            "",
+            "after a start it is nobody's"
+        );
+        log.begin(&theirs).await.expect("begun");
+        assert_eq!(given(&log, &theirs).await, "");
+        let page = log.page(&ours, &cursor, 10).await.expect("read");
+        assert_eq!(page, LogPage::nothing(&cursor), "whoever follows waits");
         log.clear().await.expect("cleared");
-        assert_eq!(log.tail(10).await.expect("read"), "");
+        assert!(
+            std::fs::read_dir(folder.path())
+                .expect("there")
+                .next()
+                .is_none()
+        );
     }
 
     #[tokio::test]
     async fn whoever_reads_on_gets_each_line_once_and_is_told_what_is_not_there_any_more() {
         let folder = tempfile::tempdir().expect("a folder");
-        let log = Log::new(folder.path());
+        let log = begun(folder.path()).await;
         let (writer, drained) = log.sink().expect("a pipe");
         let mut print = Print(writer, 0);
-        let page = log.page("", 2).await.expect("read");
+        let page = log.page(&of("acme/web"), "", 2).await.expect("read");
         assert_eq!((page.text.as_str(), page.missed), ("", false));
         // From the first line on, in pages of any size, while the files change their places.
         let (mut cursor, mut got) = (page.cursor, String::new());
@@ -394,7 +478,7 @@ mod tests {
         assert!(got == all, "each once");
         // A line counts when it has ended.
         print.0.write_all(b"half").expect("written");
-        let page = log.page(&cursor, 2).await.expect("read");
+        let page = log.page(&of("acme/web"), &cursor, 2).await.expect("read");
         assert_eq!((page.text.as_str(), &page.cursor), ("", &cursor));
         print.0.write_all(b"\n").expect("written");
         assert_eq!(log.read_on(&cursor, 1).await.1, "half\n");
@@ -402,15 +486,27 @@ mod tests {
         print = print.lines(400_000).await;
         drop(print);
         drained.await.expect("drained");
-        let page = log.page(&cursor, 1000).await.expect("read");
+        let page = log
+            .page(&of("acme/web"), &cursor, 1000)
+            .await
+            .expect("read");
         assert!(page.missed && page.text.lines().count() == 1000);
-        let again = log.page(&page.cursor, 1000).await.expect("read");
+        let again = log
+            .page(&of("acme/web"), &page.cursor, 1000)
+            .await
+            .expect("read");
         assert!(!again.missed && again.text.lines().count() == 1000);
         // What was printed before all was forgotten is missed, too.
-        log.clear().await.expect("cleared");
-        let page = log.page(&again.cursor, 10).await.expect("read");
+        log.begin(&of("acme/web")).await.expect("begun");
+        let page = log
+            .page(&of("acme/web"), &again.cursor, 10)
+            .await
+            .expect("read");
         assert_eq!((page.text.as_str(), page.missed), ("", true));
-        let page = log.page("what is this", 10).await.expect("read");
+        let page = log
+            .page(&of("acme/web"), "what is this", 10)
+            .await
+            .expect("read");
         assert!(page.missed);
     }
 
@@ -434,7 +530,10 @@ mod tests {
         async fn read_on(&self, cursor: &str, lines: usize) -> (String, String) {
             let (mut cursor, mut text) = (cursor.to_owned(), String::new());
             while text.lines().count() < lines {
-                let page = self.page(&cursor, 700).await.expect("read");
+                let page = self
+                    .page(&of("acme/web"), &cursor, 700)
+                    .await
+                    .expect("read");
                 assert!(!page.missed);
                 (cursor, text) = (page.cursor, text + &page.text);
                 tokio::task::yield_now().await;

@@ -142,7 +142,8 @@ impl<'a> Life<'a> {
     /// Gives the assignment empty folders, once.
     async fn prepare(&mut self, fresh: &mut bool) -> Result<(), Exit> {
         if !*fresh {
-            self.place.clear().await.map_err(Exit::NotStarted)?;
+            let next = &self.assignment.deployment;
+            self.place.clear(next).await.map_err(Exit::NotStarted)?;
             *fresh = true;
         }
         Ok(())
@@ -193,6 +194,7 @@ impl<'a> Life<'a> {
         if let Some(door) = &self.place.door {
             door.close();
         }
+        self.place.forget_output().await;
         self.place.vault.clear();
         self.board.send_replace(None);
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use easyenclave_processes::{EndError, Process, end, labels};
 use easyenclave_schemas::documents::Workload;
-use easyenclave_schemas::{Generation, OrderId, Secret};
+use easyenclave_schemas::{DeploymentId, Generation, OrderId, Secret};
 use tokio::process::Command;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -118,15 +118,22 @@ impl Place {
         Scope { labels, port: None }
     }
 
-    /// Empties the workload's folder and its log, which may be another workload's.
-    pub(crate) async fn clear(&self) -> io::Result<()> {
+    /// Empties the workload's folder and its log, which may be another workload's: they are this deployment's from now on.
+    pub(crate) async fn clear(&self, next: &DeploymentId) -> io::Result<()> {
         let named = |error| named(error, format!("cannot clear {}", self.home.display()));
         match tokio::fs::remove_dir_all(&self.home).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(named(error)),
             _ => {}
         }
         tokio::fs::create_dir_all(&self.home).await.map_err(named)?;
-        self.log.clear().await
+        self.log.begin(next).await
+    }
+
+    /// What was printed goes with whoever printed it: the next deployment here may be another owner's.
+    pub(crate) async fn forget_output(&self) {
+        if let Err(error) = self.log.clear().await {
+            tracing::error!(error = %error, "output stays on the disk, and is given to nobody");
+        }
     }
 
     /// Where others reach what listens on this port. The way there is open from now on.

@@ -110,9 +110,10 @@ impl Stage {
 
     /// Waits until the workload has written so many lines.
     async fn lines(&self, count: usize) -> Vec<String> {
+        let of = "acme/web".parse().expect("a deployment");
         let read = async {
             loop {
-                let text = self.place.log.tail(100).await.expect("a log");
+                let text = self.place.log.tail(&of, 100).await.expect("a log");
                 if text.lines().count() >= count {
                     return text.lines().map(str::to_owned).collect();
                 }
@@ -369,7 +370,10 @@ async fn a_new_assignment_finds_an_empty_folder_and_an_empty_log() {
     stage.start(&never("ls; echo new"), &NO_PROBE);
     stage.state(WorkloadState::Completed).await;
     assert_eq!(stage.lines(1).await, ["new"]);
+    let log = stage.place.log.clone();
     stage.stop().await;
+    let left = log.tail(&"acme/web".parse().expect("a name"), 9).await;
+    assert_eq!(left.expect("read"), "", "its output goes with it");
 }
 
 #[tokio::test]
@@ -388,12 +392,12 @@ async fn what_cannot_be_read_may_be_the_deployments_own_and_is_waited_for() {
     std::fs::remove_file(&note).expect("removed");
     std::fs::create_dir(&note).expect("made");
     let told = std::cell::Cell::new(0);
-    let mended = own(&|_| {
+    let mend = |_: compose::Trouble| {
         told.set(told.get() + 1);
         std::fs::remove_dir(&note).expect("removed");
         std::fs::write(&note, "acme/web").expect("written");
-    });
-    assert!(mended.await);
+    };
+    assert!(own(&mend).await);
     assert_eq!(told.get(), 1);
     assert!(folder.join("volumes").is_dir());
 }

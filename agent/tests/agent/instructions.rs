@@ -1,8 +1,12 @@
 //! What an agent does when it is told something, and what it refuses to hear.
 
+use std::time::Duration;
+
 use easyenclave_schemas::Generation;
 use easyenclave_schemas::signature::{Keypair, sign_request};
-use easyenclave_schemas::wire::{AgentActivity, CallRefusal, ErrorBody, WorkloadState, routes};
+use easyenclave_schemas::wire::{
+    AgentActivity, CallRefusal, ErrorBody, WorkloadCause, WorkloadState, routes,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
@@ -23,7 +27,7 @@ async fn it_runs_what_it_is_told_and_the_newest_replaces_the_last() {
     assert_eq!(report.deployment.to_string(), "acme/web");
     assert_eq!(agent.processes(), 1, "the first has ended");
     agent
-        .logged("/api/logs?lines=5", |log| log == "two\n")
+        .logged("/api/logs/acme/web?lines=5", |log| log == "two\n")
         .await;
     let message = agent.undeploy();
     let (status, _) = agent.instruct(routes::UNDEPLOY, &message).await;
@@ -59,7 +63,7 @@ async fn the_same_instruction_again_changes_nothing() {
         agent.reported("it is ready", ready(Generation(1))).await;
     }
     let once = |log: &str| log.lines().count() == 1;
-    agent.logged("/api/logs", once).await;
+    agent.logged("/api/logs/acme/web", once).await;
     agent.stop().await;
 }
 
@@ -178,7 +182,7 @@ async fn logs_are_for_the_reconciler_and_bounded() {
     let generation = agent.run("seq 5000; exec sleep 300").await;
     agent.reported("it is ready", ready(generation)).await;
     let all = |log: &str| log == "5000\n";
-    agent.logged("/api/logs?lines=1", all).await;
+    agent.logged("/api/logs/acme/web?lines=1", all).await;
     let lines = async |target: &str| {
         let (status, _, body) = agent.get(target).await;
         let text = String::from_utf8(body).expect("text");
@@ -188,14 +192,18 @@ async fn logs_are_for_the_reconciler_and_bounded() {
             text.lines().last().unwrap_or("").to_owned(),
         )
     };
-    assert_eq!(lines("/api/logs?lines=3").await, (200, 3, "5000".into()));
-    assert_eq!(lines("/api/logs").await, (200, 200, "5000".into()));
     assert_eq!(
-        lines("/api/logs?lines=100000").await,
+        lines("/api/logs/acme/web?lines=3").await,
+        (200, 3, "5000".into())
+    );
+    assert_eq!(lines("/api/logs/acme/web").await, (200, 200, "5000".into()));
+    assert_eq!(
+        lines("/api/logs/acme/web?lines=100000").await,
         (200, 1000, "5000".into())
     );
-    assert_eq!(lines("/api/logs?lines=x").await.0, 400);
-    let url = format!("{}{}", agent.address().await, routes::AGENT_LOGS);
+    assert_eq!(lines("/api/logs/acme/web?lines=x").await.0, 400);
+    assert_eq!(lines("/api/logs/acme/No_Name").await.0, 400);
+    let url = format!("{}/api/logs/acme/web", agent.address().await);
     let answer = reqwest::Client::builder()
         .build()
         .expect("a client")
@@ -203,6 +211,43 @@ async fn logs_are_for_the_reconciler_and_bounded() {
         .send()
         .await;
     assert_eq!(answer.expect("answered").status(), StatusCode::UNAUTHORIZED);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn what_one_deployment_printed_is_never_given_out_as_anothers() {
+    let mut agent = Agent::start().await;
+    let ours = agent.run("echo ours; exec sleep 300").await;
+    agent.reported("it is ready", ready(ours)).await;
+    agent
+        .logged("/api/logs/acme/web", |log| log == "ours\n")
+        .await;
+    let mut theirs = agent.deploy("echo theirs; exec sleep 300");
+    theirs["deployment"] = json!("other/web");
+    theirs["secrets"] = json!([{ "name": "db", "env": "DB" }]);
+    theirs["secrets_digest"] = json!("ab".repeat(32));
+    let targets = ["acme/web", "other/web"].map(|of| {
+        let target = format!("/api/logs/{of}");
+        [format!("{target}?after="), target]
+    });
+    let (status, _) = agent.instruct(routes::DEPLOY, &theirs).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    // What another one left is not its own, whether it is told to run or waits for its secrets.
+    for _ in 0..2 {
+        for target in targets.as_flattened() {
+            let (status, _, body) = agent.get(target).await;
+            let text = String::from_utf8_lossy(&body);
+            assert!(
+                status == StatusCode::OK && !text.contains("ours"),
+                "{target}: {text}"
+            );
+        }
+        agent
+            .reported("it waits", |report| {
+                report.cause == Some(WorkloadCause::SecretsUnavailable)
+            })
+            .await;
+    }
     agent.stop().await;
 }
 

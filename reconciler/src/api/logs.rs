@@ -230,12 +230,11 @@ impl Reader {
         Ok([(header::CONTENT_TYPE, text), (AGENT, agent)])
     }
 
-    /// An agent of before gives its last lines as text, whatever they are to come after.
     async fn page(&self, lines: usize, after: &str, wait: Duration) -> Result<LogPage, Refused> {
         let wait = wait.as_secs();
         let query = format!("lines={lines}&after={after}&wait={wait}");
         let body = self.read(&query).await?;
-        let page: LogPage = serde_json::from_slice(&body).map_err(|_| outdated())?;
+        let page: LogPage = serde_json::from_slice(&body).map_err(|_| silent())?;
         match is_cursor(&page.cursor) {
             true => Ok(page),
             false => Err(silent()),
@@ -254,7 +253,8 @@ impl Reader {
     async fn read(&self, query: &str) -> Result<Vec<u8>, Refused> {
         let record = self.record().ok_or_else(not_running)?;
         let world = &self.world;
-        let route = format!("{}?{query}{}", routes::AGENT_LOGS, self.service);
+        let place = routes::agent_logs(&self.deployment);
+        let route = format!("{place}?{query}{}", self.service);
         let (nonce, now) = (hex::encode(world.entropy.bytes()), world.clock.now());
         let headers = sign_request(&world.keypair, "GET", &route, b"", now, &nonce);
         let request = self.client.get(format!("{}{route}", record.address));
@@ -263,11 +263,17 @@ impl Reader {
         });
         let answer = request.send().await.map_err(|_| silent())?;
         let (status, headers) = (answer.status(), answer.headers().clone());
+        // One of before keeps one log for all, in another place.
+        if status == StatusCode::NOT_FOUND {
+            return Err(outdated());
+        }
         let body = http::read(answer, PAGE).await.map_err(|_| silent())?;
         let key: PublicKey = record.public_key.parse().map_err(|_| silent())?;
         let now = world.clock.now();
         verify_response(&key, status.as_u16(), &body, &headers, &nonce, now, WINDOW)
             .map_err(|_| silent())?;
+        // An agent waits for output, and may be told to run another owner's meanwhile.
+        self.record().ok_or_else(not_running)?;
         match status.is_success() {
             true => Ok(body),
             false => Err(silent()),
@@ -369,8 +375,7 @@ fn silent() -> Refused {
 }
 
 fn outdated() -> Refused {
-    let message =
-        "the agent is of an earlier version, and cannot be followed; read without `follow`";
+    let message = "the agent is of an earlier version, which does not say whose output it gives";
     Refused::new(StatusCode::BAD_GATEWAY, "agent_outdated", message)
 }
 

@@ -51,8 +51,11 @@ fn story(generation: Generation) {
 
     // Logs of both services.
     let pid = ground.agent(&agent);
-    assert_eq!(ground.ask(pid, "/api/logs?service=web"), "serving\n");
-    let both = ground.ask(pid, "/api/logs?lines=10");
+    assert_eq!(
+        ground.ask(pid, "/api/logs/acme/web?service=web"),
+        "serving\n"
+    );
+    let both = ground.ask(pid, "/api/logs/acme/web?lines=10");
     assert!(
         both.contains("web | serving\n") && both.contains("worker | writing two\n"),
         "{both}"

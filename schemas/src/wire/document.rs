@@ -163,7 +163,7 @@ const ROUTES: &[Route] = &[
             ),
             (
                 502,
-                "`agent_unavailable`: the agent does not answer. `agent_outdated`: it is of an earlier version, and cannot be followed.",
+                "`agent_unavailable`: the agent does not answer. `agent_outdated`: it is of an earlier version, which does not say whose output it gives.",
             ),
         ],
         query: of_logs,

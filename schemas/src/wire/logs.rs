@@ -25,6 +25,17 @@ pub struct LogPage {
     pub missed: bool,
 }
 
+impl LogPage {
+    /// Nothing came after a cursor.
+    pub fn nothing(after: &str) -> Self {
+        Self {
+            text: String::new(),
+            cursor: after.to_owned(),
+            missed: false,
+        }
+    }
+}
+
 /// Whether a text can be a cursor. It is written into addresses, and comes from agents.
 pub fn is_cursor(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".,:=-_".contains(&byte);

@@ -74,8 +74,14 @@ pub mod routes {
     pub const UNDEPLOY: &str = "/api/undeploy";
     /// On the agent, GET, public: liveness, identity and verdict.
     pub const AGENT_HEALTH: &str = "/api/health";
-    /// On the agent, GET, signed: the last lines of the workload's output.
+    /// On the agent, GET, signed: below it, by `owner/name`, the output of a deployment while that runs there.
     pub const AGENT_LOGS: &str = "/api/logs";
+
+    /// On the agent, GET, signed: the output of this deployment while it runs there. An agent of before knows no such place, and
+    /// so gives nothing that may be another's.
+    pub fn agent_logs(deployment: &crate::DeploymentId) -> String {
+        format!("{AGENT_LOGS}/{deployment}")
+    }
 
     /// POST: a heartbeat of this agent.
     pub fn heartbeat(agent: &crate::AgentId) -> String {

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use easyenclave_engine::{Engine, EngineError, Line};
+use easyenclave_engine::{Container, Engine, EngineError, Line};
+use easyenclave_schemas::DeploymentId;
 use easyenclave_schemas::wire::{LOG_BYTES, LogPage};
 use tokio::time::timeout;
 
@@ -24,8 +25,10 @@ const LINE: usize = 4096;
 const ID: usize = 12;
 
 /// What is asked for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Page {
+    /// Whose output: what another deployment's containers print is none of it.
+    pub(crate) of: DeploymentId,
     /// One service; all when none is named.
     pub(crate) service: Option<String>,
     /// The most lines, the newest ones.
@@ -53,10 +56,14 @@ pub(crate) async fn page(place: &Place, page: &Page) -> Result<LogPage, EngineEr
 async fn read(ground: &Ground, page: &Page) -> Result<LogPage, EngineError> {
     let engine = ground.traces.engine(&ground.at).await?;
     let containers = engine.containers(&ground.owner).await?;
-    let is_asked = |service: &str| page.service.as_deref().is_none_or(|asked| asked == service);
+    let of = page.of.to_string();
+    let is_asked = |found: &Container| {
+        let service = page.service.as_deref();
+        found.deployment.as_ref() == Some(&of) && service.is_none_or(|asked| asked == found.service)
+    };
     let mut known = times(&page.after);
     let (mut lines, mut seen, mut missed) = (Vec::new(), BTreeMap::new(), false);
-    for container in containers.iter().filter(|found| is_asked(&found.service)) {
+    for container in containers.iter().filter(|found| is_asked(found)) {
         let id = container.id.get(..ID).unwrap_or(&container.id);
         // One more than is given tells whether there are more.
         let before = known.get(id).copied();
@@ -147,9 +154,10 @@ mod tests {
     #[test]
     fn lines_of_all_services_are_sorted_and_the_newest_are_given_within_bounds() {
         let page = |lines, service: Option<&str>| Page {
+            of: "acme/web".parse().expect("a name"),
             service: service.map(str::to_owned),
             lines,
-            ..Page::default()
+            after: String::new(),
         };
         let lines = || {
             vec![

@@ -181,6 +181,7 @@ async fn get(url: &str) -> String {
 
 async fn lines(stage: &Stage, service: Option<&str>) -> String {
     let asked = Page {
+        of: "acme/web".parse().expect("a name"),
         service: service.map(str::to_owned),
         lines: 10,
         after: String::new(),
@@ -191,6 +192,7 @@ async fn lines(stage: &Stage, service: Option<&str>) -> String {
 /// What came after a cursor, whether something may be missing there, and the next one.
 async fn after(stage: &Stage, cursor: &str) -> (String, bool, String) {
     let asked = Page {
+        of: "acme/web".parse().expect("a name"),
         service: None,
         lines: 10,
         after: cursor.into(),
