@@ -13,7 +13,7 @@ use easyenclave_store::Space;
 
 use crate::journal::Records;
 use crate::revision::Applied;
-use crate::trust::{self, Attempt, BoundTo, Exhibit, Filing, Judgement, Tried, internal};
+use crate::trust::{self, Attempt, BoundTo, Exhibit, Filing, Judgement, Tried, counts, internal};
 use crate::world::World;
 use crate::{recall, stages};
 
@@ -38,7 +38,7 @@ async fn admitted(
     now: Timestamp,
     tried: &mut Tried,
 ) -> Result<Verdict, Rejection> {
-    let order = open_order(world, &request, now)?;
+    let (order, before) = open_order(world, &request, now)?;
     let applied = policy_for(world, &order)?;
     tried.under(&applied.policy);
     let attempt = Attempt {
@@ -69,6 +69,7 @@ async fn admitted(
     let filing = world.judge.file(judgement, &revision).await;
     let accepted = Accepted {
         order,
+        before,
         verdict: verdict.clone(),
         filing: filing.ok_or(ReasonCode::Internal)?,
         exhibit,
@@ -90,17 +91,19 @@ pub(crate) fn find_order(
     recorded.or_else(|| recall::order(world, records, id, now).map(Arc::new))
 }
 
-/// The order behind a registration, when it is open to this agent and the token is its own.
+/// The order behind a registration, when it is open to this agent and the token is its own, and what was known of the agent.
 fn open_order(
     world: &World,
     request: &RegisterRequest,
     now: Timestamp,
-) -> Result<Arc<OrderRecord>, Rejection> {
+) -> Result<(Arc<OrderRecord>, Option<TrustRecord>), Rejection> {
     let records = world.journal.read();
     let order = find_order(world, &records, &request.order_id, now);
     let order = order.ok_or(ReasonCode::OrderUnknown)?;
     admissible(world, &records, &order, request)?;
-    Ok(order)
+    let known = records.agents.get(&order.order.agent());
+    let before = known.map(|known| known.trust.clone());
+    Ok((order, before))
 }
 
 /// The same key and order is the same agent; another key under a used token is a stranger.
@@ -172,6 +175,8 @@ fn still_open(order: &OrderRecord, claim: u64) -> Result<(), Rejection> {
 struct Accepted {
     /// The order under whose claim the token is good.
     order: Arc<OrderRecord>,
+    /// What was known of the agent when its evidence was taken.
+    before: Option<TrustRecord>,
     verdict: Verdict,
     exhibit: Arc<Exhibit>,
     filing: Filing,
@@ -205,6 +210,11 @@ async fn admit(
                 now,
                 known.map(AsRef::as_ref),
             )?;
+            if known
+                .is_some_and(|known| !counts(&agent.trust, accepted.before.as_ref(), &known.trust))
+            {
+                return Err(overtaken());
+            }
             let before = known.and_then(|known| known.evidence);
             agent.evidence = Some(accepted.filing.record);
             accepted.filing.put(change, before);
@@ -220,6 +230,12 @@ async fn admit(
         })
         .await
         .map_err(|error| internal(&error))?
+}
+
+/// What was found of newer evidence meanwhile stands; fresh evidence may change it.
+fn overtaken() -> Rejection {
+    let message = "the nonce is older than the evidence that this agent has shown since";
+    Rejection::new(ReasonCode::NonceExpired, message)
 }
 
 /// The order as it is recorded by now. One that the records had lost counts as it was found, unless its slot has been

@@ -47,7 +47,7 @@ pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
     let rollouts = rollouts::facts(&records, revision);
     let mut agents = BTreeMap::new();
     for record in records.agents.values() {
-        let trust = trust(revision, &mut policies, record, now);
+        let trust = trust(&mut policies, record, now);
         let mut agent = agent(world, &listings, record, trust, now);
         rollouts::forget_when_proved(&mut agent, revision, &rollouts);
         agents.insert(record.agent.clone(), agent);
@@ -182,23 +182,18 @@ fn is_gone(listings: &BTreeMap<WorkerId, Listing>, record: &AgentRecord) -> bool
 /// How an agent is trusted now, as the planner will be told.
 pub(crate) fn trust_now(
     world: &World,
-    revision: &Revision,
+    policies: &mut Policies<'_>,
     record: &AgentRecord,
     now: Timestamp,
 ) -> Trust {
-    let trust = trust(revision, &mut Policies::new(revision), record, now);
+    let trust = trust(policies, record, now);
     let heard = world.presence.heard(&record.agent);
     let boot = heard.as_ref().map(|heard| heard.boot_id.as_str());
     of_boot(trust, &record.boot_id, boot, now)
 }
 
-fn trust(
-    revision: &Revision,
-    policies: &mut Policies<'_>,
-    record: &AgentRecord,
-    now: Timestamp,
-) -> Trust {
-    let current = match revision.desired.targets.get(&record.target) {
+fn trust(policies: &mut Policies<'_>, record: &AgentRecord, now: Timestamp) -> Trust {
+    let current = match policies.revision.desired.targets.get(&record.target) {
         Some(target) => policies.current(target, &record.size),
         // A removed target has no policy any more; the last verdict stands until it runs out.
         None => judged_under(&record.trust),

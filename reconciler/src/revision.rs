@@ -120,7 +120,7 @@ impl Revision {
 
 /// The digests of the policies in force, each made once: a pass looks them up for every agent.
 pub struct Policies<'a> {
-    revision: &'a Revision,
+    pub(crate) revision: &'a Revision,
     known: BTreeMap<(PolicyName, NodeSize), Option<Digest>>,
 }
 

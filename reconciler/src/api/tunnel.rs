@@ -7,7 +7,6 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use easyenclave_plan::Trust;
 use easyenclave_schemas::records::AgentRecord;
 use easyenclave_schemas::sealed::{Case, seal};
 use easyenclave_schemas::signature::PublicKey;
@@ -16,8 +15,8 @@ use easyenclave_schemas::{Generation, Timestamp};
 
 use super::agents::{find, note, sign, verified};
 use super::{Refused, parse};
-use crate::observe::trust_now;
-use crate::tunnels::NotNow;
+use crate::revision::Policies;
+use crate::tunnels::{NotNow, is_trusted};
 use crate::world::World;
 
 /// What the answer is for; see [`Case::what`].
@@ -78,9 +77,9 @@ fn is_entitled(
     let heard = world.presence.heard(&record.agent);
     let is_this_boot = request.boot_id == record.boot_id
         && heard.is_some_and(|heard| heard.boot_id == record.boot_id);
-    let is_trusted = world.revision().is_some_and(|revision| {
-        matches!(trust_now(world, &revision, record, now), Trust::Accepted(until) if until > now)
-    });
+    let revision = world.revision();
+    let is_trusted = revision
+        .is_some_and(|revision| is_trusted(world, &mut Policies::new(&revision), record, now));
     let is_published = record.exposed.is_some() && record.quarantined.is_none();
     match is_this_boot && is_trusted && is_published {
         true => Ok(()),

@@ -20,6 +20,8 @@ use super::closed::Used;
 use crate::api::{Refused, WINDOW};
 use crate::journal::Records;
 use crate::observe::trust_now;
+use crate::revision::Policies;
+use crate::trust::agent_policy;
 use crate::world::World;
 
 /// So many requests of an agent are remembered within the time in which they could be replayed. One that asks more often is
@@ -252,7 +254,9 @@ fn allowed(
     if boots.iter().flatten().any(|boot| *boot != record.boot_id) {
         return Err(Denied::OtherBoot);
     }
-    match trust_now(world, &revision, &record, now) {
+    // What its target and that one's policy do not say any more is no reason to trust it with more than it has.
+    agent_policy(&revision, &record).map_err(|_| Denied::Untrusted)?;
+    match trust_now(world, &mut Policies::new(&revision), &record, now) {
         Trust::Accepted(until) if until > now => {}
         Trust::Accepted(until) => return Err(Denied::Lapsed(until)),
         Trust::Refused | Trust::Unknown => return Err(Denied::Untrusted),

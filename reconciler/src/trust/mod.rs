@@ -280,9 +280,13 @@ fn last_boot(world: &World, agent: &AgentRecord) -> Option<String> {
 
 /// The newest evidence counts, whichever is judged first: what came of it meanwhile is not written over, unless that
 /// was the evidence of before, judged again.
-fn counts(found: &Found, known: &TrustRecord) -> bool {
+pub(crate) fn counts(
+    trust: &TrustRecord,
+    before: Option<&TrustRecord>,
+    known: &TrustRecord,
+) -> bool {
     let known = known.shown_at();
-    known == found.before.shown_at() || known <= found.trust.shown_at()
+    Some(known) == before.map(TrustRecord::shown_at) || known <= trust.shown_at()
 }
 
 async fn set_trust(world: &World, found: Found) -> Result<(), JournalError> {
@@ -290,7 +294,7 @@ async fn set_trust(world: &World, found: Found) -> Result<(), JournalError> {
         let Some(record) = records.agents.get(&found.agent) else {
             return Ok(());
         };
-        if !counts(&found, &record.trust) {
+        if !counts(&found.trust, Some(&found.before), &record.trust) {
             return Ok(());
         }
         let mut record = AgentRecord::clone(record);
@@ -351,19 +355,11 @@ mod tests {
             let rejection = ReasonCode::MrtdUntrusted.into();
             refused(&rejection, Digest::of(b"a policy"), at(millis))
         };
-        let found = |before, trust| Found {
-            agent: AgentId::new("tiny-1").expect("a name"),
-            before: shown(before),
-            trust: shown(trust),
-            shown: None,
-            boot_id: None,
-        };
-        assert!(counts(&found(1, 5), &shown(1)));
-        assert!(counts(&found(1, 5), &shown(4)), "older evidence came first");
-        assert!(
-            !counts(&found(1, 5), &shown(6)),
-            "newer evidence came first"
-        );
-        assert!(counts(&found(9, 5), &shown(9)), "the clock was set back");
+        let counts =
+            |(before, trust), known| counts(&shown(trust), Some(&shown(before)), &shown(known));
+        assert!(counts((1, 5), 1));
+        assert!(counts((1, 5), 4), "older evidence came first");
+        assert!(!counts((1, 5), 6), "newer evidence came first");
+        assert!(counts((9, 5), 9), "the clock was set back");
     }
 }

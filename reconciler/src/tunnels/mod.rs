@@ -22,6 +22,7 @@ use crate::revision::Revision;
 use crate::world::World;
 pub use fronts::fronts;
 use turn::Turns;
+pub(crate) use ways::is_trusted;
 pub use ways::{NotNow, Way, Ways};
 
 /// Without any news, records are looked at this often.

@@ -13,10 +13,10 @@ use easyenclave_schemas::{AgentId, DeploymentId, FleetId, Hostname, Secret, Time
 use easyenclave_tunnel::{Listing, Route, Tunnels};
 
 use super::jobs::{Done, Job, Jobs, Matter, Verb};
-use super::ways::{is_trusted, serves};
+use super::ways::{is_trusted, serves, stands};
 use super::{Way, Ways, open};
 use crate::observe::unheard_places;
-use crate::revision::Revision;
+use crate::revision::{Policies, Revision};
 use crate::world::World;
 
 /// What is there is listed this often, whatever is known.
@@ -101,9 +101,11 @@ impl Turns {
             return;
         };
         let records = world.journal.read();
+        let mut policies = Policies::new(revision);
         let decided = records.agents.values().filter_map(|record| {
             let hostname = record.hostname.clone()?;
-            serves(record, now).then(|| (hostname, record.agent.clone()))
+            let may = serves(record, now) && is_trusted(world, &mut policies, record, now);
+            may.then(|| (hostname, record.agent.clone()))
         });
         let decided: BTreeMap<Hostname, AgentId> = decided.collect();
         let is_decided = |name: &Hostname| {
@@ -152,11 +154,11 @@ impl Turns {
         let names = world.ways.names().unwrap_or_default();
         let gone = self.seen.there.iter();
         let gone = gone.filter(|agent| !wanted.contains_key(*agent));
-        for agent in gone {
-            let mut own = names.iter().filter(|(_, to)| *to == agent);
+        for agent in gone.cloned().collect::<Vec<_>>() {
+            let mut own = names.iter().filter(|(_, to)| **to == agent);
             let moves = own.any(|(name, _)| self.jobs.busy(&Matter::Name(name.clone())).is_some());
-            if !moves && may_go(world, revision, agent, now) {
-                self.jobs.begin(by, Job::Remove(agent.clone()), now);
+            if !moves && may_go(world, revision, &agent, now) {
+                self.jobs.begin(by, Job::Remove(agent), now);
             }
         }
     }
@@ -168,7 +170,7 @@ impl Turns {
         wanted: BTreeMap<AgentId, Option<Route>>,
         now: Timestamp,
     ) {
-        // One whose workload was not heard of has what it has.
+        // One that nothing is to be made for has what it has.
         let routes = wanted.into_iter();
         let routes = routes.filter_map(|(agent, route)| Some((agent, route?)));
         let mut oldest: Option<(Timestamp, Route)> = None;
@@ -321,12 +323,16 @@ fn is_unwanted(revision: &Revision, record: &AgentRecord, name: &Hostname) -> bo
     is_published && !desired.hostnames.values().any(|wanted| wanted == name)
 }
 
-/// The agents that something is published on, each with its route if its workload was heard of.
+/// The agents that something is published on, each with its route if it is trusted now and its workload was heard of.
 fn wanted(world: &World, revision: &Revision, now: Timestamp) -> BTreeMap<AgentId, Option<Route>> {
     let records = world.journal.read();
     let published = records.agents.values();
     let published = published.filter(|record| serves(record, now));
-    let route = |record: &Arc<AgentRecord>| {
+    let mut policies = Policies::new(revision);
+    let mut route = |record: &Arc<AgentRecord>| {
+        if !is_trusted(world, &mut policies, record, now) {
+            return None;
+        }
         let agent = record.agent.clone();
         let outside = world.presence.url(&agent)?;
         // All replicas let the name in, so that it can be led to any of them by one change.
@@ -360,7 +366,7 @@ fn inside(outside: &str) -> Option<String> {
 /// long, and to be in no worker's listing.
 fn may_go(world: &World, revision: &Revision, agent: &AgentId, now: Timestamp) -> bool {
     if let Some(record) = world.journal.read().agents.get(agent) {
-        return !is_trusted(record, now) || world.ways.is_settled(record, now);
+        return !stands(record, now) || world.ways.is_settled(record, now);
     }
     let presence = &world.presence;
     let has_waited = now >= presence.listening().plus(UNKNOWN) && !presence.awaits_others(now);

@@ -5,12 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use easyenclave_plan::Trust;
 use easyenclave_schemas::records::{AgentRecord, TrustRecord};
 use easyenclave_schemas::wire::{ConnectorState, TunnelOrder};
 use easyenclave_schemas::{AgentId, Digest, Hostname, Timestamp};
 use easyenclave_tunnel::Tunnels;
 
+use crate::observe::trust_now;
 use crate::presence::Presence;
+use crate::revision::Policies;
+use crate::world::World;
 
 /// An agent is given the token of its tunnel no more often than this: two calls of everybody's allowance each.
 const BETWEEN: Duration = Duration::from_secs(5);
@@ -28,17 +32,29 @@ pub struct Way {
     pub connector: Option<Digest>,
 }
 
-/// Whether a way to an agent may be there: something is published on it, and it is trusted now. Its quarantine is recorded by a
-/// pass; when passes fail, trust ends all the same.
+/// Whether a way to an agent that is there may stay: something is published on it, and the last verdict stands. None is made and
+/// no name is led there by that alone: see [`is_trusted`].
 pub(super) fn serves(record: &AgentRecord, now: Timestamp) -> bool {
-    record.exposed.is_some() && is_trusted(record, now)
+    record.exposed.is_some() && stands(record, now)
 }
 
-/// Whether an agent is trusted now.
-pub(super) fn is_trusted(record: &AgentRecord, now: Timestamp) -> bool {
+/// Whether the last verdict on an agent stands, under whichever policy: another policy takes nothing away before it has judged.
+/// Its quarantine is recorded by a pass; when passes fail, trust ends all the same.
+pub(super) fn stands(record: &AgentRecord, now: Timestamp) -> bool {
     let is_accepted =
         matches!(&record.trust, TrustRecord::Accepted(verdict) if verdict.trusted_until > now);
     is_accepted && record.quarantined.is_none()
+}
+
+/// Whether an agent is trusted now, under the policy in force and in the boot that showed its evidence.
+pub(crate) fn is_trusted(
+    world: &World,
+    policies: &mut Policies<'_>,
+    record: &AgentRecord,
+    now: Timestamp,
+) -> bool {
+    let trust = trust_now(world, policies, record, now);
+    matches!(trust, Trust::Accepted(until) if until > now)
 }
 
 /// All ways.
@@ -161,7 +177,7 @@ impl Ways {
     ) -> Option<TunnelOrder> {
         let is_published = record.exposed.is_some() || !self.is_settled(record, now);
         let version = match self.state().ways.get(&record.agent) {
-            _ if !is_published || !is_trusted(record, now) => None,
+            _ if !is_published || !stands(record, now) => None,
             Some(way) => way.connector,
             None => serves.map(|serves| serves.version),
         };

@@ -36,4 +36,5 @@ mod shortages;
 mod stages;
 mod stalled;
 mod tunnels;
+mod ways;
 mod worker;

@@ -411,6 +411,8 @@ pub(crate) enum Mood {
     Unavailable,
     Expired,
     Stalls,
+    /// It answers when it is freed.
+    Waits,
 }
 
 /// The simulated platform's collateral, from a source with moods.
@@ -419,6 +421,7 @@ pub(crate) struct Source {
     mood: Mutex<Mood>,
     /// Requests that it has not answered yet.
     pub(crate) open: AtomicU64,
+    pub(crate) freed: tokio::sync::Notify,
 }
 
 impl Source {
@@ -427,6 +430,7 @@ impl Source {
             platform,
             mood: Mutex::new(Mood::Answers),
             open: AtomicU64::new(0),
+            freed: tokio::sync::Notify::new(),
         }
     }
 
@@ -461,6 +465,10 @@ impl CollateralSource for Source {
             }
             Mood::Unavailable => Err(CollateralError::Unavailable("the network is down".into())),
             Mood::Stalls => std::future::pending().await,
+            Mood::Waits => {
+                self.freed.notified().await;
+                Ok(self.platform.collateral(now).expect("collateral"))
+            }
         }
     }
 

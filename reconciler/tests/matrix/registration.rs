@@ -1,5 +1,6 @@
 //! Registration against a real reconciler: what is accepted, and what each fault is refused with.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -187,6 +188,31 @@ fn is_trusted(place: &Place, agent: &Agent) -> bool {
     let records = place.world.journal.read();
     let record = &records.agents[&agent.order.agent()];
     matches!(record.trust, TrustRecord::Accepted(_))
+}
+
+#[tokio::test]
+async fn a_registration_that_takes_long_does_not_undo_what_was_found_of_newer_evidence() {
+    let place = Arc::new(Place::new(&json!({})));
+    let mut agent = place.agent().await;
+    place.join(&agent).await.expect("accepted");
+    let nonce = place.nonce().await;
+    let request = place.request(&agent, &nonce, place.evidence(&agent, &nonce));
+    place.source.is(Mood::Waits);
+    let slow = Arc::clone(&place);
+    let slow = tokio::spawn(async move { slow.register(request).await });
+    while place.source.open.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    place.source.is(Mood::Answers);
+    place.clock.forward(Duration::from_secs(1));
+    agent.body.mrtd = MeasurementDigest::new([9; 48]);
+    let nonce = place.nonce().await;
+    let newer = place.attest(&agent, &nonce).await;
+    assert_eq!(code(newer), ReasonCode::MrtdUntrusted);
+    place.source.freed.notify_waiters();
+    let slow = slow.await.expect("no panic");
+    assert_eq!(code(slow), ReasonCode::NonceExpired);
+    assert!(!is_trusted(&place, &agent));
 }
 
 /// A policy that asks a Trust Authority, of a reconciler that has no key for it.

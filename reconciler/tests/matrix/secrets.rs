@@ -223,6 +223,20 @@ async fn whose_trust_has_run_out_or_was_taken_away_is_given_nothing() {
 }
 
 #[tokio::test]
+async fn whose_target_is_gone_with_its_policy_is_given_nothing() {
+    let desk = Desk::new().await;
+    desk.ask().await.expect("given");
+    let before = desk.place.world.revision().expect("a revision");
+    let mut revision = Revision::clone(&before);
+    revision.desired.targets.clear();
+    revision.policies.clear();
+    desk.place.world.adopt(Arc::new(revision));
+    assert_eq!(desk.ask().await, refused(403, "secrets_untrusted"));
+    desk.place.world.adopt(before);
+    desk.ask().await.expect("given again");
+}
+
+#[tokio::test]
 async fn another_boot_than_the_one_that_showed_evidence_is_given_nothing() {
     let desk = Desk::new().await;
     assert_eq!(
