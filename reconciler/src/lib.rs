@@ -46,6 +46,7 @@ pub mod settings;
 mod shares;
 mod shelf;
 mod shortages;
+pub mod sole;
 pub mod source;
 mod stages;
 pub mod status;

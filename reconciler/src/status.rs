@@ -187,7 +187,14 @@ impl Publisher {
     async fn sync(&mut self) -> Result<bool, LedgerError> {
         let before = self.ledger.tip()?;
         self.ledger.sync(SYNC_DEADLINE).await?;
-        Ok(self.recorded.is_none() || self.ledger.tip()? != before)
+        let moved = self.ledger.tip()? != before;
+        // What is not pushed yet is told of by the push.
+        match moved {
+            true => self.world.sole.finds_moved(self.world.clock.now()),
+            false if self.ledger.pending() => {}
+            false => self.world.sole.finds_as_left(self.world.clock.now()),
+        }
+        Ok(self.recorded.is_none() || moved)
     }
 
     /// Looks what the remote's branch is, when that was long ago. One that lacks our commits is pushed to again.
@@ -300,6 +307,9 @@ impl Publisher {
             // That was one more.
             self.budget.pushed(now.as_millis());
             tracing::warn!(%reason, "status branch was not as it was left; what was seen is on it again");
+            self.world.sole.finds_moved(now);
+        } else {
+            self.world.sole.finds_as_left(now);
         }
         Ok(())
     }

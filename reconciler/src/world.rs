@@ -21,6 +21,7 @@ use crate::refusals::Refusals;
 use crate::revision::Revision;
 use crate::rollouts;
 use crate::secrets::{Keyring, Releases};
+use crate::sole::Sole;
 use crate::tokens::Tokens;
 use crate::trust::{Fetched, Judge, Sightings, Unjudged};
 use crate::tunnels::Ways;
@@ -51,6 +52,8 @@ pub struct World {
     pub spent: Spent,
     /// Ways to agents that are there.
     pub ways: Ways,
+    /// Whether nobody else writes the status branch.
+    pub sole: Sole,
     /// What is counted.
     pub metrics: Metrics,
     /// Nonces and bootstrap tokens.
@@ -124,6 +127,7 @@ impl World {
             unjudged: Unjudged::default(),
             spent: Spent::default(),
             ways: Ways::default(),
+            sole: Sole::default(),
             metrics: parts.metrics,
             tokens: Tokens::new(&parts.seed),
             launcher_key: Digest::of(parts.launcher_key.reveal().as_bytes()),

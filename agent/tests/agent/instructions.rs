@@ -1,7 +1,5 @@
 //! What an agent does when it is told something, and what it refuses to hear.
 
-use std::time::Duration;
-
 use easyenclave_schemas::Generation;
 use easyenclave_schemas::signature::{Keypair, sign_request};
 use easyenclave_schemas::wire::{

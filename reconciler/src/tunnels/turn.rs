@@ -46,6 +46,8 @@ pub(super) struct Turns {
     maker: Option<Maker>,
     jobs: Jobs,
     seen: Seen,
+    /// Whether it was told that what should go stays.
+    kept: bool,
 }
 
 /// What was found and made since others make the ways.
@@ -69,6 +71,7 @@ impl Turns {
             maker: None,
             jobs: Jobs::default(),
             seen: Seen::default(),
+            kept: false,
         }
     }
 
@@ -128,7 +131,9 @@ impl Turns {
             }
         }
         for name in unwanted {
-            self.jobs.begin(by, Job::Unpoint(name), now);
+            if self.may_remove(world) {
+                self.jobs.begin(by, Job::Unpoint(name), now);
+            }
         }
     }
 
@@ -157,10 +162,21 @@ impl Turns {
         for agent in gone.cloned().collect::<Vec<_>>() {
             let mut own = names.iter().filter(|(_, to)| **to == agent);
             let moves = own.any(|(name, _)| self.jobs.busy(&Matter::Name(name.clone())).is_some());
-            if !moves && may_go(world, revision, &agent, now) {
+            if !moves && may_go(world, revision, &agent, now) && self.may_remove(world) {
                 self.jobs.begin(by, Job::Remove(agent), now);
             }
         }
+    }
+
+    /// Whether anything may go. A copy of this reconciler beside it would take away what serves: see [`crate::sole`].
+    fn may_remove(&mut self, world: &World) -> bool {
+        let may = world.sole.is_sole();
+        if !may && !self.kept {
+            let message = "no tunnel and no name is removed before the status branch is known to be written by nobody else";
+            world.refuse("tunnels_kept", "tunnels", message);
+        }
+        self.kept = !may;
+        may
     }
 
     /// Makes what is missing or another than it should be, and looks at the rest now and then.

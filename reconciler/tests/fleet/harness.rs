@@ -167,6 +167,22 @@ impl Fleet {
         self.until("the reconciler has started", || settings.exists());
     }
 
+    /// Copies the data folder of a reconciler that does not run.
+    pub(crate) fn copy_data(&self) {
+        let mut copy = Command::new("cp");
+        copy.arg("-a").arg(self.path("data")).arg(self.path("copy"));
+        assert!(copy.status().expect("cp runs").success());
+    }
+
+    /// Another reconciler, with the copy.
+    pub(crate) fn start_copy(&self) -> Beside {
+        let mut command = self.command("copy.log");
+        let listen = format!("127.0.0.1:{}", free_port());
+        command.args(["serve", "--repo", &self.repository, "--listen", &listen]);
+        command.arg("--data").arg(self.path("copy"));
+        Beside(Some(command.spawn().expect("started")))
+    }
+
     pub(crate) fn start_worker(&mut self) {
         self.start_worker_with(&[]);
     }
@@ -426,6 +442,15 @@ impl Drop for Fleet {
         self.kill_worker();
         self.end_units();
         self.empty_memory();
+    }
+}
+
+/// A reconciler beside the fleet's own.
+pub(crate) struct Beside(Option<Child>);
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        kill(&mut self.0);
     }
 }
 

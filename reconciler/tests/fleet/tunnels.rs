@@ -193,3 +193,39 @@ fn what_is_published_is_reached_through_a_tunnel_until_it_is_not() {
     );
     fleet.stop();
 }
+
+#[test]
+fn a_copy_of_the_data_folder_that_is_started_beside_takes_no_tunnel_away() {
+    let runtime = Runtime::new().expect("a runtime");
+    let server = runtime.block_on(Server::start());
+    let Some(mut fleet) = fleet(&server) else {
+        return;
+    };
+    let shown = deployment("web", 1, "");
+    let hidden = shown.replace("  expose: {}\n", "");
+    fleet.commit("deployments/acme/web.yaml", Some(&hidden));
+    fleet.start_serve();
+    fleet.start_worker();
+    fleet.wait_running(1);
+    fleet.kill_serve();
+    fleet.copy_data();
+    fleet.start_serve();
+    fleet.commit("deployments/acme/web.yaml", Some(&shown));
+    fleet.wait("it is published", |status| {
+        let web = find(&status["deployments"], "deployment", "acme/web");
+        condition(web, "Exposed")["reason"] == "NotAllPublished"
+    });
+    fleet.until("its tunnel is made", || connectors(&fleet).len() == 1);
+    let made = server.summary();
+    // The copy knows of an agent on which nothing is published, and that is not heard any more.
+    let copy = fleet.start_copy();
+    fleet.until("the copy would take it away", || {
+        fleet.log("copy.log").contains("tunnels_kept")
+    });
+    assert_eq!(server.summary(), made);
+    drop(copy);
+    let changes = server.changes();
+    let removed = |change: &String| change.starts_with("DELETE");
+    assert!(!changes.iter().any(removed), "{changes:?}");
+    fleet.stop();
+}
