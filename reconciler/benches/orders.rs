@@ -121,6 +121,7 @@ async fn report(world: &World, worker: &WorkerId, order: &Order, stage: Option<S
         cause: None,
         console: None,
         stage,
+        remains: false,
     };
     let answer = update(world, &order.order_id, said).await;
     answer.expect("it holds the order").status

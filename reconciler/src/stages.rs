@@ -77,6 +77,7 @@ pub(crate) fn failed(record: &mut OrderRecord, request: &OrderUpdate, now: Times
     };
     record.state = OrderPhase::Failed(now);
     record.console.clone_from(&request.console);
+    record.unaccounted = request.remains;
 }
 
 /// The holder of a launch that is over says that nothing is left of its machine, and maybe how the console ended: of a
@@ -84,7 +85,7 @@ pub(crate) fn failed(record: &mut OrderRecord, request: &OrderUpdate, now: Times
 pub(crate) fn accounted(record: &OrderRecord, request: &OrderUpdate) -> Option<OrderRecord> {
     let is_failed = matches!(record.state, OrderPhase::Failed(_));
     let mut accounted = record.clone();
-    accounted.unaccounted = false;
+    accounted.unaccounted &= request.remains;
     if is_failed && record.console.is_none() {
         accounted.console.clone_from(&request.console);
     }

@@ -57,6 +57,11 @@ impl FakeProvider {
         self.state().jammed.insert(order.clone());
     }
 
+    /// A unit can be removed again.
+    pub fn free(&self, order: &OrderId) {
+        self.state().jammed.remove(order);
+    }
+
     /// No listing is complete from now on, or it is again.
     pub fn set_blind(&self, blind: bool) {
         self.state().blind = blind;

@@ -162,6 +162,7 @@ impl Rogue {
             cause: None,
             console: None,
             stage: None,
+            remains: false,
         };
         self.as_worker(&routes::order(&order.order_id), &update);
         Claimed {

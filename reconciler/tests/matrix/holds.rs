@@ -11,11 +11,12 @@ use easyenclave::observe::observe;
 use easyenclave::revision::Revision;
 use easyenclave_plan::{CancelReason, WaitReason, plan};
 use easyenclave_schemas::OrderId;
+use easyenclave_schemas::evidence::ReasonCode;
 use easyenclave_schemas::records::{OrderPhase, OrderRecord};
-use easyenclave_schemas::wire::{CLAIM, OrderReport, OrderWork};
+use easyenclave_schemas::wire::{CLAIM, OrderReport, OrderUpdate, OrderWork};
 use serde_json::json;
 
-use crate::place::Place;
+use crate::place::{Agent, Place};
 use crate::protocol::put;
 use crate::worker::report;
 
@@ -148,6 +149,52 @@ async fn a_launch_that_was_withdrawn_while_it_was_held_counts_until_its_holder_s
         .await;
     assert_eq!(gone.expect("answered").status, "cancelled");
     assert!(!counts(&place, &order).await);
+}
+
+/// A worker that gives a launch up, with or without something left of it.
+async fn fails(place: &Place, agent: &Agent, remains: bool) -> String {
+    let failed = OrderUpdate {
+        remains,
+        ..report("worker", 1, OrderReport::Failed)
+    };
+    let answer = place.tell(&agent.order, failed).await;
+    answer.expect("answered").status
+}
+
+#[tokio::test]
+async fn an_agent_joins_before_its_launch_has_failed_and_never_after() {
+    let place = Place::new(&json!({}));
+    let agent = place.agent().await;
+    place.join(&agent).await.expect("it joins");
+    assert_eq!(fails(&place, &agent, true).await, "fulfilled");
+    let there = |agent: &Agent| {
+        let records = place.world.journal.read();
+        records.agents.contains_key(&agent.order.agent())
+    };
+    assert!(there(&agent));
+    let late = place.agent().await;
+    assert_eq!(fails(&place, &late, true).await, "failed");
+    let refused = place.join(&late).await.expect_err("it is over");
+    assert_eq!(refused.code, ReasonCode::OrderUnknown);
+    assert!(!there(&late));
+}
+
+#[tokio::test]
+async fn a_launch_that_failed_counts_until_its_worker_has_removed_what_remains() {
+    let place = Place::new(&json!({}));
+    let agent = place.agent().await;
+    for _ in 0..2 {
+        assert_eq!(fails(&place, &agent, true).await, "failed");
+        assert!(counts(&place, &agent.order).await, "said once or twice");
+    }
+    assert_eq!(fails(&place, &agent, false).await, "failed");
+    assert!(!counts(&place, &agent.order).await);
+    let other = place.agent().await;
+    assert_eq!(fails(&place, &other, false).await, "failed");
+    assert!(
+        !counts(&place, &other.order).await,
+        "as older workers say it"
+    );
 }
 
 #[tokio::test]

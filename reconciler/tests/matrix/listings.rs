@@ -139,6 +139,7 @@ async fn removed(
         cause: None,
         console: None,
         stage: None,
+        remains: false,
     };
     update(&place.world, order, update_of).await
 }

@@ -130,7 +130,10 @@ async fn a_launch_is_claimed_reported_and_over_as_the_document_says() {
     failed["cause"] = "machine_died".into();
     failed["console"] = "Kernel panic".into();
     let order = routes::order(&other.order);
-    assert_eq!(served(&worker, &order, &failed).await["status"], "failed");
+    for remains in [true, false] {
+        failed["remains"] = remains.into();
+        assert_eq!(served(&worker, &order, &failed).await["status"], "failed");
+    }
 }
 
 #[tokio::test]

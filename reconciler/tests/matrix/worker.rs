@@ -36,6 +36,7 @@ pub(crate) fn report(worker: &str, fence: u64, status: OrderReport) -> OrderUpda
         cause: None,
         console: None,
         stage: None,
+        remains: false,
     }
 }
 

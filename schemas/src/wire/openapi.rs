@@ -193,6 +193,7 @@ fn every_word_of_a_report_is_in_the_document() {
                 cause: Some(cause),
                 console: Some("panic".into()),
                 stage: Some(Stage::Made),
+                remains: true,
             };
             fits("OrderUpdate", &update);
         }

@@ -155,6 +155,10 @@ pub struct OrderUpdate {
     /// How far it has come: `made` once the machine has been started. A worker says nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
+    /// With `failed`: what was made for it has yet to be removed, which another report says when it is done. Who leaves
+    /// this out has removed it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub remains: bool,
 }
 
 /// What a worker may report. Only a registration makes a launch order fulfilled.

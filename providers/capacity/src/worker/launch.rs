@@ -47,9 +47,9 @@ enum Said {
 }
 
 impl Job<'_> {
-    pub(super) async fn launch(&self, request: LaunchRequest, lease: Lease) {
+    pub(super) async fn launch(&self, request: LaunchRequest, mut lease: Lease) {
         let unit = &request.order;
-        match self.see_through(&request, lease).await {
+        match self.see_through(&request, &mut lease).await {
             // No other agent can join under this claim: what is there is not touched.
             End::Joined => {}
             End::Forgotten => self.leave(unit),
@@ -66,8 +66,28 @@ impl Job<'_> {
                 tracing::warn!(unit = %unit, "the reconciler was silent for long; its unit goes");
                 self.clean_up(unit).await;
             }
-            End::Failed(words) => {
+            End::Failed(words) => self.give_up(unit, words, &lease).await,
+        }
+    }
+
+    /// Ends the order first and removes its unit then: a machine that could not be seen may run, and its agent may have joined.
+    /// Nobody can join an order that is over. Where nobody answers, the unit stays for as long as it does in any outage.
+    async fn give_up(&self, unit: &OrderId, words: Words, lease: &Lease) {
+        let mut words = Words {
+            remains: true,
+            ..words
+        };
+        let ended = self.settle(OrderReport::Failed, &words);
+        let standing = match lease.go_at() {
+            Some(at) => timeout_at(at, ended).await.unwrap_or(Standing::Unknown),
+            None => ended.await,
+        };
+        match standing {
+            Standing::Done => {}
+            Standing::Forgotten => self.leave(unit),
+            Standing::Held | Standing::Lost | Standing::Unknown => {
                 self.clean_up(unit).await;
+                words.remains = false;
                 self.fail(words).await;
             }
         }
@@ -76,15 +96,15 @@ impl Job<'_> {
     /// Makes the machine and watches it for as long as the claim is surely ours. When it may have run out, nothing more
     /// is made until the reconciler is heard again; what is there stays until it is all but given to somebody else, because
     /// its agent may have joined meanwhile.
-    async fn see_through(&self, request: &LaunchRequest, mut lease: Lease) -> End {
+    async fn see_through(&self, request: &LaunchRequest, lease: &mut Lease) -> End {
         let made = watch::Sender::new(false);
         loop {
-            if let Some(end) = self.regain(&mut lease, &made).await {
+            if let Some(end) = self.regain(lease, &made).await {
                 return end;
             }
             let end = tokio::select! {
                 biased;
-                end = self.hold(&mut lease, &made) => end,
+                end = self.hold(lease, &made) => end,
                 words = self.bring_up(request, &made) => Some(End::Failed(words)),
             };
             if let Some(end) = end {

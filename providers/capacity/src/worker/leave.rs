@@ -69,6 +69,7 @@ impl Leave {
             cause: None,
             console: None,
             stage: None,
+            remains: false,
         };
         if let Err(error) = self.client.update(&unit.order_id, &update).await {
             let away = error.code().is_empty();

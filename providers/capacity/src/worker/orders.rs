@@ -30,6 +30,8 @@ pub(super) struct Words {
     pub(super) cause: Option<FailureCause>,
     pub(super) console: Option<String>,
     pub(super) stage: Option<Stage>,
+    /// What was made has yet to be removed.
+    pub(super) remains: bool,
 }
 
 impl Words {
@@ -155,10 +157,13 @@ impl Job<'_> {
     }
 
     /// Reports until the reconciler has heard it.
-    pub(super) async fn settle(&self, status: OrderReport, words: &Words) {
+    pub(super) async fn settle(&self, status: OrderReport, words: &Words) -> Standing {
         let mut pace = Pace::default();
-        while self.report(status, words).await == Standing::Unknown {
-            sleep(pace.failed()).await;
+        loop {
+            match self.report(status, words).await {
+                Standing::Unknown => sleep(pace.failed()).await,
+                standing => return standing,
+            }
         }
     }
 
@@ -171,6 +176,7 @@ impl Job<'_> {
             cause: words.cause,
             console: words.console.clone(),
             stage: words.stage,
+            remains: words.remains,
         };
         let answer = self.desk.client.update(&self.order.order_id, &update).await;
         let (epoch, standing) = match &answer {

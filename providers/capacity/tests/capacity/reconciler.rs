@@ -29,6 +29,8 @@ pub(crate) struct Script {
     pub(crate) standing: BTreeMap<OrderId, String>,
     /// Every answer is 503 while this is set.
     pub(crate) down: bool,
+    /// The answer to a launch's failure, where its agent has joined before it was heard of.
+    pub(crate) joined: bool,
     /// Every answer to a report is 503 while this is set.
     pub(crate) deaf: bool,
     /// The epoch of answers to reports; an older reconciler gives none.
@@ -205,6 +207,7 @@ async fn update(
     let ended = match update.status {
         easyenclave_schemas::wire::OrderReport::Provisioning => None,
         easyenclave_schemas::wire::OrderReport::Removed => Some("fulfilled"),
+        easyenclave_schemas::wire::OrderReport::Failed if script.joined => Some("fulfilled"),
         easyenclave_schemas::wire::OrderReport::Failed => Some("failed"),
     };
     script.updates.push((order.clone(), update));

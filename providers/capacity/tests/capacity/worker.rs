@@ -382,6 +382,71 @@ async fn an_agent_that_dies_before_it_joins_fails_its_order_with_its_last_words(
     bench.is_gone(&order).await;
 }
 
+/// The cloud has taken the request, and cannot be asked what came of it.
+#[tokio::test]
+async fn the_machine_of_a_launch_that_failed_stays_when_its_agent_has_joined_by_then() {
+    let bench = Bench::new().await;
+    bench.reconciler.script().joined = true;
+    let order = bench.reconciler.launch("a");
+    bench.exists(&order).await;
+    bench.provider.crash(&order, "nothing was heard of it");
+    let failed = reported(&order, OrderReport::Failed, 1);
+    bench.reconciler.until("it fails", failed).await;
+    let free = |script: &Script| script.claims.last()?.in_hand.is_empty().then_some(());
+    bench.reconciler.until("it is put away", free).await;
+    assert!(bench.provider.request(&order).is_some(), "an agent has it");
+    let said = reports(&bench.reconciler.script(), &order, OrderReport::Failed);
+    assert_eq!(said.len(), 1, "nothing more is said");
+}
+
+#[tokio::test]
+async fn a_launch_that_failed_is_over_before_its_machine_is_removed_and_said_to_be_gone_after() {
+    let bench = Bench::new().await;
+    let order = bench.reconciler.launch("a");
+    bench.exists(&order).await;
+    bench.reconciler.script().deaf = true;
+    bench.provider.crash(&order, "");
+    bench.reconciler.turned_away(3).await;
+    assert!(
+        bench.provider.request(&order).is_some(),
+        "its agent may join"
+    );
+    bench.provider.jam(&order);
+    bench.reconciler.script().deaf = false;
+    let failed = reported(&order, OrderReport::Failed, 1);
+    let update = bench.reconciler.until("it fails", failed).await;
+    assert!(update.remains, "nothing was removed yet");
+    bench.provider.free(&order);
+    bench.is_gone(&order).await;
+    let said = reported(&order, OrderReport::Failed, 2);
+    let update = bench.reconciler.until("it is gone", said).await;
+    assert!(!update.remains);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_machine_of_a_launch_that_failed_in_an_outage_goes_before_another_is_made() {
+    let bench = Bench::new().await;
+    let order = bench.reconciler.launch("a");
+    let renewed = reported(&order, OrderReport::Provisioning, 3);
+    bench.reconciler.until("it is renewed", renewed).await;
+    bench.reconciler.script().down = true;
+    bench.provider.crash(&order, "");
+    sleep(Duration::from_secs(430)).await;
+    assert!(
+        bench.provider.request(&order).is_some(),
+        "it may have joined"
+    );
+    sleep(Duration::from_secs(30)).await;
+    assert!(
+        bench.provider.request(&order).is_none(),
+        "it is all but lost"
+    );
+    bench.reconciler.script().down = false;
+    let said = reported(&order, OrderReport::Failed, 1);
+    let update = bench.reconciler.until("it is told", said).await;
+    assert!(!update.remains);
+}
+
 #[tokio::test]
 async fn a_failed_launch_is_reported_with_its_cause_and_console_and_without_its_token() {
     let bench = Bench::new().await;
