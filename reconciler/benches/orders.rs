@@ -168,6 +168,8 @@ async fn open_orders(world: &World, dir: &Path, platform: &Platform) -> Duration
         worker_id: "w-0".parse().expect("a name"),
         provider: "local".parse().expect("a name"),
         datacenter: "local".parse().expect("a name"),
+        fleet: None,
+        project: None,
         units: Vec::new(),
     };
     world.presence.inventory(&listing, System.now());

@@ -45,15 +45,25 @@ pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
     };
     let mut policies = Policies::new(revision);
     let rollouts = rollouts::facts(&records, revision);
-    let mut agents = BTreeMap::new();
+    let sight = Sight {
+        world,
+        records: &records,
+        listings: &listings,
+        now,
+    };
+    let (mut agents, mut unlisted) = (BTreeMap::new(), BTreeSet::new());
     for record in records.agents.values() {
         let trust = trust(&mut policies, record, now);
-        let mut agent = agent(world, &listings, record, trust, now);
+        let mut agent = sight.agent(record, trust);
         rollouts::forget_when_proved(&mut agent, revision, &rollouts);
+        if agent.liveness == Liveness::Heard && sight.proof(record) == Proof::Missing {
+            unlisted.insert(record.agent.clone());
+        }
         agents.insert(record.agent.clone(), agent);
     }
     Observed {
         agents,
+        unlisted,
         launches: launches(&records, &holds),
         retires,
         orphans: orphans(revision, &records, &listings, &homes),
@@ -100,43 +110,96 @@ fn unknown(records: &Records, listings: &BTreeMap<WorkerId, Listing>) -> BTreeSe
     listed.filter(is_unknown).cloned().collect()
 }
 
-fn agent(
-    world: &World,
-    listings: &BTreeMap<WorkerId, Listing>,
-    record: &AgentRecord,
-    trust: Trust,
+/// What listings say against an agent's machine.
+#[derive(PartialEq, Eq)]
+enum Proof {
+    Nothing,
+    /// It is not in them. They may be of another world, by a worker that was started with the settings of another fleet: whoever
+    /// is heard is not gone because a list lacks it.
+    Missing,
+    /// It is there, and does not work.
+    Dead,
+}
+
+/// What tells of agents.
+struct Sight<'a> {
+    world: &'a World,
+    records: &'a Records,
+    listings: &'a BTreeMap<WorkerId, Listing>,
     now: Timestamp,
-) -> Agent {
-    let heard = world.presence.heard(&record.agent);
-    let boot = heard.as_ref().map(|heard| heard.boot_id.as_str());
-    let trust = of_boot(trust, &record.boot_id, boot, now);
-    Agent {
-        target: record.target.clone(),
-        slot: record.slot,
-        datacenter: record.datacenter.clone(),
-        size: record.size.clone(),
-        runtimes: record.runtimes.iter().copied().collect(),
-        liveness: liveness(world, listings, record, heard.as_ref(), now),
-        trust,
-        attested: Some(record.trust.shown_at()),
-        remedy: remedy(world, record, trust, boot),
-        challenged: world.challenged(&record.agent),
-        quarantined: record.quarantined.map(|reason| match reason {
-            QuarantineRecord::TrustLapsed => Quarantine::TrustLapsed,
-            QuarantineRecord::Refused => Quarantine::Refused,
-        }),
-        generation: record.generation,
-        assigned: record.assigned.as_ref().map(|assigned| Assigned {
-            deployment: assigned.deployment.clone(),
-            workload: assigned.digest,
-            since: assigned.since,
-        }),
-        idle_since: idle_since(record),
-        reported: heard.as_ref().map_or(Reported::Unknown, reported),
-        exposed: record
-            .exposed
-            .clone()
-            .map_or(Exposure::Hidden, Exposure::Exposed),
+}
+
+impl Sight<'_> {
+    fn agent(&self, record: &AgentRecord, trust: Trust) -> Agent {
+        let (world, now) = (self.world, self.now);
+        let heard = world.presence.heard(&record.agent);
+        let boot = heard.as_ref().map(|heard| heard.boot_id.as_str());
+        let trust = of_boot(trust, &record.boot_id, boot, now);
+        Agent {
+            target: record.target.clone(),
+            slot: record.slot,
+            datacenter: record.datacenter.clone(),
+            size: record.size.clone(),
+            runtimes: record.runtimes.iter().copied().collect(),
+            liveness: self.liveness(record, heard.as_ref()),
+            trust,
+            attested: Some(record.trust.shown_at()),
+            remedy: remedy(world, record, trust, boot),
+            challenged: world.challenged(&record.agent),
+            quarantined: record.quarantined.map(|reason| match reason {
+                QuarantineRecord::TrustLapsed => Quarantine::TrustLapsed,
+                QuarantineRecord::Refused => Quarantine::Refused,
+            }),
+            generation: record.generation,
+            assigned: record.assigned.as_ref().map(|assigned| Assigned {
+                deployment: assigned.deployment.clone(),
+                workload: assigned.digest,
+                since: assigned.since,
+            }),
+            idle_since: idle_since(record),
+            reported: heard.as_ref().map_or(Reported::Unknown, reported),
+            exposed: record
+                .exposed
+                .clone()
+                .map_or(Exposure::Hidden, Exposure::Exposed),
+        }
+    }
+
+    fn liveness(&self, record: &AgentRecord, heard: Option<&Heard>) -> Liveness {
+        let last = heard.map_or(record.registered_at, |heard| heard.at);
+        let last = last.max(self.world.presence.listening());
+        let is_silent = self.now.since(last) > SILENT_AFTER;
+        match self.proof(record) {
+            Proof::Dead => Liveness::Gone,
+            Proof::Missing if is_silent || self.is_taken_along(record) => Liveness::Gone,
+            _ if is_silent => Liveness::Silent(last),
+            _ => Liveness::Heard,
+        }
+    }
+
+    /// Only a complete listing of its place by the worker that made the machine is proof, and only when it was begun after the
+    /// agent registered: one that was under way while the machine was made does not hold it, whenever it arrives.
+    fn proof(&self, record: &AgentRecord) -> Proof {
+        let listing = self.listings.get(&record.worker);
+        let later = |before| before > record.registered_at;
+        let counts = |listing: &&Listing| {
+            let of_its_place = listing.is_of(&record.provider, &record.datacenter);
+            of_its_place && listing.before.is_some_and(later)
+        };
+        let unit = listing
+            .filter(counts)
+            .map(|listing| listing.units.get(&record.agent.order()));
+        match unit {
+            Some(None) => Proof::Missing,
+            Some(Some(unit)) if !unit.alive => Proof::Dead,
+            Some(Some(_)) | None => Proof::Nothing,
+        }
+    }
+
+    /// Whether the worker that made the machine has said that it took it along when it ended.
+    fn is_taken_along(&self, record: &AgentRecord) -> bool {
+        let order = self.records.orders.get(record.agent.as_str());
+        order.is_some_and(|order| order.state == OrderPhase::Cancelled)
     }
 }
 
@@ -144,39 +207,6 @@ fn agent(
 fn idle_since(record: &AgentRecord) -> Option<Timestamp> {
     let since = record.idle_since.unwrap_or(record.registered_at);
     record.assigned.is_none().then_some(since)
-}
-
-fn liveness(
-    world: &World,
-    listings: &BTreeMap<WorkerId, Listing>,
-    record: &AgentRecord,
-    heard: Option<&Heard>,
-    now: Timestamp,
-) -> Liveness {
-    if is_gone(listings, record) {
-        return Liveness::Gone;
-    }
-    let last = heard.map_or(record.registered_at, |heard| heard.at);
-    let last = last.max(world.presence.listening());
-    if now.since(last) <= SILENT_AFTER {
-        Liveness::Heard
-    } else {
-        Liveness::Silent(last)
-    }
-}
-
-/// Only a complete listing of its place by the worker that made the machine is proof, and only when it was begun after the
-/// agent registered: one that was under way while the machine was made does not hold it, whenever it arrives.
-fn is_gone(listings: &BTreeMap<WorkerId, Listing>, record: &AgentRecord) -> bool {
-    listings.get(&record.worker).is_some_and(|listing| {
-        let alive = listing
-            .units
-            .get(&record.agent.order())
-            .is_some_and(|unit| unit.alive);
-        let later = |before| before > record.registered_at;
-        let of_its_place = listing.is_of(&record.provider, &record.datacenter);
-        of_its_place && listing.before.is_some_and(later) && !alive
-    })
 }
 
 /// How an agent is trusted now, as the planner will be told.

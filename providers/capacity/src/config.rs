@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use easyenclave_schemas::wire::{PlatformConfig, TrustAuthorityConfig};
-use easyenclave_schemas::{Datacenter, NodeSize, ProviderName, Secret, WorkerId};
+use easyenclave_schemas::{Datacenter, FleetId, NodeSize, ProviderName, Secret, WorkerId};
 
 /// All of the worker's environment that what it starts gets. The rest may hold secrets.
 const HANDED_ON: [&str; 2] = ["PATH", "EASYENCLAVE_LOG"];
@@ -27,6 +27,10 @@ pub struct WorkerConfig {
     pub provider: ProviderName,
     /// Where it works.
     pub datacenter: Datacenter,
+    /// The fleet whose machines it has, where it is told.
+    pub fleet: Option<FleetId>,
+    /// The project of Google Cloud that has them, if one has.
+    pub project: Option<String>,
     /// The only size that it makes, if not any.
     pub node_size: Option<NodeSize>,
     /// Its own folder: its name, and its units.

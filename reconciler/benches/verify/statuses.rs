@@ -130,6 +130,7 @@ fn agent(agent: AgentId, slot: u32, now: Timestamp) -> AgentStatus {
         runtimes: Runtime::usual(),
         phase: AgentPhase::Running,
         liveness: LivenessStatus::Heard,
+        unlisted: false,
         trust: TrustStatus::default(),
         quarantined: None,
         generation: Generation(1),

@@ -231,6 +231,8 @@ pub struct Wait {
 pub enum WaitReason {
     /// The agent is silent; it counts as lost at the wait's end.
     AgentSilent,
+    /// Its worker does not list its machine, and it is heard all the same.
+    AgentUnlisted,
     /// The agent has not reported since the reconciler started.
     AgentNotHeardYet,
     /// The agent has been told and has not confirmed yet.

@@ -24,6 +24,8 @@ pub struct Observed {
     /// Machines in a worker's complete listing that belong to no agent and to no order that is
     /// still going on. They carry this fleet's label.
     pub orphans: BTreeMap<OrderId, Orphan>,
+    /// Agents that are heard and whose machines their workers do not list. One of the two is wrong, so nothing is proved.
+    pub unlisted: BTreeSet<AgentId>,
     /// Approvals that have had their occasion.
     pub spent: BTreeSet<Approval>,
     /// Where no worker has listed its machines since the reconciler started: what is there is unknown.
@@ -115,7 +117,8 @@ pub enum Liveness {
     Heard,
     /// Not heard of since then: unknown. Past the fleet's `lost_after` it counts as lost.
     Silent(Timestamp),
-    /// A complete listing of its provider, made after it was launched, does not hold it: absent.
+    /// A complete listing of its provider, made after it was launched, has it as dead, or does not hold it and it is silent:
+    /// absent.
     Gone,
 }
 

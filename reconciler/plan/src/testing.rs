@@ -339,6 +339,7 @@ pub(crate) fn observed(text: &str) -> Observed {
                 observed.shortages.insert(spot, shortage);
             }
             "unheard" => drop(observed.unheard.insert((words.name(), words.name()))),
+            "unlisted" => drop(observed.unlisted.insert(words.name())),
             "orphan" => drop(observed.orphans.insert(words.name(), orphan(words))),
             "rollout" => drop(observed.rollouts.insert(words.name(), rollout(words))),
             "listed" => observed.fronts.listed = true,

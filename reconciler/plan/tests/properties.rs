@@ -681,6 +681,7 @@ fn backwards_world(observed: &Observed) -> Observed {
         launches: observed.launches.clone().into_iter().rev().collect(),
         retires: observed.retires.clone().into_iter().rev().collect(),
         orphans: observed.orphans.clone().into_iter().rev().collect(),
+        unlisted: observed.unlisted.clone().into_iter().rev().collect(),
         spent: observed.spent.clone(),
         unheard: observed.unheard.clone().into_iter().rev().collect(),
         shortages: observed.shortages.clone().into_iter().rev().collect(),

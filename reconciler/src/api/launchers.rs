@@ -10,6 +10,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use easyenclave_schemas::documents::ProviderSpec;
 use easyenclave_schemas::wire::{
     ClaimRequest, ClaimResponse, InventoryRequest, InventoryResponse, OrderStatus, OrderUpdate,
 };
@@ -72,13 +73,47 @@ pub(super) async fn inventory(
             message,
         ));
     }
-    if world.presence.inventory(&request, world.clock.now()) {
+    let is_ours = is_of_this_world(&world, &request)
+        .inspect_err(|no| world.refuse(&no.code, request.worker_id.as_str(), &no.message))?;
+    if is_ours && world.presence.inventory(&request, world.clock.now()) {
         world.wake.notify_one();
     }
     Ok(Json(InventoryResponse {
         epoch: world.epoch,
         superseded: orders::superseded(&world.journal.read(), &request.units),
     }))
+}
+
+/// A worker that was started with the settings of another fleet, or of another project, lists nothing of what is here, and
+/// all of it would look gone. Older workers, and those of other providers, name neither. While no revision is in force nobody
+/// can tell, so a listing that names one does not count; another comes soon.
+fn is_of_this_world(world: &World, listing: &InventoryRequest) -> Result<bool, Refused> {
+    if listing.fleet.is_none() && listing.project.is_none() {
+        return Ok(true);
+    }
+    let Some(revision) = world.revision() else {
+        return Ok(false);
+    };
+    let conflict = |code: &str, message| Err(Refused::new(StatusCode::CONFLICT, code, message));
+    let ours = &revision.desired.fleet;
+    if let Some(fleet) = listing.fleet.as_ref().filter(|fleet| *fleet != ours) {
+        let message = format!("the worker lists machines of fleet {fleet}, and this is {ours}");
+        return conflict("wrong_fleet", message);
+    }
+    let wanted = match revision.providers.get(&listing.provider) {
+        Some(ProviderSpec::Gcp(spec)) => Some(&spec.project),
+        _ => None,
+    };
+    match (&listing.project, wanted) {
+        (Some(listed), Some(wanted)) if listed != wanted => conflict(
+            "wrong_project",
+            format!(
+                "the worker lists project {listed}, and provider {} has {wanted}",
+                listing.provider
+            ),
+        ),
+        _ => Ok(true),
+    }
 }
 
 /// Lets a worker in that shows the launcher key, before anything of its message is looked at.

@@ -155,6 +155,8 @@ pub(super) async fn run(args: Args) -> Ended {
         (None, None) => worker::run(config, shutdown()).await,
         (_, Some(cloud)) => {
             config.worker_id = cloud.owner.worker_id();
+            config.fleet = Some(cloud.owner.fleet.clone());
+            config.project = Some(cloud.project.clone());
             let provider = GcpProvider::open(cloud).await?;
             worker::run_on(Arc::new(provider), config, shutdown()).await
         }
@@ -333,6 +335,8 @@ pub(super) fn local(
         worker_id: worker::worker_id(data_dir)?,
         provider: ProviderName::new(LOCAL)?,
         datacenter: Datacenter::new(LOCAL)?,
+        fleet: None,
+        project: None,
         node_size: None,
         data_dir: data_dir.into(),
         platform: PlatformConfig::Simulated {

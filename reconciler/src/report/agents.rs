@@ -52,6 +52,7 @@ fn status(sight: &Sight<'_>, id: &AgentId, agent: &Agent, record: &AgentRecord) 
             Liveness::Silent(since) => LivenessStatus::Silent(since.trunc_secs()),
             Liveness::Gone => LivenessStatus::Gone,
         },
+        unlisted: sight.report.observed.unlisted.contains(id),
         trust: trust(agent, record),
         quarantined: agent.quarantined.map(|reason| reason.to_string()),
         generation: agent.generation,

@@ -76,15 +76,15 @@ pub fn kept(status: &Status) -> impl Iterator<Item = Identity> {
 /// What the planner observed when this status was written.
 pub fn observed(status: &Status) -> Observed {
     let spent = status.fleet.spent_approvals.iter().map(approval);
+    let agents = status.agents.values();
+    let agents = agents.map(|status| (status.agent.clone(), agent(status)));
+    let unlisted = status.agents.values().filter(|agent| agent.unlisted);
     let mut observed = Observed {
+        agents: agents.collect(),
+        unlisted: unlisted.map(|agent| agent.agent.clone()).collect(),
         spent: spent.collect(),
         ..Observed::default()
     };
-    for agent in status.agents.values() {
-        observed
-            .agents
-            .insert(agent.agent.clone(), self::agent(agent));
-    }
     for order in status.orders.values() {
         match &order.work {
             OrderKind::Launch {

@@ -447,7 +447,9 @@ fn why_an_agent_is_not_chosen_is_the_same_from_the_status() {
 
 #[test]
 fn planning_from_the_status_gives_the_same_plan() {
-    let scene = Scene::new();
+    let mut scene = Scene::new();
+    let unlisted = scene.observed.agents.keys().next().cloned();
+    scene.observed.unlisted.extend(unlisted);
     let status = read(&files(&scene.status(None))).expect("readable");
     let back = observed(&status);
     assert_eq!(back, scene.observed);

@@ -138,6 +138,8 @@ impl Rogue {
                 worker_id: self.worker(),
                 provider: ProviderName::new("local").expect("a name"),
                 datacenter: "local".parse().expect("a name"),
+                fleet: None,
+                project: None,
                 units: Vec::new(),
             };
             self.as_worker(routes::INVENTORY, &listing);

@@ -217,6 +217,8 @@ fn config(url: &str, worker: &str) -> WorkerConfig {
         worker_id: name(worker),
         provider: name("local"),
         datacenter: name("local"),
+        fleet: None,
+        project: None,
         node_size: None,
         data_dir: nowhere.into(),
         platform: PlatformConfig::Simulated {

@@ -1,23 +1,30 @@
 //! What a worker's listings prove: only a complete one that was begun after an agent registered says that its machine
 //! is gone. And what its reports do: a removal ends an agent's record, and only of whoever holds the order.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave::api::Refused;
 use easyenclave::clock::Clock;
 use easyenclave::observe::observe;
 use easyenclave::orders::{claim, update};
-use easyenclave_plan::Liveness;
+use easyenclave_plan::{Liveness, Subject, WaitReason};
 use easyenclave_schemas::records::{OrderPhase, OrderRecord, WorkRecord};
 use easyenclave_schemas::wire::{
-    ClaimRequest, InventoryRequest, OrderReport, OrderStatus, OrderUpdate, Unit, WorkKind,
+    ClaimRequest, InventoryRequest, OrderReport, OrderStatus, OrderUpdate, Unit, WorkKind, routes,
 };
 use easyenclave_schemas::{OrderId, StageTimes};
 use serde_json::json;
 
+use crate::api::serve;
+use crate::document::Worker;
+use crate::launchers::KEY;
 use crate::place::{Agent, Place, name};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// Who was not heard of for so long is silent.
+const SILENT: Duration = Duration::from_secs(8);
 
 /// A second later, this worker lists these machines, each alive or dead.
 fn list(place: &Place, worker: &str, units: &[(&OrderId, bool)]) {
@@ -31,9 +38,22 @@ fn list(place: &Place, worker: &str, units: &[(&OrderId, bool)]) {
         worker_id: name(worker),
         provider: name("local"),
         datacenter: name("local"),
+        fleet: None,
+        project: None,
         units: units.iter().map(unit).collect(),
     };
     place.world.presence.inventory(&listing, place.clock.now());
+}
+
+/// The agent's heartbeat comes.
+fn hear(place: &Place, agent: &Agent, sequence: u64) {
+    let beat = json!({"sequence": sequence, "boot_id": "boot", "address": "http://127.0.0.1:9", "generation": 0});
+    let beat = serde_json::from_value(beat).expect("a heartbeat");
+    let now = place.clock.now();
+    place
+        .world
+        .presence
+        .heartbeat(&agent.order.agent(), beat, now);
 }
 
 fn is_gone(place: &Place, agent: &Agent) -> bool {
@@ -47,6 +67,7 @@ async fn a_machine_is_gone_by_the_second_listing_without_it_and_not_by_the_first
     let place = Place::new(&json!({}));
     let agent = place.agent().await;
     place.join(&agent).await.expect("accepted");
+    place.clock.forward(SILENT);
     list(&place, "worker", &[]);
     assert!(!is_gone(&place, &agent), "it may have been begun before");
     list(&place, "worker", &[]);
@@ -54,6 +75,72 @@ async fn a_machine_is_gone_by_the_second_listing_without_it_and_not_by_the_first
         is_gone(&place, &agent),
         "this one was begun after the first"
     );
+}
+
+/// As of a worker that was started with the settings of another fleet.
+#[tokio::test]
+async fn an_agent_that_is_heard_is_not_gone_because_a_listing_lacks_it() {
+    let place = Place::new(&json!({}));
+    let mut revision = place.world.revision().expect("a revision").as_ref().clone();
+    let targets = revision.desired.targets.values_mut();
+    targets.for_each(|target| target.min = 1);
+    place.world.adopt(Arc::new(revision));
+    let agent = place.agent().await;
+    place.join(&agent).await.expect("accepted");
+    let id = agent.order.agent();
+    for sequence in 1..10 {
+        hear(&place, &agent, sequence);
+        list(&place, "worker", &[]);
+        assert!(!is_gone(&place, &agent));
+    }
+    let report = place.pass().await;
+    assert!(report.observed.unlisted.contains(&id));
+    let said = report.next.waits.iter();
+    let mut said = said.filter(|wait| wait.subject == Subject::Agent(id.clone()));
+    assert!(said.any(|wait| wait.reason == WaitReason::AgentUnlisted));
+    list(&place, "worker", &[(&agent.order, true)]);
+    assert!(place.pass().await.observed.unlisted.is_empty());
+    list(&place, "worker", &[]);
+    list(&place, "worker", &[]);
+    place.clock.forward(SILENT);
+    assert!(is_gone(&place, &agent), "it is not listed and silent");
+}
+
+/// Sends a listing over HTTP that names these. Answers the status and the code of a refusal.
+async fn lists(place: &Place, fleet: Option<&str>, project: Option<&str>) -> (u16, String) {
+    let served = serve(place).await;
+    let listing = json!({
+        "worker_id": "worker", "provider": "local", "datacenter": "local", "units": [],
+        "fleet": fleet, "project": project,
+    });
+    let body = listing.to_string().into_bytes();
+    let worker = Worker::of(&served).await;
+    let (status, body) = worker.say(routes::INVENTORY, Some(KEY), body).await;
+    (status, body["code"].as_str().unwrap_or_default().into())
+}
+
+#[tokio::test]
+async fn a_listing_of_another_fleet_or_project_is_refused_and_counts_for_nothing() {
+    let place = Place::new(&json!({}));
+    place.provided(&json!({"gcp": {
+        "project": "prod", "image": "projects/p/global/images/i", "zones": ["europe-west4-a"],
+        "sizes": {"tiny": {"machineTypes": ["c3-standard-4"]}},
+    }}));
+    for (fleet, project, code) in [
+        (Some("staging"), Some("prod"), "wrong_fleet"),
+        (Some("fleet"), Some("staging"), "wrong_project"),
+        (None, Some("staging"), "wrong_project"),
+    ] {
+        let (status, said) = lists(&place, fleet, project).await;
+        assert_eq!((status, said.as_str()), (409, code));
+    }
+    assert!(place.world.presence.listings().is_empty());
+    let refusals = place.world.refusals.list();
+    assert!(refusals.iter().any(|refusal| refusal.subject == "worker"));
+    for (fleet, project) in [(Some("fleet"), Some("prod")), (None, None)] {
+        assert_eq!(lists(&place, fleet, project).await.0, 200);
+    }
+    assert_eq!(place.world.presence.listings().len(), 1);
 }
 
 #[tokio::test]
@@ -71,7 +158,7 @@ async fn a_listing_that_was_under_way_while_an_agent_registered_proves_nothing()
     list(&place, "worker", &[(&agent.order, true)]);
     assert!(!is_gone(&place, &agent), "it is there");
     list(&place, "worker", &[(&agent.order, false)]);
-    assert!(is_gone(&place, &agent), "what is dead is gone");
+    assert!(is_gone(&place, &agent), "what is dead is gone at once");
 }
 
 #[tokio::test]

@@ -2,13 +2,15 @@
 //! register. Those that their worker ends on purpose do not count.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use easyenclave_schemas::records::OrderPhase;
+use easyenclave::clock::Clock;
+use easyenclave_schemas::records::{OrderPhase, OrderRecord, WorkRecord};
 use easyenclave_schemas::signature::Keypair;
-use easyenclave_schemas::wire::{Order, OrderReport, OrderWork};
+use easyenclave_schemas::wire::{InventoryRequest, Order, OrderReport, OrderWork, Unit};
 use serde_json::json;
 
-use crate::place::{Agent, Place};
+use crate::place::{Agent, Place, name};
 use crate::worker::report;
 
 /// A second in the life of a fleet whose machines are gone as soon as their agents are in. Answers the launches that
@@ -18,9 +20,35 @@ async fn second(place: &Place, model: &Agent) -> u32 {
     u32::try_from(launched.len()).expect("few")
 }
 
+/// A second later, the worker lists the machines of all agents as dead, but for those that it took along.
+fn list_dead(place: &Place) {
+    place.clock.forward(Duration::from_secs(1));
+    let dead = |order: &OrderRecord| {
+        let launch = matches!(order.work, WorkRecord::Launch { .. });
+        launch && order.state == OrderPhase::Fulfilled
+    };
+    let records = place.world.journal.read();
+    let dead = records.orders.values().filter(|order| dead(order));
+    let unit = |order: &Arc<OrderRecord>| Unit {
+        order_id: order.order.clone(),
+        alive: false,
+        fence: Some(1),
+    };
+    let listing = InventoryRequest {
+        worker_id: name("worker"),
+        provider: name("local"),
+        datacenter: name("local"),
+        fleet: None,
+        project: None,
+        units: dead.map(unit).collect(),
+    };
+    let now = place.clock.now();
+    place.world.presence.inventory(&listing, now);
+}
+
 /// The same with the launches themselves.
 async fn launches(place: &Place, model: &Agent) -> Vec<Order> {
-    place.list("worker", &[]);
+    list_dead(place);
     place.pass().await;
     let mut launched = Vec::new();
     while let Some(order) = place.take("worker").await {

@@ -1,6 +1,7 @@
 //! Registration after the store was lost: a worker's listing and the agent's own token stand in for the record.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use easyenclave::clock::Clock;
 use easyenclave::history::forget_ended;
@@ -40,6 +41,8 @@ fn list(place: &Place, units: &[(&OrderId, u64)]) {
         worker_id: name("worker-7"),
         provider: name("local"),
         datacenter: name("local"),
+        fleet: None,
+        project: None,
         units: units.iter().map(unit).collect(),
     };
     let now = place.clock.now();

@@ -219,6 +219,17 @@ async fn each_refusal_of_the_document_is_heard_and_no_other() {
         .collect();
     let long = refused(&worker, routes::INVENTORY, &listing(&units.into())).await;
     assert_eq!(long, (422, "listing_too_long".into()));
+    let (mut staging, mut elsewhere) = (listing(&json!([])), listing(&json!([])));
+    staging["fleet"] = "staging".into();
+    elsewhere["project"] = "staging".into();
+    place.provided(&json!({"gcp": {
+        "project": "prod", "image": "projects/p/global/images/i", "zones": ["europe-west4-a"],
+        "sizes": {"tiny": {"machineTypes": ["c3-standard-4"]}},
+    }}));
+    for (listing, code) in [(staging, "wrong_fleet"), (elsewhere, "wrong_project")] {
+        let wrong = refused(&worker, routes::INVENTORY, &listing).await;
+        assert_eq!(wrong, (409, code.into()));
+    }
     place.store.fails.store(true, Ordering::SeqCst);
     for (path, message) in [(routes::CLAIM, claim()), (&order, report("provisioning"))] {
         let full = refused(&worker, path, &message).await;

@@ -116,6 +116,8 @@ fn with_a_worker_away() -> Place {
         worker_id: name("w-near"),
         provider: name("local"),
         datacenter: name("near"),
+        fleet: None,
+        project: None,
         units: Vec::new(),
     };
     place.world.presence.inventory(&listing, place.clock.now());

@@ -80,6 +80,8 @@ impl Place {
             worker_id: name(worker),
             provider: name("local"),
             datacenter: name(datacenter),
+            fleet: None,
+            project: None,
             units: units.iter().map(unit).collect(),
         };
         self.world.presence.inventory(&listing, self.clock.now());

@@ -35,6 +35,9 @@ pub struct AgentStatus {
     pub phase: AgentPhase,
     /// Whether it is there.
     pub liveness: LivenessStatus,
+    /// It is heard, and its worker does not list its machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unlisted: bool,
     /// What verification says.
     pub trust: TrustStatus,
     /// Why it is out of placement, if it is.

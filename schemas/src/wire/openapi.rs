@@ -153,6 +153,8 @@ fn every_field_of_listings_and_refusals_is_in_the_document() {
             worker_id: name("w"),
             provider: name("metal"),
             datacenter: name::<Datacenter>("metal-1"),
+            fleet: Some(name("f")),
+            project: Some("p".into()),
             units: vec![unit],
         },
     );

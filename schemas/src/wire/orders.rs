@@ -199,6 +199,12 @@ pub struct InventoryRequest {
     /// The datacenter that the listing covers. Tokens are read too, as [`Datacenter::of_token`] does.
     #[serde(deserialize_with = "token::datacenter")]
     pub datacenter: Datacenter,
+    /// The fleet whose machines are listed, where the worker was told of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetId>,
+    /// The project of Google Cloud that was listed, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
     /// The machines.
     pub units: Vec<Unit>,
 }

@@ -86,6 +86,8 @@ fn listing(desk: &Desk, config: &WorkerConfig, units: &[Unit]) -> InventoryReque
         worker_id: desk.worker.clone(),
         provider: config.provider.clone(),
         datacenter: config.datacenter.clone(),
+        fleet: config.fleet.clone(),
+        project: config.project.clone(),
         units: units.to_vec(),
     }
 }

@@ -32,6 +32,8 @@ fn config(url: &str, folder: &Path) -> WorkerConfig {
         worker_id: worker_id(folder).expect("a name"),
         provider: "local".parse().expect("a name"),
         datacenter: "local".parse().expect("a name"),
+        fleet: None,
+        project: None,
         node_size: None,
         data_dir: folder.into(),
         platform: PlatformConfig::Simulated {

@@ -11,6 +11,7 @@ impl WaitReason {
         match self {
             Self::AgentSilent => "AgentSilent",
             Self::AgentNotHeardYet => "AgentNotHeardYet",
+            Self::AgentUnlisted => "AgentUnlisted",
             Self::InstructionUnderWay => "InstructionUnderWay",
             Self::ReplicaNotReady { .. } => "ReplicaNotReady",
             Self::ReplicaFailing { .. } => "ReplicaFailing",
@@ -69,6 +70,7 @@ impl Display for WaitReason {
         match self {
             Self::AgentSilent => f.write_str("silent; it counts as lost at the end of this wait"),
             Self::AgentNotHeardYet => f.write_str("not heard of since the start"),
+            Self::AgentUnlisted => f.write_str("heard, and its worker does not list its machine"),
             Self::InstructionUnderWay => f.write_str("told, and has not confirmed yet"),
             Self::ReplicaNotReady { .. }
             | Self::ReplicaFailing { .. }

@@ -21,6 +21,9 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
         let facts = view.agent(agent);
         match (facts.retiring, facts.frozen, facts.life) {
             (true, ..) => draft.wait_agent(view, agent, WaitReason::RetireUnderWay, None),
+            (_, _, Life::Heard) if view.observed.unlisted.contains(facts.id) => {
+                draft.wait_agent(view, agent, WaitReason::AgentUnlisted, None);
+            }
             (_, _, Life::Heard) => {}
             (_, _, Life::Silent(until)) => {
                 draft.wait_agent(view, agent, WaitReason::AgentSilent, Some(until));
