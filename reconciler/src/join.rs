@@ -32,13 +32,34 @@ pub async fn register(
     result
 }
 
+/// Notes whether the agent of an order could not be judged: a machine that no record knows is nobody's only when nothing
+/// but its own agent's silence keeps it from being taken in again.
+pub(crate) fn note(world: &World, order: &OrderId, refused: Option<&Rejection>) {
+    let unjudged = refused.is_some_and(|rejection| trust::may_be_over(rejection.code));
+    let at = unjudged.then(|| world.clock.now());
+    world.presence.unjudged(order, at);
+}
+
 async fn admitted(
     world: &World,
     request: RegisterRequest,
     now: Timestamp,
     tried: &mut Tried,
 ) -> Result<Verdict, Rejection> {
-    let (order, before) = open_order(world, &request, now)?;
+    let open = open_order(world, &request, now)?;
+    let id = open.0.order.clone();
+    let result = taken_in(world, request, open, tried, now).await;
+    note(world, &id, result.as_ref().err());
+    result
+}
+
+async fn taken_in(
+    world: &World,
+    request: RegisterRequest,
+    (order, before): (Arc<OrderRecord>, Option<TrustRecord>),
+    tried: &mut Tried,
+    now: Timestamp,
+) -> Result<Verdict, Rejection> {
     let applied = policy_for(world, &order)?;
     tried.under(&applied.policy);
     let attempt = Attempt {

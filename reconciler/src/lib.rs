@@ -29,6 +29,7 @@ pub mod observe;
 mod opening;
 pub mod orders;
 mod origin;
+mod orphans;
 pub mod outage;
 mod parts;
 pub mod pass;

@@ -2,29 +2,25 @@
 //! What was not heard is unknown; only a worker's own complete listing proves a machine gone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave_plan::{
-    Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Orphan, Quarantine,
-    Remedy, Replica, Reported, RetireOrder, Trust,
+    Agent, Assigned, Exposure, LaunchOrder, Liveness, Observed, OrderState, Quarantine, Remedy,
+    Replica, Reported, RetireOrder, Trust,
 };
 use easyenclave_schemas::evidence::ReasonCode;
 use easyenclave_schemas::records::{
     AgentRecord, OrderPhase, OrderRecord, QuarantineRecord, TrustRecord, WorkRecord,
 };
-use easyenclave_schemas::{
-    Datacenter, Digest, OrderId, ProviderName, TargetName, Timestamp, WorkerId,
-};
+use easyenclave_schemas::{Datacenter, Digest, OrderId, ProviderName, Timestamp, WorkerId};
 
 use crate::holds::Holds;
 use crate::journal::Records;
-use crate::presence::{Heard, ListedUnit, Listing, SILENT_AFTER};
-use crate::recall::{Home, slots};
+use crate::presence::{Heard, Listing, SILENT_AFTER};
 use crate::revision::{Policies, Revision};
 use crate::shortages::shortages;
 use crate::world::World;
-use crate::{rollouts, tunnels};
+use crate::{orphans, rollouts, tunnels};
 
 /// Agents send a heartbeat this often.
 pub const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -32,7 +28,7 @@ pub const HEARTBEAT: Duration = Duration::from_secs(2);
 /// The world as it is known now.
 pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
     let listings = world.presence.listings();
-    let unknown = unknown(&world.journal.read(), &listings);
+    let unknown = orphans::unknown(&world.journal.read(), &listings);
     let homes = world.recall.look(revision, unknown);
     let records = world.journal.read();
     let judge = |report: &mut _| world.judge_images(&records, revision, report);
@@ -66,7 +62,7 @@ pub fn observe(world: &World, revision: &Revision, now: Timestamp) -> Observed {
         unlisted,
         launches: launches(&records, &holds),
         retires,
-        orphans: orphans(revision, &records, &listings, &homes),
+        orphans: orphans::orphans(revision, &records, &listings, &homes, now),
         spent: world.spent.all(),
         unheard: unheard(world, revision, &listings, now),
         shortages: shortages(&records, now),
@@ -99,15 +95,6 @@ fn unheard(
         listings.values().any(here) && !world.presence.awaits_others(now)
     };
     places.filter(|place| !heard(place)).collect()
-}
-
-/// Listed machines that no record knows.
-fn unknown(records: &Records, listings: &BTreeMap<WorkerId, Listing>) -> BTreeSet<OrderId> {
-    let listed = listings.values().flat_map(|listing| listing.units.keys());
-    let is_unknown = |id: &&OrderId| {
-        !records.orders.contains_key(*id) && !records.agents.contains_key(id.as_str())
-    };
-    listed.filter(is_unknown).cloned().collect()
 }
 
 /// What listings say against an agent's machine.
@@ -355,71 +342,6 @@ fn retires(records: &Records) -> BTreeMap<easyenclave_schemas::AgentId, RetireOr
             WorkRecord::Launch { .. } => None,
         })
         .collect()
-}
-
-/// What tells of machines that belong to nothing.
-struct Known<'a> {
-    revision: &'a Revision,
-    records: &'a Records,
-    /// Where those belong that no record knows.
-    homes: &'a BTreeMap<OrderId, Home>,
-    /// Slots that records name.
-    taken: BTreeSet<(&'a TargetName, u32)>,
-}
-
-/// Listed machines that no agent and no order under way accounts for.
-fn orphans(
-    revision: &Revision,
-    records: &Records,
-    listings: &BTreeMap<WorkerId, Listing>,
-    homes: &BTreeMap<OrderId, Home>,
-) -> BTreeMap<OrderId, Orphan> {
-    let known = Known {
-        revision,
-        records,
-        homes,
-        taken: match homes.is_empty() {
-            true => BTreeSet::new(),
-            false => slots(records).collect(),
-        },
-    };
-    let mut orphans = BTreeMap::new();
-    for listing in listings.values() {
-        for (id, unit) in &listing.units {
-            let pending = |order: &Arc<OrderRecord>| order.state.is_pending();
-            let is_owned = records.agents.contains_key(id.as_str())
-                || records.orders.get(id).is_some_and(pending);
-            if !is_owned {
-                orphans.insert(id.clone(), known.orphan(listing, id, unit));
-            }
-        }
-    }
-    orphans
-}
-
-impl Known<'_> {
-    fn orphan(&self, listing: &Listing, id: &OrderId, unit: &ListedUnit) -> Orphan {
-        let order = self.records.orders.get(id).map(|order| &order.work);
-        let home = self.homes.get(id).filter(|_| order.is_none());
-        let (target, policy) = match (order, home) {
-            (Some(WorkRecord::Launch { target, policy, .. }), _) => (Some(target), Some(policy)),
-            (_, Some(home)) => {
-                let spec = self.revision.desired.targets.get(&home.target);
-                (Some(&home.target), spec.map(|spec| &spec.policy))
-            }
-            _ => (None, None),
-        };
-        let may_return =
-            |home: &&Home| unit.alive && !self.taken.contains(&(&home.target, home.slot));
-        Orphan {
-            target: target.cloned(),
-            datacenter: listing.datacenter.clone(),
-            provider: listing.provider.clone(),
-            slot: home.filter(may_return).map(|home| home.slot),
-            policy: policy.cloned(),
-            since: unit.since,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -93,6 +93,8 @@ pub struct ListedUnit {
     pub fence: Option<u64>,
     /// Since when every listing has held it.
     pub since: Timestamp,
+    /// When its agent last asked to be taken in and could not be judged, by no fault of its own.
+    pub unjudged: Option<Timestamp>,
 }
 
 /// A working machine and who listed it.
@@ -179,6 +181,7 @@ impl Presence {
             listing.before = None;
             for unit in listing.units.values_mut() {
                 unit.since = now;
+                unit.unjudged = unit.unjudged.map(|_| now);
             }
         }
     }
@@ -305,10 +308,7 @@ impl Presence {
         // Two workers with one name would prove each other's machines gone.
         let last = listings.get(&listing.worker_id);
         let last = last.filter(|last| last.is_of(&listing.provider, &listing.datacenter));
-        let since = |order: &OrderId| {
-            let known = last.and_then(|last| last.units.get(order));
-            known.map_or(at, |unit| unit.since)
-        };
+        let known = |order: &OrderId| last.and_then(|last| last.units.get(order));
         let units: BTreeMap<_, _> = listing
             .units
             .iter()
@@ -316,7 +316,8 @@ impl Presence {
                 let listed = ListedUnit {
                     alive: unit.alive,
                     fence: unit.fence,
-                    since: since(&unit.order_id),
+                    since: known(&unit.order_id).map_or(at, |known| known.since),
+                    unjudged: known(&unit.order_id).and_then(|known| known.unjudged),
                 };
                 (unit.order_id.clone(), listed)
             })
@@ -338,6 +339,13 @@ impl Presence {
         if let Some(listing) = lock(&self.listings).get_mut(worker) {
             listing.units.remove(unit);
         }
+    }
+
+    /// Notes that the agent of a listed machine could not be judged then, or that nothing keeps it from being judged.
+    pub fn unjudged(&self, unit: &OrderId, at: Option<Timestamp>) {
+        let mut listings = lock(&self.listings);
+        let units = listings.values_mut().filter_map(|l| l.units.get_mut(unit));
+        units.for_each(|unit| unit.unjudged = at);
     }
 
     /// A machine that a worker lists as working.

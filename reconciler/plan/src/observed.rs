@@ -281,4 +281,6 @@ pub struct Orphan {
     pub policy: Option<PolicyName>,
     /// Since when it has been listed without an owner.
     pub since: Timestamp,
+    /// Its agent asked to be taken in a moment ago and could not be judged, by no fault of its own.
+    pub unjudged: bool,
 }

@@ -570,7 +570,7 @@ fn cause(word: &str) -> FailureCause {
         .expect("a cause")
 }
 
-/// `orphan NAME SECONDS [of TARGET] [slot #SLOT]`
+/// `orphan NAME SECONDS [of TARGET] [slot #SLOT] [unjudged]`
 fn orphan(mut words: Words) -> Orphan {
     let mut orphan = Orphan {
         since: words.ago(),
@@ -579,8 +579,10 @@ fn orphan(mut words: Words) -> Orphan {
         provider: name::<ProviderName>("process"),
         slot: None,
         policy: None,
+        unjudged: false,
     };
     words.each(|words, word| match word {
+        "unjudged" => orphan.unjudged = true,
         "of" => orphan.target = Some(words.name()),
         "slot" => orphan.slot = Some(words.number()),
         other => panic!("no such field of an orphan: {other}"),

@@ -53,13 +53,18 @@ pub(super) async fn challenge(
     if let Some(record) = &record {
         stages::booted(&world, record, now).await;
     }
-    let applied = record
-        .as_ref()
-        .map(|record| join::policy_for(&world, record));
+    let issued = issued(&world, record.as_deref()).await;
+    if let (Some(record), Err(rejection)) = (&record, &issued) {
+        join::note(&world, &record.order, Some(rejection));
+    }
+    Ok(axum::Json(issued?).into_response())
+}
+
+async fn issued(world: &World, record: Option<&OrderRecord>) -> Result<Challenge, Rejection> {
+    let applied = record.map(|record| join::policy_for(world, record));
     let policy = applied.transpose()?.map(|applied| applied.policy);
-    let order = record.as_ref().map(|record| &record.order);
-    let challenge = trust::issue(&world, order, policy.as_ref()).await?;
-    Ok(axum::Json(challenge).into_response())
+    let order = record.map(|record| &record.order);
+    trust::issue(world, order, policy.as_ref()).await
 }
 
 /// Whether the agent of this order may be about to register or to renew its trust, so that a nonce of the Trust Authority

@@ -67,6 +67,7 @@ fn unowned((id, orphan): (&OrderId, &Orphan)) -> (OrderId, UnownedStatus) {
         policy: orphan.policy.clone(),
         slot: orphan.slot,
         since: orphan.since.trunc_secs(),
+        unjudged: orphan.unjudged,
     };
     (id.clone(), status)
 }

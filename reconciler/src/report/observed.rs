@@ -172,6 +172,7 @@ fn orphan((id, status): (&OrderId, &UnownedStatus)) -> (OrderId, Orphan) {
         policy: status.policy.clone(),
         slot: status.slot,
         since: status.since,
+        unjudged: status.unjudged,
     };
     (id.clone(), orphan)
 }

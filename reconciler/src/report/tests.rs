@@ -233,6 +233,7 @@ impl Scene {
             policy: Some(name("simulated")),
             slot: Some(9),
             since: NOW,
+            unjudged: true,
         };
         self.observed.orphans.insert(self.order(9), orphan);
         let elsewhere = (name("local"), name("elsewhere"));

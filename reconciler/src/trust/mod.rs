@@ -194,6 +194,11 @@ fn tells_nothing(code: ReasonCode, mint: Option<Mint>) -> bool {
         || mint == Some(Mint::Reconciler) && is_of_a_token(code)
 }
 
+/// Whether a refusal may be over without the agent having changed. It says nothing of an agent that no record knows.
+pub(crate) fn may_be_over(code: ReasonCode) -> bool {
+    tells_nothing(code, Some(Mint::Reconciler)) || code == ReasonCode::PolicyInvalid
+}
+
 /// A token that the reconciler asked for itself and that does not count says something of the Trust Authority, of our
 /// clock or of the policy, and nothing of the agent.
 fn is_of_a_token(code: ReasonCode) -> bool {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use easyenclave::clock::Clock;
 use easyenclave::history::forget_ended;
 use easyenclave::observe::observe;
+use easyenclave_plan::{Action, Subject, Wait, WaitReason};
 use easyenclave_schemas::evidence::ReasonCode;
 use easyenclave_schemas::records::{OrderPhase, WorkRecord};
 use easyenclave_schemas::signature::Keypair;
@@ -13,7 +14,7 @@ use easyenclave_schemas::wire::{InventoryRequest, Unit};
 use easyenclave_schemas::{Generation, OrderId};
 use serde_json::json;
 
-use crate::place::{Agent, Place, name};
+use crate::place::{Agent, Mood, Place, name};
 
 /// An agent whose order no record knows, in this slot.
 async fn forgotten(place: &Place, slot: u32) -> Agent {
@@ -82,6 +83,60 @@ async fn an_agent_that_a_worker_lists_is_taken_in_where_it_was() {
         "worker-7",
         "its machine is that worker's"
     );
+}
+
+/// Whether a pass, this long after the last listing, destroys the agent's machine; and whether it is held for what judges it.
+async fn goes(place: &Place, agent: &Agent, after: Duration) -> (bool, bool) {
+    place.clock.forward(after);
+    list(place, &[(&agent.order, 1)]);
+    let plan = place.pass().await.plan;
+    let destroyed = |action: &Action| matches!(action, Action::Retire { agent: of, .. } if *of == agent.order.agent());
+    let subject = Subject::Order(agent.order.clone());
+    let waits = |wait: &Wait| wait.subject == subject && wait.reason == WaitReason::TrustUnknown;
+    (
+        plan.actions.iter().any(destroyed),
+        plan.waits.iter().any(waits),
+    )
+}
+
+const HALF: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn a_machine_stays_for_as_long_as_what_judges_its_agent_is_away() {
+    let place = Place::new(&json!({}));
+    let agent = forgotten(&place, 2).await;
+    list(&place, &[(&agent.order, 1)]);
+    place.source.is(Mood::Unavailable);
+    for _ in 0..5 {
+        let refused = place.join(&agent).await.expect_err("nobody can judge it");
+        assert_eq!(refused.code, ReasonCode::DependencyUnavailable);
+        assert_eq!(goes(&place, &agent, HALF).await, (false, true));
+    }
+    place.source.is(Mood::Answers);
+    place.join(&agent).await.expect("it is taken in");
+    assert_eq!(goes(&place, &agent, HALF).await, (false, false));
+}
+
+#[tokio::test]
+async fn a_machine_whose_agent_asks_no_more_or_is_refused_for_itself_is_nobodys() {
+    let place = Place::new(&json!({}));
+    let agent = forgotten(&place, 2).await;
+    list(&place, &[(&agent.order, 1)]);
+    place.source.is(Mood::Unavailable);
+    place.join(&agent).await.expect_err("nobody can judge it");
+    assert_eq!(goes(&place, &agent, HALF).await, (false, true));
+    assert_eq!(goes(&place, &agent, HALF).await, (true, false), "silent");
+    let place = Place::new(&json!({}));
+    let agent = forgotten(&place, 2).await;
+    list(&place, &[(&agent.order, 1)]);
+    place.source.is(Mood::Unavailable);
+    place.join(&agent).await.expect_err("nobody can judge it");
+    place.source.is(Mood::Answers);
+    let (own, other) = (place.nonce().await, place.nonce().await);
+    let request = place.request(&agent, &own, place.evidence(&agent, &other));
+    let refused = place.register(request).await.expect_err("not bound");
+    assert_eq!(refused.code, ReasonCode::BindingMismatch);
+    assert_eq!(goes(&place, &agent, HALF).await, (true, false), "refused");
 }
 
 #[tokio::test]

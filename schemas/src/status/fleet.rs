@@ -91,6 +91,9 @@ pub struct UnownedStatus {
     pub slot: Option<u32>,
     /// Since when it has been listed without an owner, in whole seconds.
     pub since: Timestamp,
+    /// Its agent asked to be taken in a moment ago and could not be judged, by no fault of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unjudged: bool,
 }
 
 /// Where machines cannot be had for now. Nothing is launched there before its end.

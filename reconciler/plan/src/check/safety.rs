@@ -142,8 +142,9 @@ fn retire(facts: &Facts, action: &Action, findings: &mut Findings) {
     let again = facts.observed.retires.contains_key(id);
     findings.must(2, !again, || format!("under way already: {action}"));
     let Some(agent) = facts.agent(id) else {
-        let orphan = facts.observed.orphans.contains_key(id.as_str());
-        findings.must(1, orphan && *reason == RetireReason::Orphan, || {
+        let orphan = facts.observed.orphans.get(id.as_str());
+        let is_due = orphan.is_some_and(|orphan| !orphan.unjudged);
+        findings.must(1, is_due && *reason == RetireReason::Orphan, || {
             format!("no such machine: {action}")
         });
         return;

@@ -317,9 +317,11 @@ fn orphans(view: &View, draft: &mut Draft) {
     draft.plan.actions.extend(due);
 }
 
-/// Whether a machine's agent is still given time to register again: until then it may serve, and carry anything.
+/// Whether a machine's agent is still given time to register again: until then it may serve, and carry anything. What
+/// keeps it from being judged is not counted against it.
 pub(crate) fn is_returning(view: &View, orphan: &Orphan) -> bool {
-    orphan.slot.is_some() && view.now < orphan.since.plus(view.desired.limits.orphan_after)
+    let is_early = || view.now < orphan.since.plus(view.desired.limits.orphan_after);
+    orphan.slot.is_some() && (orphan.unjudged || is_early())
 }
 
 fn retired(action: &Action) -> Option<AgentId> {
@@ -346,6 +348,8 @@ fn orphan_state(view: &View, order: &OrderId, orphan: &Orphan) -> Option<WaitRea
         || view.now < orphan.since.plus(view.desired.limits.orphan_after)
     {
         Some(WaitReason::OrphanUnconfirmed)
+    } else if orphan.unjudged {
+        Some(WaitReason::TrustUnknown)
     } else {
         None
     }
@@ -525,6 +529,37 @@ mod tests {
             expect![[r#"
             retire a in local: not needed
             retire x in local: it belongs to nothing"#]],
+        );
+    }
+
+    #[test]
+    fn a_machine_whose_agent_cannot_be_judged_now_stays_and_keeps_its_place() {
+        let state = "target tiny 1 4\ndeploy acme/a x1 v1";
+        check(
+            state,
+            "orphan x 40 of tiny slot #0 unjudged",
+            expect![[r#"
+                wait: deployment acme/a: agents missing: 1; machines are there whose agents may register again
+                wait: target tiny: agents missing: 1; machines are there whose agents may register again
+                wait: order x: its evidence cannot be judged now"#]],
+        );
+        check(
+            state,
+            "orphan x 40 of tiny slot #0",
+            expect![[r#"
+            retire x in local: it belongs to nothing
+            launch tiny-55bb1394b081 for tiny slot 0 generation 1 failures 0 size tiny in local by process under sim
+            wait: deployment acme/a: agents missing: 1; ordered"#]],
+        );
+    }
+
+    #[test]
+    fn an_agent_that_is_heard_and_not_listed_serves_on_and_people_see_it() {
+        let state = "target tiny 0 4\ndeploy acme/a x1 v1";
+        check(
+            state,
+            "agent a tiny #0 runs acme/a v1\nunlisted a",
+            expect!["wait: agent a: heard, and its worker does not list its machine"],
         );
     }
 }

@@ -488,8 +488,10 @@ fn orphan() -> impl Strategy<Value = Orphan> {
         prop::option::of(target_name()),
         0..60_u64,
         prop::option::of(20..24_u32),
+        any::<bool>(),
     );
-    fields.prop_map(|(target, since, slot)| Orphan {
+    fields.prop_map(|(target, since, slot, unjudged)| Orphan {
+        unjudged: unjudged && target.is_some() && slot.is_some(),
         slot: slot.filter(|_| target.is_some()),
         target,
         datacenter: name("local"),
