@@ -13,7 +13,7 @@ const REPLICAS: u32 = 50;
 /// `maxUnavailable`.
 const MOST: usize = 2;
 
-/// So many agents are killed, one after the other.
+/// So many agents are killed at least, one after the other and two at once by turns.
 const KILLS: usize = 6;
 
 const SEED: u64 = 5;
@@ -26,8 +26,12 @@ struct Watch<'f> {
     read: usize,
     /// Agents that were told to run the new version in place of the old one, and do not answer with it yet.
     taken: BTreeSet<String>,
+    /// Agents that were given a replica in place of a lost one, and do not answer yet.
+    replacing: BTreeSet<String>,
     /// Agents that run the old version as far as was decided.
     old: BTreeSet<String>,
+    /// Each time that a replica was taken away: whose replicas were away then as the reconciler knew, that one included.
+    away: Vec<BTreeSet<String>>,
     killed: BTreeSet<String>,
     workloads: Workloads,
     rows: Vec<Row>,
@@ -51,7 +55,9 @@ impl<'f> Watch<'f> {
             start: Instant::now(),
             read: fleet.log("serve.log").len(),
             taken: BTreeSet::new(),
+            replacing: BTreeSet::new(),
             old,
+            away: Vec::new(),
             killed: BTreeSet::new(),
             workloads,
             rows: Vec::new(),
@@ -71,6 +77,7 @@ impl<'f> Watch<'f> {
         let is_new = |order: &String| answers.get(order).is_some_and(|version| version == "2");
         self.taken
             .retain(|order| !is_new(order) && !self.killed.contains(order));
+        self.replaced(&answers);
         let updated = answers.values().filter(|version| *version == "2").count();
         self.rows.push(Row {
             at: self.start.elapsed(),
@@ -88,6 +95,23 @@ impl<'f> Watch<'f> {
         updated
     }
 
+    /// Forgets who replaces a lost one and answers. What was away when a replica was taken was no more than may be: what
+    /// answers by now may have done so then, and a killed one was not known to be away.
+    fn replaced(&mut self, answers: &BTreeMap<String, String>) {
+        let (taken, killed, replacing) = (&self.taken, &self.killed, &mut self.replacing);
+        let is_silent = |order: &String| !answers.contains_key(order) && !killed.contains(order);
+        let is_away = |order: &String| taken.contains(order) || is_silent(order);
+        for order in replacing.extract_if(.., |order| !is_silent(order)) {
+            if answers.get(&order).is_some_and(|version| version == "1") {
+                self.old.insert(order);
+            }
+        }
+        for away in std::mem::take(&mut self.away) {
+            let away: Vec<_> = away.into_iter().filter(is_away).collect();
+            assert!(away.len() <= MOST, "{away:?}\n{}", self.table());
+        }
+    }
+
     /// `decided action=assign acme/web to AGENT generation ...`, and what else takes a replica away.
     fn decided(&mut self, line: &str) {
         let line = line.split("action=").nth(1).unwrap_or_default();
@@ -99,8 +123,12 @@ impl<'f> Watch<'f> {
             ["assign" | "unassign", "acme/web", "to" | "from", agent, ..] => agent,
             _ => return,
         };
-        if self.old.remove(*agent) {
-            self.taken.insert((*agent).to_owned());
+        let agent = (*agent).to_owned();
+        if self.old.remove(&agent) {
+            self.taken.insert(agent);
+            self.away.push(&self.taken | &self.replacing);
+        } else if words[0] == "assign" && !self.taken.contains(&agent) {
+            self.replacing.insert(agent);
         }
     }
 
@@ -168,6 +196,9 @@ fn fifty_replicas_roll_out_two_at_a_time_while_agents_are_killed() {
         assert!(begun < deadline, "{}", watch.table());
         if watch.killed.len() < KILLS && updated >= next_kill {
             watch.kill(&mut dice);
+            if watch.killed.len() % 3 == 2 {
+                watch.kill(&mut dice);
+            }
             next_kill = updated + 4 + usize::try_from(dice.below(4)).expect("small");
         }
         std::thread::sleep(Duration::from_millis(100).saturating_sub(begun.elapsed()));
@@ -179,7 +210,10 @@ fn fifty_replicas_roll_out_two_at_a_time_while_agents_are_killed() {
         "seed {SEED}, {samples} looks; at most taken by us: {most:?}; fewest ready: {least:?}"
     );
     println!("{}", watch.table());
-    assert_eq!(watch.killed.len(), KILLS, "all were killed before its end");
+    assert!(
+        watch.killed.len() >= KILLS,
+        "all were killed before its end"
+    );
     drop(watch);
     fleet.wait_running(u64::from(REPLICAS));
     fleet.stop();
