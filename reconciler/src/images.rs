@@ -25,22 +25,31 @@ pub(crate) struct Images {
 
 impl Images {
     /// Takes what an agent says for what it comes to: a workload that runs another image than its version names is not ready,
-    /// whatever its agent thinks of it. Of a version that is not known here nobody knows what it names, and it stays as it is
-    /// told.
+    /// and serves nobody, whatever its agent thinks of it. Of a version that is not known here nobody knows what it names, and
+    /// it stays as it is told.
     pub(crate) fn judge(
         &self,
         report: &mut WorkloadReport,
         version: impl FnOnce(&DeploymentId, Digest) -> Option<WorkloadVersion>,
     ) {
-        if report.state != WorkloadState::Ready {
+        let is_ready = report.state == WorkloadState::Ready;
+        let serving = match is_ready {
+            true => Some(report.workload),
+            false => report.serving,
+        };
+        let Some(serving) = serving else {
             return;
-        }
-        let known = self.known(report.workload);
+        };
+        let known = self.known(serving);
         let pins = known.or_else(|| {
-            let version = version(&report.deployment, report.workload)?;
-            Some(self.remember(report.workload, pins(&version.workload)))
+            let version = version(&report.deployment, serving)?;
+            Some(self.remember(serving, pins(&version.workload)))
         });
-        if let Some(doubt) = pins.and_then(|pins| doubt(&pins, &report.images)) {
+        let Some(doubt) = pins.and_then(|pins| doubt(&pins, &report.images)) else {
+            return;
+        };
+        report.serving = None;
+        if is_ready {
             report.state = WorkloadState::Unready;
             (report.cause, report.message) = doubt;
         }
@@ -147,6 +156,7 @@ mod tests {
             restarts: 0,
             message: String::new(),
             url: None,
+            serving: None,
             cause: None,
             images: told.to_vec(),
             services: Vec::new(),
@@ -182,6 +192,27 @@ mod tests {
         assert_eq!(state(None), WorkloadState::Ready);
         assert_eq!(state(Some(Digest::of(b"manifest"))), WorkloadState::Unready);
         assert_eq!(state(None), WorkloadState::Unready, "it is remembered");
+    }
+
+    #[test]
+    fn a_version_that_goes_on_serving_is_held_against_its_own_images() {
+        let pin = Digest::of(b"manifest");
+        let serving = |running_digest| {
+            let mut report = judged(
+                &Images::default(),
+                None,
+                &[running("web", Some(running_digest))],
+            );
+            report.state = WorkloadState::Starting;
+            report.serving = Some(Digest::of(b"the one before"));
+            Images::default().judge(&mut report, |_, _| Some(version(pin)));
+            assert_eq!(
+                (report.state, report.cause),
+                (WorkloadState::Starting, None)
+            );
+            report.serving.is_some()
+        };
+        assert!(serving(pin) && !serving(Digest::of(b"another")));
     }
 
     #[test]

@@ -281,6 +281,7 @@ fn reported(heard: &Heard) -> Reported {
         deployment: report.deployment.clone(),
         workload: report.workload,
         ready,
+        serving: report.serving,
         ready_since: heard.ready_since.filter(|_| ready),
         failing_since: heard.failing_since,
         cause,

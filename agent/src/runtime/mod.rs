@@ -75,6 +75,7 @@ pub(crate) fn starting(generation: Generation, assignment: &Assignment) -> Workl
         restarts: 0,
         message: String::new(),
         url: None,
+        serving: None,
         cause: None,
         images: Vec::new(),
         services: Vec::new(),

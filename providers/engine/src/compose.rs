@@ -104,6 +104,20 @@ impl Compose {
         Ok(String::from_utf8_lossy(&told).into_owned())
     }
 
+    /// Fetches the images of these services. Nothing that runs is touched. `line` is given what compose says meanwhile.
+    ///
+    /// # Errors
+    /// When one of them cannot be fetched.
+    pub async fn pull(
+        &self,
+        project: &Project,
+        services: &[&str],
+        line: impl FnMut(&str),
+    ) -> Result<(), EngineError> {
+        let arguments = [&["pull"], services].concat();
+        told("compose pull", self.command(project, &arguments), UP, line).await
+    }
+
     /// Starts a project, or brings the one that runs to what its files say: what they do not change stays as it is.
     /// A container that is replaced may take `grace` to end, before it is killed. `line` is given what compose says
     /// meanwhile. Containers of services that the project has no more may stay; see [`Engine::remove_strays`].

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::run::{answer, both, last_line};
-use crate::{Engine, EngineError, Owner, labels};
+use crate::{Engine, EngineError, Fault, Owner, labels};
 
 /// How long one look may take.
 pub(crate) const LOOK: Duration = Duration::from_secs(20);
@@ -121,6 +121,20 @@ impl Engine {
             digests: image.repo_digests.unwrap_or_default(),
         };
         Ok(found.into_iter().map(image).collect())
+    }
+
+    /// Whether there is no image of this name.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn lacks(&self, image: &str) -> Result<bool, EngineError> {
+        let what = "look for an image";
+        let arguments = ["image", "inspect", "--format", "{{.Id}}", image];
+        match answer(what, self.command(&arguments), LOOK).await {
+            Ok(_) => Ok(false),
+            Err(error @ EngineError::Failed { .. }) if error.fault() != Fault::Engine => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// The last lines of a container's log, oldest first; with a time, only those that were written later.

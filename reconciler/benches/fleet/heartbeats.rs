@@ -93,6 +93,7 @@ fn beat(sequence: u64, slot: usize) -> HeartbeatRequest {
             restarts: 0,
             message: String::new(),
             url: Some("http://127.0.0.1:9".into()),
+            serving: None,
             cause: None,
             images: Vec::new(),
             services: Vec::new(),

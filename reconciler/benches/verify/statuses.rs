@@ -149,6 +149,7 @@ fn agent(agent: AgentId, slot: u32, now: Timestamp) -> AgentStatus {
             restarts: 0,
             message: String::new(),
             url: Some(url(slot)),
+            serving: None,
             ready_since: None,
             failing_since: None,
             cause: None,

@@ -117,6 +117,7 @@ fn busy(target: &str, slot: u32, deployment: DeploymentId) -> Agent {
             deployment: deployment.clone(),
             workload: version("v1"),
             ready: true,
+            serving: None,
             ready_since: None,
             failing_since: None,
             cause: None,

@@ -35,6 +35,8 @@ pub(crate) struct Replica {
     pub(crate) ready: bool,
     /// Whether it is ready and, where that matters, published. One of the aim must have been so for long enough.
     pub(crate) serves: bool,
+    /// Whether it is ready, or goes on serving while it prepares what it is told. That is no promise, and counts for no budget.
+    pub(crate) of_use: bool,
     /// Whether it is told to run the version that is aimed at.
     pub(crate) current: bool,
     /// Whether that has proved good on it.
@@ -112,6 +114,7 @@ impl Census {
             agent,
             ready: runs_well,
             serves: runs_well,
+            of_use: runs_well,
             current: false,
             steady: false,
             fronts: false,
@@ -269,6 +272,7 @@ fn role(view: &View, draft: &Draft, agent: AgentIx, deployment: DeploymentIx, se
                 agent,
                 ready: facts.is_ready(),
                 serves,
+                of_use: facts.is_ready() || facts.is_of_use(),
                 current: facts.current,
                 steady: steady && facts.current,
                 fronts: others > 1 && facts.is_ready() && view.is_front(agent),

@@ -184,6 +184,9 @@ pub struct Replica {
     pub workload: Digest,
     /// Whether its health probe is content, and what runs is what should.
     pub ready: bool,
+    /// The version that serves now, of an agent that says so and takes it back before it changes anything: this one, or the
+    /// one before it while what this one needs is fetched.
+    pub serving: Option<Digest>,
     /// Since when it has been ready without a break, where it matters and is known: not before the reconciler started.
     pub ready_since: Option<Timestamp>,
     /// Since when it has failed by its own fault without a break, where it matters and is known: not before the reconciler

@@ -146,7 +146,7 @@ fn surplus(view: &View, spec: &Deployment, census: &Census, moves: bool) -> Vec<
     let allowed = spec.replicas.saturating_add(surge(spec, census, new));
     let over = number(census.good.len()).saturating_sub(allowed);
     // Where a name leads goes last: among those that are equal, whatever spreading would prefer.
-    let class = |r: &Replica| (r.ready, r.serves, r.current, r.fronts);
+    let class = |r: &Replica| (r.ready, r.of_use, r.serves, r.current, r.fronts);
     let good = census.good.clone();
     let good = spread::in_order((view, spec, census), good, class, |r| Reverse(r.agent));
     let going = good.iter().filter(|r| moves || !r.fronts);
@@ -255,11 +255,11 @@ fn leaving(
     let mut there = census.placed() + number(census.movers.len());
     let mut going = Vec::new();
     let mut movers = census.movers.clone();
-    movers.sort_unstable_by_key(|r| (r.ready, r.serves, Reverse(r.agent)));
+    movers.sort_unstable_by_key(|r| (r.ready, r.of_use, r.serves, Reverse(r.agent)));
     for mover in movers {
         if there > spec.replicas
             && !mover.fronts
-            && (!mover.ready || serving - u32::from(mover.serves) >= spec.replicas)
+            && (!mover.of_use || serving - u32::from(mover.serves) >= spec.replicas)
             && may_go(mover.agent)
         {
             there -= 1;

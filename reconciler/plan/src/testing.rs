@@ -417,7 +417,7 @@ pub(crate) fn idle_agent(target: &str, slot: u32) -> Agent {
     }
 }
 
-/// `agent NAME TARGET #SLOT [what it carries] [how it is]`
+/// `agent NAME TARGET #SLOT [what it carries] [serves VERSION | runs-meanwhile VERSION] [how it is]`
 fn agent(mut words: Words) -> Agent {
     let mut agent = idle_agent(words.next(), words.number());
     words.each(|words, word| match word {
@@ -439,6 +439,8 @@ fn agent(mut words: Words) -> Agent {
         "unjudged" => agent.trust = Trust::Unknown,
         "attested" => agent.attested = Some(words.ago()),
         "ready" => replica(&mut agent).ready_since = Some(words.ago()),
+        "serves" => replica(&mut agent).serving = Some(version(words.next())),
+        "runs-meanwhile" => meanwhile(&mut agent, version(words.next())),
         "fails" => fail(&mut agent, workload_cause(words.next())),
         "failing" => replica(&mut agent).failing_since = Some(words.ago()),
         "challenged" => agent.challenged = Some(words.ago()),
@@ -459,6 +461,21 @@ fn fail(agent: &mut Agent, cause: WorkloadCause) {
     let since = own.then(|| NOW.minus(Duration::from_secs(60)));
     let replica = replica(agent);
     (replica.cause, replica.failing_since) = (Some(cause), since);
+}
+
+/// It was told, has not confirmed, and says that it serves another version.
+fn meanwhile(agent: &mut Agent, serving: Digest) {
+    let assigned = agent.assigned.as_ref().expect("told");
+    agent.reported = Reported::Running(Replica {
+        generation: Generation(1),
+        deployment: assigned.deployment.clone(),
+        workload: serving,
+        ready: true,
+        serving: Some(serving),
+        ready_since: None,
+        failing_since: None,
+        cause: None,
+    });
 }
 
 fn replica(agent: &mut Agent) -> &mut Replica {
@@ -500,6 +517,7 @@ fn carry(agent: &mut Agent, how: &str, words: &mut Words) {
         deployment: assigned.deployment.clone(),
         workload: assigned.workload,
         ready: how != "starts",
+        serving: None,
         ready_since: None,
         failing_since: None,
         cause: None,

@@ -66,6 +66,16 @@ fn a_roll_out_goes_replica_by_replica() {
 }
 
 #[test]
+fn a_roll_out_of_services_hides_each_replica_when_its_images_are_there() {
+    let mut world = settled("target tiny 0 4\ndeploy acme/web x2 v1 exposed compose");
+    world.broken.insert(version("v2"));
+    world.desired = desired("target tiny 0 4\ndeploy acme/web x2 v2 exposed compose");
+    expect![[r#""#]].assert_eq(&world.settle());
+    world.broken.clear();
+    expect![[r#""#]].assert_eq(&world.settle());
+}
+
+#[test]
 fn a_roll_out_that_may_take_nothing_away_needs_one_agent_more() {
     let mut world = settled("target tiny 0 4\ndeploy acme/web x2 v1 unavailable 0");
     world.desired = desired("target tiny 0 4\ndeploy acme/web x2 v2 unavailable 0");

@@ -84,6 +84,7 @@ fn replica(heard: &Heard, agent: &Agent) -> Option<ReplicaStatus> {
         restarts: rounded(report.restarts),
         message: report.message.chars().take(300).collect(),
         url: report.url.clone(),
+        serving: report.serving,
         ready_since: observed(agent).and_then(|replica| replica.ready_since),
         failing_since: observed(agent).and_then(|replica| replica.failing_since),
         cause: report.cause,

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use easyenclave_plan::{Deployment, Subject};
 use easyenclave_schemas::status::{
     AgentPhase, AgentStatus, Condition, ConditionType, DeploymentPhase, DeploymentStatus,
-    PlacedReplica,
+    LivenessStatus, PlacedReplica,
 };
-use easyenclave_schemas::{AgentId, DeploymentId};
+use easyenclave_schemas::{AgentId, DeploymentId, Digest};
 
 use super::Sight;
 use super::conditions::{Conditions, when};
@@ -111,12 +111,23 @@ fn replica(
         None => own(),
     };
     let assigned = agent.assigned.as_ref().map(|assigned| assigned.workload);
+    let serving = serving(id, agent);
     PlacedReplica {
         agent: agent.agent.clone(),
-        ready: agent.phase == AgentPhase::Running,
-        updated: wanted.is_some_and(|wanted| Some(wanted.workload) == assigned),
+        ready: agent.phase == AgentPhase::Running || serving.is_some(),
+        updated: wanted.is_some_and(|wanted| {
+            Some(wanted.workload) == assigned && serving.is_none_or(|it| it == wanted.workload)
+        }),
         url: url.filter(|_| published).map(|url| format!("{url}{path}")),
     }
+}
+
+/// The version that an agent goes on serving until it has what it is told.
+fn serving(id: &DeploymentId, agent: &AgentStatus) -> Option<Digest> {
+    let replica = agent.replica.as_ref()?;
+    let is_its = replica.deployment == *id && replica.generation <= agent.generation;
+    let is_there = agent.phase == AgentPhase::Deploying && agent.liveness == LivenessStatus::Heard;
+    replica.serving.filter(|_| is_its && is_there)
 }
 
 fn phase(status: &DeploymentStatus, wanted: bool) -> DeploymentPhase {

@@ -236,6 +236,7 @@ fn reported(status: &AgentStatus) -> Reported {
                 deployment: replica.deployment.clone(),
                 workload: replica.workload,
                 ready,
+                serving: replica.serving,
                 ready_since: replica.ready_since.filter(|_| ready),
                 failing_since: replica.failing_since,
                 cause,

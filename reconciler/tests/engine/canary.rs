@@ -236,6 +236,15 @@ impl Story {
             .map(|agent| agent["replica"]["cause"].clone())
             .collect();
         assert!(causes.contains(&"registry_down".into()), "{causes:?}");
+        // Both replicas serve in the version before, and are published.
+        let found = web(&status);
+        let replicas = found["replicas"].as_array().expect("a list");
+        assert!(replicas.iter().all(|it| it["url"].is_string()), "{found}");
+        assert_eq!(
+            (&found["ready"], &found["updated"]),
+            (&2.into(), &0.into()),
+            "{found}"
+        );
         self.image = image;
     }
 

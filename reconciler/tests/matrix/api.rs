@@ -217,6 +217,7 @@ async fn matrix_api_002_a_heartbeat_says_where_an_agent_answers_and_no_more_than
             restarts: 0,
             message: "m".repeat(5000),
             url: Some("javascript:alert(1)".into()),
+            serving: None,
             cause: None,
             images: Vec::new(),
             services: Vec::new(),

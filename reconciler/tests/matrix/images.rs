@@ -75,6 +75,7 @@ impl Desk {
                 restarts: 0,
                 message: String::new(),
                 url: None,
+                serving: Some(self.version.digest()),
                 cause: None,
                 images,
                 services: Vec::new(),

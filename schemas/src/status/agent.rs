@@ -199,6 +199,9 @@ pub struct ReplicaStatus {
     /// Where it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// The version that answers now, as its agent says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Digest>,
     /// Since when it has been ready without a break, in whole seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_since: Option<Timestamp>,

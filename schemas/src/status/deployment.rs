@@ -21,9 +21,9 @@ pub struct DeploymentStatus {
     pub wanted: u32,
     /// Replicas that have an agent.
     pub assigned: u32,
-    /// Replicas of the wanted version that have an agent.
+    /// Replicas of the wanted version that have an agent, and no other version goes on there.
     pub updated: u32,
-    /// Replicas that are ready.
+    /// Replicas that are ready, or go on serving in the version before theirs.
     pub ready: u32,
     /// How its roll-out stands, once anything is known of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -109,7 +109,7 @@ impl DeploymentPhase {
 pub struct PlacedReplica {
     /// The agent.
     pub agent: AgentId,
-    /// Whether it is ready.
+    /// Whether it is ready, or goes on serving in the version before.
     pub ready: bool,
     /// Whether it is of the wanted version.
     pub updated: bool,

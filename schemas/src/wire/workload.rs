@@ -25,6 +25,10 @@ pub struct WorkloadReport {
     /// Where it answers, such as `http://127.0.0.1:40002`, when it has a port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// The version that answers now, as long as one does: this one, or the one before it while what this one needs is fetched.
+    /// Said only by agents that take it back before they change anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Digest>,
     /// Why it is not ready, as far as the agent can tell. A word of a later version counts as none.
     #[serde(
         default,

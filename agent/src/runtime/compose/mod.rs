@@ -1,7 +1,10 @@
-//! Runs the services of one Compose file until it is told to stop: brings the engine to what the file says, watches, brings it
-//! there again with growing pauses, and ends with nothing of it left. It reports each change and never fails, as the runtime
-//! of processes. What runs is the engine's, so it outlives an agent that is killed, and is taken over by the next.
+//! Runs the services of one Compose file until it is told to stop: fetches what it needs while the version before goes on, brings
+//! the engine to what the file says, watches, brings it there again with growing pauses, and ends with nothing of it left. It
+//! reports each change and never fails, as the runtime of processes. What runs is the engine's, so it outlives an agent that is
+//! killed, and is taken over by the next.
 
+mod before;
+mod fetch;
 mod find;
 mod logs;
 mod overlay;
@@ -27,6 +30,7 @@ use super::process::Place;
 use super::{Board, END_AGAIN, FIRST_PAUSE, LONGEST_PAUSE, SETTLED, line, starting};
 use crate::clock;
 use crate::instructions::Assignment;
+use before::{Before, Note};
 pub(crate) use find::{look_for_engine, runtimes};
 pub(crate) use logs::{Page, page};
 pub(crate) use project::Trouble;
@@ -51,19 +55,25 @@ pub(crate) async fn supervise(
     let Workload::Compose(workload) = &assignment.workload else {
         return;
     };
+    let ground = Ground::of(place);
+    let note = ground.note(&assignment.deployment).await;
+    let before = Before::of(place, note, board.borrow().as_ref());
     let mut life = Life {
         place,
-        ground: Ground::of(place),
+        ground: &ground,
+        before: &before,
         workload,
         assignment: &assignment,
         board,
         report: starting(generation, &assignment),
         news: String::new(),
         ready: None,
+        noted: false,
         failures: 0,
     };
     tokio::select! {
         never = life.run() => match never {},
+        never = before.watch(&ground, board) => match never {},
         () = stop => {}
     }
     if !goes_on() {
@@ -104,7 +114,8 @@ pub(crate) async fn has(place: &Place, deployment: &DeploymentId, tell: impl Fn(
 /// One assignment's life on this agent.
 struct Life<'a> {
     place: &'a Place,
-    ground: Ground,
+    ground: &'a Ground,
+    before: &'a Before,
     workload: &'a ComposeWorkload,
     assignment: &'a Assignment,
     board: &'a Board,
@@ -113,6 +124,8 @@ struct Life<'a> {
     news: String,
     /// Since when it has been ready without a break.
     ready: Option<Instant>,
+    /// Whether it is noted that it was ready.
+    noted: bool,
     failures: u32,
 }
 
@@ -153,6 +166,14 @@ impl Life<'_> {
             .ground
             .write(&compose, self.workload, deployment, &secrets)
             .await?;
+        fetch::fetch(&engine, &compose, &written, |message| {
+            self.show(Condition {
+                message,
+                ..Condition::of(WorkloadState::Starting)
+            });
+        })
+        .await?;
+        self.supersede().await?;
         let services = self.update(&engine, &compose, &written).await?;
         self.report.url = written.port.map(|port| self.place.url(port));
         let (told, heard) = watch::channel(None);
@@ -162,8 +183,19 @@ impl Life<'_> {
         });
         tokio::select! {
             never = probing => match never {},
-            trouble = self.watch(&engine, &services, heard) => Err(trouble),
+            trouble = self.watch(&engine, (&services, written.port), heard) => Err(trouble),
         }
+    }
+
+    /// Takes back that another version serves, before anything of it is touched. One that is wanted again goes on.
+    async fn supersede(&mut self) -> Result<(), Trouble> {
+        let digest = self.assignment.digest;
+        if !self.noted && !self.before.is(digest) {
+            self.ground.forget_note().await?;
+            self.before.end();
+            self.show(Condition::of(WorkloadState::Starting));
+        }
+        Ok(())
     }
 
     /// Starts what is not as it should be, and notes what was made anew. Answers the services that are there.
@@ -196,7 +228,7 @@ impl Life<'_> {
         engine.remove_unused(&owner, &notes).await?;
         self.place.vault.keep_mounts();
         if !before.is_empty() {
-            self.news = changes(&before, &after);
+            self.news = sight::changes(&before, &after);
         }
         let mut services: Vec<_> = after.into_iter().map(|found| found.service).collect();
         services.dedup();
@@ -216,12 +248,12 @@ impl Life<'_> {
     async fn watch(
         &mut self,
         engine: &Engine,
-        names: &[String],
+        (names, port): (&[String], Option<u16>),
         mut heard: watch::Receiver<Option<(WorkloadState, String)>>,
     ) -> Trouble {
         loop {
             let probed = heard.borrow_and_update().clone();
-            if let Err(trouble) = self.look(engine, names, probed).await {
+            if let Err(trouble) = self.look(engine, (names, port), probed).await {
                 return trouble;
             }
             let pause = match self.report.state {
@@ -233,10 +265,29 @@ impl Life<'_> {
         }
     }
 
+    /// Notes once that this version is ready, before anybody is told. Where that cannot be written, the next one hides it while it
+    /// is fetched.
+    async fn note(&mut self, names: &[String], port: Option<u16>) {
+        if self.noted {
+            return;
+        }
+        let note = Note {
+            workload: self.assignment.digest,
+            health: self.assignment.health.clone(),
+            services: names.to_vec(),
+            port,
+            images: self.report.images.clone(),
+        };
+        if let Err(error) = self.ground.put_note(&note).await {
+            tracing::warn!(error = %error, "it cannot be noted that this version is ready");
+        }
+        self.noted = true;
+    }
+
     async fn look(
         &mut self,
         engine: &Engine,
-        names: &[String],
+        (names, port): (&[String], Option<u16>),
         probed: Option<(WorkloadState, String)>,
     ) -> Result<(), Trouble> {
         let containers = engine.containers(&self.ground.owner).await?;
@@ -254,6 +305,9 @@ impl Life<'_> {
         let mut whole = sight::whole(&services);
         if whole.state == WorkloadState::Ready {
             whole = sight::mismatch(&self.report.images).unwrap_or_else(|| self.probed(probed));
+        }
+        if whole.state == WorkloadState::Ready {
+            self.note(names, port).await;
         }
         self.show(whole);
         Ok(())
@@ -302,6 +356,7 @@ impl Life<'_> {
     /// Ends all of it, and keeps trying for as long as something is left: nothing is started beside it, and nobody is
     /// told that it has stopped.
     async fn end(&mut self) {
+        self.before.end();
         self.show(Condition::of(WorkloadState::Stopping));
         while let Err(error) = self.ground.clear().await {
             let trouble = Trouble::from(error);
@@ -330,50 +385,21 @@ impl Life<'_> {
         self.report.state = condition.state;
         self.report.cause = condition.cause;
         self.report.message = line(&condition.message);
-        let report = Some(self.report.clone());
+        if condition.state == WorkloadState::Ready {
+            self.before.end();
+        }
+        self.report.serving =
+            (condition.state == WorkloadState::Ready).then_some(self.assignment.digest);
+        let report = Some(match self.report.serving {
+            Some(_) => self.report.clone(),
+            None => self.before.beside(self.report.clone()),
+        });
         self.board.send_if_modified(|shown| {
             let changed = *shown != report;
             *shown = report;
             changed
         });
     }
-}
-
-/// Which services have other containers than before, which have the same, and which are gone.
-fn changes(before: &[Container], after: &[Container]) -> String {
-    let ids = |containers: &[Container]| {
-        let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for found in containers {
-            ids.entry(found.service.clone())
-                .or_default()
-                .push(found.id.clone());
-        }
-        ids
-    };
-    let (before, after) = (ids(before), ids(after));
-    let pick = |test: &dyn Fn(&String, &Vec<String>) -> bool| -> Vec<&str> {
-        let found = after.iter().filter(|(name, ids)| test(name, ids));
-        found.map(|(name, _)| name.as_str()).collect()
-    };
-    let kept = pick(&|name, ids| before.get(name) == Some(ids));
-    let made = pick(&|name, ids| before.get(name).is_some_and(|old| old != ids));
-    let new = pick(&|name, _| !before.contains_key(name));
-    let gone: Vec<_> = before
-        .keys()
-        .filter(|name| !after.contains_key(*name))
-        .map(String::as_str)
-        .collect();
-    let parts = [
-        ("recreated", made),
-        ("added", new),
-        ("removed", gone),
-        ("kept", kept),
-    ];
-    let parts = parts.iter().filter(|(_, names)| !names.is_empty());
-    let parts: Vec<_> = parts
-        .map(|(word, names)| format!("{word} {}", names.join(", ")))
-        .collect();
-    parts.join("; ")
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! The files of an agent's one project, and what of it is on the data disk. The user's text is kept as it came; all that is
 //! ours lies beside it, out of reach of what runs.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use easyenclave_engine::{
-    Compose, Engine, EngineError, Fault, Owner, Project, Surroundings, Traces, fault,
+    Compose, Container, Engine, EngineError, Fault, Owner, Project, Surroundings, Traces, fault,
 };
 use easyenclave_processes::labels;
 use easyenclave_schemas::DeploymentId;
@@ -15,6 +16,8 @@ use easyenclave_schemas::documents::{ComposeSource, ComposeWorkload};
 use easyenclave_schemas::wire::{WorkloadCause, WorkloadReport};
 use tokio::fs;
 
+use super::before::Note;
+use super::fetch;
 use super::overlay::{self, Overlay};
 use crate::runtime::process::{Place, free_port, named};
 use crate::runtime::{Board, line};
@@ -147,6 +150,33 @@ impl Ground {
         }
     }
 
+    /// What runs, on the engine that it is on.
+    pub(super) async fn containers(&self) -> Result<Vec<Container>, EngineError> {
+        let engine = self.traces.engine(&self.at).await?;
+        engine.containers(&self.owner).await
+    }
+
+    /// The version of this deployment that was ready last, unless another one has begun to take its place.
+    pub(super) async fn note(&self, deployment: &DeploymentId) -> Option<Note> {
+        let is_its = self.has(deployment).await;
+        let text = fs::read(self.file("ready.json")).await.ok()?;
+        serde_json::from_slice(&text).ok().filter(|_| is_its)
+    }
+
+    /// Notes that a version is ready.
+    pub(super) async fn put_note(&self, note: &Note) -> io::Result<()> {
+        let text = serde_json::to_string(note).expect("a note is plain data");
+        put(&self.file("ready.json"), &text).await
+    }
+
+    /// Whatever runs from now on is no version that was ready.
+    pub(super) async fn forget_note(&self) -> io::Result<()> {
+        match fs::remove_file(self.file("ready.json")).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes the files of a version.
     pub(super) async fn write(
         &self,
@@ -186,9 +216,11 @@ impl Ground {
         put(&file, &overlay.text()).await?;
         project.files.push(file);
         self.make_volumes(&volumes).await?;
+        let images = fetch::images(text, &services);
         Ok(Written {
             project,
             services,
+            images,
             port,
         })
     }
@@ -278,6 +310,8 @@ pub(super) struct Written {
     pub(super) project: Project,
     /// Its services.
     pub(super) services: Vec<String>,
+    /// Their images, as far as those are known before compose starts them.
+    pub(super) images: BTreeMap<String, fetch::Wanted>,
     pub(super) port: Option<u16>,
 }
 

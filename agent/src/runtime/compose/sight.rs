@@ -126,6 +126,43 @@ pub(super) fn told(services: &BTreeMap<String, Condition>) -> Vec<ServiceReport>
     services.iter().take(SERVICES).map(service).collect()
 }
 
+/// Which services have other containers than before, which have the same, and which are gone.
+pub(super) fn changes(before: &[Container], after: &[Container]) -> String {
+    let ids = |containers: &[Container]| {
+        let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for found in containers {
+            ids.entry(found.service.clone())
+                .or_default()
+                .push(found.id.clone());
+        }
+        ids
+    };
+    let (before, after) = (ids(before), ids(after));
+    let pick = |test: &dyn Fn(&String, &Vec<String>) -> bool| -> Vec<&str> {
+        let found = after.iter().filter(|(name, ids)| test(name, ids));
+        found.map(|(name, _)| name.as_str()).collect()
+    };
+    let kept = pick(&|name, ids| before.get(name) == Some(ids));
+    let made = pick(&|name, ids| before.get(name).is_some_and(|old| old != ids));
+    let new = pick(&|name, _| !before.contains_key(name));
+    let gone: Vec<_> = before
+        .keys()
+        .filter(|name| !after.contains_key(*name))
+        .map(String::as_str)
+        .collect();
+    let parts = [
+        ("recreated", made),
+        ("added", new),
+        ("removed", gone),
+        ("kept", kept),
+    ];
+    let parts = parts.iter().filter(|(_, names)| !names.is_empty());
+    let parts: Vec<_> = parts
+        .map(|(word, names)| format!("{word} {}", names.join(", ")))
+        .collect();
+    parts.join("; ")
+}
+
 /// The images that run, by service; one of each for a service with several containers.
 pub(super) fn images(containers: &[Container], images: &[Image]) -> Vec<RunningImage> {
     let running = containers.iter().filter_map(|container| {

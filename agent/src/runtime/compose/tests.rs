@@ -20,6 +20,7 @@ use crate::config::Surroundings;
 use crate::runtime::Log;
 use crate::vault::Vault;
 
+mod before;
 mod secrets;
 
 /// Longer than anything here takes on a busy machine.

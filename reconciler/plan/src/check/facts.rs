@@ -7,7 +7,7 @@ use easyenclave_schemas::{AgentId, DeploymentId, Digest, OwnerName, TargetName, 
 
 use crate::{
     Action, Agent, Assigned, Deployment, Desired, Exposure, Frozen, Liveness, Observed, Plan,
-    Reported, Target, Trust,
+    Replica, Reported, Target, Trust,
 };
 
 pub(super) struct Facts<'a> {
@@ -190,6 +190,23 @@ impl<'a> Facts<'a> {
             if r.ready && r.generation == agent.generation
             && r.deployment == *deployment && r.workload == *workload);
         runs && Self::is_heard(agent) && self.is_trusted(agent) && self.is_live(id, agent)
+    }
+
+    /// Whether an agent that was told to run a deployment says that it serves it, which it takes back before it changes anything.
+    pub(super) fn serves_until_it_changes(agent: &Agent, id: &DeploymentId) -> bool {
+        let told = agent.assigned.as_ref();
+        let is_known = |told: &Assigned, replica: &Replica| {
+            let same = replica.workload == told.workload && replica.generation == agent.generation;
+            same || replica.generation < agent.generation
+        };
+        let Some((told, Reported::Running(replica))) = told.map(|told| (told, &agent.reported))
+        else {
+            return false;
+        };
+        told.deployment == *id
+            && replica.deployment == *id
+            && replica.serving.is_some()
+            && is_known(told, replica)
     }
 
     /// Whether an agent has the size of its target and is at one of its places.

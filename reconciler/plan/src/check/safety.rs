@@ -190,7 +190,7 @@ fn hidden(facts: &Facts, id: &AgentId, agent: &Agent, action: &Action, findings:
     findings.must(6, hidden, || format!("still published: {action}"));
 }
 
-/// Whether an agent is given what it runs and publishes already, number included.
+/// Whether an agent is given what it runs and publishes already, number included, or takes it back itself before it changes.
 fn goes_on(agent: &Agent, action: &Action) -> bool {
     let Action::Assign {
         generation,
@@ -203,7 +203,8 @@ fn goes_on(agent: &Agent, action: &Action) -> bool {
     };
     let same = matches!(&agent.reported, Reported::Running(r)
         if r.ready && r.generation == *generation && r.deployment == *deployment && r.workload == *workload);
-    same && agent.exposed == Exposure::Exposed(deployment.clone())
+    let published = agent.exposed == Exposure::Exposed(deployment.clone());
+    published && (same || Facts::serves_until_it_changes(agent, deployment))
 }
 
 fn expose(facts: &Facts, id: &AgentId, action: &Action, findings: &mut Findings) {
@@ -211,7 +212,12 @@ fn expose(facts: &Facts, id: &AgentId, action: &Action, findings: &mut Findings)
         findings.must(5, false, || format!("no such agent: {action}"));
         return;
     };
-    findings.must(5, facts.is_ready(id, agent), || {
+    let told = agent.assigned.as_ref().map(|assigned| &assigned.deployment);
+    let keeps = told.is_some_and(|of| Facts::serves_until_it_changes(agent, of))
+        && Facts::is_heard(agent)
+        && facts.is_trusted(agent)
+        && facts.is_live(id, agent);
+    findings.must(5, keeps || facts.is_ready(id, agent), || {
         format!("not ready: {action}")
     });
     let wanted = facts.after(id, agent).is_some_and(|of| {

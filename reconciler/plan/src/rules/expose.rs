@@ -1,5 +1,5 @@
-//! Publishes replicas that are ready, and takes back those that are not. Silence alone changes nothing that is
-//! published; nothing is published without fresh trust.
+//! Publishes replicas that are ready, and takes back those that are not. One that is told another version is published for as
+//! long as its agent says that it serves. Silence alone changes nothing that is published; nothing is published without fresh trust.
 
 use easyenclave_schemas::{DeploymentId, Digest};
 
@@ -31,11 +31,14 @@ pub(super) fn stays(view: &View, draft: &Draft, agent: AgentIx, published: &Depl
     let serves = match draft.fate(agent) {
         Fate::Stays | Fate::Held(_) => {
             assigned.is_some_and(|assigned| assigned.deployment == *published)
-                && (facts.frozen || is_unknown(facts) || facts.instruction == Instruction::Ready)
+                && (facts.frozen
+                    || is_unknown(facts)
+                    || facts.instruction == Instruction::Ready
+                    || facts.keeps_serving(published))
         }
         Fate::Gets(deployment, workload) => {
             let gets = view.deployment(deployment).id;
-            gets == published && is_taken_over(facts, gets, workload)
+            gets == published && (is_taken_over(facts, gets, workload) || facts.keeps_serving(gets))
         }
         Fate::Stops | Fate::Retires => false,
     };
@@ -73,7 +76,9 @@ fn renewed(view: &View, draft: &Draft) -> Vec<bool> {
         let facts = view.agent(agent);
         let deployment = match draft.fate(agent) {
             Fate::Gets(deployment, _) => Some(deployment),
-            _ if facts.current && !facts.exposed => publishable(view, draft, agent),
+            _ if facts.current && facts.is_ready() && !facts.exposed => {
+                publishable(view, draft, agent)
+            }
             _ => None,
         };
         if let Some(deployment) = deployment {
@@ -104,7 +109,9 @@ fn publishable(view: &View, draft: &Draft, agent: AgentIx) -> Option<DeploymentI
         Wanted::No | Wanted::Frozen => false,
     };
     let kept = matches!(draft.fate(agent), Fate::Stays | Fate::Held(_));
-    let can = fits && kept && facts.is_ready() && !facts.frozen && draft.is_there(view, agent);
+    let serves =
+        facts.is_ready() || (facts.instruction == Instruction::NotReady && facts.is_of_use());
+    let can = fits && kept && serves && !facts.frozen && draft.is_there(view, agent);
     can.then_some(deployment)
 }
 
@@ -147,6 +154,107 @@ mod tests {
             expect![[r#"
                 unexpose acme/a on a
                 wait: deployment acme/a: the replica on a is not ready (until 2026-01-01T00:04:00Z)"#]],
+        );
+    }
+
+    const NEXT: &str = "target tiny 1 2\ndeploy acme/a x1 v2 exposed";
+
+    #[test]
+    fn a_replica_that_says_that_it_serves_stays_published_until_it_takes_that_back() {
+        check(
+            NEXT,
+            "agent a tiny #0 runs acme/a v1 serves v1 exposed acme/a",
+            expect!["assign acme/a to a generation 3 workload v2"],
+        );
+        check(
+            NEXT,
+            "agent a tiny #0 told acme/a v2 runs-meanwhile v1 exposed acme/a",
+            expect![[r#"
+                wait: deployment acme/a: the replica on a is not ready (until 2026-01-01T00:04:00Z)
+                wait: agent a: told, and has not confirmed yet"#]],
+        );
+        check(
+            NEXT,
+            "agent a tiny #0 starts acme/a v2 serves v1 fails RegistryDown exposed acme/a",
+            expect![
+                "wait: deployment acme/a: the replica on a is not ready; the registry of its images does not answer"
+            ],
+        );
+        check(
+            NEXT,
+            "agent a tiny #0 starts acme/a v2 exposed acme/a",
+            expect![[r#"
+                unexpose acme/a on a
+                wait: deployment acme/a: the replica on a is not ready (until 2026-01-01T00:04:00Z)"#]],
+        );
+    }
+
+    #[test]
+    fn one_that_does_not_say_so_is_hidden_before_it_is_told() {
+        check(
+            NEXT,
+            "agent a tiny #0 runs acme/a v1 exposed acme/a",
+            expect![[r#"
+                unexpose acme/a on a
+                assign acme/a to a generation 3 workload v2"#]],
+        );
+    }
+
+    #[test]
+    fn one_that_serves_while_it_fetches_is_published_if_it_is_trusted() {
+        check(
+            NEXT,
+            "agent a tiny #0 starts acme/a v2 serves v1",
+            expect![[r#"
+                expose acme/a on a
+                wait: deployment acme/a: the replica on a is not ready (until 2026-01-01T00:04:00Z)"#]],
+        );
+        check(
+            NEXT,
+            "agent a tiny #0 starts acme/a v2 serves v1 unjudged",
+            expect![[r#"
+                challenge a
+                wait: deployment acme/a: the replica on a is not ready
+                wait: agent a: its evidence cannot be judged now"#]],
+        );
+        check(
+            NEXT,
+            "agent a tiny #0 starts acme/a v2 serves v1 exposed acme/a lapsed 1",
+            expect![[r#"
+                unexpose acme/a on a
+                quarantine a: its trust ran out
+                challenge a
+                wait: deployment acme/a: the replica on a is not ready
+                wait: agent a: in quarantine: its trust ran out"#]],
+        );
+        check(
+            NEXT,
+            "agent a tiny #0 starts acme/a v2 serves v1 exposed acme/a unjudged",
+            expect![[r#"
+                challenge a
+                wait: deployment acme/a: the replica on a is not ready
+                wait: agent a: its evidence cannot be judged now"#]],
+        );
+        check(
+            NEXT,
+            "agent a tiny #0 starts acme/a v2 serves v1 exposed acme/a silent 40",
+            expect![[r#"
+                unexpose acme/a on a
+                retire a in local: silent past the deadline
+                launch tiny-0889ddbd6832 for tiny slot 1 generation 1 failures 0 size tiny in local by process under sim
+                wait: deployment acme/a: agents missing: 1; ordered"#]],
+        );
+    }
+
+    #[test]
+    fn what_another_deployment_serves_says_nothing() {
+        check(
+            NEXT,
+            "agent a tiny #0 told acme/b v1 runs-meanwhile v1 exposed acme/a",
+            expect![[r#"
+                unexpose acme/a on a
+                unassign acme/b from a generation 3
+                wait: deployment acme/a: agents missing: 1; the free ones cannot take work now"#]],
         );
     }
 

@@ -269,7 +269,10 @@ impl Update<'_, '_> {
         let more = self.more(census);
         let mut beyond = if self.asked { 0 } else { more };
         let mut stopped = 0;
-        for replica in census.outdated().filter(|r| !r.ready) {
+        // Beyond what is wanted, one that still serves stops last.
+        let mut unready: Vec<&Replica> = census.outdated().filter(|r| !r.ready).collect();
+        unready.sort_by_key(|replica| replica.of_use);
+        for replica in unready {
             if draft.fate(replica.agent) != Fate::Stays {
                 continue;
             }
@@ -610,6 +613,54 @@ mod tests {
             expect![[r#"
             assign acme/a to a generation 3 workload v2
             wait: deployment acme/a: the replica on a is not ready"#]],
+        );
+    }
+
+    #[test]
+    fn what_an_agent_gives_up_by_itself_is_reserved_when_it_is_told() {
+        let state = "target tiny 0 4\ndeploy acme/a x2 v2 exposed";
+        let fetching = "agent a tiny #0 starts acme/a v2 serves v1 exposed acme/a\n";
+        let old = "agent b tiny #1 runs acme/a v1 serves v1 exposed acme/a";
+        check(
+            state,
+            &format!("{fetching}{old}"),
+            expect![[r#"
+            wait: deployment acme/a: the replica on a is not ready (until 2026-01-01T00:04:00Z)
+            wait: deployment acme/a: replicas not serving: 1, allowed: 1"#]],
+        );
+    }
+
+    #[test]
+    fn a_newer_version_is_given_to_one_that_fetches_and_one_that_serves_nobody_stops_first() {
+        let state = "target tiny 0 4\ndeploy acme/a x1 v3 unavailable 1 surge 1";
+        let world = "agent a tiny #0 starts acme/a v2 serves v1\nagent b tiny #1 starts acme/a v2";
+        check(
+            state,
+            world,
+            expect![[r#"
+            unassign acme/a from b generation 3
+            assign acme/a to a generation 3 workload v3
+            wait: deployment acme/a: the replica on a is not ready (until 2026-01-01T00:04:00Z)"#]],
+        );
+    }
+
+    #[test]
+    fn one_that_serves_while_it_fetches_leaves_when_its_replacement_serves() {
+        let state = "target tiny 0 4\ntarget other 0 4\ndeploy acme/a x1 v2 on other";
+        let moves = "agent a tiny #0 starts acme/a v2 serves v1\n";
+        check(
+            state,
+            &format!("{moves}agent b other #0 starts acme/a v2"),
+            expect![[r#"
+                wait: deployment acme/a: the replica on a is not ready (until 2026-01-01T00:04:00Z)
+                wait: deployment acme/a: the replica on b is not ready (until 2026-01-01T00:04:00Z)
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: agent a: its replica moves when the replacement is ready"#]],
+        );
+        check(
+            state,
+            &format!("{moves}agent b other #0 runs acme/a v2"),
+            expect!["unassign acme/a from a generation 3"],
         );
     }
 

@@ -166,28 +166,6 @@ impl AgentView<'_> {
             && self.instruction != Instruction::Astray
     }
 
-    /// The version that it says it runs.
-    pub(crate) fn runs(&self) -> Option<Digest> {
-        self.replica().map(|replica| replica.workload)
-    }
-
-    /// Whether it says that what it runs is ready.
-    pub(crate) fn runs_well(&self) -> bool {
-        self.replica().is_some_and(|replica| replica.ready)
-    }
-
-    /// Since when it has been ready without a break, if that is known.
-    pub(crate) fn ready_since(&self) -> Option<Timestamp> {
-        self.replica().and_then(|replica| replica.ready_since)
-    }
-
-    fn replica(&self) -> Option<&Replica> {
-        match &self.fact.reported {
-            Reported::Running(replica) => Some(replica),
-            Reported::Idle(_) | Reported::Unknown => None,
-        }
-    }
-
     /// The generation of an instruction to run a version. What the agent runs already, as after the store was lost,
     /// is taken over under the number that it has, so that nothing is started anew.
     pub(crate) fn generation_to_run(
@@ -274,10 +252,6 @@ impl AgentView<'_> {
         let assigned = self.fact.assigned.as_ref()?;
         let since = self.failing_since().unwrap_or_default();
         Some(assigned.since.max(since).plus(within))
-    }
-
-    fn failing_since(&self) -> Option<Timestamp> {
-        self.replica().and_then(|replica| replica.failing_since)
     }
 
     /// Why what it is told to run is not ready, as it says itself.

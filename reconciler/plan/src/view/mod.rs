@@ -5,6 +5,7 @@ mod agent;
 mod deployment;
 mod fits;
 mod fronts;
+mod heard;
 
 use std::time::Duration;
 

@@ -366,6 +366,11 @@ fn assigned() -> impl Strategy<Value = Option<Assigned>> {
     prop::option::weighted(0.6, assigned)
 }
 
+/// Half of them do.
+fn says_what_serves(assigned: &Assigned) -> bool {
+    assigned.since.as_secs().is_multiple_of(2)
+}
+
 fn reported(progress: Progress, assigned: Option<&Assigned>, stray: Option<&Assigned>) -> Reported {
     let generation = match progress {
         Progress::Unheard => return Reported::Unknown,
@@ -381,6 +386,7 @@ fn reported(progress: Progress, assigned: Option<&Assigned>, stray: Option<&Assi
         deployment: assigned.deployment.clone(),
         workload: assigned.workload,
         ready: matches!(progress, Progress::Ready | Progress::Ahead),
+        serving: says_what_serves(assigned).then_some(assigned.workload),
         ready_since: Some(ago(5)),
         failing_since: None,
         cause: None,

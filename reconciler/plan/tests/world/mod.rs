@@ -12,8 +12,8 @@ use easyenclave_plan::{
 use easyenclave_schemas::documents::Runtime;
 use easyenclave_schemas::wire::WorkloadCause;
 use easyenclave_schemas::{
-    AgentId, Digest, FailureCause, Generation, OrderId, Revert, Spot, StageTimes, TargetName,
-    Timestamp,
+    AgentId, DeploymentId, Digest, FailureCause, Generation, OrderId, Revert, Spot, StageTimes,
+    TargetName, Timestamp,
 };
 
 use crate::testing::{NOW, desired, observed, text, version};
@@ -348,10 +348,17 @@ impl World {
         }
     }
 
+    /// The deployments that are services of a Compose file.
+    fn services(&self) -> BTreeSet<DeploymentId> {
+        let all = self.desired.deployments.iter();
+        let services = all.filter(|(_, spec)| spec.runtime == Runtime::Compose);
+        services.map(|(id, _)| id.clone()).collect()
+    }
+
     /// An agent's heartbeat: it reports, takes in its instruction and answers a challenge.
     pub(crate) fn hear(&mut self, id: &AgentId) {
         let (now, broken, mute) = (self.now, self.broken.clone(), self.mute.contains(id));
-        let causes = self.causes.clone();
+        let (causes, services) = (self.causes.clone(), self.services());
         if self.silent.contains(id) || !self.observed.agents.contains_key(id) {
             return;
         }
@@ -368,9 +375,8 @@ impl World {
             (Reported::Running(replica), Some(assigned))
                 if replica.generation == agent.generation =>
             {
-                let mut replica = replica.clone();
-                replica.ready = !broken.contains(&assigned.workload);
-                Reported::Running(replica)
+                let is_broken = broken.contains(&assigned.workload);
+                Reported::Running(gone_on(replica, is_broken, &services))
             }
             // It goes on with what nobody here remembers, until it is told something newer.
             (Reported::Running(replica), _) if replica.generation > agent.generation => {
@@ -381,6 +387,11 @@ impl World {
                 generation: agent.generation,
                 deployment: assigned.deployment.clone(),
                 workload: assigned.workload,
+                // What a version needs is fetched while the one before serves.
+                serving: match before {
+                    Reported::Running(it) if it.deployment == assigned.deployment => it.serving,
+                    _ => None,
+                },
                 // One that nobody has heard since the start has been running all the time.
                 ready: *before == Reported::Unknown && !broken.contains(&assigned.workload),
                 ready_since: None,
@@ -517,4 +528,18 @@ impl World {
             .get(id)
             .and_then(|agent| agent.quarantined)
     }
+}
+
+/// How a replica goes on. Services fetch what they need while the version before serves, take that back, and are ready then.
+fn gone_on(replica: &Replica, is_broken: bool, services: &BTreeSet<DeploymentId>) -> Replica {
+    let mut replica = replica.clone();
+    let is_changing = !is_broken && replica.serving.is_some_and(|it| it != replica.workload);
+    replica.ready = !is_broken && !is_changing;
+    let says = services.contains(&replica.deployment);
+    let own = (replica.ready && says).then_some(replica.workload);
+    replica.serving = match is_broken {
+        true => replica.serving.filter(|it| *it != replica.workload),
+        false => own,
+    };
+    replica
 }
