@@ -153,6 +153,13 @@ pub fn launcher_api_key() -> Option<Secret<String>> {
     key.filter(|key| !key.is_empty()).map(Secret::new)
 }
 
+/// The key of an owner who calls the API, where the environment has it.
+pub fn api_key() -> Option<Secret<String>> {
+    let key = std::env::var("EASYENCLAVE_API_KEY").ok();
+    let key = key.map(|key| key.trim().to_owned());
+    key.filter(|key| !key.is_empty()).map(Secret::new)
+}
+
 /// What proves to Cloudflare who asks, where the reconciler's environment has it.
 pub fn cloudflare_token() -> Option<Secret<String>> {
     let token = std::env::var("CLOUDFLARE_API_TOKEN").ok();

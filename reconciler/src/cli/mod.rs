@@ -19,6 +19,7 @@ mod init;
 mod key;
 mod launch;
 mod leftout;
+mod logs;
 mod machines;
 mod measure;
 mod out;
@@ -102,6 +103,8 @@ enum Command {
     Why(why::Args),
     /// Say of every agent why it was not chosen for a deployment, from nothing but a clone
     WhyNot(why_not::Args),
+    /// Show what a replica prints, over the reconciler's API
+    Logs(logs::Args),
     /// Show how roll-outs stand, and what became of those before
     #[command(subcommand)]
     Rollout(rollout::What),
@@ -160,6 +163,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Why(args) => wait(why::run(args)),
         Command::WhyNot(args) => wait(why_not::run(args)),
         Command::Approve(args) => wait(approve::run(args)),
+        Command::Logs(args) => wait(logs::run(args)),
         Command::Rollout(what) => wait(rollout::run(what)),
         Command::Wait(args) => wait(wait::run(args)),
         Command::Key(what) => wait(key::run(what)),

@@ -2,7 +2,7 @@
 //! is no fault: what nobody reads is not said.
 
 use std::fmt::Display;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 /// The command's answer, whole, for people. Much of it was written by others: what would make a terminal do something
 /// shows as `�`. Colours are left out where they would not show.
@@ -19,6 +19,23 @@ pub(super) fn answer(text: impl Display) -> std::io::Result<()> {
 /// As `answer`.
 pub(super) fn data(text: &str) -> std::io::Result<()> {
     write(std::io::stdout(), text)
+}
+
+/// Passes on what others wrote, as it comes: as it is to a file or a program, and on a terminal without what that would obey.
+/// Answers whether anybody still reads.
+///
+/// # Errors
+/// When stdout cannot be written, other than for want of a reader.
+pub(super) fn pass_on(lines: &[u8]) -> std::io::Result<bool> {
+    let mut out = std::io::stdout();
+    let written = match out.is_terminal() {
+        true => out.write_all(harmless(&String::from_utf8_lossy(lines)).as_bytes()),
+        false => out.write_all(lines),
+    };
+    match written.and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        other => other.map(|()| true),
+    }
 }
 
 fn write(mut out: impl Write, text: &str) -> std::io::Result<()> {
