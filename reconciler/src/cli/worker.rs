@@ -1,12 +1,14 @@
 //! `easyenclave worker`: a capacity worker. Beside a reconciler the data directory says all it needs.
 
+use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use easyenclave_attestation::simulated::Platform;
+use easyenclave_capacity::ProvideError;
 use easyenclave_capacity::qemu::{Bridge, Image, Network, QemuProvider, Setup};
 use easyenclave_capacity::worker::{self, WorkerConfig, WorkerError};
 use easyenclave_gcp::names::Owner;
@@ -162,7 +164,8 @@ pub(super) async fn run(args: Args) -> Ended {
         }
         (Some(machines), None) => {
             let setup = machines.setup(&config.platform)?;
-            let provider = QemuProvider::open(&config.data_dir, setup).await?;
+            let provider = QemuProvider::open(&config.data_dir, setup).await;
+            let provider = provider.map_err(|error| elsewhere(error.into()))?;
             worker::run_on(Arc::new(provider), config, shutdown()).await
         }
     };
@@ -171,7 +174,18 @@ pub(super) async fn run(args: Args) -> Ended {
             tracing::error!(error = &error as &dyn std::error::Error, "refused for good");
             Ok(exit::REFUSED)
         }
-        ended => ended.map(|_| exit::OK).map_err(Into::into),
+        ended => ended.map(|_| exit::OK).map_err(elsewhere),
+    }
+}
+
+/// Says the way out of a folder that another worker uses, or that may not be used.
+fn elsewhere(error: WorkerError) -> anyhow::Error {
+    let is_closed = matches!(&error, WorkerError::Provider(ProvideError::NeedsPerson { source, .. })
+        if source.kind() == ErrorKind::PermissionDenied);
+    let error = anyhow::Error::from(error);
+    match is_closed {
+        true => anyhow!("{error:#}; --worker-data DIR names another folder"),
+        false => error,
     }
 }
 

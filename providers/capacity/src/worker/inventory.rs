@@ -40,7 +40,9 @@ pub(super) async fn keep(desk: &Desk, config: &WorkerConfig) -> Infallible {
         };
         let pause = match error {
             None => {
-                pace.worked();
+                if pace.worked() {
+                    tracing::info!("listings are sent again");
+                }
                 LOOK
             }
             Some(error) => {

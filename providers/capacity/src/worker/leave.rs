@@ -1,12 +1,14 @@
-//! The end of a worker that takes its units with it: nothing is left when a newcomer's fleet ends, and the reconciler
-//! hears that it was meant, so that it takes none of it for a launch that failed.
+//! The end of a worker. One that leaves its units says so. One that takes them with it leaves nothing when a newcomer's fleet
+//! ends, and the reconciler hears that it was meant, so that it takes none of it for a launch that failed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use easyenclave_schemas::WorkerId;
 use easyenclave_schemas::wire::{OrderReport, OrderUpdate, Unit};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::client::Client;
 use super::{WorkerConfig, WorkerError, chain};
@@ -14,6 +16,9 @@ use crate::{ProvideError, Provider};
 
 /// So many units are removed at a time.
 const AT_ONCE: usize = 16;
+
+/// How long a worker that ends looks what it leaves.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Removes every unit, and says so while the reconciler answers.
 pub(super) async fn with_all(
@@ -39,6 +44,20 @@ pub(super) async fn with_all(
         result = result.and(joined(&mut removals).await);
     }
     Ok(result?)
+}
+
+/// Says how many units go on without their worker. They may be there where that cannot be told in time.
+pub(super) async fn without(provider: &dyn Provider) {
+    let Ok(Ok(units)) = timeout(LOOK, provider.list()).await else {
+        return;
+    };
+    let units = units.iter().filter(|unit| unit.alive).count();
+    if units > 0 {
+        tracing::info!(
+            units,
+            "the worker ends, and its machines go on; --stop-units-on-exit would have ended them"
+        );
+    }
 }
 
 struct Leave {

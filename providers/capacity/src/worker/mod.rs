@@ -106,8 +106,9 @@ pub async fn run_on(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), WorkerError> {
     let result = run_with(Arc::clone(&provider), &config, shutdown).await;
-    if config.stop_units_on_exit {
-        leave::with_all(provider, &config).await?;
+    match config.stop_units_on_exit {
+        true => leave::with_all(provider, &config).await?,
+        false => leave::without(&*provider).await,
     }
     result
 }
@@ -263,11 +264,11 @@ async fn take_orders(
         let answer = desk.client.claim(&ask(desk, config, in_hand)).await;
         match answer.map(|answer| acceptable(desk, config, in_hand, (asked, answer))) {
             Ok(Ok(Some(claim))) => {
-                pace.worked();
+                pace.answered();
                 in_hand.start(desk, claim);
             }
             Ok(Ok(None)) => {
-                pace.worked();
+                pace.answered();
                 sleep(NOTHING).await;
             }
             Ok(Err(reason)) => {

@@ -35,9 +35,16 @@ impl Pace {
         self.failures.is_power_of_two()
     }
 
-    /// Notes a success.
-    pub(super) fn worked(&mut self) {
-        self.failures = 0;
+    /// Notes an answer of the reconciler, and says so after an outage.
+    pub(super) fn answered(&mut self) {
+        if self.worked() {
+            tracing::info!("the reconciler answers again");
+        }
+    }
+
+    /// Notes a success. Answers whether it is the first one after failures.
+    pub(super) fn worked(&mut self) -> bool {
+        std::mem::take(&mut self.failures) > 0
     }
 }
 
@@ -62,7 +69,7 @@ mod tests {
             within(pace.failed(), least);
         }
         assert!(pace.is_told() && pace.failures() == 8);
-        pace.worked();
+        assert!(pace.worked() && !pace.worked());
         within(pace.failed(), 250);
     }
 }
