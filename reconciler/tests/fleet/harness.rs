@@ -177,7 +177,7 @@ impl Fleet {
     /// Another reconciler, with the copy.
     pub(crate) fn start_copy(&self) -> Beside {
         let mut command = self.command("copy.log");
-        let listen = format!("127.0.0.1:{}", free_port());
+        let listen = format!("127.0.0.1:{}", easyenclave_tests::port());
         command.args(["serve", "--repo", &self.repository, "--listen", &listen]);
         command.arg("--data").arg(self.path("copy"));
         Beside(Some(command.spawn().expect("started")))
