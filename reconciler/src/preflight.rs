@@ -272,6 +272,7 @@ mod tests {
                 ready_since: None,
                 failing_since: None,
                 cause: None,
+                serving: None,
             });
             if slot > 0 {
                 agent.assigned = None;

@@ -158,7 +158,7 @@ impl Ground {
 
     /// The version of this deployment that was ready last, unless another one has begun to take its place.
     pub(super) async fn note(&self, deployment: &DeploymentId) -> Option<Note> {
-        let is_its = self.has(deployment).await;
+        let is_its = self.has(deployment).await.is_ok_and(|is_its| is_its);
         let text = fs::read(self.file("ready.json")).await.ok()?;
         serde_json::from_slice(&text).ok().filter(|_| is_its)
     }
