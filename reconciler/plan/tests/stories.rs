@@ -72,7 +72,8 @@ fn a_roll_out_of_services_hides_each_replica_when_its_images_are_there() {
     world.desired = desired("target tiny 0 4\ndeploy acme/web x2 v2 exposed compose");
     expect![[r#"
         +0s assign acme/web to tiny#1 generation 2 workload v2
-    "#]].assert_eq(&world.settle());
+    "#]]
+    .assert_eq(&world.settle());
     world.broken.clear();
     expect![[r#"
         +1s unexpose acme/web on tiny#1
@@ -80,7 +81,8 @@ fn a_roll_out_of_services_hides_each_replica_when_its_images_are_there() {
         +3s assign acme/web to tiny#0 generation 2 workload v2
         +5s unexpose acme/web on tiny#0
         +6s expose acme/web on tiny#0
-    "#]].assert_eq(&world.settle());
+    "#]]
+    .assert_eq(&world.settle());
 }
 
 #[test]

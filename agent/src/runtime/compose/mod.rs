@@ -6,6 +6,7 @@
 mod before;
 mod fetch;
 mod find;
+mod left;
 mod logs;
 mod overlay;
 mod progress;
@@ -19,9 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use easyenclave_engine::{Compose, Container, Engine, State};
+use easyenclave_schemas::Generation;
 use easyenclave_schemas::documents::{ComposeWorkload, Workload};
 use easyenclave_schemas::wire::{WorkloadCause, WorkloadReport, WorkloadState};
-use easyenclave_schemas::{DeploymentId, Generation};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -32,6 +33,7 @@ use crate::clock;
 use crate::instructions::Assignment;
 use before::{Before, Note};
 pub(crate) use find::{look_for_engine, runtimes};
+pub(crate) use left::{clear, has};
 pub(crate) use logs::{Page, page};
 pub(crate) use project::Trouble;
 use project::{GRACE, Ground, Written};
@@ -78,36 +80,6 @@ pub(crate) async fn supervise(
     }
     if !goes_on() {
         life.end().await;
-    }
-}
-
-/// Removes what an agent of before has left on the engine, when it is not to run. Tries until nothing is left, and tells what is
-/// in the way meanwhile.
-pub(crate) async fn clear(place: &Place, tell: impl Fn(Trouble)) {
-    let ground = Ground::of(place);
-    while let Err(error) = ground.clear().await {
-        let trouble = Trouble::from(error);
-        tracing::error!(error = trouble.message, "the engine cannot be emptied");
-        tell(trouble);
-        sleep(END_AGAIN).await;
-    }
-}
-
-/// Whether what is on the engine, if anything, is of this deployment. Tries until that can be told, and tells what is in the way
-/// meanwhile.
-pub(crate) async fn has(place: &Place, deployment: &DeploymentId, tell: impl Fn(Trouble)) -> bool {
-    let ground = Ground::of(place);
-    loop {
-        let trouble = match ground.has(deployment).await {
-            Ok(has) => return has,
-            Err(error) => Trouble::from(error),
-        };
-        tracing::error!(
-            error = trouble.message,
-            "it cannot be told what is on the engine"
-        );
-        tell(trouble);
-        sleep(END_AGAIN).await;
     }
 }
 

@@ -263,13 +263,11 @@ impl Update<'_, '_> {
         draft.wait_deployment(self.view, self.deployment, WaitReason::Moving, None);
     }
 
-    /// Brings old replicas that serve nobody to a version that may; without one they keep theirs. Those beyond
-    /// the wanted ones were there for the roll-out only, and stop. Answers how many replicas beyond are left.
+    /// Brings old replicas that serve nobody to a version that may; without one they keep theirs. Those beyond the wanted
+    /// ones were there for the roll-out only, and stop, one that still serves last. Answers how many beyond are left.
     fn revive(&self, draft: &mut Draft, census: &Census, pace: &mut Pace) -> u32 {
-        let more = self.more(census);
+        let (more, mut stopped) = (self.more(census), 0);
         let mut beyond = if self.asked { 0 } else { more };
-        let mut stopped = 0;
-        // Beyond what is wanted, one that still serves stops last.
         let mut unready: Vec<&Replica> = census.outdated().filter(|r| !r.ready).collect();
         unready.sort_by_key(|replica| replica.of_use);
         for replica in unready {
