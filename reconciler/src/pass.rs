@@ -68,6 +68,7 @@ pub async fn pass(
         let next = plan(&revision.desired, &after, at);
         (after, next)
     };
+    world.hold(&observed, &next);
     Ok(Report {
         revision,
         observed,

@@ -1,12 +1,13 @@
 //! Everything that a pass and the API share: the records, what was heard, the keys, the newest
 //! revision, and who wakes whom. It only lists the parts; each part builds itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use easyenclave_plan::{Observed, Plan, Subject, Wait, WaitReason};
 use easyenclave_schemas::signature::Keypair;
 use easyenclave_schemas::wire::WorkloadReport;
-use easyenclave_schemas::{AgentId, Digest, Epoch, Secret, Timestamp};
+use easyenclave_schemas::{AgentId, Digest, Epoch, Secret, TargetName, Timestamp};
 use tokio::sync::Notify;
 
 use crate::approvals::Spent;
@@ -76,6 +77,8 @@ pub struct World {
     pub public_url: String,
     /// The revision in force.
     revision: RwLock<Option<Arc<Revision>>>,
+    /// Targets whose agents would go if a person approved it, by the newest plan.
+    held: RwLock<BTreeSet<TargetName>>,
     /// Agents that should attest again, since when they have been asked.
     pub challenges: Mutex<BTreeMap<AgentId, Timestamp>>,
     /// Wakes the next pass.
@@ -133,6 +136,7 @@ impl World {
             launcher_key: Digest::of(parts.launcher_key.reveal().as_bytes()),
             epoch: Epoch(1),
             revision: RwLock::default(),
+            held: RwLock::default(),
             challenges: Mutex::default(),
             wake: Notify::new(),
             orders: Notify::new(),
@@ -163,6 +167,24 @@ impl World {
             .revision
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Some(revision);
+    }
+
+    /// Notes of which targets a plan holds what it would remove.
+    pub(crate) fn hold(&self, observed: &Observed, plan: &Plan) {
+        let is_held = |wait: &&Wait| matches!(wait.reason, WaitReason::Held { .. });
+        let held = plan.waits.iter().filter(is_held);
+        let held = held.filter_map(|wait| match &wait.subject {
+            Subject::Agent(agent) => Some(observed.agents.get(agent)?.target.clone()),
+            _ => None,
+        });
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = held.collect();
+    }
+
+    /// Whether agents of a target would go if a person approved it.
+    pub(crate) fn is_held(&self, target: &TargetName) -> bool {
+        let held = self.held.read();
+        held.unwrap_or_else(PoisonError::into_inner)
+            .contains(target)
     }
 
     /// Takes what an agent says of its workload for what it comes to; see [`Images::judge`].

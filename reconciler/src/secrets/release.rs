@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use easyenclave_plan::Trust;
+use easyenclave_plan::{Frozen, Trust};
 use easyenclave_schemas::evidence::{ReasonCode, Rejection, stamp};
 use easyenclave_schemas::records::{AgentRecord, AssignmentRecord};
 use easyenclave_schemas::sealed::{Case, SealedError, seal};
@@ -20,8 +20,7 @@ use super::closed::Used;
 use crate::api::{Refused, WINDOW};
 use crate::journal::Records;
 use crate::observe::trust_now;
-use crate::revision::Policies;
-use crate::trust::agent_policy;
+use crate::revision::{Policies, Revision};
 use crate::world::World;
 
 /// So many requests of an agent are remembered within the time in which they could be replayed. One that asks more often is
@@ -254,8 +253,9 @@ fn allowed(
     if boots.iter().flatten().any(|boot| *boot != record.boot_id) {
         return Err(Denied::OtherBoot);
     }
-    // What its target and that one's policy do not say any more is no reason to trust it with more than it has.
-    agent_policy(&revision, &record).map_err(|_| Denied::Untrusted)?;
+    if is_removed(world, &revision, &record) {
+        return Err(Denied::Untrusted);
+    }
     match trust_now(world, &mut Policies::new(&revision), &record, now) {
         Trust::Accepted(until) if until > now => {}
         Trust::Accepted(until) => return Err(Denied::Lapsed(until)),
@@ -267,6 +267,17 @@ fn allowed(
         Some(used) if Some(used.digest) == assigned.secrets_digest => Ok((record, used)),
         _ => Err(Denied::Changed),
     }
+}
+
+/// Whether an agent's target is surely gone: nothing says any more that it is to be trusted with more than it has. A target that
+/// cannot be read, or whose removal waits for a person, stays as it is.
+fn is_removed(world: &World, revision: &Revision, record: &AgentRecord) -> bool {
+    let desired = &revision.desired;
+    let frozen = Frozen::Target(record.target.clone());
+    let stays = desired.targets.contains_key(&record.target)
+        || desired.frozen.contains_key(&frozen)
+        || world.is_held(&record.target);
+    !stays
 }
 
 fn find(records: &Records, agent: &AgentId) -> Result<Arc<AgentRecord>, Denied> {

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use easyenclave::clock::Clock;
 use easyenclave::revision::Revision;
 use easyenclave::seal::Sealer;
+use easyenclave_plan::Frozen;
 use easyenclave_schemas::documents::{SecretContent, SecretUse};
 use easyenclave_schemas::records::{AgentRecord, AssignmentRecord, QuarantineRecord};
 use easyenclave_schemas::sealed::{Asking, Case};
@@ -154,6 +155,20 @@ fn assignment(digest: Digest) -> AssignmentRecord {
     }
 }
 
+fn beat(boot: &str) -> HeartbeatRequest {
+    HeartbeatRequest {
+        sequence: 1,
+        boot_id: boot.into(),
+        address: "http://127.0.0.1:9".into(),
+        generation: NOW,
+        workload: None,
+        refusals: CallRefusals::default(),
+        session: None,
+        connector: None,
+        runtimes: None,
+    }
+}
+
 fn unique() -> String {
     static NONCES: AtomicU64 = AtomicU64::new(0);
     format!("s{}", NONCES.fetch_add(1, Ordering::Relaxed))
@@ -237,27 +252,54 @@ async fn whose_target_is_gone_with_its_policy_is_given_nothing() {
 }
 
 #[tokio::test]
+async fn whose_target_cannot_be_read_is_given_its_secrets_as_before() {
+    let desk = Desk::new().await;
+    let mut revision = Revision::clone(&desk.place.world.revision().expect("a revision"));
+    revision.desired.targets.clear();
+    revision.policies.clear();
+    let target = Frozen::Target(name("tiny"));
+    revision.desired.frozen.insert(target, "why".into());
+    desk.place.world.adopt(Arc::new(revision));
+    desk.ask().await.expect("nothing of it is touched");
+    desk.place.clock.forward(Duration::from_secs(3601));
+    assert_eq!(desk.ask().await, refused(403, "secrets_lapsed"));
+}
+
+#[tokio::test]
+async fn whose_removal_waits_for_a_person_is_given_its_secrets_until_that_is_approved() {
+    let desk = Desk::new().await;
+    let (place, other) = (&desk.place, desk.place.agent().await);
+    place.join(&other).await.expect("accepted");
+    let mut revision = Revision::clone(&place.world.revision().expect("a revision"));
+    revision.desired.targets.clear();
+    revision.policies.clear();
+    let web = Frozen::Deployment("acme/web".parse().expect("a deployment"));
+    revision.desired.frozen.insert(web, "why".into());
+    place.world.adopt(Arc::new(revision));
+    assert_eq!(desk.ask().await, refused(403, "secrets_untrusted"));
+    for order in [&desk.agent.order, &other.order] {
+        let beat = beat("boot");
+        place
+            .world
+            .presence
+            .heartbeat(&order.agent(), beat, place.clock.now());
+    }
+    let report = place.pass().await;
+    assert_eq!(report.next.held.len(), 1, "{:?}", report.next);
+    desk.ask().await.expect("both stay until a person says so");
+}
+
+#[tokio::test]
 async fn another_boot_than_the_one_that_showed_evidence_is_given_nothing() {
     let desk = Desk::new().await;
     assert_eq!(
         desk.ask_for(NOW, "other").await,
         refused(403, "secrets_other_boot")
     );
-    let beat = HeartbeatRequest {
-        sequence: 1,
-        boot_id: "other".into(),
-        address: "http://127.0.0.1:9".into(),
-        generation: NOW,
-        workload: None,
-        refusals: CallRefusals::default(),
-        session: None,
-        connector: None,
-        runtimes: None,
-    };
     desk.place
         .world
         .presence
-        .heartbeat(&desk.id(), beat, desk.place.clock.now());
+        .heartbeat(&desk.id(), beat("other"), desk.place.clock.now());
     assert_eq!(
         desk.ask().await,
         refused(403, "secrets_other_boot"),
