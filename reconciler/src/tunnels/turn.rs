@@ -13,7 +13,7 @@ use easyenclave_schemas::{AgentId, DeploymentId, FleetId, Hostname, Secret, Time
 use easyenclave_tunnel::{Listing, Route, Tunnels};
 
 use super::jobs::{Done, Job, Jobs, Matter, Verb};
-use super::ways::{is_trusted, serves, stands};
+use super::ways::{is_refused, is_trusted, serves, stands};
 use super::{Way, Ways, open};
 use crate::observe::unheard_places;
 use crate::revision::{Policies, Revision};
@@ -162,13 +162,15 @@ impl Turns {
         for agent in gone.cloned().collect::<Vec<_>>() {
             let mut own = names.iter().filter(|(_, to)| **to == agent);
             let moves = own.any(|(name, _)| self.jobs.busy(&Matter::Name(name.clone())).is_some());
-            if !moves && may_go(world, revision, &agent, now) && self.may_remove(world) {
+            let goes = !moves && may_go(world, revision, &agent, now);
+            if goes && (is_refused(world, &agent) || self.may_remove(world)) {
                 self.jobs.begin(by, Job::Remove(agent), now);
             }
         }
     }
 
-    /// Whether anything may go. A copy of this reconciler beside it would take away what serves: see [`crate::sole`].
+    /// Whether anything may go for what records do not say any more. A copy of this reconciler beside it, which knows old ones only,
+    /// would take away what serves: see [`crate::sole`].
     fn may_remove(&mut self, world: &World) -> bool {
         let may = world.sole.is_sole();
         if !may && !self.kept {

@@ -57,6 +57,14 @@ pub(crate) fn is_trusted(
     matches!(trust, Trust::Accepted(until) if until > now)
 }
 
+/// Whether the evidence of an agent is refused. It is not to be reached, whoever else writes the status branch: in records that were
+/// copied trust runs out, and nothing is refused because of that.
+pub(super) fn is_refused(world: &World, agent: &AgentId) -> bool {
+    let records = world.journal.read();
+    let record = records.agents.get(agent);
+    record.is_some_and(|record| matches!(record.trust, TrustRecord::Refused { .. }))
+}
+
 /// All ways.
 #[derive(Default)]
 pub struct Ways(Mutex<State>);
