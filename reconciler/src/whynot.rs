@@ -69,13 +69,16 @@ pub(crate) fn waits<'p>(id: &DeploymentId, plan: &'p Plan) -> impl Iterator<Item
 /// Said of a deployment that names an agent which is nowhere.
 pub(crate) const NOT_FOUND: &str = "AGENT_NOT_FOUND";
 
-/// The agent that a deployment names, if it is not there and is not being launched either.
+/// The agent that a deployment names, if it is surely not there and is not being launched either. Its machine may be there before it
+/// has registered, as after a lost store, and where no worker has listed its machines any may be.
 pub(crate) fn not_found<'d>(observed: &Observed, wanted: &'d Deployment) -> Option<&'d AgentId> {
     let is_known = |agent: &AgentId| {
-        observed.agents.contains_key(agent) || observed.launches.contains_key(agent.as_str())
+        observed.agents.contains_key(agent)
+            || observed.launches.contains_key(agent.as_str())
+            || observed.orphans.contains_key(agent.as_str())
     };
     let named = wanted.placement.agent.as_ref();
-    named.filter(|agent| !is_known(agent))
+    named.filter(|agent| observed.unheard.is_empty() && !is_known(agent))
 }
 
 /// Why a deployment lacks agents, in one code.
@@ -119,4 +122,40 @@ fn warm(
     let gets = gets.iter().filter(|(_, agent)| is_kept(&agent.target));
     let named = gets.map(|(name, agent)| ((*name).clone(), agent.target.clone()));
     named.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use easyenclave_plan::Orphan;
+
+    use super::*;
+    use crate::hope::tests::{NOW, desired, name};
+
+    #[test]
+    fn an_agent_whose_machine_is_or_may_be_there_is_not_called_unknown() {
+        let desired = desired(1, 1);
+        let mut wanted = desired.deployments[&name::<DeploymentId>("acme/new")].clone();
+        wanted.placement.agent = Some(name("tiny-1"));
+        let is_called = |observed: &Observed| {
+            let is = not_found(observed, &wanted).is_some();
+            assert_eq!(is, summary(observed, &wanted, NOW) == NOT_FOUND);
+            is
+        };
+        assert!(is_called(&Observed::default()));
+        let mut listed = Observed::default();
+        let orphan = Orphan {
+            target: Some(name("tiny")),
+            datacenter: name("local"),
+            provider: name("local"),
+            slot: Some(0),
+            policy: None,
+            since: NOW,
+            unjudged: false,
+        };
+        listed.orphans.insert(name("tiny-1"), orphan);
+        assert!(!is_called(&listed), "it has not registered again yet");
+        let mut unheard = Observed::default();
+        unheard.unheard.insert((name("local"), name("local")));
+        assert!(!is_called(&unheard), "nobody has said what is there");
+    }
 }
