@@ -12,6 +12,8 @@ impl Reader {
     pub(super) fn prime(&mut self) -> Result<(), Trouble> {
         let Some(accepted) = self.accepted else {
             if let Some(reported) = self.reported {
+                // Before the first fetch it is not there either, and nothing can be said of it.
+                self.git.head().map_err(failed)?;
                 let read = self.read_reported(reported);
                 read.unwrap_or_else(|error| warn(&failed(error)));
                 self.loader.was_kept(self.kept.drain(..));

@@ -124,8 +124,15 @@ impl Place {
 }
 
 fn open(dir: &TempDir, last: Option<&InForceRecord>) -> Reader {
-    let location = dir.path().join("state.git").display().to_string();
-    let source = Source::open(&location, &dir.path().join("mirror"), "main", last);
+    open_at(
+        &dir.path().join("state.git").display().to_string(),
+        dir,
+        last,
+    )
+}
+
+fn open_at(location: &str, dir: &TempDir, last: Option<&InForceRecord>) -> Reader {
+    let source = Source::open(location, &dir.path().join("mirror"), "main", last);
     let reader = Arc::into_inner(source.expect("opened").reader).expect("the only one");
     reader.into_inner().expect("not poisoned")
 }

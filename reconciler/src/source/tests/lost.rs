@@ -53,3 +53,24 @@ fn where_the_commit_that_was_in_force_is_nowhere_nothing_is_in_force_without_peo
     place.lose_the_store(None);
     assert!(matches!(place.reader.look(), Seen::New(_)));
 }
+
+#[tokio::test]
+async fn what_was_in_force_elsewhere_is_known_as_soon_as_it_is_fetched() {
+    let (mut place, good) = Place::example();
+    place.commit(&[("policies/simulated.yaml", Some("kind: ["))]);
+    let elsewhere = format!("file://{}", place.location());
+    place.reader = open_at(&elsewhere, &place.dir, None);
+    place.reader.reported = Some(good);
+    let Seen::Same(Some(trouble)) = place.reader.look() else {
+        panic!("nothing was fetched yet");
+    };
+    assert_eq!(trouble.reason, UNREADABLE);
+    let fetched = place.reader.git.fetch(Duration::from_secs(60)).await;
+    fetched.expect("fetched");
+    let Seen::New(revision) = place.reader.look() else {
+        panic!("the others are in force");
+    };
+    let names: Vec<_> = revision.policies.keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["simulated"], "as it was read last");
+    assert_eq!(revision.desired.frozen, BTreeMap::new());
+}
