@@ -209,8 +209,8 @@ impl Log {
         Ok(content)
     }
 
-    /// The same with a line that is not ended yet; none where the output is another's. Whoever writes waits for no reader: a file that is open stays what it is,
-    /// wherever it is moved.
+    /// The same with a line that is not ended yet; none where the output is another's. Whoever writes waits for no reader: a file
+    /// that is open stays what it is, wherever it is moved.
     fn read(&self, of: &DeploymentId, after: &str) -> io::Result<Option<Content>> {
         let (run, before, known, files) = {
             let origin = self.origin();

@@ -28,7 +28,8 @@ const REPACK: [&str; 8] = [
     "--quiet",
 ];
 
-/// Repacks a clone of ours when there is something to gain. Nobody else may be at work in it meanwhile. It can always be done later, so a failure is only noted.
+/// Repacks a clone of ours when there is something to gain. Nobody may fetch or push there meanwhile; whoever reads goes on, since
+/// objects only move into a pack. It can always be done later, so a failure is only noted.
 pub async fn tidy(repository: &Path, deadline: Duration) {
     if deadline.is_zero() || !(packs(repository) >= PACKS || has_many_loose(repository)) {
         return;

@@ -69,7 +69,7 @@ pub(in crate::compose) fn cgroup(text: &str, _: &WorkloadRules) -> Fit {
     }
 }
 
-/// A capability that stays inside of a container: what Docker gives anyway, locked memory, and priorities.
+/// A capability that stays inside of a container: what Docker gives anyway, and locked memory.
 pub(in crate::compose) fn capability(text: &str, rules: &WorkloadRules) -> Fit {
     const HARMLESS: [&str; 15] = [
         "AUDIT_WRITE",
