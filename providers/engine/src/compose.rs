@@ -12,8 +12,11 @@ use crate::{Engine, EngineError, Surroundings};
 /// How long it may take to read its files.
 const READS: Duration = Duration::from_secs(30);
 
-/// How long it may take to fetch images and to start a project.
-const UP: Duration = Duration::from_secs(30 * 60);
+/// How long it may take to fetch images.
+const PULL: Duration = Duration::from_secs(30 * 60);
+
+/// How long it may take to start a project whose images are there. Compose waits so long for what a service depends on.
+const UP: Duration = Duration::from_secs(15 * 60);
 
 /// Which compose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +118,13 @@ impl Compose {
         line: impl FnMut(&str),
     ) -> Result<(), EngineError> {
         let arguments = [&["pull"], services].concat();
-        told("compose pull", self.command(project, &arguments), UP, line).await
+        told(
+            "compose pull",
+            self.command(project, &arguments),
+            PULL,
+            line,
+        )
+        .await
     }
 
     /// Starts a project, or brings the one that runs to what its files say: what they do not change stays as it is.

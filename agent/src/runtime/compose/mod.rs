@@ -191,7 +191,8 @@ impl Life<'_> {
             if !self.has_port(engine).await {
                 self.ground.give_up_taken_port(written.port).await;
             }
-            return Err(error.into());
+            let answers = engine.containers(&owner).await.is_ok();
+            return Err(project::not_up(error, answers));
         }
         let mut after = engine.containers(&owner).await?;
         if engine.remove_strays(&after, &written.services).await? {

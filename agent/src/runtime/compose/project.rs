@@ -316,6 +316,18 @@ pub(super) struct Written {
 }
 
 /// A file that compose cannot read is its writer's fault; an engine that is down is not asked for it.
+/// Why a project did not start. An engine that answers is not what took too long: a service waits for another one, such as a
+/// job that never ends well.
+pub(super) fn not_up(error: EngineError, answers: bool) -> Trouble {
+    match error {
+        EngineError::Late { .. } if answers => Trouble {
+            cause: WorkloadCause::StartFailed,
+            message: format!("{error}: a service waits for what it depends on"),
+        },
+        error => error.into(),
+    }
+}
+
 fn start_failed(error: EngineError) -> Trouble {
     let is_engines =
         matches!(&error, EngineError::Failed { said, .. } if fault(said) == Fault::Engine);
@@ -334,4 +346,27 @@ async fn put(path: &Path, text: &str) -> io::Result<()> {
     let failed = |error| named(error, format!("cannot write {}", path.display()));
     fs::write(&aside, text).await.map_err(failed)?;
     fs::rename(&aside, path).await.map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_takes_too_long_is_the_files_fault_where_the_engine_answers() {
+        let late = || EngineError::Late {
+            what: "compose up".into(),
+            seconds: 900,
+        };
+        let trouble = not_up(late(), true);
+        let told =
+            "compose up took longer than 900 seconds: a service waits for what it depends on";
+        let expected = (WorkloadCause::StartFailed, told);
+        assert_eq!((trouble.cause, trouble.message.as_str()), expected);
+        assert_eq!(not_up(late(), false).cause, WorkloadCause::EngineDown);
+        assert_eq!(
+            not_up(EngineError::Missing, true).cause,
+            WorkloadCause::EngineDown
+        );
+    }
 }
