@@ -96,6 +96,8 @@ pub(crate) struct Unplaced {
     pub(crate) count: u32,
     /// Whether free agents were passed over because they are kept for others.
     pub(crate) reserved: bool,
+    /// Whether none was placed because agents may register again that carry it already.
+    pub(crate) returning: bool,
     /// Whether to say that it waits; an agent kept for later need not.
     pub(crate) waits: bool,
 }

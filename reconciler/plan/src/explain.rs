@@ -44,6 +44,11 @@ pub(crate) fn deployments(
     {
         let deployment = unplaced.deployment;
         for Share { target, count } in shares.iter().filter(|_| unplaced.waits) {
+            let provided = provided[target.at()];
+            let provided = Provided {
+                returning: provided.returning || unplaced.returning,
+                ..provided
+            };
             let (mut reason, until) = of(view, provided, *target, *count);
             let runtime = view.deployment(deployment).runtime(unplaced.version);
             if let (WaitReason::FreeAgentsUnusable { missing }, Some(runtime)) = (&reason, runtime)
@@ -104,11 +109,10 @@ fn quota(view: &View, draft: &mut Draft, deployment: DeploymentIx) {
 
 fn of(
     view: &View,
-    provided: &[Provided],
+    provided: Provided,
     target: TargetIx,
     missing: u32,
 ) -> (WaitReason, Option<Timestamp>) {
-    let provided = provided[target.at()];
     if let Some(none) = provided.short {
         return (short(none), Some(none.until));
     }
@@ -198,7 +202,7 @@ fn uncovered(
     match view.target(target).state {
         Wanted::No => (WaitReason::NoTarget, None),
         Wanted::Frozen => (view.why_target_frozen(target), None),
-        Wanted::Yes(_) => match of(view, provided, target, missing) {
+        Wanted::Yes(_) => match of(view, provided[target.at()], target, missing) {
             (WaitReason::FreeAgentsUnusable { .. }, _) if supply.free + supply.unsure == 0 => {
                 (WaitReason::CapacityExhausted { missing }, None)
             }

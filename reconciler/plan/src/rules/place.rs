@@ -37,6 +37,7 @@ pub(crate) fn rule(view: &View, draft: &mut Draft) {
                 version: need.pace.aim,
                 count,
                 reserved: false,
+                returning: false,
                 waits: false,
             }),
         }
@@ -113,10 +114,10 @@ impl<'v, 'a> Free<'v, 'a> {
         count: u32,
     ) -> u32 {
         let of = self.view.deployment(deployment);
-        let targets = self.admitted(deployment, version);
-        if targets.iter().any(|target| self.returning[target.at()]) {
+        if self.may_return(deployment) {
             return 0;
         }
+        let targets = self.admitted(deployment, version);
         // One that is spread chooses among all targets each time, any other takes one after the other.
         let groups: Vec<&[TargetIx]> = match self.spreads.has(deployment) {
             true => vec![&targets],
@@ -141,6 +142,13 @@ impl<'v, 'a> Free<'v, 'a> {
         taken
     }
 
+    /// Whether agents may register again that carry a replica already, in whichever version: one that is placed now could be
+    /// one too many.
+    fn may_return(&self, deployment: DeploymentIx) -> bool {
+        let mut targets = self.view.all_targets();
+        targets.any(|target| self.returning[target.at()] && self.view.admits(deployment, target))
+    }
+
     /// Notes that so many replicas of a version have no agent.
     fn lacks(&self, draft: &mut Draft, (deployment, version): (DeploymentIx, Digest), count: u32) {
         if count == 0 {
@@ -154,6 +162,7 @@ impl<'v, 'a> Free<'v, 'a> {
             version,
             count,
             reserved: self.admitted(deployment, version).iter().any(kept),
+            returning: self.may_return(deployment),
             waits: true,
         });
     }
@@ -252,6 +261,7 @@ pub(crate) fn is_free(view: &View, draft: &Draft, agent: AgentIx) -> bool {
 mod tests {
     use expect_test::expect;
 
+    use crate::Action;
     use crate::testing::check;
 
     #[test]
@@ -638,6 +648,52 @@ mod tests {
                 wait: agent a0: its replica moves when the replacement is ready
                 wait: agent a1: its replica moves when the replacement is ready
                 wait: agent a2: its replica moves when the replacement is ready"#]],
+        );
+    }
+
+    #[test]
+    fn nothing_is_placed_while_agents_may_return_that_carry_either_version() {
+        let state = "target here 0 9 makes process\ntarget there 0 9 makes compose\ndeploy acme/a x3 v2 compose";
+        let fact = "rollout acme/a healthy v1 needs process";
+        let half = "agent p1 here #1 runs acme/a v1 can process\nagent p3 here #3 can process\n\
+                    agent c3 there #3 can compose";
+        let old = format!("{half}\nagent p2 here #2 runs acme/a v1 can process\n{fact}");
+        let new = format!("{half}\nagent c1 there #1 runs acme/a v2 can compose\n{fact}");
+        let assigned = |world: String| {
+            let plan = crate::testing::planned(state, &world);
+            let is_assigned = |it: &&Action| matches!(it, Action::Assign { .. });
+            plan.actions.iter().filter(is_assigned).count()
+        };
+        for seconds in [29, 30] {
+            // It is given up at the end of that time.
+            let count = usize::from(seconds == 30);
+            let orphan = format!("orphan c1 {seconds} of there slot #1");
+            assert_eq!(assigned(format!("{old}\n{orphan}")), count, "{orphan}");
+            let orphan = format!("orphan p2 {seconds} of here slot #2");
+            assert_eq!(assigned(format!("{new}\n{orphan}")), count, "{orphan}");
+        }
+        check(
+            state,
+            &format!("{old}\norphan c1 10 of there slot #1"),
+            expect![[r#"
+                retire p3 in local: not needed
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: deployment acme/a: agents missing: 1; machines are there whose agents may register again
+                wait: target there: agents missing: 1; machines are there whose agents may register again
+                wait: agent p1: its replica moves when the replacement is ready
+                wait: agent p2: its replica moves when the replacement is ready
+                wait: order c1: belongs to nothing; its owner may turn up (until 2026-01-01T00:00:20Z)"#]],
+        );
+        check(
+            state,
+            &format!("{new}\norphan p2 10 of here slot #2"),
+            expect![[r#"
+                retire p3 in local: not needed
+                launch there-6eafb21ee8fa for there slot 0 generation 1 failures 0 size tiny in local by process under sim
+                wait: deployment acme/a: its replica moves when the replacement is ready
+                wait: deployment acme/a: agents missing: 1; machines are there whose agents may register again
+                wait: agent p1: its replica moves when the replacement is ready
+                wait: order p2: belongs to nothing; its owner may turn up (until 2026-01-01T00:00:20Z)"#]],
         );
     }
 
