@@ -177,6 +177,7 @@ fn lines(owner: &OwnerName, before: &Plan, after: &Plan) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use easyenclave_plan::{HoldReason, Replica, Reported, Subject, Wait, WaitReason};
+    use easyenclave_schemas::documents::Runtime;
     use easyenclave_schemas::{DeploymentName, Generation};
 
     use super::*;
@@ -256,13 +257,23 @@ mod tests {
     /// What comes of `acme/hello` as a change of its document leaves it, where it has one agent of a target that is full,
     /// and so many are free.
     fn redeployed(free: u32, change: fn(&mut Deployment)) -> (Preflight, bool) {
+        redeployed_on(&[&Runtime::ALL], free, change)
+    }
+
+    /// The same where it has agents that run these.
+    fn redeployed_on(
+        busy_ones: &[&[Runtime]],
+        free: u32,
+        change: fn(&mut Deployment),
+    ) -> (Preflight, bool) {
         let id: DeploymentId = name("acme/hello");
-        let mut desired = desired(1 + free, 0);
+        let replicas = u32::try_from(busy_ones.len()).expect("a few");
+        let mut desired = desired(replicas + free, 0);
         desired.deployments.retain(|other, _| *other == id);
         let mut big = desired.targets[&name::<TargetName>("tiny")].clone();
         (big.size, big.max) = (name("big"), 0);
         desired.targets.insert(name("big"), big);
-        let agents = (0..=free).map(|slot| {
+        let agents = (0..replicas + free).map(|slot| {
             let mut agent = busy(&desired, slot);
             agent.reported = Reported::Running(Replica {
                 generation: agent.generation,
@@ -274,9 +285,12 @@ mod tests {
                 cause: None,
                 serving: None,
             });
-            if slot > 0 {
-                agent.assigned = None;
-                agent.reported = Reported::Idle(agent.generation);
+            match busy_ones.get(slot as usize) {
+                Some(runtimes) => agent.runtimes = runtimes.iter().copied().collect(),
+                None => {
+                    agent.assigned = None;
+                    agent.reported = Reported::Idle(agent.generation);
+                }
             }
             (name(&format!("a{slot}")), agent)
         });
@@ -285,7 +299,7 @@ mod tests {
             ..Observed::default()
         };
         let wanted = desired.deployments.get_mut(&id).expect("the example's own");
-        wanted.replicas = 1;
+        wanted.replicas = replicas;
         change(wanted);
         let found = Foreseen::of(&id, &desired, &Plan::default(), &observed, NOW);
         let hopeless = found.hopeless;
@@ -305,6 +319,25 @@ mod tests {
             assert!(answer.eligible && !hopeless, "{answer:?}");
             assert_eq!(answer.selected_agent_id, Some(name("a0")));
         }
+    }
+
+    #[test]
+    fn what_moves_to_another_runtime_step_by_step_is_eligible_while_agents_are_free_for_it() {
+        let composed = |free: u32| {
+            let process: &[Runtime] = &[Runtime::Process];
+            let (answer, _) = redeployed_on(&[process; 3], free, |wanted| {
+                (wanted.workload, wanted.runtime) = (Digest::of(b"another"), Runtime::Compose);
+            });
+            answer
+        };
+        let answer = composed(3);
+        assert!(answer.eligible, "{answer:?}");
+        assert_eq!(answer.selected_agent_id, Some(name("a3")));
+        let answer = composed(0);
+        assert!(!answer.eligible, "{answer:?}");
+        let lacks = "AGENT_RUNTIME_MISSING";
+        let expected = ["NO_ELIGIBLE_AGENTS", lacks, lacks, lacks];
+        assert_eq!(codes(&answer.issues), expected);
     }
 
     #[test]

@@ -122,19 +122,26 @@ pub fn whynot(
     named.collect()
 }
 
-/// Whether an agent is given a replica, or has one that may stay there.
+/// Whether an agent is given a replica, or has one that may stay there. One that cannot follow stays until another takes its
+/// place: it counts as long as none waits for an agent.
 fn has(view: &View, draft: &Draft, deployment: DeploymentIx, agent: AgentIx) -> bool {
     let gets = matches!(draft.fate(agent), Fate::Gets(..));
     let follows = || view.is_paused(deployment) || view.can_follow(deployment, agent);
-    let suits = || view.suits(deployment, agent) && follows();
+    let serves = || follows() || !is_missing(draft, deployment);
+    let suits = || view.suits(deployment, agent) && serves();
     let stays = || view.agent(agent).frozen || suits();
     draft.carries(view, agent) == Some(deployment) && (gets || stays())
 }
 
+/// Whether replicas of a deployment, or what is to take their place, wait for agents.
+fn is_missing(draft: &Draft, deployment: DeploymentIx) -> bool {
+    let waits = |u: &Unplaced| u.deployment == deployment && u.waits;
+    draft.unplaced.iter().any(waits)
+}
+
 /// Why a free agent of a target was not taken.
 fn passed_over(view: &View, draft: &Draft, deployment: DeploymentIx, target: TargetIx) -> Issue {
-    let is_missing = |u: &Unplaced| u.deployment == deployment && u.waits;
-    if !draft.unplaced.iter().any(is_missing) {
+    if !is_missing(draft, deployment) {
         return Issue::NotNeeded;
     }
     let owner = view.deployment(deployment).owner;
@@ -280,6 +287,21 @@ mod tests {
             "agent a tiny #0 runs acme/a v1",
         );
         assert_eq!(frozen, "", "nothing is known against it");
+    }
+
+    #[test]
+    fn a_replica_that_serves_until_another_takes_its_place_has_a_reason_only_where_none_can() {
+        let world = "agent a tiny #0 can process runs acme/a v1\nagent b tiny #1 can process runs acme/a v1\n\
+                     agent c tiny #2 can process runs acme/a v1\nrollout acme/a healthy v1 needs process";
+        let with = |more: &str| {
+            let state = "target tiny 0 9\ndeploy acme/a x3 v2 compose";
+            codes(state, &format!("{world}\n{more}"))
+        };
+        let busy = "a AGENT_STATUS_NOT_DEPLOYABLE, b AGENT_STATUS_NOT_DEPLOYABLE, c AGENT_STATUS_NOT_DEPLOYABLE";
+        assert_eq!(with(""), busy);
+        assert_eq!(with("agent d tiny #3"), "", "the first has its place");
+        let two = "agent d tiny #3\nagent e tiny #4";
+        assert_eq!(with(two), "e AGENT_NOT_NEEDED", "it is taken in its turn");
     }
 
     #[test]
