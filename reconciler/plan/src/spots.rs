@@ -319,7 +319,7 @@ mod tests {
             PLACES,
             "unheard process far",
             expect![
-                "wait: target tiny: no worker of process in far has listed its machines since the start; one is started by `easyenclave worker --provider process --datacenter far`"
+                "wait: target tiny: no worker of process in far has listed its machines since the start; one is started by `easyenclave worker --provider process --datacenter far`, with `--machines` where its document is of another kind than `process`"
             ],
         );
         check(

@@ -192,8 +192,8 @@ mod tests {
             expect![[r#"
                 launch east-8292319121a6 for east slot 0 generation 1 failures 0 size tiny in east by process under sim
                 wait: deployment acme/a: agents missing: 1; ordered
-                wait: deployment acme/a: no worker of process in west has listed its machines since the start; one is started by `easyenclave worker --provider process --datacenter west`
-                wait: target west: no worker of process in west has listed its machines since the start; one is started by `easyenclave worker --provider process --datacenter west`"#]],
+                wait: deployment acme/a: no worker of process in west has listed its machines since the start; one is started by `easyenclave worker --provider process --datacenter west`, with `--machines` where its document is of another kind than `process`
+                wait: target west: no worker of process in west has listed its machines since the start; one is started by `easyenclave worker --provider process --datacenter west`, with `--machines` where its document is of another kind than `process`"#]],
         );
     }
 

@@ -267,7 +267,8 @@ fn launches(reason: &WaitReason, f: &mut Formatter<'_>) -> Result {
         } => write!(
             f,
             "no worker of {provider} in {datacenter} has listed its machines since the start; one is started by \
-             `easyenclave worker --provider {provider} --datacenter {datacenter}`"
+             `easyenclave worker --provider {provider} --datacenter {datacenter}`, \
+             with `--machines` where its document is of another kind than `process`"
         ),
         _ => Ok(()),
     }

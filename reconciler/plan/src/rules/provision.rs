@@ -365,8 +365,8 @@ mod tests {
             state,
             "unheard process local\nunheard process far\nagent a far #0 idle in far",
             expect![[r#"
-                wait: deployment acme/a: no worker of process in local has listed its machines since the start; one is started by `easyenclave worker --provider process --datacenter local`
-                wait: target tiny: no worker of process in local has listed its machines since the start; one is started by `easyenclave worker --provider process --datacenter local`"#]],
+                wait: deployment acme/a: no worker of process in local has listed its machines since the start; one is started by `easyenclave worker --provider process --datacenter local`, with `--machines` where its document is of another kind than `process`
+                wait: target tiny: no worker of process in local has listed its machines since the start; one is started by `easyenclave worker --provider process --datacenter local`, with `--machines` where its document is of another kind than `process`"#]],
         );
     }
 
