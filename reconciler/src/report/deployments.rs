@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use easyenclave_plan::{Deployment, Subject};
 use easyenclave_schemas::status::{
-    AgentPhase, AgentStatus, Condition, ConditionType, DeploymentPhase, DeploymentStatus,
-    LivenessStatus, PlacedReplica,
+    AgentPhase, AgentStatus, Condition, ConditionStatus, ConditionType, DeploymentPhase,
+    DeploymentStatus, LivenessStatus, PlacedReplica,
 };
 use easyenclave_schemas::{AgentId, DeploymentId, Digest};
 
@@ -156,6 +156,9 @@ fn conditions(
         .previous
         .and_then(|previous| previous.deployments.get(&status.deployment));
     let previous = previous.map(|previous| previous.conditions.as_slice());
+    if status.phase == DeploymentPhase::Frozen {
+        return frozen(Conditions::new(previous, sight.now()), status);
+    }
     let ready = of(status.ready, status.wanted, "ready");
     let updated = of(status.updated, status.wanted, "of the wanted version");
     let is_available = status.ready >= status.wanted;
@@ -188,6 +191,16 @@ fn conditions(
     conditions
         .add(ConditionType::Exposed, when(all), reason, message)
         .done()
+}
+
+/// What is wanted is in no document that can be read.
+fn frozen(conditions: Conditions<'_>, status: &DeploymentStatus) -> Vec<Condition> {
+    let message = format!("{} ready; how many are wanted is not known", status.ready);
+    let kinds = [ConditionType::Available, ConditionType::UpToDate];
+    let unknown = kinds.into_iter().fold(conditions, |conditions, kind| {
+        conditions.add(kind, ConditionStatus::Unknown, "Frozen", message.clone())
+    });
+    unknown.done()
 }
 
 /// Whether all that is wanted is published, and reached under its name if it has one; in a word, and in words.

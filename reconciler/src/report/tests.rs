@@ -18,7 +18,7 @@ use easyenclave_schemas::records::{
     AgentRecord, AssignmentRecord, ClaimRecord, OrderPhase, OrderRecord, QuarantineRecord,
     RolloutRecord, TrustRecord, WorkRecord,
 };
-use easyenclave_schemas::status::DeploymentPhase;
+use easyenclave_schemas::status::{ConditionStatus, DeploymentPhase};
 use easyenclave_schemas::wire::{
     CallRefusals, HeartbeatRequest, WorkloadCause, WorkloadReport, WorkloadState,
 };
@@ -602,7 +602,14 @@ fn a_roll_out_is_settled_when_that_is_recorded_and_a_frozen_one_keeps_its_histor
     let frozen = scene.status(Some(&settled));
     assert_eq!(url(&frozen), url(&before), "the path is in the document");
     assert_eq!(step(&frozen), (Some(RolloutStep::Settled), 1));
-    assert_eq!(frozen.deployments[&id].phase, DeploymentPhase::Frozen);
+    let frozen = &frozen.deployments[&id];
+    assert_eq!(frozen.phase, DeploymentPhase::Frozen);
+    let told = frozen
+        .conditions
+        .iter()
+        .map(|it| (it.status, it.reason.as_str()));
+    let unknown = (ConditionStatus::Unknown, "Frozen");
+    assert_eq!(told.collect::<Vec<_>>(), [unknown, unknown]);
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn why_an_agent_is_not_chosen_needs_only_a_clone() {
     assert_eq!(codes[0]["code"], "AGENT_NOT_NEEDED", "{next}");
     assert_eq!(codes[1]["code"], "AGENT_STATUS_NOT_DEPLOYABLE", "{next}");
     let picky = json("picky");
-    assert_eq!(picky["code"], "NO_ELIGIBLE_AGENTS", "{picky}");
+    assert_eq!(picky["code"], "AGENT_NOT_FOUND", "{picky}");
     assert_eq!(picky["waits"][0]["reason"], "AgentNotFree", "{picky}");
     let said = text(&ask("picky", "text").stdout);
     let all = "agents that were not chosen: 3 (3 AGENT_NOT_NAMED)";
