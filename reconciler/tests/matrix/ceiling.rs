@@ -65,8 +65,8 @@ struct Fleet {
     place: Place,
     hands: Vec<Hand>,
     dice: Dice,
-    /// Steps until a worker's line is good again, and for how many it is not in all.
-    faults: BTreeMap<usize, (u64, u64)>,
+    /// Steps until a worker's line is good again.
+    faults: BTreeMap<usize, u64>,
     /// Machines whose agents never register.
     mute: BTreeMap<OrderId, bool>,
     /// One in so many of the others registers in a step.
@@ -143,24 +143,19 @@ impl Fleet {
     async fn trouble(&mut self) {
         let longest = LOST_AFTER.as_secs() * 2;
         for number in 0..WORKERS {
-            let (left, all) = self.faults.entry(number).or_default();
+            let left = self.faults.entry(number).or_default();
             *left = left.saturating_sub(1);
             if *left == 0 {
                 self.hands[number].is(Line::Good);
-                *all = 0;
                 if self.dice.one_in(40) {
                     let line = [Line::Cut, Line::Deaf][usize::from(self.dice.one_in(2))];
                     self.hands[number].is(line);
                     let most =
                         [20, 100, longest][usize::try_from(self.dice.below(3)).expect("small")];
                     *left = 5 + self.dice.below(most);
-                    *all = *left;
                 }
             }
-            // A worker lets go in a long outage what another one may make soon, if it still runs: one that is killed in it has
-            // forgotten what it held, and nobody can tell it.
-            let ends_soon = *all < LOST_AFTER.as_secs();
-            if self.dice.one_in(200) && ends_soon {
+            if self.dice.one_in(200) {
                 self.hands[number].restart();
             }
         }
